@@ -1,0 +1,163 @@
+//! Who may start now: the limits, the budget of descriptors, and the queue.
+//! Unaware of what a command is, and of processes.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+/// Descriptors that are left to the rest of the process.
+const FDS_RESERVED: u64 = 32;
+/// How long to wait after the kernel refused for want of something, doubled each time up to the maximum.
+const BACKOFF_MS_MIN: u64 = 1;
+const BACKOFF_MS_MAX: u64 = 64;
+
+/// How many descriptors one command costs us.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cost {
+    /// Pipes between us and the child.
+    pub(crate) pipes: u64,
+}
+
+impl Cost {
+    /// One pidfd and our ends, for as long as the command lasts.
+    fn held(self) -> u64 {
+        1 + self.pipes
+    }
+
+    /// With the child's ends, during its start.
+    fn at_start(self) -> u64 {
+        self.held() + self.pipes
+    }
+}
+
+/// The state of the queue. First in, first out: what waits is never overtaken.
+#[derive(Debug)]
+pub(crate) struct Admission {
+    running_max: usize,
+    fds_max: u64,
+    running: usize,
+    fds: u64,
+    queue: VecDeque<u32>,
+    /// The kernel was short of something; not before this, unless a command ends.
+    retry_at: Option<Instant>,
+    backoff_ms: u64,
+}
+
+impl Admission {
+    /// `fd_limit`: how many descriptors the process may have.
+    pub(crate) fn new(running_max: usize, fd_limit: u64) -> Admission {
+        Admission {
+            running_max: running_max.max(1),
+            fds_max: fd_limit.saturating_sub(FDS_RESERVED),
+            running: 0,
+            fds: 0,
+            queue: VecDeque::new(),
+            retry_at: None,
+            backoff_ms: BACKOFF_MS_MIN,
+        }
+    }
+
+    /// Whether a command of this cost may start now, before everybody in the queue. A lone one always may.
+    pub(crate) fn has_room(&self, cost: Cost) -> bool {
+        let fits = self.fds.saturating_add(cost.at_start()) <= self.fds_max;
+        self.running == 0 || (self.running < self.running_max && fits && self.retry_at.is_none())
+    }
+
+    /// Whether nobody is before a new command.
+    pub(crate) fn is_queue_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// The next in the queue.
+    pub(crate) fn front(&self) -> Option<u32> {
+        self.queue.front().copied()
+    }
+
+    /// Takes the next out of the queue.
+    pub(crate) fn pop(&mut self) -> Option<u32> {
+        self.queue.pop_front()
+    }
+
+    /// Puts a command at the end of the queue.
+    pub(crate) fn enqueue(&mut self, slot: u32) {
+        self.queue.push_back(slot);
+    }
+
+    /// How many wait, those included that have ended there.
+    pub(crate) fn queued(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// How many run: started and not finished.
+    pub(crate) fn running(&self) -> usize {
+        self.running
+    }
+
+    /// A command was started.
+    pub(crate) fn started(&mut self, cost: Cost) {
+        self.running += 1;
+        self.fds += cost.held();
+        self.backoff_ms = BACKOFF_MS_MIN;
+    }
+
+    /// A command is finished, and what it held is free.
+    pub(crate) fn ended(&mut self, cost: Cost) {
+        self.running -= 1;
+        self.fds -= cost.held();
+        self.retry_at = None;
+    }
+
+    /// The kernel was short of something while others run. Returns when to try again at the latest.
+    pub(crate) fn shortage(&mut self, now: Instant) -> Instant {
+        let retry_at = now + Duration::from_millis(self.backoff_ms);
+        self.backoff_ms = (self.backoff_ms * 2).min(BACKOFF_MS_MAX);
+        self.retry_at = Some(retry_at);
+        retry_at
+    }
+
+    /// The time to try again has come.
+    pub(crate) fn retry(&mut self) {
+        self.retry_at = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLAIN: Cost = Cost { pipes: 2 };
+
+    #[test]
+    fn a_lone_command_may_start_whatever_the_limits() {
+        let mut admission = Admission::new(0, 0);
+        assert!(admission.has_room(PLAIN));
+        admission.started(PLAIN);
+        assert!(!admission.has_room(PLAIN));
+        admission.ended(PLAIN);
+        assert!(admission.has_room(PLAIN));
+    }
+
+    #[test]
+    fn descriptors_are_counted_with_the_childs_ends_at_the_start() {
+        let mut admission = Admission::new(usize::MAX, FDS_RESERVED + 8);
+        admission.started(PLAIN);
+        assert!(admission.has_room(PLAIN), "3 held and 5 at the start are 8");
+        admission.started(PLAIN);
+        assert!(!admission.has_room(PLAIN), "6 held and 5 are more");
+        assert!(admission.has_room(Cost { pipes: 0 }));
+    }
+
+    #[test]
+    fn a_shortage_closes_the_door_until_its_time_or_an_end() {
+        let now = crate::sys::now();
+        let mut admission = Admission::new(usize::MAX, u64::MAX);
+        admission.started(PLAIN);
+        admission.started(PLAIN);
+        let first = admission.shortage(now);
+        assert!(!admission.has_room(PLAIN));
+        admission.retry();
+        assert!(admission.has_room(PLAIN));
+        assert!(admission.shortage(now) > first, "each wait is longer");
+        admission.ended(PLAIN);
+        assert!(admission.has_room(PLAIN));
+    }
+}

@@ -1,0 +1,149 @@
+//! `Cancel`: what happens to a command when its context ends.
+//! Unaware of when that is, and of how signals are sent.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::sys::{Signal, Target};
+
+/// What happens to a running command when its [`Context`](crate::Context) ends, its
+/// [timeout](crate::Command::timeout) is over, or [`Reactor::cancel`](crate::Reactor::cancel) names it.
+///
+/// The default is [`Cancel::kill`] (Go: `CommandContext`). A gentler one asks first; then
+/// [`Command::wait_delay`](crate::Command::wait_delay) says how long it may take before it is killed. The trap: without
+/// a wait delay, a command that ignores the request is waited for as long as it likes.
+///
+/// ```
+/// use execloop::{Cancel, Signal};
+/// use std::time::Duration;
+/// let ladder = Cancel::signal(Signal::INT).then(Duration::from_secs(2), Signal::TERM).to_group();
+/// # let _ = ladder;
+/// ```
+#[derive(Clone)]
+pub struct Cancel {
+    pub(crate) action: Action,
+    pub(crate) target: Target,
+    /// Further signals, each so long after the one before.
+    pub(crate) rungs: Vec<(Duration, Signal)>,
+}
+
+type Callback = dyn Fn(&Child<'_>) -> io::Result<()> + Send + Sync;
+
+#[derive(Clone)]
+pub(crate) enum Action {
+    Nothing,
+    Signal(Signal),
+    Callback(Arc<Callback>),
+}
+
+impl Default for Cancel {
+    fn default() -> Cancel {
+        Cancel::kill()
+    }
+}
+
+impl Cancel {
+    /// SIGKILL. The default.
+    pub fn kill() -> Cancel {
+        Cancel::signal(Signal::KILL)
+    }
+
+    /// Any other signal, for example [`Signal::INT`] or [`Signal::TERM`].
+    pub fn signal(signal: Signal) -> Cancel {
+        Cancel::new(Action::Signal(signal))
+    }
+
+    /// Nothing: the command goes on until the wait delay is over, and for ever without one (Go: a nil `Cmd.Cancel`).
+    pub fn nothing() -> Cancel {
+        Cancel::new(Action::Nothing)
+    }
+
+    /// Calls `callback`, at most once a start, on the reactor's thread; it must not block. Its error becomes
+    /// [`Error::Cancel`](crate::Error::Cancel) if the command then exits with status 0. An error with `ESRCH` means that
+    /// the command was done already, and counts as no cancellation at all (Go: `os.ErrProcessDone`).
+    pub fn with(callback: impl Fn(&Child<'_>) -> io::Result<()> + Send + Sync + 'static) -> Cancel {
+        Cancel::new(Action::Callback(Arc::new(callback)))
+    }
+
+    fn new(action: Action) -> Cancel {
+        Cancel {
+            action,
+            target: Target::Process,
+            rungs: Vec::new(),
+        }
+    }
+
+    /// Signals go to the whole process group, the final kill too. Default: to the process alone. The command needs a
+    /// group of its own ([`Command::process_group(0)`](crate::Command::process_group) or
+    /// [`session`](crate::Command::session)), else its start is refused.
+    pub fn to_group(mut self) -> Cancel {
+        self.target = Target::Group;
+        self
+    }
+
+    /// If the command still runs `after` this long, sends `signal`. Calls add up to a ladder, each rung timed from the
+    /// one before. The wait delay runs from the first, and cuts the ladder short.
+    pub fn then(mut self, after: Duration, signal: Signal) -> Cancel {
+        self.rungs.push((after, signal));
+        self
+    }
+
+    pub(crate) fn is_nothing(&self) -> bool {
+        matches!(self.action, Action::Nothing)
+    }
+}
+
+impl fmt::Debug for Cancel {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = formatter.debug_struct("Cancel");
+        match &self.action {
+            Action::Nothing => debug.field("action", &"nothing"),
+            Action::Signal(signal) => debug.field("action", signal),
+            Action::Callback(_) => debug.field("action", &"callback"),
+        };
+        debug
+            .field("target", &self.target)
+            .field("rungs", &self.rungs)
+            .finish()
+    }
+}
+
+/// The running child, as lent to the callback of [`Cancel::with`].
+pub struct Child<'a> {
+    pub(crate) pid: u32,
+    pub(crate) signal: &'a dyn Fn(Target, Signal) -> io::Result<()>,
+}
+
+impl Child<'_> {
+    /// Its process id. It stays the child's for as long as this is lent.
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Signals the process.
+    ///
+    /// # Errors
+    /// `ESRCH` when it was reaped already, `EPERM` when it took another user's identity.
+    pub fn signal(&self, signal: Signal) -> io::Result<()> {
+        (self.signal)(Target::Process, signal)
+    }
+
+    /// Signals the group that it leads.
+    ///
+    /// # Errors
+    /// `ESRCH` when it leads none; `EPERM`.
+    pub fn signal_group(&self, signal: Signal) -> io::Result<()> {
+        (self.signal)(Target::Group, signal)
+    }
+}
+
+impl fmt::Debug for Child<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Child")
+            .field("pid", &self.pid)
+            .finish()
+    }
+}

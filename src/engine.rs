@@ -1,0 +1,605 @@
+//! The loop: polls the kernel, steps the jobs, performs what they ask for, and frees what is over.
+//! Unaware of Linux, of mio and of the public types around it; generic over `sys::Kernel`.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::admission::Admission;
+use crate::deadlines::Deadlines;
+use crate::env::Snapshot;
+use crate::error::{Error, StartError, Stream};
+use crate::finished::{Finished, Id, Usage};
+use crate::inbox::Inbox;
+use crate::job::{Effect, Event};
+use crate::stream::{OurEnd, Progress};
+use crate::sys::{Kernel, Ready, Source};
+use crate::table::{Phase, Place, Table};
+use crate::watches::Watches;
+
+mod held;
+mod start;
+mod stop;
+
+/// A child whose exit is announced but not yet to be had, as it is traced, is asked again after this, doubled each
+/// time up to the maximum.
+const EARLY_EXIT_MS_MIN: u64 = 1;
+const EARLY_EXIT_MS_MAX: u64 = 256;
+
+/// What a deadline is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Due {
+    /// A job's own, or the next try of a busy program.
+    Slot(u32),
+    /// Reap again.
+    Reap(u32),
+    /// A context's deadline.
+    Context(usize),
+    /// Try to admit again.
+    Admission,
+}
+
+/// A stream to visit without an event.
+#[derive(Clone, Copy, Debug)]
+struct Visit {
+    slot: u32,
+    generation: u32,
+    stream: Stream,
+}
+
+/// Owns every child.
+#[derive(Debug)]
+pub(crate) struct Engine<K: Kernel> {
+    kernel: K,
+    /// When the present turn polled; the same for everything in it.
+    now: Instant,
+    table: Table<K>,
+    admission: Admission,
+    deadlines: Deadlines<Due>,
+    admission_due: Option<Instant>,
+    /// What the kernel's timer is set to.
+    armed: Option<Instant>,
+    watches: Watches,
+    inbox: Arc<Inbox<K::Waker>>,
+    snapshot: Snapshot,
+    /// Streams that used up their budget. While there are any, no poll sleeps.
+    visits: Vec<Visit>,
+    finished: BTreeMap<u64, Finished>,
+    next_order: u64,
+    /// Slots to free at the end of the turn.
+    vacant: Vec<u32>,
+    /// Commands in the queue, and those whose program is busy.
+    waiting: usize,
+    detached: usize,
+    ready: Vec<Ready>,
+    effects: Vec<Effect>,
+    scratch: Vec<u8>,
+    reactor: u32,
+    /// The order in which streams were visited, for tests of fairness.
+    #[cfg(test)]
+    pub(crate) visited: Vec<(u32, Stream)>,
+}
+
+impl<K: Kernel> Engine<K> {
+    /// `reactor` marks its ids.
+    pub(crate) fn new(kernel: K, admission: Admission, reactor: u32) -> Engine<K> {
+        Engine {
+            now: kernel.now(),
+            inbox: Arc::new(Inbox::new(kernel.waker())),
+            kernel,
+            table: Table::new(),
+            admission,
+            deadlines: Deadlines::new(),
+            admission_due: None,
+            armed: None,
+            watches: Watches::default(),
+            snapshot: Snapshot::default(),
+            visits: Vec::new(),
+            finished: BTreeMap::new(),
+            next_order: 0,
+            vacant: Vec::new(),
+            waiting: 0,
+            detached: 0,
+            ready: Vec::new(),
+            effects: Vec::new(),
+            scratch: Vec::new(),
+            reactor,
+            #[cfg(test)]
+            visited: Vec::new(),
+        }
+    }
+
+    pub(crate) fn kernel(&self) -> &K {
+        &self.kernel
+    }
+
+    /// What marks its ids.
+    pub(crate) fn reactor(&self) -> u32 {
+        self.reactor
+    }
+
+    pub(crate) fn inbox(&self) -> &Arc<Inbox<K::Waker>> {
+        &self.inbox
+    }
+
+    /// Commands that are queued, running or finished and not handed out.
+    pub(crate) fn len(&self) -> usize {
+        self.unfinished() + self.finished.len()
+    }
+
+    /// Commands started and not finished.
+    pub(crate) fn running(&self) -> usize {
+        self.admission.running() - self.detached
+    }
+
+    /// Commands that wait for their start.
+    pub(crate) fn queued(&self) -> usize {
+        self.waiting
+    }
+
+    /// Commands that will still finish.
+    pub(crate) fn unfinished(&self) -> usize {
+        self.waiting + self.running()
+    }
+
+    /// There is something to do without an event, so an outer loop must not sleep.
+    pub(crate) fn is_pending(&self) -> bool {
+        !self.visits.is_empty() || !self.finished.is_empty()
+    }
+
+    /// One pass: what was left over, a poll of at most `timeout`, what it brought, what is due.
+    pub(crate) fn turn(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        self.take_messages();
+        self.admit();
+        self.free_vacant();
+        self.arm()?;
+        let timeout = if self.is_pending() {
+            Some(Duration::ZERO)
+        } else {
+            timeout
+        };
+        let mut ready = std::mem::take(&mut self.ready);
+        let polled = self.kernel.poll(timeout, &mut ready);
+        self.now = self.kernel.now();
+        if self.armed.is_some_and(|armed| armed <= self.now) {
+            self.armed = None;
+        }
+        let visits = std::mem::take(&mut self.visits);
+        for event in ready.drain(..) {
+            self.serve(event);
+        }
+        self.ready = ready;
+        for visit in visits {
+            self.revisit(visit);
+        }
+        self.take_messages();
+        self.expire();
+        self.admit();
+        self.free_vacant();
+        polled
+    }
+
+    /// Sets the kernel's timer, if it would be late. One that is early only costs a turn, later.
+    fn arm(&mut self) -> io::Result<()> {
+        let Some(earliest) = self.deadlines.earliest() else {
+            return Ok(());
+        };
+        if self.armed.is_none_or(|armed| armed > earliest) {
+            self.kernel.arm(earliest)?;
+            self.armed = Some(earliest);
+        }
+        Ok(())
+    }
+
+    fn serve(&mut self, event: Ready) {
+        let stream = match event.source {
+            Source::Exit => {
+                if self.table.addressee(event.slot, event.generation).is_some() {
+                    self.reap(event.slot);
+                }
+                return;
+            }
+            Source::Stdin => Stream::Stdin,
+            Source::Stdout => Stream::Stdout,
+            Source::Stderr => Stream::Stderr,
+        };
+        if !self.table.is_tenant(event.slot, event.generation) {
+            return;
+        }
+        match self.table.end(event.slot, stream) {
+            Some(OurEnd::Held { ready, .. }) => *ready = true,
+            // It is in the list of visits, and has its turn when that is gone through.
+            Some(OurEnd::Drain(drain)) if drain.is_listed => drain.hung_up |= event.hung_up,
+            Some(OurEnd::Fill(fill)) if fill.is_listed => {}
+            _ => self.visit(event.slot, stream, event.hung_up),
+        }
+    }
+
+    /// Visits a stream that had used up its budget.
+    fn revisit(&mut self, visit: Visit) {
+        if self.table.is_tenant(visit.slot, visit.generation) {
+            self.visit(visit.slot, visit.stream, false);
+        }
+    }
+
+    /// Moves what the budget allows, and tells the job what came of it.
+    fn visit(&mut self, slot: u32, stream: Stream, hung_up: bool) {
+        let Some(running) = self.table.running(slot) else {
+            return;
+        };
+        let end = &mut running.ends[stream as usize];
+        let (progress, read) = match end {
+            OurEnd::Fill(fill) => (fill.fill(&mut self.kernel, hung_up), 0),
+            OurEnd::Drain(drain) => drain.drain(&mut self.kernel, &mut self.scratch, hung_up),
+            _ => return,
+        };
+        #[cfg(test)]
+        self.visited.push((slot, stream));
+        match progress {
+            Progress::Idle => {}
+            Progress::More => {
+                let generation = self.table.generation_of(slot);
+                self.visits.push(Visit {
+                    slot,
+                    generation,
+                    stream,
+                });
+            }
+            Progress::Ended(result) => {
+                self.close_end(slot, stream);
+                return self.step(slot, Event::StreamEnded(stream, result));
+            }
+        }
+        if read > 0 {
+            self.note_output(slot);
+        }
+    }
+
+    /// Only an idle timeout wants to know.
+    fn note_output(&mut self, slot: u32) {
+        if let Some(running) = self.table.running(slot)
+            && running.job.minds_silence()
+        {
+            self.step(slot, Event::Output);
+        }
+    }
+
+    /// Closes the pipe of a copied stream, and keeps what was collected.
+    fn close_end(&mut self, slot: u32, stream: Stream) {
+        let Some(running) = self.table.running(slot) else {
+            return;
+        };
+        let end = &mut running.ends[stream as usize];
+        match std::mem::replace(end, OurEnd::Absent) {
+            OurEnd::Fill(fill) => self.kernel.close(fill.pipe),
+            OurEnd::Drain(drain) => {
+                let (pipe, collected) = drain.into_parts();
+                self.kernel.close(pipe);
+                if let Some(collected) = collected {
+                    *end = OurEnd::Collected(collected);
+                }
+            }
+            other => *end = other,
+        }
+    }
+
+    /// Takes a child's status, if it can be had.
+    fn reap(&mut self, slot: u32) {
+        let now = self.now;
+        let Some(running) = self.table.running(slot) else {
+            return;
+        };
+        if running.reaped.is_some() {
+            return;
+        }
+        let status = match self.kernel.reap(&mut running.child) {
+            Ok(Some(exit)) => {
+                running.usage = exit.usage;
+                exit.status
+            }
+            Ok(None) => {
+                let wait_ms = EARLY_EXIT_MS_MIN << running.early_exits.min(16);
+                running.early_exits += 1;
+                let at = now + Duration::from_millis(wait_ms.min(EARLY_EXIT_MS_MAX));
+                let before = running.reap_at.replace(at);
+                return self.deadlines.move_to(Due::Reap(slot), before, Some(at));
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return self.reap(slot),
+            // Nothing else is left to find out about this child.
+            Err(_) => None,
+        };
+        running.reaped = Some(now);
+        let before = running.reap_at.take();
+        self.deadlines.move_to(Due::Reap(slot), before, None);
+        self.step(slot, Event::Exited(status));
+    }
+
+    /// Steps a job, performs its effects in order with their answers, and puts its deadline in place.
+    fn step(&mut self, slot: u32, event: Event) {
+        let mut effects = std::mem::take(&mut self.effects);
+        effects.clear();
+        self.tell(slot, event, &mut effects);
+        let mut next = 0;
+        while let Some(effect) = effects.get(next).copied() {
+            next += 1;
+            self.perform(slot, effect, &mut effects);
+        }
+        self.effects = effects;
+        let running = self
+            .table
+            .running(slot)
+            .filter(|running| !running.is_detached);
+        let wake_at = running.and_then(|running| running.job.wake_at());
+        self.arm_slot(slot, wake_at);
+    }
+
+    fn tell(&mut self, slot: u32, event: Event, effects: &mut Vec<Effect>) {
+        let now = self.now;
+        if let Some(running) = self.table.running(slot) {
+            running.job.step(event, now, effects);
+        }
+    }
+
+    fn arm_slot(&mut self, slot: u32, at: Option<Instant>) {
+        if let Some(entry) = self.table.entry(slot)
+            && entry.armed != at
+        {
+            self.deadlines.move_to(Due::Slot(slot), entry.armed, at);
+            entry.armed = at;
+        }
+    }
+
+    fn perform(&mut self, slot: u32, effect: Effect, effects: &mut Vec<Effect>) {
+        match effect {
+            Effect::PerformCancel => {
+                let result = self.perform_cancel(slot);
+                self.tell(slot, Event::CancelResult(result), effects);
+            }
+            Effect::PerformRung(rung) => {
+                let result = self.perform_rung(slot, rung);
+                self.tell(slot, Event::CancelResult(result), effects);
+            }
+            Effect::Kill => {
+                let result = self.kill_child(slot);
+                self.tell(slot, Event::KillResult(result), effects);
+            }
+            Effect::DrainOnceThenClose => self.drain_once_then_close(slot, effects),
+            Effect::Finish => self.finish(slot),
+        }
+    }
+
+    fn drain_once_then_close(&mut self, slot: u32, effects: &mut Vec<Effect>) {
+        let Some(running) = self.table.running(slot) else {
+            return;
+        };
+        let open = running.job.open();
+        for stream in open.iter() {
+            let Some(running) = self.table.running(slot) else {
+                return;
+            };
+            let ended = match &mut running.ends[stream as usize] {
+                OurEnd::Drain(drain) => match drain.drain_last(&mut self.kernel, &mut self.scratch)
+                {
+                    (false, Ok(())) => None,
+                    (_, result) => Some(result),
+                },
+                _ => None,
+            };
+            self.close_end(slot, stream);
+            let event = match ended {
+                Some(result) => Event::StreamEnded(stream, result),
+                None => Event::StreamCut(stream),
+            };
+            self.tell(slot, event, effects);
+        }
+        // The caller's own pipes go with the copied ones (Go closes them together), and stay where there are none.
+        if let Some(running) = self.table.running(slot)
+            && !open.is_empty()
+        {
+            for end in &mut running.ends {
+                if end.is_held()
+                    && let OurEnd::Held { pipe, .. } =
+                        std::mem::replace(end, OurEnd::HeldClosed { cut: true })
+                {
+                    self.kernel.close(pipe);
+                }
+            }
+        }
+    }
+
+    /// Everything is known of this command: makes its `Finished`, and gives back what it held.
+    fn finish(&mut self, slot: u32) {
+        let now = self.now;
+        let Some(entry) = self.table.entry(slot) else {
+            return;
+        };
+        let number = entry.number;
+        let Phase::Running(mut running) = std::mem::replace(&mut entry.phase, Phase::Vacant) else {
+            return;
+        };
+        self.leave(slot);
+        self.admission.ended(running.cost);
+        let mut collected = |stream: Stream| match &mut running.ends[stream as usize] {
+            OurEnd::Collected(bytes) => std::mem::take(bytes),
+            _ => Vec::new(),
+        };
+        let (stdout, stderr) = (collected(Stream::Stdout), collected(Stream::Stderr));
+        let finished = Finished {
+            id: self.id(number),
+            pid: Some(K::pid(&running.child)),
+            status: running.job.status(),
+            outcome: running.job.take_outcome(),
+            stdout,
+            stderr,
+            usage: running.usage.map(Usage::from),
+            leaked: running.job.cut().iter().collect(),
+            started: Some(running.started),
+            reaped: running.reaped,
+            drained: Some(now),
+        };
+        let lingers = running.ends.iter().any(OurEnd::is_held);
+        if running.is_detached {
+            self.detached -= 1;
+            return self.vacate(slot);
+        }
+        if lingers && let Some(entry) = self.table.entry(slot) {
+            entry.phase = Phase::Lingering(running.ends);
+        } else {
+            self.vacate(slot);
+        }
+        self.hand_in(number, finished, lingers.then_some(slot));
+    }
+
+    /// A command that ended before it was started.
+    fn finish_unstarted(&mut self, slot: u32, error: StartError) {
+        let Some(entry) = self.table.entry(slot) else {
+            return;
+        };
+        let number = entry.number;
+        entry.phase = Phase::Vacant;
+        self.waiting -= 1;
+        self.leave(slot);
+        self.vacate(slot);
+        self.hand_in_unstarted(number, error);
+    }
+
+    fn hand_in_unstarted(&mut self, number: u64, error: StartError) {
+        let finished = Finished {
+            id: self.id(number),
+            pid: None,
+            outcome: Err(Error::Start(error)),
+            status: None,
+            stdout: Vec::new(),
+            stderr: Vec::new(),
+            usage: None,
+            leaked: Vec::new(),
+            started: None,
+            reaped: None,
+            drained: None,
+        };
+        self.hand_in(number, finished, None);
+    }
+
+    fn hand_in(&mut self, number: u64, finished: Finished, lingering: Option<u32>) {
+        let order = self.next_order;
+        self.next_order += 1;
+        self.finished.insert(order, finished);
+        self.table
+            .set_place(number, Place::Finished { order, lingering });
+    }
+
+    /// Takes a slot's command out of its context and of the deadlines.
+    fn leave(&mut self, slot: u32) {
+        self.arm_slot(slot, None);
+        let Some(seat) = self.table.entry(slot).and_then(|entry| entry.watch.take()) else {
+            return;
+        };
+        let (moved, deadline) = self.watches.remove(seat, &self.inbox);
+        if let Some(moved) = moved.and_then(|moved| self.table.entry(moved)) {
+            moved.watch = Some(seat);
+        }
+        if let Some(deadline) = deadline {
+            // It may have fired already.
+            self.deadlines.discard(Due::Context(seat.0), deadline);
+        }
+    }
+
+    /// Leaves the slot to the end of the turn: events of this batch may still name it.
+    fn vacate(&mut self, slot: u32) {
+        if let Some(entry) = self.table.entry(slot) {
+            entry.phase = Phase::Vacant;
+        }
+        self.vacant.push(slot);
+    }
+
+    fn free_vacant(&mut self) {
+        for slot in self.vacant.drain(..) {
+            self.table.free(slot);
+        }
+    }
+
+    fn id(&self, number: u64) -> Id {
+        Id {
+            number,
+            reactor: self.reactor,
+        }
+    }
+
+    /// Acts on the deadlines that have come.
+    fn expire(&mut self) {
+        while let Some((_, due)) = self.deadlines.pop_due(self.now) {
+            match due {
+                Due::Slot(slot) => {
+                    let Some(entry) = self.table.entry(slot) else {
+                        continue;
+                    };
+                    entry.armed = None;
+                    if matches!(entry.phase, Phase::TextBusy(..)) {
+                        self.retry_text_busy(slot);
+                    } else {
+                        self.step(slot, Event::Tick);
+                    }
+                }
+                Due::Reap(slot) => {
+                    if let Some(running) = self.table.running(slot) {
+                        running.reap_at = None;
+                        self.reap(slot);
+                    }
+                }
+                Due::Context(key) => self.context_done(key),
+                Due::Admission => {
+                    self.admission_due = None;
+                    self.admission.retry();
+                }
+            }
+        }
+    }
+
+    /// Takes the next finished command.
+    pub(crate) fn pop_finished(&mut self) -> Option<Finished> {
+        let (_, finished) = self.finished.pop_first()?;
+        self.handed_out(finished.id.number);
+        Some(finished)
+    }
+
+    /// Takes one finished command.
+    pub(crate) fn take_finished(&mut self, id: Id) -> Option<Finished> {
+        let Some(Place::Finished { order, .. }) = self.place(id) else {
+            return None;
+        };
+        let finished = self.finished.remove(&order);
+        self.handed_out(id.number);
+        finished
+    }
+
+    /// The caller has the `Finished`: its pipes are closed now (Go: at the end of `Wait`).
+    fn handed_out(&mut self, number: u64) {
+        if let Some(Place::Finished {
+            lingering: Some(slot),
+            ..
+        }) = self.table.place(number)
+        {
+            if let Some(entry) = self.table.entry(slot)
+                && let Phase::Lingering(ends) = std::mem::replace(&mut entry.phase, Phase::Vacant)
+            {
+                for end in ends {
+                    if let OurEnd::Held { pipe, .. } = end {
+                        self.kernel.close(pipe);
+                    }
+                }
+            }
+            self.vacate(slot);
+        }
+        self.table.forget_place(number);
+    }
+
+    /// Where a command of this reactor is, while it is known.
+    pub(crate) fn place(&self, id: Id) -> Option<Place> {
+        if id.reactor == self.reactor {
+            self.table.place(id.number)
+        } else {
+            None
+        }
+    }
+}

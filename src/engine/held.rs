@@ -1,0 +1,138 @@
+//! The pipes that a caller reads and writes himself, turning the loop while they are not ready.
+//! Unaware of jobs' outcomes.
+
+use std::io;
+
+use super::Engine;
+use crate::error::Stream;
+use crate::finished::Id;
+use crate::job::Streams;
+use crate::stream::OurEnd;
+use crate::sys::Kernel;
+use crate::table::{Phase, Place};
+
+impl<K: Kernel> Engine<K> {
+    /// Whether the caller may use this pipe of this command now or once it is started.
+    pub(crate) fn has_held(&mut self, id: Id, stream: Stream) -> bool {
+        let Some(slot) = self.slot_of_pipes(id) else {
+            return false;
+        };
+        if let Some(Phase::Queued(spec) | Phase::TextBusy(spec, _)) =
+            self.table.entry(slot).map(|entry| &entry.phase)
+        {
+            return spec.asks_for_pipe(stream);
+        }
+        matches!(
+            self.table.end(slot, stream),
+            Some(OurEnd::Held { .. } | OurEnd::HeldClosed { .. })
+        )
+    }
+
+    fn slot_of_pipes(&self, id: Id) -> Option<u32> {
+        match self.place(id)? {
+            Place::Slot(slot)
+            | Place::Finished {
+                lingering: Some(slot),
+                ..
+            } => Some(slot),
+            Place::Finished {
+                lingering: None, ..
+            } => None,
+        }
+    }
+
+    /// Reads from the caller's pipe; the other commands go on while it has nothing.
+    pub(crate) fn read_held(
+        &mut self,
+        id: Id,
+        stream: Stream,
+        buffer: &mut [u8],
+    ) -> io::Result<usize> {
+        if buffer.is_empty() {
+            return Ok(0);
+        }
+        self.until_done(id, stream, |kernel, scratch, pipe| {
+            scratch.clear();
+            let read = kernel.read(pipe, scratch, buffer.len())?;
+            buffer[..read].copy_from_slice(scratch);
+            Ok(read)
+        })
+    }
+
+    /// Writes to the caller's pipe; the other commands go on while it is full.
+    pub(crate) fn write_held(&mut self, id: Id, bytes: &[u8]) -> io::Result<usize> {
+        if bytes.is_empty() {
+            return Ok(0);
+        }
+        self.until_done(id, Stream::Stdin, |kernel, _, pipe| {
+            kernel.write(pipe, bytes)
+        })
+    }
+
+    /// Tries until the kernel neither blocks nor is interrupted.
+    fn until_done(
+        &mut self,
+        id: Id,
+        stream: Stream,
+        mut attempt: impl FnMut(&mut K, &mut Vec<u8>, &K::Pipe) -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        loop {
+            let slot = self.slot_of_pipes(id).ok_or(io::ErrorKind::NotConnected)?;
+            let is_waiting = matches!(
+                self.table.entry(slot).map(|entry| &entry.phase),
+                Some(Phase::Queued(_) | Phase::TextBusy(..))
+            );
+            match self.table.end(slot, stream) {
+                Some(OurEnd::Held { pipe, ready }) if *ready => {
+                    match attempt(&mut self.kernel, &mut self.scratch, pipe) {
+                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => *ready = false,
+                        Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                        result => return result,
+                    }
+                    continue;
+                }
+                Some(OurEnd::Held { .. }) => {}
+                Some(OurEnd::HeldClosed { cut: false }) => {
+                    return Err(io::ErrorKind::NotConnected.into());
+                }
+                Some(OurEnd::HeldClosed { cut: true }) => {
+                    return Err(io::Error::new(
+                        io::ErrorKind::NotConnected,
+                        "the pipe was cut by the wait delay",
+                    ));
+                }
+                _ if is_waiting => {}
+                _ => return Err(io::ErrorKind::NotConnected.into()),
+            }
+            self.turn(None)?;
+        }
+    }
+
+    /// Closes the caller's pipe; a second time does nothing.
+    pub(crate) fn close_one_held(&mut self, id: Id, stream: Stream) {
+        let Some(slot) = self.slot_of_pipes(id) else {
+            return;
+        };
+        if let Some(end @ OurEnd::Held { .. }) = self.table.end(slot, stream)
+            && let OurEnd::Held { pipe, .. } =
+                std::mem::replace(end, OurEnd::HeldClosed { cut: false })
+        {
+            self.kernel.close(pipe);
+        }
+    }
+
+    /// A paused reader or writer can go on.
+    pub(crate) fn resume(&mut self, id: Id) {
+        let Some(slot) = self
+            .table
+            .slot_of(id.number)
+            .filter(|_| id.reactor == self.reactor)
+        else {
+            return;
+        };
+        self.now = self.kernel.now();
+        for stream in Streams::ALL {
+            self.visit(slot, stream, false);
+        }
+    }
+}

@@ -1,0 +1,324 @@
+//! Starting commands: now, from the queue, or again after the kernel was short of something.
+//! Unaware of how commands end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Due, Engine};
+use crate::admission::Cost;
+use crate::command::{Command, Spec};
+use crate::diagnose::explain;
+use crate::error::{StartError, Stream};
+use crate::finished::Id;
+use crate::job::{Job, Streams};
+use crate::stream::OurEnd;
+use crate::sys::{Kernel, SLOTS_MAX, StartFailure, Stdio, Target};
+use crate::table::{Phase, Running, generation};
+
+/// A busy program is tried again after 1, 2, 4 .. 64 milliseconds.
+const TEXT_BUSY_TRIES_MAX: u32 = 7;
+
+/// What to do with a command that could not be started.
+enum Refusal {
+    /// Wait until others give back what the kernel is short of.
+    Queue(Box<Spec>),
+    /// Try again soon.
+    TextBusy(Box<Spec>),
+    /// Give up.
+    Failed(StartError),
+}
+
+impl<K: Kernel> Engine<K> {
+    /// Starts a command, or queues it.
+    pub(crate) fn start(&mut self, command: &mut Command) -> Result<Id, StartError> {
+        self.now = self.kernel.now();
+        self.free_vacant();
+        let spec = command.spec(&mut self.snapshot)?;
+        let number = self.inbox.take_number();
+        self.submit(number, spec)?;
+        Ok(self.id(number))
+    }
+
+    /// Starts a command from another thread, whose failure arrives as a `Finished`.
+    pub(super) fn start_sent(&mut self, number: u64, command: &mut Command) {
+        let submitted = command
+            .spec(&mut self.snapshot)
+            .and_then(|spec| self.submit(number, spec));
+        if let Err(error) = submitted {
+            self.hand_in_unstarted(number, error);
+        }
+    }
+
+    fn submit(&mut self, number: u64, spec: Spec) -> Result<(), StartError> {
+        let is_next = self.admission.is_queue_empty() && self.has_room(&spec);
+        if !is_next {
+            self.enqueue(number, Box::new(spec));
+            return Ok(());
+        }
+        match self.launch(None, number, spec) {
+            Ok(()) => Ok(()),
+            Err(Refusal::Queue(spec)) => {
+                self.enqueue(number, spec);
+                self.back_off();
+                Ok(())
+            }
+            Err(Refusal::TextBusy(spec)) => {
+                let slot = self.seat(number, Phase::TextBusy(spec, 0));
+                self.wait_for_text(slot, 0);
+                Ok(())
+            }
+            Err(Refusal::Failed(error)) => Err(error),
+        }
+    }
+
+    fn has_room(&self, spec: &Spec) -> bool {
+        self.admission.has_room(cost_of(spec)) && self.table.len() < SLOTS_MAX
+    }
+
+    fn enqueue(&mut self, number: u64, spec: Box<Spec>) {
+        let slot = self.seat(number, Phase::Queued(spec));
+        self.admission.enqueue(slot);
+    }
+
+    /// Gives a command that waits a slot, and a seat in its context.
+    fn seat(&mut self, number: u64, phase: Phase<K>) -> u32 {
+        let context = match &phase {
+            Phase::Queued(spec) | Phase::TextBusy(spec, _) => spec.context.clone(),
+            _ => None,
+        };
+        let slot = self.table.insert(number, phase);
+        self.waiting += 1;
+        if let Some(context) = context {
+            self.watch(slot, &context);
+        }
+        slot
+    }
+
+    fn watch(&mut self, slot: u32, context: &crate::Context) {
+        let (seat, deadline) = self.watches.add(context, slot, &self.inbox);
+        if deadline.is_some() {
+            self.deadlines.move_to(Due::Context(seat.0), None, deadline);
+        }
+        if let Some(entry) = self.table.entry(slot) {
+            entry.watch = Some(seat);
+        }
+    }
+
+    /// Starts as many from the queue as there is room for.
+    pub(super) fn admit(&mut self) {
+        while let Some(slot) = self.admission.front() {
+            // A command that ended in the queue, or one whose turn is now.
+            let spec = match self.table.entry(slot).map(|entry| &mut entry.phase) {
+                Some(phase @ Phase::Queued(_)) => phase,
+                _ => {
+                    self.leave_queue();
+                    continue;
+                }
+            };
+            if let Phase::Queued(spec) = spec
+                && !self.admission.has_room(cost_of(spec))
+            {
+                return;
+            }
+            let Phase::Queued(spec) = std::mem::replace(spec, Phase::Vacant) else {
+                return;
+            };
+            if !self.launch_seated(slot, spec, 0) {
+                return;
+            }
+        }
+    }
+
+    /// The head of the queue is dealt with.
+    fn leave_queue(&mut self) {
+        if let Some(slot) = self.admission.pop()
+            && self
+                .table
+                .entry(slot)
+                .is_some_and(|entry| matches!(entry.phase, Phase::Vacant))
+        {
+            self.vacate(slot);
+        }
+    }
+
+    /// Starts a command that has a slot already. `false`: the kernel is short of something, and it waits on.
+    fn launch_seated(&mut self, slot: u32, spec: Box<Spec>, tries: u32) -> bool {
+        let Some(number) = self.table.entry(slot).map(|entry| entry.number) else {
+            return true;
+        };
+        let is_queued = self.admission.front() == Some(slot);
+        let (phase, goes_on) = match self.launch(Some(slot), number, *spec) {
+            Ok(()) => {
+                self.waiting -= 1;
+                if is_queued {
+                    self.admission.pop();
+                }
+                return true;
+            }
+            Err(Refusal::Queue(spec)) => {
+                self.back_off();
+                if !is_queued {
+                    self.admission.enqueue(slot);
+                }
+                (Phase::Queued(spec), false)
+            }
+            Err(Refusal::TextBusy(spec)) => {
+                if is_queued {
+                    self.admission.pop();
+                }
+                (Phase::TextBusy(spec, tries), true)
+            }
+            Err(Refusal::Failed(error)) => {
+                if is_queued {
+                    self.admission.pop();
+                }
+                self.finish_unstarted(slot, error);
+                return true;
+            }
+        };
+        let is_busy = matches!(phase, Phase::TextBusy(..));
+        if let Some(entry) = self.table.entry(slot) {
+            entry.phase = phase;
+        }
+        if is_busy {
+            self.wait_for_text(slot, tries);
+        }
+        goes_on
+    }
+
+    fn wait_for_text(&mut self, slot: u32, tries: u32) {
+        let at = self.now + Duration::from_millis(1 << tries);
+        self.arm_slot(slot, Some(at));
+    }
+
+    /// The time to try a busy program again has come.
+    pub(super) fn retry_text_busy(&mut self, slot: u32) {
+        let Some(entry) = self.table.entry(slot) else {
+            return;
+        };
+        let Phase::TextBusy(mut spec, tries) = std::mem::replace(&mut entry.phase, Phase::Vacant)
+        else {
+            return;
+        };
+        let tries = tries + 1;
+        if tries >= TEXT_BUSY_TRIES_MAX {
+            spec.retries_text_busy = false;
+        }
+        self.launch_seated(slot, spec, tries);
+    }
+
+    fn back_off(&mut self) {
+        let at = self.admission.shortage(self.now);
+        self.deadlines
+            .move_to(Due::Admission, self.admission_due, Some(at));
+        self.admission_due = Some(at);
+    }
+
+    /// Makes the process, into `slot` or a new one.
+    fn launch(&mut self, slot: Option<u32>, number: u64, mut spec: Spec) -> Result<(), Refusal> {
+        let free = slot.unwrap_or_else(|| self.table.next_slot());
+        let started = match self
+            .kernel
+            .start(&mut spec.launch, free, generation(number))
+        {
+            Ok(started) => started,
+            Err(failure) => return Err(self.refusal(failure, spec)),
+        };
+        let cost = cost_of(&spec);
+        let attributes = &spec.launch.program.attributes;
+        let leads_group = attributes.session
+            || attributes.process_group == Some(0)
+            || spec.cancel.target == Target::Group;
+        let [stdin, stdout, stderr] = started.pipes;
+        let ends = [
+            OurEnd::of_input(stdin, spec.stdin),
+            OurEnd::of_output(stdout, spec.stdout),
+            OurEnd::of_output(stderr, spec.stderr),
+        ];
+        let mut copied = Streams::default();
+        for stream in Streams::ALL {
+            if ends[stream as usize].is_copied() {
+                copied.insert(stream);
+            }
+        }
+        let writes = copied.contains(Stream::Stdin);
+        let job = Job::new(spec.policy, copied, self.now);
+        let wake_at = job.wake_at();
+        let running = Running {
+            job,
+            child: started.child,
+            ends,
+            cancel: spec.cancel,
+            leads_group,
+            is_detached: false,
+            early_exits: 0,
+            reap_at: None,
+            cost,
+            usage: None,
+            started: self.now,
+            reaped: None,
+        };
+        self.admission.started(cost);
+        self.seat_running(slot, number, running, spec.context.as_ref());
+        self.arm_slot(free, wake_at);
+        if writes {
+            // Most input fits the empty pipe at once, and then no event is needed for it.
+            self.visit(free, Stream::Stdin, false);
+        }
+        Ok(())
+    }
+
+    fn seat_running(
+        &mut self,
+        slot: Option<u32>,
+        number: u64,
+        running: Running<K>,
+        context: Option<&crate::Context>,
+    ) {
+        match slot.and_then(|slot| self.table.entry(slot)) {
+            Some(entry) => entry.phase = Phase::Running(running),
+            None => {
+                let slot = self.table.insert(number, Phase::Running(running));
+                if let Some(context) = context {
+                    self.watch(slot, context);
+                }
+            }
+        }
+    }
+
+    fn refusal(&self, failure: StartFailure, spec: Spec) -> Refusal {
+        if failure.is_shortage() && self.admission.running() > 0 {
+            return Refusal::Queue(Box::new(spec));
+        }
+        if failure.is_text_busy() && spec.retries_text_busy {
+            return Refusal::TextBusy(Box::new(spec));
+        }
+        Refusal::Failed(explain(
+            failure,
+            &spec.launch.program,
+            &spec.launch.environment,
+        ))
+    }
+
+    /// A snapshot of the environment is taken anew at the next start that inherits it.
+    pub(crate) fn refresh_environment(&mut self) {
+        self.snapshot = crate::env::Snapshot::default();
+    }
+
+    /// Names the engine's inbox for handles.
+    pub(crate) fn share_inbox(&self) -> Arc<crate::inbox::Inbox<K::Waker>> {
+        Arc::clone(&self.inbox)
+    }
+}
+
+fn cost_of(spec: &Spec) -> Cost {
+    let pipes = spec
+        .launch
+        .stdio
+        .iter()
+        .filter(|stdio| matches!(stdio, Stdio::Pipe))
+        .count();
+    Cost {
+        pipes: pipes as u64,
+    }
+}

@@ -1,0 +1,96 @@
+//! `Finished`: what became of one command, and `Usage`: what it cost.
+//! Unaware of how that was found out.
+
+use std::fmt;
+use std::process::ExitStatus;
+use std::time::{Duration, Instant};
+
+use crate::error::{Error, Stream};
+use crate::sys::RawUsage;
+
+/// Names one started or queued command of one reactor. Never used twice; counts up.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Id {
+    pub(crate) number: u64,
+    pub(crate) reactor: u32,
+}
+
+impl fmt::Display for Id {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.number, formatter)
+    }
+}
+
+impl fmt::Debug for Id {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Id({})", self.number)
+    }
+}
+
+/// What became of one command. Handed out exactly once, when it is reaped and each of its copied pipes has ended or
+/// was cut.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Finished {
+    /// Which command.
+    pub id: Id,
+    /// Its process id; `None` when it was never started. The number may belong to another process by now.
+    pub pid: Option<u32>,
+    /// `Ok` for exit status 0 with nothing amiss.
+    pub outcome: Result<(), Error>,
+    /// Its status, also where the outcome is about something else. `None` when never started, or lost.
+    pub status: Option<ExitStatus>,
+    /// What [`Output::capture`](crate::Output::capture) collected, whatever the outcome. With
+    /// [`stderr_to_stdout`](crate::Command::stderr_to_stdout), stderr's too, in the order in which it was written.
+    pub stdout: Vec<u8>,
+    /// The same of stderr.
+    pub stderr: Vec<u8>,
+    /// From the same system call as the status. `None` without a status of our own.
+    pub usage: Option<Usage>,
+    /// The streams that some process still held when they were cut. What it wrote before is in the output.
+    pub leaked: Vec<Stream>,
+    /// When its process was made.
+    pub started: Option<Instant>,
+    /// When its exit was seen.
+    pub reaped: Option<Instant>,
+    /// When its last copied stream ended or was cut; not before `reaped`.
+    pub drained: Option<Instant>,
+}
+
+impl Finished {
+    /// From its start until its exit was seen. Zero when it was never started.
+    pub fn elapsed(&self) -> Duration {
+        match (self.started, self.reaped) {
+            (Some(started), Some(reaped)) => reaped.saturating_duration_since(started),
+            _ => Duration::ZERO,
+        }
+    }
+
+    /// The outcome is `Ok`.
+    pub fn success(&self) -> bool {
+        self.outcome.is_ok()
+    }
+}
+
+/// What a command used, with those of its descendants that it waited for (getrusage(2)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Usage {
+    /// CPU time in user mode.
+    pub user: Duration,
+    /// CPU time in the kernel.
+    pub system: Duration,
+    /// The largest resident size of one process, in bytes. The trap: on Linux it starts at the size of the parent at the
+    /// time of the start, so a small child of a large parent reports the parent's.
+    pub rss_bytes_max: u64,
+}
+
+impl From<RawUsage> for Usage {
+    fn from(raw: RawUsage) -> Usage {
+        Usage {
+            user: raw.user,
+            system: raw.system,
+            rss_bytes_max: raw.rss_bytes_max,
+        }
+    }
+}

@@ -1,0 +1,434 @@
+//! The life of one command as a pure state machine: events in, effects out.
+//! Unaware of system calls, of the clock, of mio and of what a stream carries.
+//!
+//! The rules are those of Go's `Cmd.Wait` with `Cancel` and `WaitDelay`; `docs/semantics.md` has the table.
+
+use std::io;
+use std::process::ExitStatus;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::error::{Cause, Error, ExitError, Stream};
+use crate::sys;
+
+/// What a command wants done about its end. Shared by all starts of one `Command`.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Policy {
+    /// The cancel action does nothing, so without a wait delay the context means nothing to a running command.
+    pub(crate) ignores_context: bool,
+    /// When each further rung of the cancel ladder is due, after the one before.
+    pub(crate) rungs: Vec<Duration>,
+    pub(crate) wait_delay: Option<Duration>,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) idle_timeout: Option<Duration>,
+}
+
+/// Something happened to the command.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// Reaped. `None`: the status went to somebody else.
+    Exited(Option<ExitStatus>),
+    /// A copied stream came to its end, or failed.
+    StreamEnded(Stream, io::Result<()>),
+    /// A copied stream was closed by force after `DrainOnceThenClose`.
+    StreamCut(Stream),
+    /// It is to stop: its context ended, or somebody said so.
+    Stop(Cause),
+    /// It is to be killed now, and its pipes are not to be waited for.
+    Abort(Cause),
+    /// What the cancel action, or a later rung of its ladder, came to.
+    CancelResult(io::Result<()>),
+    /// What `Kill` came to.
+    KillResult(io::Result<()>),
+    /// A chunk of output was read.
+    Output,
+    /// Time has passed.
+    Tick,
+}
+
+/// Something is to be done for the command, now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Effect {
+    /// Perform the cancel action; answer with `CancelResult`.
+    PerformCancel,
+    /// Send the signal of this rung of the ladder; answer with `CancelResult`.
+    PerformRung(usize),
+    /// SIGKILL; answer with `KillResult`.
+    Kill,
+    /// Read each open copied stream once more, without waiting, then close it; answer with `StreamEnded` for those
+    /// that had ended and `StreamCut` for the others.
+    DrainOnceThenClose,
+    /// Everything is known: take the outcome.
+    Finish,
+}
+
+/// A set of streams.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Streams(u8);
+
+impl Streams {
+    pub(crate) const ALL: [Stream; 3] = [Stream::Stdin, Stream::Stdout, Stream::Stderr];
+
+    pub(crate) fn insert(&mut self, stream: Stream) {
+        self.0 |= 1 << stream as u8;
+    }
+
+    fn remove(&mut self, stream: Stream) {
+        self.0 &= !(1 << stream as u8);
+    }
+
+    pub(crate) fn contains(self, stream: Stream) -> bool {
+        self.0 & 1 << stream as u8 != 0
+    }
+
+    pub(crate) fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    pub(crate) fn iter(self) -> impl Iterator<Item = Stream> {
+        Streams::ALL
+            .into_iter()
+            .filter(move |stream| self.contains(*stream))
+    }
+}
+
+/// Where the command stands. Each variant owns what is known only there.
+#[derive(Debug)]
+enum State {
+    /// Nobody has asked it to stop.
+    Running,
+    /// The cancel action was performed or is being performed. At `kill_at`: kill, then close the pipes.
+    Stopping {
+        kill_at: Option<Instant>,
+        rung: usize,
+        rung_at: Option<Instant>,
+    },
+    /// The delay ran out: the kill is sent and the pipes are closed. Only the exit is awaited.
+    Killed,
+    /// Reaped; copied pipes are open, as a grandchild may hold them. At `close_at` they are closed.
+    Draining { close_at: Option<Instant> },
+    /// Finished, and the outcome may be taken.
+    Done,
+}
+
+/// What came of asking the command to stop.
+#[derive(Debug)]
+enum Answer {
+    /// Not asked, or it was done already: nothing to tell.
+    Nothing,
+    /// Asked; the action has not answered yet.
+    Asked,
+    /// Asked, without an error.
+    Stopped,
+    /// The action failed.
+    Failed(io::Error),
+    /// The kill at the end of the delay failed, which outweighs the action's failure.
+    KillFailed(io::Error),
+}
+
+/// One command's life.
+#[derive(Debug)]
+pub(crate) struct Job {
+    state: State,
+    policy: Arc<Policy>,
+    answer: Answer,
+    cause: Option<Cause>,
+    status: Option<ExitStatus>,
+    /// Copied streams that are open.
+    open: Streams,
+    cut: Streams,
+    /// A kill got through before the exit was seen: what copies failed of no longer counts.
+    killed: bool,
+    copy_error: Option<(Stream, io::Error)>,
+    timeout_at: Option<Instant>,
+    idle_at: Option<Instant>,
+}
+
+impl Job {
+    /// A command that was started at `now` with these copied streams.
+    pub(crate) fn new(policy: Arc<Policy>, copied: Streams, now: Instant) -> Job {
+        let after = |delay: Option<Duration>| delay.and_then(|delay| now.checked_add(delay));
+        Job {
+            state: State::Running,
+            answer: Answer::Nothing,
+            cause: None,
+            status: None,
+            open: copied,
+            cut: Streams::default(),
+            killed: false,
+            copy_error: None,
+            timeout_at: after(policy.timeout),
+            idle_at: after(policy.idle_timeout),
+            policy,
+        }
+    }
+
+    /// When the next `Tick` is due at the latest.
+    pub(crate) fn wake_at(&self) -> Option<Instant> {
+        match self.state {
+            State::Running => [self.timeout_at, self.idle_at].into_iter().flatten().min(),
+            State::Stopping {
+                kill_at, rung_at, ..
+            } => [kill_at, rung_at].into_iter().flatten().min(),
+            State::Draining { close_at } => close_at,
+            State::Killed | State::Done => None,
+        }
+    }
+
+    /// The copied streams that are open.
+    pub(crate) fn open(&self) -> Streams {
+        self.open
+    }
+
+    /// The streams that were closed by force.
+    pub(crate) fn cut(&self) -> Streams {
+        self.cut
+    }
+
+    /// The child's status, once it was reaped and unless it was lost.
+    pub(crate) fn status(&self) -> Option<ExitStatus> {
+        self.status
+    }
+
+    /// Somebody has to tell it of every `Output`.
+    pub(crate) fn minds_silence(&self) -> bool {
+        self.policy.idle_timeout.is_some()
+    }
+
+    /// Tells the job of one event. The only place where its state changes.
+    ///
+    /// The effects are to be performed in order, each answered, before any other event.
+    pub(crate) fn step(&mut self, event: Event, now: Instant, effects: &mut Vec<Effect>) {
+        match event {
+            Event::Exited(status) => self.exited(status, now, effects),
+            Event::StreamEnded(stream, result) => {
+                if let Err(error) = result
+                    && self.copy_error.is_none()
+                {
+                    self.copy_error = Some((stream, error));
+                }
+                self.stream_closed(stream, effects);
+            }
+            Event::StreamCut(stream) => {
+                self.cut.insert(stream);
+                self.stream_closed(stream, effects);
+            }
+            Event::Stop(cause) => self.stop(cause, now, effects),
+            Event::Abort(cause) => self.abort(cause, effects),
+            Event::CancelResult(result) => self.cancel_result(result, now),
+            Event::KillResult(result) => self.kill_result(result),
+            Event::Output => {
+                self.idle_at = self
+                    .policy
+                    .idle_timeout
+                    .and_then(|idle| now.checked_add(idle))
+            }
+            Event::Tick => self.tick(now, effects),
+        }
+    }
+
+    fn exited(&mut self, status: Option<ExitStatus>, now: Instant, effects: &mut Vec<Effect>) {
+        let delay_from_now = || {
+            self.policy
+                .wait_delay
+                .and_then(|delay| now.checked_add(delay))
+        };
+        let close_at = match self.state {
+            State::Running => delay_from_now(),
+            // One clock: what stopping has used of the delay is not given again to the pipes.
+            State::Stopping { kill_at, .. } => kill_at.or_else(delay_from_now),
+            State::Killed => None,
+            State::Draining { .. } | State::Done => return self.unexpected("Exited"),
+        };
+        self.status = status;
+        self.state = State::Draining { close_at };
+        self.finish_if_drained(effects);
+    }
+
+    fn stream_closed(&mut self, stream: Stream, effects: &mut Vec<Effect>) {
+        if !self.open.contains(stream) {
+            return self.unexpected("StreamEnded");
+        }
+        self.open.remove(stream);
+        self.finish_if_drained(effects);
+    }
+
+    fn finish_if_drained(&mut self, effects: &mut Vec<Effect>) {
+        if self.open.is_empty() && matches!(self.state, State::Draining { .. }) {
+            self.state = State::Done;
+            effects.push(Effect::Finish);
+        }
+    }
+
+    fn stop(&mut self, cause: Cause, now: Instant, effects: &mut Vec<Effect>) {
+        match self.state {
+            State::Running if self.policy.ignores_context => {
+                let Some(delay) = self.policy.wait_delay else {
+                    return;
+                };
+                self.cause = Some(cause);
+                self.state = State::Stopping {
+                    kill_at: now.checked_add(delay),
+                    rung: 0,
+                    rung_at: None,
+                };
+            }
+            State::Running => {
+                self.cause = Some(cause);
+                self.answer = Answer::Asked;
+                self.state = State::Stopping {
+                    kill_at: None,
+                    rung: 0,
+                    rung_at: None,
+                };
+                effects.push(Effect::PerformCancel);
+            }
+            State::Draining { .. } => {
+                self.cause = self.cause.or(Some(cause));
+                if matches!(self.answer, Answer::Nothing) {
+                    self.answer = Answer::Stopped;
+                }
+                self.state = State::Draining { close_at: None };
+                effects.push(Effect::DrainOnceThenClose);
+            }
+            // It is on its way already: no second request shortens or repeats the first.
+            State::Stopping { .. } | State::Killed | State::Done => {}
+        }
+    }
+
+    fn abort(&mut self, cause: Cause, effects: &mut Vec<Effect>) {
+        match self.state {
+            State::Running | State::Stopping { .. } => {
+                self.cause = self.cause.or(Some(cause));
+                if matches!(self.answer, Answer::Nothing) {
+                    self.answer = Answer::Stopped;
+                }
+                self.state = State::Killed;
+                effects.extend([Effect::Kill, Effect::DrainOnceThenClose]);
+            }
+            State::Killed => effects.push(Effect::Kill),
+            State::Draining { .. } => {
+                self.state = State::Draining { close_at: None };
+                effects.push(Effect::DrainOnceThenClose);
+            }
+            State::Done => {}
+        }
+    }
+
+    fn cancel_result(&mut self, result: io::Result<()>, now: Instant) {
+        let is_first = matches!(self.answer, Answer::Asked);
+        match result {
+            Ok(()) if is_first => self.answer = Answer::Stopped,
+            Err(error) if sys::is_process_gone(&error) => {
+                if is_first {
+                    self.answer = Answer::Nothing;
+                }
+            }
+            Err(error) if matches!(self.answer, Answer::Asked | Answer::Stopped) => {
+                self.answer = Answer::Failed(error)
+            }
+            Ok(()) | Err(_) => {}
+        }
+        // The delay starts once the action has returned.
+        if let State::Stopping {
+            kill_at,
+            rung: 0,
+            rung_at: rung_at @ None,
+        } = &mut self.state
+            && is_first
+        {
+            *kill_at = self
+                .policy
+                .wait_delay
+                .and_then(|delay| now.checked_add(delay));
+            *rung_at = self
+                .policy
+                .rungs
+                .first()
+                .and_then(|after| now.checked_add(*after));
+        }
+    }
+
+    fn kill_result(&mut self, result: io::Result<()>) {
+        match result {
+            Ok(()) => self.killed = true,
+            Err(error) if sys::is_process_gone(&error) => {}
+            Err(error) => self.answer = Answer::KillFailed(error),
+        }
+    }
+
+    fn tick(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+        match &mut self.state {
+            State::Running if is_due(self.timeout_at) => {
+                self.timeout_at = None;
+                self.stop(Cause::Timeout, now, effects);
+            }
+            State::Running if is_due(self.idle_at) => {
+                self.idle_at = None;
+                self.stop(Cause::IdleTimeout, now, effects);
+            }
+            State::Stopping { kill_at, .. } if is_due(*kill_at) => {
+                self.state = State::Killed;
+                // The kill comes first, so that the child dies of it and not of SIGPIPE.
+                effects.extend([Effect::Kill, Effect::DrainOnceThenClose]);
+            }
+            State::Stopping { rung, rung_at, .. } if is_due(*rung_at) => {
+                effects.push(Effect::PerformRung(*rung));
+                *rung += 1;
+                *rung_at = self
+                    .policy
+                    .rungs
+                    .get(*rung)
+                    .and_then(|after| now.checked_add(*after));
+            }
+            State::Draining { close_at } if is_due(*close_at) => {
+                *close_at = None;
+                effects.push(Effect::DrainOnceThenClose);
+            }
+            // Not due after all: deadlines only ever move away.
+            _ => {}
+        }
+    }
+
+    /// The outcome, once `Finish` was asked for. Go's order: the exit, then what came of stopping it, then the pipes,
+    /// then the copies.
+    pub(crate) fn take_outcome(&mut self) -> Result<(), Error> {
+        debug_assert!(
+            matches!(self.state, State::Done),
+            "outcome of {:?}",
+            self.state
+        );
+        let Some(status) = self.status else {
+            return Err(Error::StatusLost);
+        };
+        if !status.success() {
+            return Err(Error::Exit(ExitError {
+                status,
+                cause: self.cause,
+                stderr: Vec::new(),
+            }));
+        }
+        match std::mem::replace(&mut self.answer, Answer::Nothing) {
+            Answer::KillFailed(error) => return Err(Error::Kill(error)),
+            Answer::Failed(error) => return Err(Error::Cancel(error)),
+            Answer::Stopped | Answer::Asked => {
+                return Err(Error::Stopped(self.cause.unwrap_or(Cause::Cancelled)));
+            }
+            Answer::Nothing => {}
+        }
+        if !self.cut.is_empty() {
+            return Err(Error::WaitDelay);
+        }
+        match self.copy_error.take() {
+            Some((stream, source)) if !self.killed => Err(Error::Copy { stream, source }),
+            _ => Ok(()),
+        }
+    }
+
+    /// An event that this state cannot receive is the loop's mistake: told in debug builds and under fuzzing, and
+    /// without consequence otherwise.
+    fn unexpected(&self, event: &str) {
+        debug_assert!(false, "{event} in {:?}", self.state);
+    }
+}

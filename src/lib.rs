@@ -1,0 +1,75 @@
+//! Runs thousands of child processes from one thread, with the semantics of Go's `os/exec`.
+//!
+//! A [`Reactor`] registers the pipes of its commands, a pidfd for each exit and one timer with epoll, and drives each
+//! command by a state machine. There is no thread per command, and none at all behind your back. A command that is
+//! cancelled is asked, then killed; a pipe that an orphan holds never hangs the caller; a start costs the same however
+//! many children and descriptors there are.
+//!
+//! ```
+//! use execloop::{Command, Context, Output, Reactor, Signal};
+//! use std::time::Duration;
+//!
+//! let build = Context::new(); // cancel it from any thread
+//! let mut reactor = Reactor::builder().max_running(64).build()?;
+//! for unit in ["one", "two", "three"] {
+//!     reactor.start(
+//!         Command::new("echo")
+//!             .args(["compiling", unit])
+//!             .stdout(Output::capture())
+//!             .stderr_to_stdout() // one pipe, order kept
+//!             .context(&build)
+//!             .interrupt(Signal::TERM) // first ask ..
+//!             .wait_delay(Duration::from_secs(5)), // .. then kill, and never hang on a held pipe
+//!     )?;
+//! }
+//! while let Some(done) = reactor.wait_any()? {
+//!     match &done.outcome {
+//!         Ok(()) => println!("{} ok in {:?}", done.id, done.elapsed()),
+//!         Err(error) => eprintln!("{}: {error}\n{}", done.id, String::from_utf8_lossy(&done.stdout)),
+//!     }
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Where things are
+//!
+//! - [`Command`], [`Input`], [`Output`]: what to run. [`Command::run`], [`Command::output`] and
+//!   [`Command::combined_output`] are the forms for a single one.
+//! - [`Reactor`], [`Handle`]: many at once. [`Finished`], [`Usage`]: what became of each.
+//! - [`Context`], [`Cancel`], [`Signal`]: ending them.
+//! - [`StartError`], [`Error`], [`LookPathError`]: what can go wrong, told apart.
+//!
+//! # What it does not do
+//!
+//! No shell, no glob, no pipeline syntax; no Windows; no thread per command; no hidden global: two reactors in one
+//! process do not know of each other, and neither owns SIGCHLD.
+
+mod admission;
+mod cancel;
+mod command;
+mod context;
+mod deadlines;
+mod diagnose;
+mod ends;
+mod engine;
+mod env;
+mod error;
+mod finished;
+mod inbox;
+mod job;
+mod lookpath;
+mod reactor;
+mod stream;
+#[allow(unsafe_code, reason = "the one fence: every unsafe block is below it")]
+mod sys;
+mod table;
+mod watches;
+
+pub use cancel::{Cancel, Child};
+pub use command::{Command, Input, Output};
+pub use context::Context;
+pub use error::{CallbackPanicked, Cause, Error, ExitError, StartError, Stream};
+pub use finished::{Finished, Id, Usage};
+pub use lookpath::{LookPathError, look_path};
+pub use reactor::{Builder, Handle, Reactor, StdinPipe, StdoutPipe};
+pub use sys::{Signal, SignalParseError, Step};

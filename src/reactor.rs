@@ -1,0 +1,452 @@
+//! The public face: `Reactor`, its `Builder`, `Handle`, and the pipes that borrow it.
+//! Unaware of how the loop works; short methods, long documentation.
+
+use std::cell::Cell;
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use crate::admission::Admission;
+use crate::command::Command;
+use crate::engine::Engine;
+use crate::error::{StartError, Stream};
+use crate::finished::{Finished, Id};
+use crate::inbox::{Inbox, Message};
+use crate::sys::{Kernel, Signal, Target, Unix, fd_limit_soft, raise_fd_limit};
+
+/// Owns every child that it starts, and drives them all on the thread that calls it.
+///
+/// Nothing happens between calls: a program either waits in it ([`wait_any`](Reactor::wait_any), [`wait`](Reactor::wait))
+/// or polls its descriptor ([`AsFd`]) in a loop of its own, and calls [`turn`](Reactor::turn) with a zero timeout when that
+/// is readable.
+///
+/// Dropping it kills what still runs, with the process groups that commands lead, and reaps it: no zombie and no child
+/// is left. It owns no signal handler and no global state; several reactors in one process do not know of each other.
+///
+/// ```
+/// use execloop::{Command, Output, Reactor};
+/// let mut reactor = Reactor::builder().max_running(8).build()?;
+/// for name in ["a", "b", "c"] {
+///     reactor.start(Command::new("echo").arg(name).stdout(Output::capture()))?;
+/// }
+/// while let Some(done) = reactor.wait_any()? {
+///     assert!(done.success(), "{}: {:?}", done.id, done.outcome);
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Reactor {
+    engine: Engine<Unix>,
+    /// Somebody polls the descriptor, so it has to tell of work that no event will announce.
+    is_embedded: Cell<bool>,
+}
+
+/// Marks ids, so that one reactor's is not taken for another's.
+static NEXT_REACTOR: AtomicU32 = AtomicU32::new(1);
+
+impl Reactor {
+    /// A reactor without a limit but that of descriptors.
+    ///
+    /// # Errors
+    /// When the kernel has no descriptors or memory for it, or is older than Linux 5.4
+    /// ([`Unsupported`](io::ErrorKind::Unsupported)).
+    pub fn new() -> io::Result<Reactor> {
+        Reactor::builder().build()
+    }
+
+    /// Sets limits first.
+    pub fn builder() -> Builder {
+        Builder {
+            running_max: usize::MAX,
+            raises_fd_limit: false,
+        }
+    }
+
+    /// Starts `command`, or queues it when a limit is reached or the kernel is short of descriptors, processes or memory
+    /// while others run. Returns at once. First in, first out.
+    ///
+    /// # Errors
+    /// Everything that can be told at once, see [`StartError`]: no child is left then. A failure to start a queued command
+    /// arrives as its [`Finished`], with [`Error::Start`](crate::Error::Start).
+    pub fn start(&mut self, command: &mut Command) -> Result<Id, StartError> {
+        let started = self.engine.start(command);
+        self.tell_outer_loop();
+        started
+    }
+
+    /// Waits until some command is finished, and hands it out. `None` when there is no command left.
+    ///
+    /// # Errors
+    /// When polling fails, which it does not in normal operation. The commands go on; the call can be repeated.
+    pub fn wait_any(&mut self) -> io::Result<Option<Finished>> {
+        loop {
+            if let Some(finished) = self.finished() {
+                return Ok(Some(finished));
+            }
+            if self.engine.unfinished() == 0 {
+                return Ok(None);
+            }
+            self.engine.turn(None)?;
+        }
+    }
+
+    /// Waits until this command is finished, and hands it out. Others that finish meanwhile stay for later calls. `None`
+    /// when it was handed out already, detached, or never this reactor's.
+    ///
+    /// # Errors
+    /// As [`wait_any`](Reactor::wait_any).
+    pub fn wait(&mut self, id: Id) -> io::Result<Option<Finished>> {
+        loop {
+            if let Some(finished) = self.engine.take_finished(id) {
+                self.tell_outer_loop();
+                return Ok(Some(finished));
+            }
+            if self.engine.place(id).is_none() {
+                return Ok(None);
+            }
+            self.engine.turn(None)?;
+        }
+    }
+
+    /// Does one pass: waits at most `timeout` for events (`None`: as long as it takes; zero: not at all), and acts on
+    /// them. Returns early when something happens, when a [`Handle`] wakes it, and by a signal handler that ran.
+    ///
+    /// # Errors
+    /// As [`wait_any`](Reactor::wait_any).
+    pub fn turn(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        let turned = self.engine.turn(timeout);
+        self.tell_outer_loop();
+        turned
+    }
+
+    /// Hands out a command that is finished; `None` when there is none now. Does not wait and does not turn.
+    pub fn finished(&mut self) -> Option<Finished> {
+        let finished = self.engine.pop_finished();
+        self.tell_outer_loop();
+        finished
+    }
+
+    /// Asks a command to stop, by its [`Cancel`](crate::Cancel), as if its context had ended. One that waits in the queue
+    /// is not started. `false` when it has finished or is not this reactor's.
+    ///
+    /// A second call does nothing while the first is at work; [`kill`](Reactor::kill) is the stronger word.
+    pub fn cancel(&mut self, id: Id) -> bool {
+        let was_here = self.engine.cancel(id);
+        self.tell_outer_loop();
+        was_here
+    }
+
+    /// Kills a command now, and its group if its [`Cancel`](crate::Cancel) is for the group. Its pipes are read once more
+    /// and closed. It is reaped and handed out like any other. `false` when it has finished or is not this reactor's.
+    pub fn kill(&mut self, id: Id) -> bool {
+        let was_here = self.engine.kill(id);
+        self.tell_outer_loop();
+        was_here
+    }
+
+    /// Signals a command's process.
+    ///
+    /// # Errors
+    /// `ESRCH` when it is not running: queued, reaped, or not this reactor's. Never another process. `EPERM` when it took
+    /// another user's identity.
+    pub fn signal(&mut self, id: Id, signal: Signal) -> io::Result<()> {
+        self.engine.signal(id, Target::Process, signal)
+    }
+
+    /// Signals the process group that a command leads.
+    ///
+    /// # Errors
+    /// As [`signal`](Reactor::signal); `ESRCH` also when it leads none.
+    pub fn signal_group(&mut self, id: Id, signal: Signal) -> io::Result<()> {
+        self.engine.signal(id, Target::Group, signal)
+    }
+
+    /// The write end of a command's stdin, if that is [`Input::pipe`](crate::Input::pipe) and its outcome was not handed
+    /// out yet.
+    pub fn stdin(&mut self, id: Id) -> Option<StdinPipe<'_>> {
+        self.engine
+            .has_held(id, Stream::Stdin)
+            .then(|| StdinPipe { reactor: self, id })
+    }
+
+    /// The read end of a command's stdout, if that is [`Output::pipe`](crate::Output::pipe) and its outcome was not handed
+    /// out yet.
+    pub fn stdout(&mut self, id: Id) -> Option<StdoutPipe<'_>> {
+        self.engine
+            .has_held(id, Stream::Stdout)
+            .then(|| StdoutPipe {
+                reactor: self,
+                id,
+                stream: Stream::Stdout,
+            })
+    }
+
+    /// The read end of a command's stderr, as [`stdout`](Reactor::stdout).
+    pub fn stderr(&mut self, id: Id) -> Option<StdoutPipe<'_>> {
+        self.engine
+            .has_held(id, Stream::Stderr)
+            .then(|| StdoutPipe {
+                reactor: self,
+                id,
+                stream: Stream::Stderr,
+            })
+    }
+
+    /// Goes on with the reader and the writers of a command that had returned
+    /// [`WouldBlock`](io::ErrorKind::WouldBlock).
+    pub fn resume(&mut self, id: Id) {
+        self.engine.resume(id);
+        self.tell_outer_loop();
+    }
+
+    /// Lets a running command go: it survives the reactor, its outcome is not told, and its pipes are closed. Returns its
+    /// pid; `None` when it is not running. The trap: once the reactor is dropped, nobody reaps it before this process
+    /// ends.
+    pub fn detach(&mut self, id: Id) -> Option<u32> {
+        self.engine.detach(id)
+    }
+
+    /// For other threads.
+    pub fn handle(&self) -> Handle {
+        Handle {
+            inbox: self.engine.share_inbox(),
+            reactor: self.engine.reactor(),
+        }
+    }
+
+    /// Kills what runs, at once, waits until all of it is reaped, and hands out everything that was not yet. Commands in the
+    /// queue end with [`StartError::ShutDown`]. To ask first, cancel a [`Context`](crate::Context) and use
+    /// [`wait_any`](Reactor::wait_any).
+    ///
+    /// # Errors
+    /// As [`wait_any`](Reactor::wait_any).
+    pub fn shutdown(mut self) -> io::Result<Vec<Finished>> {
+        self.engine.close_inbox();
+        self.engine.abort_all();
+        while self.engine.unfinished() > 0 {
+            self.engine.turn(None)?;
+        }
+        Ok(self.engine.drain_finished())
+    }
+
+    /// Commands that were started or queued and not handed out.
+    pub fn len(&self) -> usize {
+        self.engine.len()
+    }
+
+    /// There is no command: `wait_any` would return `None`.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Commands whose process was started and that are not finished.
+    pub fn running(&self) -> usize {
+        self.engine.running()
+    }
+
+    /// Commands that wait for their start.
+    pub fn queued(&self) -> usize {
+        self.engine.queued()
+    }
+
+    /// Reads this process's environment again. Default: commands that inherit it share one copy, taken at the first such
+    /// start; and a command that was started before keeps what was prepared then, until it is changed.
+    pub fn refresh_environment(&mut self) {
+        self.engine.refresh_environment();
+    }
+
+    /// An outer loop would sleep on work that no event announces: leftovers of a budget, and what is finished.
+    fn tell_outer_loop(&self) {
+        if self.is_embedded.get() && self.engine.is_pending() {
+            self.engine.inbox().wake();
+        }
+    }
+}
+
+/// One descriptor for an outer loop. It is readable whenever there is something to do inside: events, deadlines, ended
+/// contexts, messages from other threads, leftovers of the last turn, and finished commands that were not taken. Then call
+/// [`turn`](Reactor::turn) with a zero timeout and take what is [`finished`](Reactor::finished). No timeout has to be
+/// computed outside.
+impl AsFd for Reactor {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.is_embedded.set(true);
+        self.tell_outer_loop();
+        self.engine.kernel().as_fd()
+    }
+}
+
+impl fmt::Debug for Reactor {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Reactor")
+            .field("running", &self.running())
+            .field("queued", &self.queued())
+            .field("finished", &(self.len() - self.running() - self.queued()))
+            .finish()
+    }
+}
+
+/// The limits of a [`Reactor`].
+#[derive(Clone, Debug)]
+pub struct Builder {
+    running_max: usize,
+    raises_fd_limit: bool,
+}
+
+impl Builder {
+    /// Runs at most this many commands at once, at least 1; more wait in the queue. A command counts from its start until
+    /// it is finished. Default: no limit but that of descriptors, which queues too: each command costs one descriptor and
+    /// one for each pipe, and that is counted against the soft limit, less 32 for others.
+    pub fn max_running(mut self, commands: usize) -> Builder {
+        self.running_max = commands;
+        self
+    }
+
+    /// With `true`, raises this process's soft limit of descriptors to the hard one. Children get the limit as it was, after
+    /// their descriptors are in place (Go does both). Default: `false`, as the limit belongs to the whole process.
+    pub fn raise_fd_limit(mut self, raise: bool) -> Builder {
+        self.raises_fd_limit = raise;
+        self
+    }
+
+    /// Makes the reactor.
+    ///
+    /// # Errors
+    /// As [`Reactor::new`].
+    pub fn build(self) -> io::Result<Reactor> {
+        let before = if self.raises_fd_limit {
+            Some(raise_fd_limit()?)
+        } else {
+            None
+        };
+        let mut kernel = Unix::new()?;
+        if let Some((soft, hard)) = before {
+            kernel.restore_fd_limit(soft, hard);
+        }
+        let admission = Admission::new(self.running_max, fd_limit_soft());
+        let engine = Engine::new(
+            kernel,
+            admission,
+            NEXT_REACTOR.fetch_add(1, Ordering::Relaxed),
+        );
+        Ok(Reactor {
+            engine,
+            is_embedded: Cell::new(false),
+        })
+    }
+}
+
+/// Speaks to a [`Reactor`] from any thread. What it says is done in the reactor's next turn, which it wakes; after the
+/// reactor is gone, nothing is. Cheap to clone.
+#[derive(Clone)]
+pub struct Handle {
+    inbox: Arc<Inbox<<Unix as Kernel>::Waker>>,
+    reactor: u32,
+}
+
+impl Handle {
+    /// Starts or queues a command. Returns the id that its [`Finished`] will carry, also if it cannot be started; `None`
+    /// when the reactor is gone.
+    pub fn start(&self, command: Command) -> Option<Id> {
+        let number = self.inbox.take_number();
+        let sent = self.inbox.send(Message::Start(number, Box::new(command)));
+        sent.then_some(Id {
+            number,
+            reactor: self.reactor,
+        })
+    }
+
+    /// As [`Reactor::cancel`].
+    pub fn cancel(&self, id: Id) {
+        self.tell(id, Message::Cancel(id.number));
+    }
+
+    /// As [`Reactor::kill`].
+    pub fn kill(&self, id: Id) {
+        self.tell(id, Message::Kill(id.number));
+    }
+
+    /// As [`Reactor::signal`], without the answer.
+    pub fn signal(&self, id: Id, signal: Signal) {
+        self.tell(id, Message::Signal(id.number, signal));
+    }
+
+    /// As [`Reactor::resume`].
+    pub fn resume(&self, id: Id) {
+        self.tell(id, Message::Resume(id.number));
+    }
+
+    /// Makes the present or the next [`Reactor::turn`] return early.
+    pub fn wake(&self) {
+        self.inbox.wake();
+    }
+
+    fn tell(&self, id: Id, message: Message) {
+        if id.reactor == self.reactor {
+            self.inbox.send(message);
+        }
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Handle")
+            .field("reactor", &self.reactor)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The write end of a command's stdin. A write waits while the pipe is full, and all other commands go on meanwhile.
+///
+/// Dropping it closes nothing, as it only borrows: call [`close`](StdinPipe::close) to give the command its end of input.
+#[derive(Debug)]
+pub struct StdinPipe<'a> {
+    reactor: &'a mut Reactor,
+    id: Id,
+}
+
+impl StdinPipe<'_> {
+    /// Closes the pipe. A second time does nothing.
+    pub fn close(self) {
+        self.reactor.engine.close_one_held(self.id, Stream::Stdin);
+    }
+}
+
+impl Write for StdinPipe<'_> {
+    /// # Errors
+    /// `BrokenPipe` when the command reads no more, `NotConnected` after `close` or after the wait delay has cut the pipe.
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.reactor.engine.write_held(self.id, bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The read end of a command's stdout or stderr. A read waits until there is something, and all other commands go on
+/// meanwhile. The end of the stream is `Ok(0)`, as ever.
+#[derive(Debug)]
+pub struct StdoutPipe<'a> {
+    reactor: &'a mut Reactor,
+    id: Id,
+    stream: Stream,
+}
+
+impl StdoutPipe<'_> {
+    /// Closes the pipe: the command gets SIGPIPE when it writes on. A second time does nothing.
+    pub fn close(self) {
+        self.reactor.engine.close_one_held(self.id, self.stream);
+    }
+}
+
+impl Read for StdoutPipe<'_> {
+    /// # Errors
+    /// `NotConnected` after `close` or after the wait delay has cut the pipe.
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.reactor.engine.read_held(self.id, self.stream, buffer)
+    }
+}

@@ -1,0 +1,509 @@
+//! Our end of one pipe: `Fill` writes a child's stdin, `Drain` reads its output, each up to a budget a turn.
+//! Unaware of jobs, of slots and of when it is called.
+
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use crate::command::{InputKind, LineCallback, OutputKind};
+use crate::ends::Ends;
+use crate::error::CallbackPanicked;
+use crate::sys::Kernel;
+
+/// How much one stream may move before the others get their turn.
+pub(crate) const STREAM_BYTES_PER_TURN_MAX: usize = 64 * 1024;
+/// The same for a stream that keeps filling its pipe, which was then enlarged to this.
+const BULK_BYTES_PER_TURN_MAX: usize = 256 * 1024;
+/// So many full reads in a row make a stream a bulk stream.
+const FULL_READS_OF_BULK: u8 = 4;
+/// A capture beyond this is read straight into its vector.
+const SMALL_CAPTURE_BYTES_MAX: usize = 4 * 1024;
+/// The most that is read of a pipe before it is cut: the largest that an unprivileged user can make a pipe.
+const LAST_DRAIN_BYTES_MAX: usize = 1024 * 1024;
+/// A longer line is handed out in pieces.
+const LINE_BYTES_MAX: usize = 1024 * 1024;
+
+/// How one visit to a stream went.
+#[derive(Debug)]
+pub(crate) enum Progress {
+    /// Nothing more to do before the next event.
+    Idle,
+    /// The budget is used up, and there may be more: visit again, without an event.
+    More,
+    /// It is over, well or not. The pipe can be closed.
+    Ended(io::Result<()>),
+}
+
+/// What our ends of a command's pipes are. `Absent`: there is no pipe, or it is closed and left nothing.
+#[derive(Debug)]
+pub(crate) enum OurEnd<P> {
+    Absent,
+    Fill(Box<Fill<P>>),
+    Drain(Drain<P>),
+    /// The caller reads or writes it. `ready`: the last event has not been used up.
+    Held {
+        pipe: P,
+        ready: bool,
+    },
+    /// The caller's pipe, closed by the wait delay or the end of its stream.
+    HeldClosed {
+        cut: bool,
+    },
+    /// What a capture collected.
+    Collected(Vec<u8>),
+}
+
+impl<P> OurEnd<P> {
+    /// The end for a stdin of this kind.
+    pub(crate) fn of_input(pipe: Option<P>, input: InputKind) -> OurEnd<P> {
+        let Some(pipe) = pipe else {
+            return OurEnd::Absent;
+        };
+        let source = match input {
+            InputKind::Bytes(bytes) => FillSource::Bytes(bytes),
+            InputKind::Reader(reader) => FillSource::Reader {
+                reader,
+                chunk: Vec::new(),
+                ended: false,
+            },
+            _ => return OurEnd::Held { pipe, ready: true },
+        };
+        OurEnd::Fill(Box::new(Fill {
+            pipe,
+            source,
+            at: 0,
+            is_listed: false,
+        }))
+    }
+
+    /// The end for a stdout or stderr of this kind.
+    pub(crate) fn of_output(pipe: Option<P>, output: OutputKind) -> OurEnd<P> {
+        let Some(pipe) = pipe else {
+            return OurEnd::Absent;
+        };
+        let sink = match output {
+            OutputKind::Capture => Sink::Capture(Vec::new()),
+            OutputKind::CaptureEnds(bytes) => Sink::Ends(Box::new(Ends::new(bytes))),
+            OutputKind::Writer(writer) => Sink::Writer {
+                writer,
+                pending: Vec::new(),
+            },
+            OutputKind::Lines(callback) => Sink::Lines {
+                callback,
+                partial: Vec::new(),
+            },
+            _ => return OurEnd::Held { pipe, ready: true },
+        };
+        OurEnd::Drain(Drain {
+            pipe,
+            sink,
+            hung_up: false,
+            is_listed: false,
+            full_reads: 0,
+        })
+    }
+
+    /// A job waits for this stream's end.
+    pub(crate) fn is_copied(&self) -> bool {
+        matches!(self, OurEnd::Fill(_) | OurEnd::Drain(_))
+    }
+
+    /// The caller has, or had, this pipe.
+    pub(crate) fn is_held(&self) -> bool {
+        matches!(self, OurEnd::Held { .. })
+    }
+}
+
+/// Gives a child its stdin.
+pub(crate) struct Fill<P> {
+    pub(crate) pipe: P,
+    source: FillSource,
+    /// How much of the bytes or of the chunk is written.
+    at: usize,
+    /// It used up its budget, and the engine has it in its list of visits.
+    pub(crate) is_listed: bool,
+}
+
+enum FillSource {
+    Bytes(Arc<[u8]>),
+    Reader {
+        reader: Box<dyn Read + Send>,
+        chunk: Vec<u8>,
+        ended: bool,
+    },
+}
+
+impl<P: fmt::Debug> Fill<P> {
+    /// Writes up to the budget. `hung_up`: nobody can read any more, which is no error (Go ignores EPIPE).
+    pub(crate) fn fill<K: Kernel<Pipe = P>>(&mut self, kernel: &mut K, hung_up: bool) -> Progress {
+        self.is_listed = false;
+        if hung_up {
+            return Progress::Ended(Ok(()));
+        }
+        let mut budget = STREAM_BYTES_PER_TURN_MAX;
+        loop {
+            let bytes = match self.source.pending(&mut self.at) {
+                Ok([]) => return Progress::Ended(Ok(())),
+                Ok(bytes) => &bytes[..bytes.len().min(STREAM_BYTES_PER_TURN_MAX)],
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Progress::Idle,
+                Err(error) => return Progress::Ended(Err(error)),
+            };
+            match kernel.write(&self.pipe, bytes) {
+                Ok(written) if written < bytes.len() => {
+                    self.at += written;
+                    return Progress::Idle;
+                }
+                Ok(written) => {
+                    self.at += written;
+                    budget = budget.saturating_sub(written);
+                }
+                Err(error) => match error.kind() {
+                    io::ErrorKind::Interrupted => {}
+                    io::ErrorKind::WouldBlock => return Progress::Idle,
+                    io::ErrorKind::BrokenPipe => return Progress::Ended(Ok(())),
+                    _ => return Progress::Ended(Err(error)),
+                },
+            }
+            if budget == 0 {
+                self.is_listed = true;
+                return Progress::More;
+            }
+        }
+    }
+}
+
+impl FillSource {
+    /// The bytes to write next, from `at`; empty at the end. Reads on when a chunk is used up.
+    fn pending(&mut self, at: &mut usize) -> io::Result<&[u8]> {
+        match self {
+            FillSource::Bytes(bytes) => Ok(&bytes[*at..]),
+            FillSource::Reader {
+                reader,
+                chunk,
+                ended,
+            } => {
+                if *at == chunk.len() && !*ended {
+                    *at = 0;
+                    let read = read_chunk(reader, chunk);
+                    *ended = matches!(read, Ok(0));
+                    read?;
+                }
+                Ok(&chunk[*at..])
+            }
+        }
+    }
+}
+
+/// Reads one chunk in place of the last. On an error the chunk is empty.
+fn read_chunk(reader: &mut Box<dyn Read + Send>, chunk: &mut Vec<u8>) -> io::Result<usize> {
+    chunk.resize(STREAM_BYTES_PER_TURN_MAX, 0);
+    let read = loop {
+        match guarded("reader", || reader.read(chunk)) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            read => break read,
+        }
+    };
+    chunk.truncate(*read.as_ref().unwrap_or(&0));
+    read
+}
+
+/// Takes a child's output.
+#[derive(Debug)]
+pub(crate) struct Drain<P> {
+    pub(crate) pipe: P,
+    sink: Sink,
+    /// All writers are gone: what the pipe holds now is the last of it.
+    pub(crate) hung_up: bool,
+    /// It used up its budget, and the engine has it in its list of visits.
+    pub(crate) is_listed: bool,
+    full_reads: u8,
+}
+
+enum Sink {
+    Capture(Vec<u8>),
+    Ends(Box<Ends>),
+    /// `pending` is what the writer has not taken yet.
+    Writer {
+        writer: Box<dyn Write + Send>,
+        pending: Vec<u8>,
+    },
+    /// `partial` is the beginning of a line.
+    Lines {
+        callback: LineCallback,
+        partial: Vec<u8>,
+    },
+}
+
+impl<P: fmt::Debug> Drain<P> {
+    /// Reads up to the budget: one read for each event, as a short read together with a hang-up is the end (the bytes
+    /// were there before the last writer left). Returns how much was read, too.
+    pub(crate) fn drain<K: Kernel<Pipe = P>>(
+        &mut self,
+        kernel: &mut K,
+        scratch: &mut Vec<u8>,
+        hung_up: bool,
+    ) -> (Progress, usize) {
+        self.hung_up |= hung_up;
+        self.is_listed = false;
+        match self.sink.flush_pending() {
+            Ok(true) => {}
+            Ok(false) => return (Progress::Idle, 0),
+            Err(error) => return (Progress::Ended(Err(error)), 0),
+        }
+        let is_bulk = self.full_reads >= FULL_READS_OF_BULK;
+        let bytes_max = if is_bulk {
+            BULK_BYTES_PER_TURN_MAX
+        } else {
+            STREAM_BYTES_PER_TURN_MAX
+        };
+        let read = match self.sink.read(kernel, &self.pipe, scratch, bytes_max) {
+            Ok(0) => return (Progress::Ended(self.sink.finish()), 0),
+            Ok(read) => read,
+            Err(Failure::Read(error)) if error.kind() == io::ErrorKind::WouldBlock => {
+                return (Progress::Idle, 0);
+            }
+            Err(Failure::Read(error)) | Err(Failure::Sink(error)) => {
+                return (Progress::Ended(Err(error)), 0);
+            }
+        };
+        if read < bytes_max {
+            self.full_reads = if is_bulk { self.full_reads } else { 0 };
+            let progress = if self.hung_up {
+                Progress::Ended(self.sink.finish())
+            } else {
+                Progress::Idle
+            };
+            return (
+                if self.sink.is_blocked() {
+                    Progress::Idle
+                } else {
+                    progress
+                },
+                read,
+            );
+        }
+        if !is_bulk {
+            self.full_reads += 1;
+            if self.full_reads == FULL_READS_OF_BULK {
+                kernel.enlarge(&self.pipe);
+            }
+        }
+        self.is_listed = true;
+        (Progress::More, read)
+    }
+
+    /// Before it is cut: takes what the pipe holds. Returns whether that was all, as every writer is gone.
+    pub(crate) fn drain_last<K: Kernel<Pipe = P>>(
+        &mut self,
+        kernel: &mut K,
+        scratch: &mut Vec<u8>,
+    ) -> (bool, io::Result<()>) {
+        let mut budget = LAST_DRAIN_BYTES_MAX;
+        let ended = loop {
+            match self.sink.flush_pending() {
+                Ok(true) => {}
+                Ok(false) => break false,
+                Err(error) => return (true, Err(error)),
+            }
+            match self.sink.read(
+                kernel,
+                &self.pipe,
+                scratch,
+                STREAM_BYTES_PER_TURN_MAX.min(budget),
+            ) {
+                Ok(0) => break true,
+                Ok(read) => budget -= read,
+                Err(Failure::Read(error)) if error.kind() == io::ErrorKind::WouldBlock => {
+                    break false;
+                }
+                Err(Failure::Read(error)) | Err(Failure::Sink(error)) => return (true, Err(error)),
+            }
+            if budget == 0 {
+                break false;
+            }
+        };
+        (ended, self.sink.finish())
+    }
+
+    /// Gives up the pipe and what was collected.
+    pub(crate) fn into_parts(self) -> (P, Option<Vec<u8>>) {
+        let collected = match self.sink {
+            Sink::Capture(bytes) => Some(bytes),
+            Sink::Ends(ends) => Some(ends.finish()),
+            Sink::Writer { .. } | Sink::Lines { .. } => None,
+        };
+        (self.pipe, collected)
+    }
+}
+
+/// Which side of a copy failed.
+enum Failure {
+    Read(io::Error),
+    Sink(io::Error),
+}
+
+impl Sink {
+    /// One read, and its bytes delivered.
+    fn read<K: Kernel>(
+        &mut self,
+        kernel: &mut K,
+        pipe: &K::Pipe,
+        scratch: &mut Vec<u8>,
+        bytes_max: usize,
+    ) -> Result<usize, Failure> {
+        if let Sink::Capture(bytes) = self
+            && bytes.len() >= SMALL_CAPTURE_BYTES_MAX
+        {
+            return read_retrying(kernel, pipe, bytes, bytes_max).map_err(Failure::Read);
+        }
+        scratch.clear();
+        let read = read_retrying(kernel, pipe, scratch, bytes_max).map_err(Failure::Read)?;
+        self.deliver(scratch).map_err(Failure::Sink)?;
+        Ok(read)
+    }
+
+    fn deliver(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Sink::Capture(captured) => captured.extend_from_slice(bytes),
+            Sink::Ends(ends) => ends.push(bytes),
+            Sink::Writer { writer, pending } => {
+                let taken = write_some(writer, bytes)?;
+                pending.extend_from_slice(&bytes[taken..]);
+            }
+            Sink::Lines { callback, partial } => return deliver_lines(callback, partial, bytes),
+        }
+        Ok(())
+    }
+
+    /// The writer has said that it takes no more for now.
+    fn is_blocked(&self) -> bool {
+        matches!(self, Sink::Writer { pending, .. } if !pending.is_empty())
+    }
+
+    /// Offers the writer what it has not taken. `false`: it still does not take it.
+    fn flush_pending(&mut self) -> io::Result<bool> {
+        if let Sink::Writer { writer, pending } = self
+            && !pending.is_empty()
+        {
+            let taken = write_some(writer, pending)?;
+            pending.drain(..taken);
+        }
+        Ok(!self.is_blocked())
+    }
+
+    /// The stream's end: the last line, the last flush.
+    fn finish(&mut self) -> io::Result<()> {
+        match self {
+            Sink::Capture(_) | Sink::Ends(_) => Ok(()),
+            Sink::Writer { writer, pending } => {
+                if !pending.is_empty() {
+                    return Err(io::ErrorKind::WouldBlock.into());
+                }
+                guarded("writer", || writer.flush())
+            }
+            Sink::Lines { partial, .. } if partial.is_empty() => Ok(()),
+            Sink::Lines { callback, partial } => {
+                let line = std::mem::take(partial);
+                guarded("line callback", || {
+                    callback(&line);
+                    Ok(())
+                })
+            }
+        }
+    }
+}
+
+fn read_retrying<K: Kernel>(
+    kernel: &mut K,
+    pipe: &K::Pipe,
+    into: &mut Vec<u8>,
+    bytes_max: usize,
+) -> io::Result<usize> {
+    loop {
+        match kernel.read(pipe, into, bytes_max) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            read => return read,
+        }
+    }
+}
+
+/// Writes until all is taken or the writer would block. Returns how much was taken.
+fn write_some(writer: &mut Box<dyn Write + Send>, bytes: &[u8]) -> io::Result<usize> {
+    let mut taken = 0;
+    while taken < bytes.len() {
+        match guarded("writer", || writer.write(&bytes[taken..])) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => taken += written.min(bytes.len() - taken),
+            Err(error) => match error.kind() {
+                io::ErrorKind::Interrupted => {}
+                io::ErrorKind::WouldBlock => break,
+                _ => return Err(error),
+            },
+        }
+    }
+    Ok(taken)
+}
+
+fn deliver_lines(
+    callback: &mut LineCallback,
+    partial: &mut Vec<u8>,
+    bytes: &[u8],
+) -> io::Result<()> {
+    let mut rest = bytes;
+    let mut call = |line: &[u8]| {
+        guarded("line callback", || {
+            callback(line);
+            Ok(())
+        })
+    };
+    while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+        let (line, after) = (&rest[..end], &rest[end + 1..]);
+        rest = after;
+        if partial.is_empty() {
+            call(line)?;
+        } else {
+            partial.extend_from_slice(line);
+            call(partial)?;
+            partial.clear();
+        }
+    }
+    partial.extend_from_slice(rest);
+    while partial.len() >= LINE_BYTES_MAX {
+        let piece: Vec<u8> = partial.drain(..LINE_BYTES_MAX).collect();
+        call(&piece)?;
+    }
+    Ok(())
+}
+
+/// Calls into the caller's code; its panic becomes an error, as the loop must go on for the others.
+pub(crate) fn guarded<T>(
+    what: &'static str,
+    call: impl FnOnce() -> io::Result<T>,
+) -> io::Result<T> {
+    match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(result) => result,
+        Err(payload) => Err(CallbackPanicked::new(what, &*payload).into()),
+    }
+}
+
+impl<P: fmt::Debug> fmt::Debug for Fill<P> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Fill")
+            .field("pipe", &self.pipe)
+            .field("at", &self.at)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Sink {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Sink::Capture(_) => "Capture",
+            Sink::Ends(_) => "Ends",
+            Sink::Writer { .. } => "Writer",
+            Sink::Lines { .. } => "Lines",
+        })
+    }
+}

@@ -1,0 +1,173 @@
+//! A child by its pidfd: readable once it exited, reaped and signalled through the descriptor (Linux 5.4).
+//! Unaware of how it was started.
+#![allow(
+    unsafe_code,
+    reason = "waitid with rusage, and an ioctl, have no safe wrapper"
+)]
+
+use std::io;
+use std::mem;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use crate::sys::fd::above_stdio;
+use crate::sys::{Exit, RawUsage, cvt, cvt_long};
+
+/// A child, from its start until its handle is dropped.
+#[derive(Debug)]
+pub(in crate::sys) struct Child {
+    pub(in crate::sys) pid: u32,
+    pub(in crate::sys) pidfd: OwnedFd,
+    /// Its pid may belong to another process by now.
+    pub(in crate::sys) reaped: bool,
+}
+
+impl Child {
+    /// Owns the pidfd that the clone returned.
+    pub(in crate::sys) fn new(pid: u32, pidfd: i32) -> io::Result<Child> {
+        // Kernels before 5.2 ignore CLONE_PIDFD; `check_floor` refused them.
+        if pidfd < 0 {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        // SAFETY: the kernel made this descriptor for the clone, and nobody else owns it.
+        let pidfd = above_stdio(unsafe { OwnedFd::from_raw_fd(pidfd) })?;
+        Ok(Child {
+            pid,
+            pidfd,
+            reaped: false,
+        })
+    }
+
+    /// Takes the status, if the child has exited. `WEXITED` alone: a stop is no exit.
+    pub(in crate::sys) fn reap(&mut self) -> io::Result<Option<Exit>> {
+        match self.wait(libc::WEXITED | libc::WNOHANG) {
+            Ok(None) => Ok(None),
+            Ok(Some(exit)) => {
+                self.reaped = true;
+                Ok(Some(exit))
+            }
+            Err(error) if error.raw_os_error() == Some(libc::ECHILD) => {
+                self.reaped = true;
+                Ok(Some(Exit {
+                    status: self.status_after_reap(),
+                    usage: None,
+                }))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Waits for a child that is exiting because its start failed. Its status tells nothing.
+    pub(in crate::sys) fn reap_failed_start(mut self) {
+        while let Err(error) = self.wait(libc::WEXITED) {
+            if error.kind() != io::ErrorKind::Interrupted {
+                break;
+            }
+        }
+        self.reaped = true;
+    }
+
+    /// waitid(2) as the kernel has it, with the usage in the same call.
+    fn wait(&self, options: libc::c_int) -> io::Result<Option<Exit>> {
+        // SAFETY: siginfo_t is plain data for which zero is valid.
+        let mut information: libc::siginfo_t = unsafe { mem::zeroed() };
+        // SAFETY: rusage is plain numbers for which zero is valid.
+        let mut usage: libc::rusage = unsafe { mem::zeroed() };
+        // SAFETY: both structures have room for the answer.
+        let result = unsafe {
+            libc::syscall(
+                libc::SYS_waitid,
+                libc::P_PIDFD as libc::c_long,
+                libc::c_long::from(self.pidfd.as_raw_fd()),
+                &raw mut information,
+                libc::c_long::from(options),
+                &raw mut usage,
+            )
+        };
+        cvt_long(result)?;
+        // SAFETY: waitid(2) fills these fields, or leaves them zero when nothing was waitable.
+        let pid = unsafe { information.si_pid() };
+        if pid == 0 {
+            return Ok(None);
+        }
+        // SAFETY: as above.
+        let status = unsafe { information.si_status() };
+        let raw = match information.si_code {
+            libc::CLD_EXITED => (status & 0xff) << 8,
+            libc::CLD_DUMPED => status | 0x80,
+            _ => status,
+        };
+        Ok(Some(Exit {
+            status: Some(ExitStatus::from_raw(raw)),
+            usage: Some(raw_usage(&usage)),
+        }))
+    }
+
+    /// The status of a child that somebody else reaped, or the kernel itself as SIGCHLD is ignored. Linux 6.15 keeps
+    /// it for those who hold a pidfd.
+    fn status_after_reap(&self) -> Option<ExitStatus> {
+        let mut information = PidfdInfo {
+            mask: PIDFD_INFO_EXIT,
+            ..PidfdInfo::default()
+        };
+        let request = libc::_IOWR::<PidfdInfo>(0xff, 11);
+        // SAFETY: the structure is as large as the request's number says.
+        let result =
+            cvt(unsafe { libc::ioctl(self.pidfd.as_raw_fd(), request, &raw mut information) });
+        let known = result.is_ok() && information.mask & PIDFD_INFO_EXIT != 0;
+        known.then(|| ExitStatus::from_raw(information.exit_code))
+    }
+}
+
+const PIDFD_INFO_EXIT: u64 = 1 << 3;
+
+/// `struct pidfd_info` of linux/pidfd.h, in its first size, which every later kernel accepts.
+#[repr(C)]
+#[derive(Default)]
+struct PidfdInfo {
+    mask: u64,
+    cgroup: u64,
+    ids: [u32; 11],
+    exit_code: i32,
+}
+
+fn raw_usage(usage: &libc::rusage) -> RawUsage {
+    let duration = |time: libc::timeval| {
+        let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+        Duration::from_secs(seconds)
+            + Duration::from_micros(u64::try_from(time.tv_usec).unwrap_or(0))
+    };
+    RawUsage {
+        user: duration(usage.ru_utime),
+        system: duration(usage.ru_stime),
+        rss_bytes_max: u64::try_from(usage.ru_maxrss)
+            .unwrap_or(0)
+            .saturating_mul(1024),
+    }
+}
+
+/// Refuses kernels before 5.4, which cannot wait for a pidfd: they call the kind of id invalid, where a later one
+/// only misses the descriptor.
+pub(in crate::sys) fn check_floor() -> io::Result<()> {
+    let nothing = std::ptr::null_mut::<libc::c_void>();
+    // SAFETY: null pointers are allowed here, and no such descriptor exists.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_waitid,
+            libc::P_PIDFD as libc::c_long,
+            libc::c_long::from(libc::c_int::MAX),
+            nothing,
+            libc::c_long::from(libc::WEXITED | libc::WNOHANG),
+            nothing,
+        )
+    };
+    match cvt_long(result) {
+        Err(error) if error.raw_os_error() == Some(libc::EBADF) => Ok(()),
+        _ => Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            "waitid(P_PIDFD) does not work: Linux 5.4 or later is needed",
+        )),
+    }
+}

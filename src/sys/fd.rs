@@ -1,0 +1,154 @@
+//! Descriptors: pipes, `/dev/null`, copies, and the limit on their number. All close-on-exec from birth.
+//! Unaware of children.
+#![allow(unsafe_code, reason = "calls on raw descriptors")]
+
+use std::ffi::CStr;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+use super::cvt;
+
+/// The lowest number that our own descriptors may have: 0, 1 and 2 are the caller's, even where they are closed.
+const LOWEST: libc::c_int = 3;
+
+/// A new pipe, its read end first.
+pub(super) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    let mut ends = [-1; 2];
+    // SAFETY: `ends` has room for the two numbers.
+    cvt(unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) })?;
+    // SAFETY: pipe2(2) returned two new descriptors that nobody else owns.
+    let read = unsafe { OwnedFd::from_raw_fd(ends[0]) };
+    // SAFETY: as above.
+    let write = unsafe { OwnedFd::from_raw_fd(ends[1]) };
+    Ok((above_stdio(read)?, above_stdio(write)?))
+}
+
+/// Makes calls on our end of a pipe return at once. The flag belongs to this end alone: we made the pipe.
+pub(super) fn set_nonblocking(end: &OwnedFd) -> io::Result<()> {
+    // SAFETY: fcntl(2) with this command takes one number.
+    cvt(unsafe { libc::fcntl(end.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK) }).map(drop)
+}
+
+/// Asks for a larger pipe. Beyond the user's quota the kernel refuses, and the pipe stays as it is.
+pub(super) fn set_pipe_bytes(end: &OwnedFd, bytes: libc::c_int) {
+    // SAFETY: fcntl(2) with this command takes one number.
+    unsafe { libc::fcntl(end.as_raw_fd(), libc::F_SETPIPE_SZ, bytes) };
+}
+
+/// `/dev/null`, opened `O_RDONLY` or `O_WRONLY`.
+pub(super) fn open_null(access: libc::c_int) -> io::Result<OwnedFd> {
+    open(c"/dev/null", access)
+}
+
+fn open(path: &CStr, flags: libc::c_int) -> io::Result<OwnedFd> {
+    // SAFETY: the path is a C string.
+    let fd = cvt(unsafe { libc::open(path.as_ptr(), flags | libc::O_CLOEXEC) })?;
+    // SAFETY: open(2) returned a new descriptor that nobody else owns.
+    above_stdio(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// A copy at the lowest free number above 2.
+pub(super) fn duplicate(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    // SAFETY: fcntl(2) with this command takes one number.
+    let copy = cvt(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, LOWEST) })?;
+    // SAFETY: fcntl(2) returned a new descriptor that nobody else owns.
+    Ok(unsafe { OwnedFd::from_raw_fd(copy) })
+}
+
+/// Makes `place`'s number lead to what `fd` leads to, in one step: the number is never free meanwhile.
+pub(super) fn duplicate_onto(fd: BorrowedFd<'_>, place: &OwnedFd) -> io::Result<()> {
+    loop {
+        // SAFETY: dup3(2) takes numbers; `place` is ours, so nobody else relies on what it led to.
+        let result = cvt(unsafe { libc::dup3(fd.as_raw_fd(), place.as_raw_fd(), libc::O_CLOEXEC) });
+        match result {
+            // EBUSY: another thread's open(2) looked at this number at the same instant.
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EINTR | libc::EBUSY)) => {}
+            result => return result.map(drop),
+        }
+    }
+}
+
+/// Moves a new descriptor away from 0, 1 and 2, where it would be taken for the caller's stdio.
+pub(super) fn above_stdio(fd: OwnedFd) -> io::Result<OwnedFd> {
+    if fd.as_raw_fd() >= LOWEST {
+        Ok(fd)
+    } else {
+        duplicate(fd.as_fd())
+    }
+}
+
+/// Holds 0, 1 and 2 where the parent has them closed, so that what a library opens meanwhile does not land there.
+pub(super) fn hold_stdio_numbers() -> io::Result<Vec<OwnedFd>> {
+    let mut held = Vec::new();
+    loop {
+        // SAFETY: the path is a C string.
+        let fd =
+            cvt(unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC) })?;
+        // SAFETY: open(2) returned a new descriptor that nobody else owns.
+        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+        if fd.as_raw_fd() >= LOWEST {
+            return Ok(held);
+        }
+        held.push(fd);
+    }
+}
+
+/// A copy of the terminal's descriptor that a caller lends.
+pub(crate) fn open_terminal_copy(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    duplicate(fd)
+}
+
+fn fd_limit() -> io::Result<libc::rlimit> {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: `limit` has room for the answer.
+    cvt(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) })?;
+    Ok(limit)
+}
+
+/// How many descriptors this process may have open.
+pub(crate) fn fd_limit_soft() -> u64 {
+    fd_limit().map_or(u64::MAX, |limit| limit.rlim_cur)
+}
+
+/// Raises the soft limit of descriptors to the hard one. Returns the limits (soft, hard) as they were.
+pub(crate) fn raise_fd_limit() -> io::Result<(u64, u64)> {
+    let before = fd_limit()?;
+    let raised = libc::rlimit {
+        rlim_cur: before.rlim_max,
+        rlim_max: before.rlim_max,
+    };
+    // SAFETY: `raised` is a whole structure.
+    cvt(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const raised) })?;
+    Ok((before.rlim_cur, before.rlim_max))
+}
+
+/// Appends at most `bytes_max` bytes by one read(2), straight into the vector's spare room.
+pub(super) fn read_into(fd: &OwnedFd, into: &mut Vec<u8>, bytes_max: usize) -> io::Result<usize> {
+    into.reserve(bytes_max);
+    let room = into.spare_capacity_mut();
+    let count = bytes_max.min(room.len());
+    // SAFETY: `room` has `count` bytes to write to.
+    let read = unsafe { libc::read(fd.as_raw_fd(), room.as_mut_ptr().cast(), count) };
+    let read = usize::try_from(read).map_err(|_| io::Error::last_os_error())?;
+    let length = into.len() + read;
+    // SAFETY: the kernel has written `read` bytes behind the former length, and there was room for them.
+    unsafe { into.set_len(length) };
+    Ok(read)
+}
+
+/// One write(2).
+pub(super) fn write_from(fd: &OwnedFd, bytes: &[u8]) -> io::Result<usize> {
+    // SAFETY: `bytes` is readable for its length.
+    let written = unsafe { libc::write(fd.as_raw_fd(), bytes.as_ptr().cast(), bytes.len()) };
+    usize::try_from(written).map_err(|_| io::Error::last_os_error())
+}
+
+/// Whether a file of that kind exists and this process, by its effective ids, may execute it (faccessat(2)).
+pub(super) fn may_execute(path: &CStr) -> io::Result<()> {
+    // SAFETY: the path is a C string.
+    cvt(unsafe { libc::faccessat(libc::AT_FDCWD, path.as_ptr(), libc::X_OK, libc::AT_EACCESS) })
+        .map(drop)
+}

@@ -1,0 +1,331 @@
+//! The boundary to the operating system: the contract `Kernel`, and the data that crosses it.
+//! Unaware of jobs, contexts, queues and callers; imports nothing of ours.
+//!
+//! Each implementation of [`Kernel`] defines: a child's handle, our end of a pipe, a waker, and ten calls. The real
+//! one is `unix.rs` over mio; `simulated.rs` is a machine in memory. Every `unsafe` block of the crate is below here.
+
+mod cstr;
+mod exit;
+mod fd;
+mod process;
+mod signal;
+mod spawn;
+mod timer;
+mod unix;
+
+use std::fmt;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::process::ExitStatus;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+pub(crate) use cstr::{CStrings, nul_free};
+pub(crate) use fd::{fd_limit_soft, open_terminal_copy, raise_fd_limit};
+pub(crate) use process::executable;
+pub use signal::{Signal, SignalParseError};
+pub(crate) use spawn::plan::{Attributes, Groups, IdMap, Program, Rlimit};
+pub(crate) use unix::{GENERATION_MASK, SLOTS_MAX, Unix};
+
+/// The system, as the loop sees it.
+pub(crate) trait Kernel {
+    /// A started child: its pid and whatever addresses it until it is reaped.
+    type Child: fmt::Debug;
+    /// Our end of one pipe. Never blocks. Closed by `close`, or by dropping it.
+    type Pipe: fmt::Debug;
+    /// Ends a `poll` from any thread.
+    type Waker: Wake;
+
+    /// The monotonic clock: the only place where time is read.
+    fn now(&self) -> Instant;
+    /// Starts one child, with its exit and our ends of its pipes registered under `slot` and `generation`.
+    /// On failure nothing is left behind and `launch` can be started again.
+    fn start(
+        &mut self,
+        launch: &mut Launch,
+        slot: u32,
+        generation: u32,
+    ) -> Result<Started<Self>, StartFailure>;
+    /// Appends at most `bytes_max` bytes to `into`, in one read. `Ok(0)` is the end of the stream.
+    fn read(
+        &mut self,
+        pipe: &Self::Pipe,
+        into: &mut Vec<u8>,
+        bytes_max: usize,
+    ) -> io::Result<usize>;
+    /// Writes what fits, in one write.
+    fn write(&mut self, pipe: &Self::Pipe, bytes: &[u8]) -> io::Result<usize>;
+    /// Closes our end. Events that are already under way for it may still be reported once.
+    fn close(&mut self, pipe: Self::Pipe);
+    /// Asks for a pipe that holds more bytes. A wish: a refusal is no error.
+    fn enlarge(&mut self, pipe: &Self::Pipe);
+    /// Signals the child or its process group. `ESRCH` once it was reaped: never another process.
+    fn signal(&mut self, child: &Self::Child, target: Target, signal: Signal) -> io::Result<()>;
+    /// Takes the status of a child that exited; `None` while it has not. Does not block.
+    fn reap(&mut self, child: &mut Self::Child) -> io::Result<Option<Exit>>;
+    /// Makes a later `poll` return at `at`, whoever polls. Replaces the time armed before.
+    fn arm(&mut self, at: Instant) -> io::Result<()>;
+    /// Waits for events until one comes, the armed time comes, the waker is used, or `timeout` is over.
+    fn poll(&mut self, timeout: Option<Duration>, ready: &mut Vec<Ready>) -> io::Result<()>;
+    /// A waker for this kernel's `poll`.
+    fn waker(&self) -> Self::Waker;
+    /// The pid of a child, for people and logs.
+    fn pid(child: &Self::Child) -> u32;
+}
+
+/// Ends a `poll`, from any thread.
+pub(crate) trait Wake: Clone + Send + Sync + fmt::Debug + 'static {
+    fn wake(&self);
+}
+
+/// What `Kernel::start` made: the child, and our ends of the pipes asked for, by descriptor number.
+#[derive(Debug)]
+pub(crate) struct Started<K: Kernel + ?Sized> {
+    pub(crate) child: K::Child,
+    pub(crate) pipes: [Option<K::Pipe>; 3],
+}
+
+/// What one command needs to be started: the prepared program, and the descriptors of this start.
+#[derive(Debug)]
+pub(crate) struct Launch {
+    pub(crate) program: Arc<Program>,
+    pub(crate) environment: Arc<CStrings>,
+    pub(crate) stdio: [Stdio; 3],
+    /// Descriptors above 2, by their number in the child.
+    pub(crate) extra: Vec<(i32, Option<OwnedFd>)>,
+}
+
+/// What one of the child's descriptors 0, 1, 2 is.
+#[derive(Debug)]
+pub(crate) enum Stdio {
+    /// `/dev/null`.
+    Null,
+    /// The parent's descriptor of the same number.
+    Inherit,
+    /// A descriptor of the caller's; our copy is closed once the child has it.
+    File(OwnedFd),
+    /// A new pipe; our end is in `Started::pipes`.
+    Pipe,
+    /// Whatever the child's descriptor 1 is. For descriptor 2 only.
+    SameAsStdout,
+    /// Nothing.
+    Closed,
+}
+
+/// Which of a command's sources an event is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    Stdin = 0,
+    Stdout = 1,
+    Stderr = 2,
+    Exit = 3,
+}
+
+/// One event of `poll`. The generation tells a slot's former tenant from the present one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ready {
+    pub(crate) slot: u32,
+    pub(crate) generation: u32,
+    pub(crate) source: Source,
+    /// A read would give bytes or the end; for `Source::Exit`: the child may be reaped.
+    pub(crate) readable: bool,
+    /// The other end is closed by everybody.
+    pub(crate) hung_up: bool,
+}
+
+/// Who gets a signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Target {
+    Process,
+    Group,
+}
+
+/// How a child ended, and what it used.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Exit {
+    /// `None`: somebody else reaped it, and the kernel no longer knows.
+    pub(crate) status: Option<ExitStatus>,
+    pub(crate) usage: Option<RawUsage>,
+}
+
+/// `struct rusage`, as far as Linux and the BSDs fill it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct RawUsage {
+    pub(crate) user: Duration,
+    pub(crate) system: Duration,
+    pub(crate) rss_bytes_max: u64,
+}
+
+/// A start that failed: at which step, and with which error number.
+#[derive(Debug)]
+pub(crate) struct StartFailure {
+    pub(crate) step: Step,
+    pub(crate) error: io::Error,
+}
+
+impl StartFailure {
+    pub(crate) fn new(step: Step, error: io::Error) -> StartFailure {
+        StartFailure { step, error }
+    }
+
+    /// The system is short of something that other commands will give back.
+    pub(crate) fn is_shortage(&self) -> bool {
+        let of_parent = matches!(
+            self.step,
+            Step::Open | Step::Pipe | Step::Clone | Step::Watch
+        );
+        of_parent && is_shortage(&self.error)
+    }
+
+    /// The program's file is open for writing somewhere: it will not be for long.
+    pub(crate) fn is_text_busy(&self) -> bool {
+        self.step == Step::Exec && self.error.raw_os_error() == Some(libc::ETXTBSY)
+    }
+}
+
+fn is_shortage(error: &io::Error) -> bool {
+    let shortages = [
+        libc::EAGAIN,
+        libc::EMFILE,
+        libc::ENFILE,
+        libc::ENOMEM,
+        libc::ENOSPC,
+    ];
+    error
+        .raw_os_error()
+        .is_some_and(|number| shortages.contains(&number))
+}
+
+/// The process is gone, so there is nothing left to signal.
+pub(crate) fn is_process_gone(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::ESRCH)
+}
+
+/// The error of a signal to a process that is gone.
+pub(crate) fn process_gone() -> io::Error {
+    io::Error::from_raw_os_error(libc::ESRCH)
+}
+
+/// Exec found something missing: the program, its interpreter, or a directory on the way.
+pub(crate) fn is_exec_missing(step: Step, error: &io::Error) -> bool {
+    step == Step::Exec && matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR))
+}
+
+/// Exec found the arguments and the environment too large together.
+pub(crate) fn is_argument_list_too_long(step: Step, error: &io::Error) -> bool {
+    step == Step::Exec && error.raw_os_error() == Some(libc::E2BIG)
+}
+
+macro_rules! steps {
+    ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
+        /// The step at which a start failed.
+        ///
+        /// Printed as the name of the system call or action behind it, for example `chdir` or `exec`.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        #[repr(u32)]
+        pub enum Step {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl Step {
+            /// All steps, in the order in which a start takes them.
+            const ALL: &[Step] = &[$(Step::$name,)*];
+
+            fn text(self) -> &'static str {
+                match self { $(Step::$name => $text,)* }
+            }
+        }
+    };
+}
+
+steps! {
+    /// Opening `/dev/null` or placing a descriptor, in the parent.
+    Open = "open",
+    /// Making a pipe, in the parent.
+    Pipe = "pipe",
+    /// Making the process.
+    Clone = "clone",
+    /// Registering the child or its pipes with the reactor, in the parent.
+    Watch = "epoll_ctl",
+    /// Giving the child a descriptor table of its own.
+    Descriptors = "close_range",
+    /// Joining the cgroup.
+    Cgroup = "cgroup",
+    /// Becoming the leader of a new session.
+    Session = "setsid",
+    /// Entering the process group.
+    ProcessGroup = "setpgid",
+    /// Taking the terminal's foreground.
+    Foreground = "tcsetpgrp",
+    /// Putting the signal dispositions and the mask in place.
+    Signals = "sigaction",
+    /// Entering new namespaces.
+    Unshare = "unshare",
+    /// Writing the user and group maps of a new user namespace.
+    IdMaps = "write id maps",
+    /// Making mounts private in a new mount namespace.
+    Mount = "mount",
+    /// Changing the root directory.
+    Chroot = "chroot",
+    /// Setting the supplementary groups.
+    Groups = "setgroups",
+    /// Setting the group.
+    Gid = "setgid",
+    /// Setting the user.
+    Uid = "setuid",
+    /// Raising ambient capabilities.
+    Capabilities = "capabilities",
+    /// Changing the working directory.
+    Chdir = "chdir",
+    /// Asking for the signal at the parent's death.
+    ParentDeath = "prctl(PR_SET_PDEATHSIG)",
+    /// Putting the descriptors at their numbers.
+    Layout = "dup2",
+    /// Giving up or taking a controlling terminal.
+    Terminal = "controlling terminal",
+    /// Setting a resource limit.
+    Rlimit = "setrlimit",
+    /// Executing the program.
+    Exec = "exec",
+}
+
+impl Step {
+    /// The step with this number, as a child reported it.
+    fn from_number(number: u32) -> Option<Step> {
+        Step::ALL.get(number as usize).copied()
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(self.text())
+    }
+}
+
+/// The monotonic clock, for those who have no `Kernel` at hand.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the clock is read below this boundary only"
+)]
+pub(crate) fn now() -> Instant {
+    Instant::now()
+}
+
+/// Turns the `-1` of a C function into the error that `errno` holds.
+fn cvt(result: libc::c_int) -> io::Result<libc::c_int> {
+    if result == -1 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(result)
+    }
+}
+
+/// The same for functions whose results are as wide as a register.
+fn cvt_long(result: libc::c_long) -> io::Result<libc::c_long> {
+    if result == -1 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(result)
+    }
+}

@@ -1,0 +1,526 @@
+//! The child's side of a start, from its first instruction to its exec.
+//! It shares our memory: it allocates nothing, locks nothing, cannot panic, calls no libc and no std, and touches
+//! nothing of ours but the plan's report and gate. The order of the steps is that of Go's syscall.forkAndExecInChild1.
+#![allow(
+    unsafe_code,
+    reason = "system calls in a process that shares our memory"
+)]
+
+use std::ffi::{CStr, c_char};
+use std::ptr;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::plan::{Attributes, Move, Program};
+use super::raw;
+use crate::sys::{Signal, Step};
+
+/// What a child is to do, and where it says what failed. Everything in it outlives the child's use of it.
+#[derive(Debug)]
+pub(super) struct Plan<'a> {
+    pub(super) program: &'a Program,
+    pub(super) environment: *const *const c_char,
+    /// The table is the parent's until the child cuts it off here; `None` where it has a copy already.
+    pub(super) share_below: Option<u32>,
+    pub(super) moves: &'a [Move],
+    /// Ranges of descriptors to close after the moves.
+    pub(super) gaps: &'a [(u32, u32)],
+    /// The parent's handlers are still in place.
+    pub(super) reset_handlers: bool,
+    /// The mask to put back, where the parent blocked all signals for the clone.
+    pub(super) mask: Option<u64>,
+    /// `cgroup.procs`, where the child was not born in its cgroup.
+    pub(super) cgroup_procs: Option<i32>,
+    /// The terminal whose foreground to take.
+    pub(super) foreground: Option<i32>,
+    pub(super) fd_limit: Option<(u64, u64)>,
+    pub(super) parent: u32,
+    pub(super) gate: AtomicU32,
+    pub(super) report: Report,
+}
+
+/// Where the parent finds the first step that failed. `step` 0 means: none yet.
+#[derive(Debug, Default)]
+pub(super) struct Report {
+    step: AtomicU32,
+    errno: AtomicU32,
+}
+
+impl Report {
+    /// The step and the error number, if one failed.
+    pub(super) fn failure(&self) -> Option<(Step, i32)> {
+        let number = self.step.load(Ordering::Acquire).checked_sub(1)?;
+        Some((
+            Step::from_number(number)?,
+            self.errno.load(Ordering::Acquire) as i32,
+        ))
+    }
+}
+
+/// The values of `Plan::gate` while parent and child write id maps together.
+pub(super) mod gate {
+    /// The kernel's, when the child no longer uses our memory.
+    pub(in crate::sys::spawn) const RELEASED: u32 = 0;
+    pub(in crate::sys::spawn) const STARTED: u32 = 1;
+    pub(in crate::sys::spawn) const WANTS_MAPS: u32 = 2;
+    pub(in crate::sys::spawn) const HAS_MAPS: u32 = 3;
+    pub(in crate::sys::spawn) const REFUSED: u32 = 4;
+}
+
+/// The child's first function. `plan` leads to a [`Plan`].
+pub(super) extern "C" fn run(plan: *const libc::c_void) -> ! {
+    // SAFETY: the parent passes a plan that outlives the child's use of its memory.
+    let plan = unsafe { &*plan.cast::<Plan<'_>>() };
+    if let Err((step, errno)) = prepare_and_exec(plan) {
+        plan.report.errno.store(errno as u32, Ordering::Release);
+        plan.report.step.store(step as u32 + 1, Ordering::Release);
+    }
+    loop {
+        let _ = call(libc::SYS_exit_group, [253, 0, 0, 0, 0]);
+    }
+}
+
+type Failed = (Step, i32);
+
+fn prepare_and_exec(plan: &Plan<'_>) -> Result<(), Failed> {
+    // The first act, and nothing before it: until here the table is the parent's.
+    if let Some(first) = plan.share_below {
+        let unshare = libc::CLOSE_RANGE_UNSHARE as usize;
+        at(
+            Step::Descriptors,
+            call(
+                libc::SYS_close_range,
+                [first as usize, u32::MAX as usize, unshare, 0, 0],
+            ),
+        )?;
+    }
+    let attributes = &plan.program.attributes;
+    if let Some(fd) = plan.cgroup_procs {
+        at(Step::Cgroup, write(fd, b"0"))?;
+    }
+    if !attributes.ambient_capabilities.is_empty() {
+        at(Step::Capabilities, prctl(libc::PR_SET_KEEPCAPS, 1, 0))?;
+    }
+    if attributes.clone_flags & NEW_USER != 0 && attributes.has_id_maps() {
+        wait_for_maps(plan)?;
+    }
+    enter_group(plan, attributes)?;
+    restore_signals(plan)?;
+    enter_namespaces(plan, attributes)?;
+    take_credentials(attributes)?;
+    if let Some(directory) = &plan.program.directory {
+        at(
+            Step::Chdir,
+            call(libc::SYS_chdir, [text(directory), 0, 0, 0, 0]),
+        )?;
+    }
+    if let Some(signal) = attributes.parent_death_signal {
+        die_with_parent(plan, signal)?;
+    }
+    lay_out_descriptors(plan)?;
+    settle_terminal(attributes)?;
+    if let Some((soft, hard)) = plan.fd_limit {
+        set_rlimit(libc::RLIMIT_NOFILE as u32, soft, hard)?;
+    }
+    for limit in &attributes.rlimits {
+        set_rlimit(limit.resource, limit.soft, limit.hard)?;
+    }
+    let program = plan.program;
+    let argv = program.argv.as_ptr().addr();
+    at(
+        Step::Exec,
+        call(
+            libc::SYS_execve,
+            [text(&program.path), argv, plan.environment.addr(), 0, 0],
+        ),
+    )?;
+    Ok(())
+}
+
+const NEW_USER: u64 = libc::CLONE_NEWUSER as u64;
+const NEW_MOUNTS: u64 = libc::CLONE_NEWNS as u64;
+
+/// Session, group and foreground come while signals are blocked, so that no stop of the terminal can hit the child
+/// while the parent waits for it, and tcsetpgrp(3) raises no SIGTTOU.
+fn enter_group(plan: &Plan<'_>, attributes: &Attributes) -> Result<(), Failed> {
+    if attributes.session {
+        at(Step::Session, call(libc::SYS_setsid, [0; 5]))?;
+    }
+    let group = attributes.process_group.or(plan.foreground.map(|_| 0));
+    if let Some(group) = group {
+        at(
+            Step::ProcessGroup,
+            call(libc::SYS_setpgid, [0, group as usize, 0, 0, 0]),
+        )?;
+    }
+    if let Some(terminal) = plan.foreground {
+        let own = at(Step::Foreground, call(libc::SYS_getpid, [0; 5]))? as i32;
+        let group = match group {
+            Some(group) if group > 0 => group,
+            _ => own,
+        };
+        let group = ptr::from_ref(&group).addr();
+        at(
+            Step::Foreground,
+            call(
+                libc::SYS_ioctl,
+                [terminal as usize, libc::TIOCSPGRP as usize, group, 0, 0],
+            ),
+        )?;
+    }
+    Ok(())
+}
+
+/// The kernel's `struct sigaction`, large enough for every architecture; zero is the default action.
+type SignalAction = [usize; 8];
+const SIGNAL_SET_SIZE: usize = 8;
+
+/// Caught signals get their default action, ignored ones stay ignored, but for SIGPIPE, which Rust ignores.
+fn restore_signals(plan: &Plan<'_>) -> Result<(), Failed> {
+    let default: SignalAction = [0; 8];
+    let default = ptr::from_ref(&default).addr();
+    if plan.reset_handlers {
+        for signal in 1..=64 {
+            let mut present: SignalAction = [0; 8];
+            let old = ptr::from_mut(&mut present).addr();
+            let known = call(libc::SYS_rt_sigaction, [signal, 0, old, SIGNAL_SET_SIZE, 0]);
+            // The handler is the structure's first word on every architecture but MIPS, where flags come first.
+            let handler = if cfg!(any(target_arch = "mips", target_arch = "mips64")) {
+                present[1]
+            } else {
+                present[0]
+            };
+            if known.is_ok() && handler != libc::SIG_DFL && handler != libc::SIG_IGN {
+                at(
+                    Step::Signals,
+                    call(
+                        libc::SYS_rt_sigaction,
+                        [signal, default, 0, SIGNAL_SET_SIZE, 0],
+                    ),
+                )?;
+            }
+        }
+    }
+    at(
+        Step::Signals,
+        call(
+            libc::SYS_rt_sigaction,
+            [libc::SIGPIPE as usize, default, 0, SIGNAL_SET_SIZE, 0],
+        ),
+    )?;
+    if let Some(mask) = plan.mask {
+        let mask = ptr::from_ref(&mask).addr();
+        let how = libc::SIG_SETMASK as usize;
+        at(
+            Step::Signals,
+            call(libc::SYS_rt_sigprocmask, [how, mask, 0, SIGNAL_SET_SIZE, 0]),
+        )?;
+    }
+    Ok(())
+}
+
+fn enter_namespaces(plan: &Plan<'_>, attributes: &Attributes) -> Result<(), Failed> {
+    let flags = attributes.unshare_flags;
+    if flags != 0 {
+        at(
+            Step::Unshare,
+            call(libc::SYS_unshare, [flags as usize, 0, 0, 0, 0]),
+        )?;
+    }
+    if flags & NEW_USER != 0 && attributes.has_id_maps() {
+        wait_for_maps(plan)?;
+    }
+    if flags & NEW_MOUNTS != 0 {
+        // Where the parent's mounts are shared, those made in here must not travel back.
+        let flags = (libc::MS_REC | libc::MS_PRIVATE) as usize;
+        at(
+            Step::Mount,
+            call(libc::SYS_mount, [text(c"none"), text(c"/"), 0, flags, 0]),
+        )?;
+    }
+    if let Some(root) = &attributes.chroot {
+        at(
+            Step::Chroot,
+            call(libc::SYS_chroot, [text(root), 0, 0, 0, 0]),
+        )?;
+    }
+    Ok(())
+}
+
+/// Raw calls, for this process alone: libc's wrappers would change every thread of the parent's.
+fn take_credentials(attributes: &Attributes) -> Result<(), Failed> {
+    if let Some(groups) = attributes.groups_to_set() {
+        let list = groups.as_ptr().addr();
+        let result = call(libc::SYS_setgroups, [groups.len(), list, 0, 0, 0]);
+        // Dropping groups by default is for those who may; std does the same.
+        let may_fail =
+            attributes.groups == super::plan::Groups::Automatic && result == Err(libc::EPERM);
+        if !may_fail {
+            at(Step::Groups, result)?;
+        }
+    }
+    if let Some(gid) = attributes.gid {
+        at(
+            Step::Gid,
+            call(libc::SYS_setgid, [gid as usize, 0, 0, 0, 0]),
+        )?;
+    }
+    if let Some(uid) = attributes.uid {
+        at(
+            Step::Uid,
+            call(libc::SYS_setuid, [uid as usize, 0, 0, 0, 0]),
+        )?;
+    }
+    if !attributes.ambient_capabilities.is_empty() {
+        raise_capabilities(&attributes.ambient_capabilities)?;
+    }
+    Ok(())
+}
+
+/// `_LINUX_CAPABILITY_VERSION_3` of capability.h: two words of each kind.
+const CAPABILITY_VERSION: u32 = 0x2008_0522;
+
+fn raise_capabilities(capabilities: &[u32]) -> Result<(), Failed> {
+    #[repr(C)]
+    struct Header(u32, i32);
+    #[repr(C)]
+    #[derive(Clone, Copy)]
+    struct Word {
+        effective: u32,
+        permitted: u32,
+        inheritable: u32,
+    }
+    let header = Header(CAPABILITY_VERSION, 0);
+    let mut low = Word {
+        effective: 0,
+        permitted: 0,
+        inheritable: 0,
+    };
+    let mut words = (low, low);
+    let (header, data) = (
+        ptr::from_ref(&header).addr(),
+        ptr::from_mut(&mut words).addr(),
+    );
+    at(
+        Step::Capabilities,
+        call(libc::SYS_capget, [header, data, 0, 0, 0]),
+    )?;
+    let mut high = words.1;
+    low = words.0;
+    for capability in capabilities {
+        let word = match capability {
+            0..32 => &mut low,
+            32..64 => &mut high,
+            _ => return Err((Step::Capabilities, libc::EINVAL)),
+        };
+        let bit = 1_u32.wrapping_shl(*capability);
+        word.permitted |= bit;
+        word.inheritable |= bit;
+    }
+    words = (low, high);
+    let data = ptr::from_mut(&mut words).addr();
+    at(
+        Step::Capabilities,
+        call(libc::SYS_capset, [header, data, 0, 0, 0]),
+    )?;
+    for capability in capabilities {
+        at(
+            Step::Capabilities,
+            prctl(
+                libc::PR_CAP_AMBIENT,
+                libc::PR_CAP_AMBIENT_RAISE as usize,
+                *capability as usize,
+            ),
+        )?;
+    }
+    Ok(())
+}
+
+/// After setuid, which clears the setting. A parent that died before it was made sends no signal: do it ourselves.
+fn die_with_parent(plan: &Plan<'_>, signal: Signal) -> Result<(), Failed> {
+    let number = signal.number() as usize;
+    at(Step::ParentDeath, prctl(libc::PR_SET_PDEATHSIG, number, 0))?;
+    let parent = at(Step::ParentDeath, call(libc::SYS_getppid, [0; 5]))?;
+    // 0: the parent is outside of the child's new pid namespace.
+    if parent != 0 && parent as u32 != plan.parent {
+        let own = at(Step::ParentDeath, call(libc::SYS_getpid, [0; 5]))? as usize;
+        at(
+            Step::ParentDeath,
+            call(libc::SYS_kill, [own, number, 0, 0, 0]),
+        )?;
+    }
+    Ok(())
+}
+
+fn lay_out_descriptors(plan: &Plan<'_>) -> Result<(), Failed> {
+    for step in plan.moves {
+        let result = match *step {
+            Move::Stash { from, to } => call(
+                libc::SYS_dup3,
+                [from as usize, to as usize, libc::O_CLOEXEC as usize, 0, 0],
+            ),
+            Move::Dup { from, to } => call(libc::SYS_dup3, [from as usize, to as usize, 0, 0, 0]),
+            Move::Keep { fd } => call(
+                libc::SYS_fcntl,
+                [fd as usize, libc::F_SETFD as usize, 0, 0, 0],
+            ),
+            Move::Close { fd } => call(libc::SYS_close, [fd as usize, 0, 0, 0, 0]),
+        };
+        // A descriptor to inherit or to close may be closed in the parent already.
+        let absent =
+            result == Err(libc::EBADF) && matches!(step, Move::Keep { .. } | Move::Close { .. });
+        if !absent {
+            at(Step::Layout, result)?;
+        }
+    }
+    for (first, last) in plan.gaps {
+        let range = [*first as usize, *last as usize, 0, 0, 0];
+        if call(libc::SYS_close_range, range).is_err() {
+            close_listed(*first, *last)?;
+        }
+    }
+    Ok(())
+}
+
+/// Where close_range(2) is missing or refused: closes what `/proc/self/fd` lists.
+fn close_listed(first: u32, last: u32) -> Result<(), Failed> {
+    let flags = (libc::O_RDONLY | libc::O_DIRECTORY | libc::O_CLOEXEC) as usize;
+    let here = libc::AT_FDCWD as usize;
+    let list = at(
+        Step::Descriptors,
+        call(
+            libc::SYS_openat,
+            [here, text(c"/proc/self/fd"), flags, 0, 0],
+        ),
+    )?;
+    let mut buffer = [0_u8; 1024];
+    loop {
+        let start = buffer.as_mut_ptr().addr();
+        let length = at(
+            Step::Descriptors,
+            call(libc::SYS_getdents64, [list, start, buffer.len(), 0, 0]),
+        )?;
+        if length == 0 {
+            break;
+        }
+        // struct linux_dirent64: inode (8), offset (8), record length (2), type (1), name.
+        let mut rest = buffer.get(..length).unwrap_or(&[]);
+        while let Some((low, high)) = rest.get(16).zip(rest.get(17)) {
+            let record = u16::from_ne_bytes([*low, *high]) as usize;
+            if let Some(fd) = number(rest.get(19..record).unwrap_or(&[]))
+                && (first..=last).contains(&fd)
+                && fd as usize != list
+            {
+                let _ = call(libc::SYS_close, [fd as usize, 0, 0, 0, 0]);
+            }
+            rest = rest.get(record..).unwrap_or(&[]);
+        }
+    }
+    let _ = call(libc::SYS_close, [list, 0, 0, 0, 0]);
+    Ok(())
+}
+
+/// The decimal number before the NUL.
+fn number(name: &[u8]) -> Option<u32> {
+    let mut value = None;
+    for byte in name {
+        match byte {
+            b'0'..=b'9' => {
+                let digit = u32::from(byte.wrapping_sub(b'0'));
+                value = Some(value.unwrap_or(0_u32).wrapping_mul(10).wrapping_add(digit));
+            }
+            _ => break,
+        }
+    }
+    value
+}
+
+fn settle_terminal(attributes: &Attributes) -> Result<(), Failed> {
+    if attributes.leave_terminal {
+        at(
+            Step::Terminal,
+            call(libc::SYS_ioctl, [0, libc::TIOCNOTTY as usize, 0, 0, 0]),
+        )?;
+    }
+    if let Some(fd) = attributes.controlling_terminal {
+        at(
+            Step::Terminal,
+            call(
+                libc::SYS_ioctl,
+                [fd as usize, libc::TIOCSCTTY as usize, 1, 0, 0],
+            ),
+        )?;
+    }
+    Ok(())
+}
+
+fn set_rlimit(resource: u32, soft: u64, hard: u64) -> Result<(), Failed> {
+    let limit = [soft, hard];
+    let limit = ptr::from_ref(&limit).addr();
+    at(
+        Step::Rlimit,
+        call(libc::SYS_prlimit64, [0, resource as usize, limit, 0, 0]),
+    )
+    .map(drop)
+}
+
+/// Tells the parent that the namespace is there, and waits until its maps are written.
+fn wait_for_maps(plan: &Plan<'_>) -> Result<(), Failed> {
+    plan.gate.store(gate::WANTS_MAPS, Ordering::Release);
+    wake(&plan.gate);
+    loop {
+        match plan.gate.load(Ordering::Acquire) {
+            gate::WANTS_MAPS => wait(&plan.gate, gate::WANTS_MAPS),
+            gate::HAS_MAPS => return Ok(()),
+            _ => return Err((Step::IdMaps, libc::EPERM)),
+        }
+    }
+}
+
+/// Sleeps while `word` has this value. May return early.
+pub(super) fn wait(word: &AtomicU32, value: u32) {
+    let wait = libc::FUTEX_WAIT as usize;
+    let _ = call(
+        libc::SYS_futex,
+        [word.as_ptr().addr(), wait, value as usize, 0, 0],
+    );
+}
+
+/// Wakes whoever sleeps on `word`.
+pub(super) fn wake(word: &AtomicU32) {
+    let _ = call(
+        libc::SYS_futex,
+        [word.as_ptr().addr(), libc::FUTEX_WAKE as usize, 1, 0, 0],
+    );
+}
+
+fn write(fd: i32, bytes: &[u8]) -> Result<usize, i32> {
+    call(
+        libc::SYS_write,
+        [fd as usize, bytes.as_ptr().addr(), bytes.len(), 0, 0],
+    )
+}
+
+fn prctl(option: i32, second: usize, third: usize) -> Result<usize, i32> {
+    call(libc::SYS_prctl, [option as usize, second, third, 0, 0])
+}
+
+fn text(string: &CStr) -> usize {
+    string.as_ptr().addr()
+}
+
+fn call(number: libc::c_long, arguments: [usize; 5]) -> Result<usize, i32> {
+    // SAFETY: every caller in this file passes numbers, or addresses of values that live across the call.
+    let result = unsafe { raw::syscall(number, arguments) };
+    if result < 0 {
+        Err(result.wrapping_neg() as i32)
+    } else {
+        Ok(result as usize)
+    }
+}
+
+fn at(step: Step, result: Result<usize, i32>) -> Result<usize, Failed> {
+    match result {
+        Ok(value) => Ok(value),
+        Err(errno) => Err((step, errno)),
+    }
+}

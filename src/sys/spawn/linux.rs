@@ -1,0 +1,594 @@
+//! The parent's side of a start on Linux: the block of low descriptors, the clone, and its fallbacks.
+//! Unaware of pipes' other ends and of the reactor.
+//!
+//! The child shares the parent's descriptor table for one system call only: with its own ends at low numbers, its
+//! first act copies just those. A start therefore costs the same however many descriptors the parent has open.
+#![allow(unsafe_code, reason = "clone, signal masks, a stack")]
+
+use std::io;
+use std::mem;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::ptr::{self, NonNull};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::child::{self, Plan, Report, gate};
+use super::plan::{Attributes, IdMap, Mapping, Move, gaps, layout, stashes};
+use super::raw;
+use crate::sys::exit::Child;
+use crate::sys::fd::{duplicate, duplicate_onto, open_null};
+use crate::sys::{Launch, StartFailure, Stdio, Step, cvt};
+
+/// `CLONE_CLEAR_SIGHAND` (Linux 5.5): caught signals get their default action in the child.
+const CLEAR_SIGHAND: u64 = 0x1_0000_0000;
+/// `CLONE_INTO_CGROUP` (Linux 5.7): the child is born in the cgroup.
+const INTO_CGROUP: u64 = 0x2_0000_0000;
+
+/// Starts children. Keeps what one start leaves for the next: the stack, the block, the lists, what was refused.
+#[derive(Debug)]
+pub(in crate::sys) struct Spawner {
+    stack: Stack,
+    block: Block,
+    /// clone3(2) has not been refused.
+    has_clone3: bool,
+    /// close_range(2) with `CLOSE_RANGE_UNSHARE` has not been refused.
+    shares_table: bool,
+    fd_limit: Option<(u64, u64)>,
+    mappings: Vec<Mapping>,
+    moves: Vec<Move>,
+    gaps: Vec<(u32, u32)>,
+}
+
+/// The outcome of one attempt, where a refused mechanism is told from a failed start.
+enum Attempt {
+    Started(Child),
+    Refused,
+    Failed(StartFailure),
+}
+
+impl Spawner {
+    pub(in crate::sys) fn new() -> io::Result<Spawner> {
+        Ok(Spawner {
+            stack: Stack::new()?,
+            block: Block::new()?,
+            has_clone3: raw::HAS_CLONE3,
+            shares_table: true,
+            fd_limit: None,
+            mappings: Vec::new(),
+            moves: Vec::new(),
+            gaps: Vec::new(),
+        })
+    }
+
+    /// Gives every child this limit of descriptors (soft, hard), after its descriptors are in place.
+    pub(in crate::sys) fn restore_fd_limit(&mut self, soft: u64, hard: u64) {
+        self.fd_limit = Some((soft, hard));
+    }
+
+    /// Starts the child. `ends` are its ends of the pipes; the caller closes them afterwards.
+    pub(in crate::sys) fn spawn(
+        &mut self,
+        launch: &Launch,
+        ends: &[Option<OwnedFd>; 3],
+    ) -> Result<Child, StartFailure> {
+        loop {
+            match self.attempt(launch, ends) {
+                Attempt::Started(child) => return Ok(child),
+                Attempt::Failed(failure) => return Err(failure),
+                Attempt::Refused => {}
+            }
+        }
+    }
+
+    /// Each refusal takes one mechanism out of use, so `spawn` tries at most three times.
+    fn attempt(&mut self, launch: &Launch, ends: &[Option<OwnedFd>; 3]) -> Attempt {
+        let attributes = &launch.program.attributes;
+        let shares = self.shares_table && !attributes.inherit_fds;
+        let placed = self.place(launch, ends, shares);
+        let carried = match placed {
+            Ok(carried) => carried,
+            Err(error) => {
+                self.block.take_back();
+                return Attempt::Failed(StartFailure::new(Step::Open, error));
+            }
+        };
+        let outcome = self.clone_child(launch, &carried, shares);
+        self.block.take_back();
+        outcome
+    }
+
+    /// Fills `mappings`, `moves` and `gaps`. Where the table is shared, everything that the child needs goes into
+    /// the block first.
+    fn place(
+        &mut self,
+        launch: &Launch,
+        ends: &[Option<OwnedFd>; 3],
+        shares: bool,
+    ) -> io::Result<Carried> {
+        let attributes = &launch.program.attributes;
+        self.mappings.clear();
+        for (stdio, target) in launch.stdio.iter().zip(0..) {
+            let source = match stdio {
+                Stdio::Null if target == 0 => Some(self.block.null_in.as_raw_fd()),
+                Stdio::Null => Some(self.block.null_out.as_raw_fd()),
+                Stdio::Inherit => Some(target),
+                Stdio::File(fd) => Some(self.block.place(fd.as_fd(), shares)?),
+                Stdio::Pipe => match &ends[target as usize] {
+                    Some(end) => Some(self.block.place(end.as_fd(), shares)?),
+                    None => None,
+                },
+                Stdio::SameAsStdout => self.mappings.get(1).and_then(|(source, _)| *source),
+                Stdio::Closed => None,
+            };
+            self.mappings.push((source, target));
+        }
+        for (target, fd) in &launch.extra {
+            let source = match fd {
+                Some(fd) => Some(self.block.place(fd.as_fd(), shares)?),
+                None => None,
+            };
+            self.mappings.push((source, *target));
+        }
+        let carried = self.carry(attributes, shares)?;
+        let spares = self.block.spares(stashes(&self.mappings), &self.mappings)?;
+        layout(&self.mappings, &spares, &mut self.moves);
+        self.gaps.clear();
+        if !attributes.inherit_fds {
+            gaps(&self.mappings, &mut self.gaps);
+        }
+        Ok(carried)
+    }
+
+    /// Descriptors that the child uses before its exec and does not keep.
+    fn carry(&mut self, attributes: &Attributes, shares: bool) -> io::Result<Carried> {
+        let mut carried = Carried::default();
+        if let Some(terminal) = &attributes.foreground {
+            carried.foreground = Some(self.block.place(terminal.as_fd(), shares)?);
+        }
+        if let Some(cgroup) = &attributes.cgroup
+            && !self.has_clone3
+        {
+            let procs = open_at(cgroup.as_fd(), c"cgroup.procs")?;
+            carried.cgroup_procs = Some(self.block.place(procs.as_fd(), shares)?);
+            carried.cgroup_file = Some(procs);
+        }
+        Ok(carried)
+    }
+
+    fn clone_child(&mut self, launch: &Launch, carried: &Carried, shares: bool) -> Attempt {
+        let attributes = &launch.program.attributes;
+        let block_signals = !self.has_clone3 || attributes.changes_group();
+        let mask = if block_signals {
+            Some(SignalMask::block_all())
+        } else {
+            None
+        };
+        let plan = Plan {
+            program: &launch.program,
+            environment: launch.environment.as_ptr(),
+            share_below: shares.then(|| self.block.first_above(&self.mappings)),
+            moves: &self.moves,
+            gaps: &self.gaps,
+            reset_handlers: !self.has_clone3,
+            mask: mask.as_ref().map(|mask| mask.before),
+            cgroup_procs: carried.cgroup_procs,
+            foreground: carried.foreground,
+            fd_limit: self.fd_limit,
+            parent: std::process::id(),
+            gate: AtomicU32::new(gate::STARTED),
+            report: Report::default(),
+        };
+        let dumpable = attributes.changes_credentials().then(Dumpable::remember);
+        let born = if self.has_clone3 {
+            self.clone3(&plan, attributes, shares)
+        } else {
+            self.clone(&plan, attributes, shares)
+        };
+        let result = born.map(|(pid, pidfd)| {
+            if attributes.has_id_maps() {
+                accompany(&plan, pid, attributes);
+            }
+            Child::new(pid, pidfd)
+        });
+        drop(dumpable);
+        drop(mask);
+        match result {
+            Err(error) => self.clone_failed(error, attributes),
+            Ok(Err(error)) => Attempt::Failed(StartFailure::new(Step::Clone, error)),
+            Ok(Ok(child)) => match plan.report.failure() {
+                None => Attempt::Started(child),
+                Some((step, errno)) => {
+                    child.reap_failed_start();
+                    self.step_failed(step, errno, shares)
+                }
+            },
+        }
+    }
+
+    /// Old kernels and seccomp filters refuse clone3(2) as a whole; clone(2) will tell whether it was that.
+    fn clone_failed(&mut self, error: io::Error, attributes: &Attributes) -> Attempt {
+        let number = error.raw_os_error().unwrap_or(libc::EIO);
+        let refused = matches!(
+            number,
+            libc::ENOSYS | libc::EPERM | libc::EINVAL | libc::E2BIG
+        );
+        if self.has_clone3 && refused {
+            self.has_clone3 = false;
+            return Attempt::Refused;
+        }
+        let of_cgroup = matches!(
+            number,
+            libc::EACCES | libc::EBUSY | libc::EOPNOTSUPP | libc::EBADF | libc::ENOENT
+        );
+        let step = if attributes.cgroup.is_some() && of_cgroup {
+            Step::Cgroup
+        } else {
+            Step::Clone
+        };
+        Attempt::Failed(StartFailure::new(step, error))
+    }
+
+    fn step_failed(&mut self, step: Step, errno: i32, shares: bool) -> Attempt {
+        let refused = matches!(errno, libc::ENOSYS | libc::EPERM | libc::EINVAL);
+        if shares && step == Step::Descriptors && refused {
+            self.shares_table = false;
+            return Attempt::Refused;
+        }
+        Attempt::Failed(StartFailure::new(step, io::Error::from_raw_os_error(errno)))
+    }
+
+    fn flags(attributes: &Attributes, shares: bool) -> u64 {
+        // With id maps the parent has to act while the child waits; the kernel then opens the gate at the exec.
+        let waiting = if attributes.has_id_maps() {
+            libc::CLONE_CHILD_CLEARTID
+        } else {
+            libc::CLONE_VFORK
+        };
+        let table = if shares { libc::CLONE_FILES } else { 0 };
+        (libc::CLONE_VM | libc::CLONE_PIDFD | waiting | table) as u64 | attributes.clone_flags
+    }
+
+    fn clone3(
+        &self,
+        plan: &Plan<'_>,
+        attributes: &Attributes,
+        shares: bool,
+    ) -> io::Result<(u32, i32)> {
+        let mut pidfd = -1;
+        // SAFETY: clone_args is plain numbers, for which zero is valid.
+        let mut arguments: libc::clone_args = unsafe { mem::zeroed() };
+        arguments.flags = Self::flags(attributes, shares) | CLEAR_SIGHAND;
+        arguments.pidfd = ptr::from_mut(&mut pidfd).addr() as u64;
+        arguments.child_tid = plan.gate.as_ptr().addr() as u64;
+        arguments.exit_signal = libc::SIGCHLD as u64;
+        arguments.stack = self.stack.low() as u64;
+        arguments.stack_size = STACK_BYTES as u64;
+        if let Some(cgroup) = &attributes.cgroup {
+            arguments.flags |= INTO_CGROUP;
+            arguments.cgroup = cgroup.as_raw_fd() as u64;
+        }
+        // SAFETY: the arguments are whole and name this spawner's stack, which no other child uses now; `child::run`
+        // never returns; the plan outlives the child's use of this memory (CLONE_VFORK, or `accompany`).
+        let pid = unsafe {
+            raw::clone3(
+                &raw const arguments,
+                size_of_val(&arguments),
+                child::run,
+                plan_pointer(plan),
+            )
+        };
+        if pid < 0 {
+            Err(io::Error::from_raw_os_error(-pid as i32))
+        } else {
+            Ok((pid as u32, pidfd))
+        }
+    }
+
+    fn clone(
+        &self,
+        plan: &Plan<'_>,
+        attributes: &Attributes,
+        shares: bool,
+    ) -> io::Result<(u32, i32)> {
+        extern "C" fn entry(plan: *mut libc::c_void) -> libc::c_int {
+            child::run(plan)
+        }
+        let mut pidfd = -1;
+        let flags = libc::c_int::try_from(Self::flags(attributes, shares)).unwrap_or(-1);
+        // The low byte is the exit signal here, so a flag in it (CLONE_NEWTIME) cannot be asked for.
+        if flags & 0xff != 0 {
+            return Err(io::Error::from_raw_os_error(libc::EINVAL));
+        }
+        let top = self.stack.low().wrapping_add(STACK_BYTES);
+        let no_tls = ptr::null_mut::<libc::c_void>();
+        // SAFETY: as for `clone3`; clone(2) with CLONE_PIDFD stores the pidfd where the parent's tid would go.
+        let pid = unsafe {
+            libc::clone(
+                entry,
+                ptr::with_exposed_provenance_mut(top),
+                flags | libc::SIGCHLD,
+                plan_pointer(plan).cast_mut(),
+                &raw mut pidfd,
+                no_tls,
+                plan.gate.as_ptr(),
+            )
+        };
+        Ok((cvt(pid)? as u32, pidfd))
+    }
+}
+
+fn plan_pointer(plan: &Plan<'_>) -> *const libc::c_void {
+    ptr::from_ref(plan).cast()
+}
+
+/// Descriptors that the child uses before its exec, by their numbers in its table.
+#[derive(Debug, Default)]
+struct Carried {
+    foreground: Option<i32>,
+    cgroup_procs: Option<i32>,
+    /// Keeps `cgroup.procs` open across a clone that copies the table.
+    cgroup_file: Option<OwnedFd>,
+}
+
+/// Writes the id maps when the child asks for them, and returns when it no longer uses our memory.
+fn accompany(plan: &Plan<'_>, pid: u32, attributes: &Attributes) {
+    loop {
+        match plan.gate.load(Ordering::Acquire) {
+            gate::RELEASED => return,
+            gate::WANTS_MAPS => {
+                let written = write_id_maps(pid, attributes);
+                let answer = if written.is_ok() {
+                    gate::HAS_MAPS
+                } else {
+                    gate::REFUSED
+                };
+                // The child may have been killed meanwhile, and the kernel's word be there: that one stays.
+                let _ = plan.gate.compare_exchange(
+                    gate::WANTS_MAPS,
+                    answer,
+                    Ordering::AcqRel,
+                    Ordering::Acquire,
+                );
+                child::wake(&plan.gate);
+            }
+            value => child::wait(&plan.gate, value),
+        }
+    }
+}
+
+fn write_id_maps(pid: u32, attributes: &Attributes) -> io::Result<()> {
+    let lines = |maps: &[IdMap]| {
+        maps.iter()
+            .map(|map| format!("{} {} {}\n", map.inside, map.outside, map.count))
+            .collect::<String>()
+    };
+    if !attributes.uid_maps.is_empty() {
+        std::fs::write(format!("/proc/{pid}/uid_map"), lines(&attributes.uid_maps))?;
+    }
+    if !attributes.gid_maps.is_empty() {
+        // Without this an unprivileged gid map is refused, see user_namespaces(7).
+        let word = if attributes.setgroups_in_namespace {
+            "allow"
+        } else {
+            "deny"
+        };
+        std::fs::write(format!("/proc/{pid}/setgroups"), word)?;
+        std::fs::write(format!("/proc/{pid}/gid_map"), lines(&attributes.gid_maps))?;
+    }
+    Ok(())
+}
+
+fn open_at(directory: BorrowedFd<'_>, name: &std::ffi::CStr) -> io::Result<OwnedFd> {
+    // SAFETY: the name is a C string.
+    let fd = cvt(unsafe {
+        libc::openat(
+            directory.as_raw_fd(),
+            name.as_ptr(),
+            libc::O_WRONLY | libc::O_CLOEXEC,
+        )
+    })?;
+    // SAFETY: openat(2) returned a new descriptor that nobody else owns.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// A few low descriptors that are always open, so that no other thread's `open` can take their numbers: two
+/// `/dev/null`, and places that hold a child's descriptors during a start and a copy of `/dev/null` otherwise.
+#[derive(Debug)]
+struct Block {
+    null_in: OwnedFd,
+    null_out: OwnedFd,
+    places: Vec<OwnedFd>,
+    used: usize,
+}
+
+/// Places for a child's stdin, stdout and stderr; extra descriptors add to them.
+const PLACES_MIN: usize = 3;
+
+impl Block {
+    fn new() -> io::Result<Block> {
+        let null_in = open_null(libc::O_RDONLY)?;
+        let null_out = open_null(libc::O_WRONLY)?;
+        let mut block = Block {
+            null_in,
+            null_out,
+            places: Vec::with_capacity(PLACES_MIN),
+            used: 0,
+        };
+        block.grow(PLACES_MIN)?;
+        Ok(block)
+    }
+
+    fn grow(&mut self, places: usize) -> io::Result<()> {
+        while self.places.len() < places {
+            self.places.push(duplicate(self.null_in.as_fd())?);
+        }
+        Ok(())
+    }
+
+    /// The number at which the child finds `fd`: a place in the block, or `fd` itself where the table is copied.
+    fn place(&mut self, fd: BorrowedFd<'_>, shares: bool) -> io::Result<i32> {
+        if !shares {
+            return Ok(fd.as_raw_fd());
+        }
+        self.grow(self.used + 1)?;
+        let place = &self.places[self.used];
+        duplicate_onto(fd, place)?;
+        self.used += 1;
+        Ok(place.as_raw_fd())
+    }
+
+    /// Numbers for the first pass of a layout: places that are neither a source nor a target.
+    fn spares(&mut self, count: usize, mappings: &[Mapping]) -> io::Result<Vec<i32>> {
+        let mut spares = Vec::new();
+        let mut next = self.used;
+        while spares.len() < count {
+            self.grow(next + 1)?;
+            let place = self.places[next].as_raw_fd();
+            if mappings
+                .iter()
+                .all(|(source, target)| *source != Some(place) && *target != place)
+            {
+                spares.push(place);
+            }
+            next += 1;
+        }
+        Ok(spares)
+    }
+
+    /// The first descriptor that the child needs no copy of.
+    fn first_above(&self, mappings: &[Mapping]) -> u32 {
+        let sources = mappings.iter().filter_map(|(source, _)| *source);
+        let placed = self.places[..self.used].iter().map(AsRawFd::as_raw_fd);
+        sources
+            .chain(placed)
+            .chain([2])
+            .max()
+            .map_or(3, |highest| highest as u32 + 1)
+    }
+
+    /// Takes the places back, at once: a pipe's end left here would keep its reader waiting.
+    fn take_back(&mut self) {
+        for place in &self.places[..self.used] {
+            // It can fail only where the kernel is out of order: the number is open and so is the source.
+            let result = duplicate_onto(self.null_in.as_fd(), place);
+            debug_assert!(result.is_ok(), "{result:?}");
+        }
+        self.used = 0;
+    }
+}
+
+/// The stack of the children, one after the other; the page below it is a guard.
+#[derive(Debug)]
+struct Stack {
+    mapping: NonNull<libc::c_void>,
+    guard_bytes: usize,
+}
+
+/// The child's frames need about 2 KiB, more in a debug build.
+const STACK_BYTES: usize = 64 * 1024;
+
+// SAFETY: the mapping belongs to this value alone, and threads have no part in it.
+unsafe impl Send for Stack {}
+
+impl Stack {
+    fn new() -> io::Result<Stack> {
+        // SAFETY: sysconf(3) has no preconditions.
+        let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+        let guard_bytes = usize::try_from(page).unwrap_or(4096);
+        let length = guard_bytes + STACK_BYTES;
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_STACK;
+        // SAFETY: a new anonymous mapping, wherever the kernel likes.
+        let start = unsafe {
+            libc::mmap(
+                ptr::null_mut(),
+                length,
+                libc::PROT_READ | libc::PROT_WRITE,
+                flags,
+                -1,
+                0,
+            )
+        };
+        let mapping = NonNull::new(start).filter(|_| start != libc::MAP_FAILED);
+        let mapping = mapping.ok_or_else(io::Error::last_os_error)?;
+        let stack = Stack {
+            mapping,
+            guard_bytes,
+        };
+        // SAFETY: the first page of the mapping made above, which nobody uses.
+        cvt(unsafe { libc::mprotect(start, guard_bytes, libc::PROT_NONE) })?;
+        Ok(stack)
+    }
+
+    /// The lowest address above the guard.
+    fn low(&self) -> usize {
+        self.mapping.as_ptr().expose_provenance() + self.guard_bytes
+    }
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        // SAFETY: the mapping is this value's own, and no child runs on it after its start returned.
+        unsafe { libc::munmap(self.mapping.as_ptr(), self.guard_bytes + STACK_BYTES) };
+    }
+}
+
+/// All signals blocked on this thread, until dropped. Raw calls, as libc leaves out the signals that it uses itself.
+struct SignalMask {
+    before: u64,
+}
+
+impl SignalMask {
+    fn block_all() -> SignalMask {
+        let mut before = 0;
+        Self::set(u64::MAX, Some(&mut before));
+        SignalMask { before }
+    }
+
+    fn set(mask: u64, before: Option<&mut u64>) {
+        let before = before.map_or(0, |before| ptr::from_mut(before).addr());
+        let mask = ptr::from_ref(&mask).addr();
+        // SAFETY: both addresses, where given, lead to 8 bytes that live across the call.
+        let result = unsafe {
+            raw::syscall(
+                libc::SYS_rt_sigprocmask,
+                [
+                    libc::SIG_SETMASK as usize,
+                    mask,
+                    before,
+                    size_of::<u64>(),
+                    0,
+                ],
+            )
+        };
+        debug_assert_eq!(result, 0);
+    }
+}
+
+impl Drop for SignalMask {
+    fn drop(&mut self) {
+        Self::set(self.before, None);
+    }
+}
+
+/// Whether this process may be traced and dumped. A child that takes other credentials while it shares our memory
+/// takes that from us; dropping this puts it back.
+struct Dumpable {
+    before: libc::c_int,
+}
+
+impl Dumpable {
+    fn remember() -> Dumpable {
+        // SAFETY: prctl(2) with this option only reads.
+        let before = unsafe { libc::prctl(libc::PR_GET_DUMPABLE) };
+        Dumpable { before }
+    }
+}
+
+impl Drop for Dumpable {
+    fn drop(&mut self) {
+        // 2 can be read but not set, and then nothing changed.
+        if self.before == 0 || self.before == 1 {
+            // SAFETY: prctl(2) with this option takes one number.
+            unsafe { libc::prctl(libc::PR_SET_DUMPABLE, self.before as libc::c_ulong) };
+        }
+    }
+}

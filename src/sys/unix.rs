@@ -1,0 +1,315 @@
+//! The real `Kernel`: mio's poll, a spawner, one exit source for each child, one timer.
+//! Unaware of what commands are and why they end.
+#![allow(
+    unsafe_code,
+    reason = "mio's poll lends its descriptor as a number only"
+)]
+
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
+
+use super::exit::{Child, check_floor};
+use super::fd;
+use super::process;
+use super::spawn::Spawner;
+use super::timer::Timer;
+use super::{
+    Exit, Kernel, Launch, Ready, Signal, Source, StartFailure, Started, Stdio, Step, Target, Wake,
+};
+
+/// How many events one poll takes. More only wait for the next one.
+const EVENTS_PER_POLL_MAX: usize = 256;
+
+/// What a pipe grows to when its reader finds it full again and again. Beyond it measurements show no gain.
+const PIPE_BYTES_LARGE: libc::c_int = 256 * 1024;
+
+/// The kernel that this process runs on.
+pub(crate) struct Unix {
+    poll: Poll,
+    events: Events,
+    spawner: Spawner,
+    timer: Timer,
+    waker: Arc<mio::Waker>,
+}
+
+impl Unix {
+    /// # Errors
+    /// What the kernel is short of, or `Unsupported` before Linux 5.4.
+    pub(crate) fn new() -> io::Result<Unix> {
+        check_floor()?;
+        // The block comes first, for the lowest numbers.
+        let spawner = Spawner::new()?;
+        let held = fd::hold_stdio_numbers()?;
+        let poll = Poll::new()?;
+        let waker = Arc::new(mio::Waker::new(poll.registry(), WAKER)?);
+        let timer = Timer::new()?;
+        drop(held);
+        poll.registry()
+            .register(&mut SourceFd(&timer.as_raw_fd()), TIMER, Interest::READABLE)?;
+        Ok(Unix {
+            poll,
+            events: Events::with_capacity(EVENTS_PER_POLL_MAX),
+            spawner,
+            timer,
+            waker,
+        })
+    }
+
+    /// Gives every child this limit of descriptors (soft, hard).
+    pub(crate) fn restore_fd_limit(&mut self, soft: u64, hard: u64) {
+        self.spawner.restore_fd_limit(soft, hard);
+    }
+
+    /// The one descriptor that is readable when `poll` has something to say.
+    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
+        // SAFETY: the poll owns this descriptor for as long as `self` is borrowed.
+        unsafe { BorrowedFd::borrow_raw(self.poll.as_raw_fd()) }
+    }
+
+    /// The child's pidfd, until its handle is dropped.
+    pub(crate) fn pidfd(child: &UnixChild) -> BorrowedFd<'_> {
+        child.0.pidfd.as_fd()
+    }
+
+    fn watch(&self, fd: &OwnedFd, token: Token, interest: Interest) -> Result<(), StartFailure> {
+        let registered =
+            self.poll
+                .registry()
+                .register(&mut SourceFd(&fd.as_raw_fd()), token, interest);
+        registered.map_err(|error| StartFailure::new(Step::Watch, error))
+    }
+
+    /// Registers the child and our ends. They are never deregistered: closing is enough, as no other process holds
+    /// copies for longer than its exec takes, and an event that comes late carries a generation that is over.
+    fn watch_all(
+        &self,
+        started: &Started<Unix>,
+        slot: u32,
+        generation: u32,
+    ) -> Result<(), StartFailure> {
+        self.watch(
+            &started.child.0.pidfd,
+            token(slot, generation, Source::Exit),
+            Interest::READABLE,
+        )?;
+        for (pipe, source) in
+            started
+                .pipes
+                .iter()
+                .zip([Source::Stdin, Source::Stdout, Source::Stderr])
+        {
+            if let Some(pipe) = pipe {
+                let interest = if source == Source::Stdin {
+                    Interest::WRITABLE
+                } else {
+                    Interest::READABLE
+                };
+                self.watch(&pipe.0, token(slot, generation, source), interest)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+type Ends = [Option<OwnedFd>; 3];
+
+/// The pipes that a launch asks for: our ends, which never block, and the child's, which do.
+fn pipes(launch: &Launch) -> Result<([Option<Pipe>; 3], Ends), StartFailure> {
+    let failed = |error| StartFailure::new(Step::Pipe, error);
+    let mut ours = [None, None, None];
+    let mut theirs = [None, None, None];
+    for (number, stdio) in launch.stdio.iter().enumerate() {
+        if matches!(stdio, Stdio::Pipe) {
+            let (read, write) = fd::pipe().map_err(failed)?;
+            let (our_end, their_end) = if number == 0 {
+                (write, read)
+            } else {
+                (read, write)
+            };
+            fd::set_nonblocking(&our_end).map_err(failed)?;
+            ours[number] = Some(Pipe(our_end));
+            theirs[number] = Some(their_end);
+        }
+    }
+    Ok((ours, theirs))
+}
+
+impl Kernel for Unix {
+    type Child = UnixChild;
+    type Pipe = Pipe;
+    type Waker = Waker;
+
+    fn now(&self) -> Instant {
+        super::now()
+    }
+
+    fn start(
+        &mut self,
+        launch: &mut Launch,
+        slot: u32,
+        generation: u32,
+    ) -> Result<Started<Unix>, StartFailure> {
+        let (pipes, ends) = pipes(launch)?;
+        let child = self.spawner.spawn(launch, &ends)?;
+        drop(ends);
+        let started = Started {
+            child: UnixChild(child),
+            pipes,
+        };
+        if let Err(failure) = self.watch_all(&started, slot, generation) {
+            // The program runs already, but unseen it could never be waited for.
+            let _ = process::signal(&started.child.0, Target::Process, Signal::KILL);
+            started.child.0.reap_failed_start();
+            return Err(failure);
+        }
+        Ok(started)
+    }
+
+    fn read(&mut self, pipe: &Pipe, into: &mut Vec<u8>, bytes_max: usize) -> io::Result<usize> {
+        fd::read_into(&pipe.0, into, bytes_max)
+    }
+
+    fn write(&mut self, pipe: &Pipe, bytes: &[u8]) -> io::Result<usize> {
+        fd::write_from(&pipe.0, bytes)
+    }
+
+    fn close(&mut self, pipe: Pipe) {
+        drop(pipe);
+    }
+
+    fn enlarge(&mut self, pipe: &Pipe) {
+        fd::set_pipe_bytes(&pipe.0, PIPE_BYTES_LARGE);
+    }
+
+    fn signal(&mut self, child: &UnixChild, target: Target, signal: Signal) -> io::Result<()> {
+        process::signal(&child.0, target, signal)
+    }
+
+    fn reap(&mut self, child: &mut UnixChild) -> io::Result<Option<Exit>> {
+        child.0.reap()
+    }
+
+    fn arm(&mut self, at: Instant) -> io::Result<()> {
+        self.timer.set(at.saturating_duration_since(self.now()))
+    }
+
+    fn poll(&mut self, timeout: Option<Duration>, ready: &mut Vec<Ready>) -> io::Result<()> {
+        match self.poll.poll(&mut self.events, timeout) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
+            result => result?,
+        }
+        ready.extend(self.events.iter().filter_map(|event| {
+            let (slot, generation, source) = untoken(event.token())?;
+            let hung_up = event.is_read_closed() || event.is_write_closed() || event.is_error();
+            Some(Ready {
+                slot,
+                generation,
+                source,
+                readable: event.is_readable(),
+                hung_up,
+            })
+        }));
+        Ok(())
+    }
+
+    fn waker(&self) -> Waker {
+        Waker(Arc::clone(&self.waker))
+    }
+
+    fn pid(child: &UnixChild) -> u32 {
+        child.0.pid
+    }
+}
+
+impl fmt::Debug for Unix {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Unix")
+            .field("poll", &self.poll)
+            .field("spawner", &self.spawner)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Our end of a pipe that we made.
+#[derive(Debug)]
+pub(crate) struct Pipe(OwnedFd);
+
+/// A child by its pidfd.
+#[derive(Debug)]
+pub(crate) struct UnixChild(Child);
+
+/// An eventfd in the poll's set.
+#[derive(Clone, Debug)]
+pub(crate) struct Waker(Arc<mio::Waker>);
+
+impl Wake for Waker {
+    fn wake(&self) {
+        // A full counter means that the poll is about to return anyway; anything else leaves no way to tell.
+        let _ = self.0.wake();
+    }
+}
+
+const WAKER: Token = Token(usize::MAX);
+const TIMER: Token = Token(usize::MAX - 1);
+
+const SOURCE_BITS: u32 = 2;
+/// 30 bits of slot and 32 of generation on 64-bit machines, 14 and 16 on others.
+const SLOT_BITS: u32 = usize::BITS / 2 - SOURCE_BITS;
+
+/// How many slots a token can tell apart.
+pub(crate) const SLOTS_MAX: usize = (1 << SLOT_BITS) - 1;
+
+/// The bits of a generation that come back with an event.
+pub(crate) const GENERATION_MASK: u32 = (usize::MAX >> (SLOT_BITS + SOURCE_BITS)) as u32;
+
+fn token(slot: u32, generation: u32, source: Source) -> Token {
+    debug_assert!((slot as usize) < SLOTS_MAX);
+    let generation = (generation as usize) << (SLOT_BITS + SOURCE_BITS);
+    Token(generation | (slot as usize) << SOURCE_BITS | source as usize)
+}
+
+fn untoken(Token(token): Token) -> Option<(u32, u32, Source)> {
+    if Token(token) == WAKER || Token(token) == TIMER {
+        return None;
+    }
+    let source = match token & ((1 << SOURCE_BITS) - 1) {
+        0 => Source::Stdin,
+        1 => Source::Stdout,
+        2 => Source::Stderr,
+        _ => Source::Exit,
+    };
+    let slot = (token >> SOURCE_BITS) & SLOTS_MAX;
+    Some((
+        slot as u32,
+        (token >> (SLOT_BITS + SOURCE_BITS)) as u32,
+        source,
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_give_back_what_they_were_made_of() {
+        for slot in [0, 1, 77_777, SLOTS_MAX as u32 - 1] {
+            for generation in [0, 1, GENERATION_MASK] {
+                for source in [Source::Stdin, Source::Stdout, Source::Stderr, Source::Exit] {
+                    assert_eq!(
+                        untoken(token(slot, generation, source)),
+                        Some((slot, generation, source))
+                    );
+                }
+            }
+        }
+        assert_eq!(untoken(WAKER), None);
+        assert_eq!(untoken(TIMER), None);
+    }
+}

@@ -1,0 +1,209 @@
+//! The table of commands: slots for those that wait, run or linger, and the way from a number to a slot.
+//! Unaware of the kernel's calls and of the rules of a job.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Instant;
+
+use slab::Slab;
+
+use crate::admission::Cost;
+use crate::cancel::Cancel;
+use crate::command::Spec;
+use crate::error::Stream;
+use crate::job::Job;
+use crate::stream::OurEnd;
+use crate::sys::{GENERATION_MASK, Kernel, RawUsage};
+
+/// One slot.
+#[derive(Debug)]
+pub(crate) struct Entry<K: Kernel> {
+    /// The command's number in the reactor's life.
+    pub(crate) number: u64,
+    pub(crate) phase: Phase<K>,
+    /// Where its deadline stands in the list of deadlines.
+    pub(crate) armed: Option<Instant>,
+    /// The context that it is watched under, and its place in that list.
+    pub(crate) watch: Option<(usize, usize)>,
+}
+
+/// What occupies a slot. Dropped and reused only at the end of a turn.
+#[derive(Debug)]
+pub(crate) enum Phase<K: Kernel> {
+    /// In the admission queue.
+    Queued(Box<Spec>),
+    /// Its program's file was busy; it is tried again by timer.
+    TextBusy(Box<Spec>, u32),
+    /// Started. Ours until it is finished.
+    Running(Running<K>),
+    /// Finished, but the caller may still read and write its pipes until it takes the `Finished`.
+    Lingering([OurEnd<K::Pipe>; 3]),
+    /// Nothing; the slot is freed at the end of the turn.
+    Vacant,
+}
+
+/// A started command.
+#[derive(Debug)]
+pub(crate) struct Running<K: Kernel> {
+    pub(crate) job: Job,
+    pub(crate) child: K::Child,
+    pub(crate) ends: [OurEnd<K::Pipe>; 3],
+    pub(crate) cancel: Arc<Cancel>,
+    pub(crate) leads_group: bool,
+    /// Nobody wants its outcome, and it survives the reactor.
+    pub(crate) is_detached: bool,
+    /// How often its exit was announced too early.
+    pub(crate) early_exits: u32,
+    /// When to ask for it again.
+    pub(crate) reap_at: Option<Instant>,
+    pub(crate) cost: Cost,
+    pub(crate) usage: Option<RawUsage>,
+    pub(crate) started: Instant,
+    pub(crate) reaped: Option<Instant>,
+}
+
+/// Where a number leads.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Place {
+    Slot(u32),
+    /// Finished: its place among those to hand out, and the slot that lingers until then, if one does.
+    Finished {
+        order: u64,
+        lingering: Option<u32>,
+    },
+}
+
+/// All commands that the reactor knows.
+#[derive(Debug)]
+pub(crate) struct Table<K: Kernel> {
+    slots: Slab<Entry<K>>,
+    places: HashMap<u64, Place>,
+}
+
+impl<K: Kernel> Table<K> {
+    pub(crate) fn new() -> Table<K> {
+        Table {
+            slots: Slab::new(),
+            places: HashMap::new(),
+        }
+    }
+
+    /// The slot that the next `insert` will fill.
+    pub(crate) fn next_slot(&self) -> u32 {
+        self.slots.vacant_key() as u32
+    }
+
+    /// How many slots are taken.
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    pub(crate) fn insert(&mut self, number: u64, phase: Phase<K>) -> u32 {
+        let slot = self.slots.insert(Entry {
+            number,
+            phase,
+            armed: None,
+            watch: None,
+        }) as u32;
+        self.places.insert(number, Place::Slot(slot));
+        slot
+    }
+
+    pub(crate) fn entry(&mut self, slot: u32) -> Option<&mut Entry<K>> {
+        self.slots.get_mut(slot as usize)
+    }
+
+    pub(crate) fn running(&mut self, slot: u32) -> Option<&mut Running<K>> {
+        match self
+            .slots
+            .get_mut(slot as usize)
+            .map(|entry| &mut entry.phase)
+        {
+            Some(Phase::Running(running)) => Some(running),
+            _ => None,
+        }
+    }
+
+    /// The running command that an event of this generation is for.
+    pub(crate) fn addressee(&mut self, slot: u32, generation: u32) -> Option<&mut Running<K>> {
+        match self.slots.get_mut(slot as usize) {
+            Some(Entry {
+                number,
+                phase: Phase::Running(running),
+                ..
+            }) if self::generation(*number) == generation => Some(running),
+            _ => None,
+        }
+    }
+
+    /// Whether an event of this generation is for whoever is in the slot now.
+    pub(crate) fn is_tenant(&self, slot: u32, generation: u32) -> bool {
+        self.slots
+            .get(slot as usize)
+            .is_some_and(|entry| self::generation(entry.number) == generation)
+    }
+
+    /// What tells the present tenant from others.
+    pub(crate) fn generation_of(&self, slot: u32) -> u32 {
+        self.slots
+            .get(slot as usize)
+            .map_or(0, |entry| generation(entry.number))
+    }
+
+    /// Our end that an event is for, where the caller has the pipe: of a running command or a lingering one.
+    pub(crate) fn end(&mut self, slot: u32, stream: Stream) -> Option<&mut OurEnd<K::Pipe>> {
+        match self
+            .slots
+            .get_mut(slot as usize)
+            .map(|entry| &mut entry.phase)
+        {
+            Some(Phase::Running(running)) => Some(&mut running.ends[stream as usize]),
+            Some(Phase::Lingering(ends)) => Some(&mut ends[stream as usize]),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn place(&self, number: u64) -> Option<Place> {
+        self.places.get(&number).copied()
+    }
+
+    /// The slot of a command that is not finished.
+    pub(crate) fn slot_of(&self, number: u64) -> Option<u32> {
+        match self.place(number) {
+            Some(Place::Slot(slot)) => Some(slot),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn set_place(&mut self, number: u64, place: Place) {
+        self.places.insert(number, place);
+    }
+
+    pub(crate) fn forget_place(&mut self, number: u64) {
+        self.places.remove(&number);
+    }
+
+    /// Frees a slot: its number may be given out again from here on.
+    pub(crate) fn free(&mut self, slot: u32) {
+        self.slots.try_remove(slot as usize);
+    }
+
+    pub(crate) fn slots(&self) -> impl Iterator<Item = (u32, &Entry<K>)> {
+        self.slots.iter().map(|(slot, entry)| (slot as u32, entry))
+    }
+}
+
+/// What tells the tenants of a slot apart.
+pub(crate) fn generation(number: u64) -> u32 {
+    number as u32 & GENERATION_MASK
+}
+
+impl fmt::Debug for Spec {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Spec")
+            .field("launch", &self.launch)
+            .finish_non_exhaustive()
+    }
+}

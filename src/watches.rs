@@ -1,0 +1,86 @@
+//! Which commands each context ends: one registration for a context, however many commands carry it.
+//! Unaware of how contexts and commands end.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use slab::Slab;
+
+use crate::context::{Context, Watch};
+
+/// A context, and the slots of the commands that carry it.
+#[derive(Debug)]
+struct Watched {
+    context: Context,
+    slots: Vec<u32>,
+}
+
+/// All contexts with a command here.
+#[derive(Debug, Default)]
+pub(crate) struct Watches {
+    watched: Slab<Watched>,
+    by_address: HashMap<usize, usize>,
+}
+
+/// Where a command stands: the context's key, and its place in that context's list.
+pub(crate) type Seat = (usize, usize);
+
+impl Watches {
+    /// Adds a command. The second value is the deadline of a context that was not watched before.
+    pub(crate) fn add(
+        &mut self,
+        context: &Context,
+        slot: u32,
+        inbox: &Arc<impl Watch + 'static>,
+    ) -> (Seat, Option<Instant>) {
+        let address = context.address();
+        if let Some(key) = self.by_address.get(&address) {
+            let slots = &mut self.watched[*key].slots;
+            slots.push(slot);
+            return ((*key, slots.len() - 1), None);
+        }
+        let key = self.watched.insert(Watched {
+            context: context.clone(),
+            slots: vec![slot],
+        });
+        self.by_address.insert(address, key);
+        context.watch(inbox, key);
+        ((key, 0), context.deadline())
+    }
+
+    /// Takes a command out. The first value is the slot that took its place in the list, if one did; the second the
+    /// deadline of a context that nobody carries any more.
+    pub(crate) fn remove(
+        &mut self,
+        (key, place): Seat,
+        inbox: &Arc<impl Watch + 'static>,
+    ) -> (Option<u32>, Option<Instant>) {
+        let Some(watched) = self.watched.get_mut(key) else {
+            return (None, None);
+        };
+        watched.slots.swap_remove(place);
+        if let Some(moved) = watched.slots.get(place) {
+            return (Some(*moved), None);
+        }
+        if !watched.slots.is_empty() {
+            return (None, None);
+        }
+        let watched = self.watched.remove(key);
+        self.by_address.remove(&watched.context.address());
+        watched.context.unwatch(inbox, key);
+        (None, watched.context.deadline())
+    }
+
+    /// The context under this key; `None` once nobody carries it.
+    pub(crate) fn context(&self, key: usize) -> Option<&Context> {
+        self.watched.get(key).map(|watched| &watched.context)
+    }
+
+    /// The commands that carry it.
+    pub(crate) fn slots(&self, key: usize) -> Vec<u32> {
+        self.watched
+            .get(key)
+            .map_or_else(Vec::new, |watched| watched.slots.clone())
+    }
+}

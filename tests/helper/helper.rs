@@ -1,0 +1,2 @@
+//! Helper.
+fn main() {}
