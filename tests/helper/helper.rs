@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 mod child;
+mod counts;
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1);

@@ -1,0 +1,48 @@
+//! What this process holds: descriptors and children. Private to the helper, as a test harness has many threads.
+//! Unaware of the library.
+#![allow(unsafe_code, reason = "waitid has no safe wrapper")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+
+/// The open descriptors of this process, and what each leads to.
+pub(crate) fn open_fds() -> BTreeMap<i32, String> {
+    let mut fds = BTreeMap::new();
+    for entry in fs::read_dir("/proc/self/fd").expect("/proc/self/fd") {
+        let entry = entry.expect("/proc/self/fd");
+        let number = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse().ok());
+        let link = fs::read_link(entry.path());
+        // The listing's own descriptor is the one that leads to the list, or is gone already.
+        if let (Some(number), Ok(link)) = (number, link)
+            && !link.ends_with(format!("proc/{}/fd", std::process::id()))
+        {
+            fds.insert(number, link.to_string_lossy().into_owned());
+        }
+    }
+    fds
+}
+
+/// Fails unless the open descriptors are those of `before`.
+#[track_caller]
+pub(crate) fn assert_fds(before: &BTreeMap<i32, String>) {
+    assert_eq!(&open_fds(), before, "descriptors were left open or lost");
+}
+
+/// Fails if this process has any child, alive or a zombie.
+#[track_caller]
+pub(crate) fn assert_no_children() {
+    // SAFETY: siginfo_t is plain data for which zero is valid.
+    let mut information: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    // SAFETY: the structure has room for the answer.
+    let result = unsafe { libc::waitid(libc::P_ALL, 0, &raw mut information, options) };
+    let error = io::Error::last_os_error();
+    assert!(
+        result == -1 && error.raw_os_error() == Some(libc::ECHILD),
+        "a child is left"
+    );
+}
