@@ -317,7 +317,7 @@ impl Builder {
     /// As [`Reactor::new`].
     pub fn build(self) -> io::Result<Reactor> {
         let before = if self.raises_fd_limit {
-            Some(raise_fd_limit()?)
+            raise_fd_limit()?
         } else {
             None
         };

@@ -113,16 +113,20 @@ pub(crate) fn fd_limit_soft() -> u64 {
     fd_limit().map_or(u64::MAX, |limit| limit.rlim_cur)
 }
 
-/// Raises the soft limit of descriptors to the hard one. Returns the limits (soft, hard) as they were.
-pub(crate) fn raise_fd_limit() -> io::Result<(u64, u64)> {
+/// Raises the soft limit of descriptors to the hard one. Returns the limits (soft, hard) as they were, if that changed
+/// anything.
+pub(crate) fn raise_fd_limit() -> io::Result<Option<(u64, u64)>> {
     let before = fd_limit()?;
+    if before.rlim_cur == before.rlim_max {
+        return Ok(None);
+    }
     let raised = libc::rlimit {
         rlim_cur: before.rlim_max,
         rlim_max: before.rlim_max,
     };
     // SAFETY: `raised` is a whole structure.
     cvt(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const raised) })?;
-    Ok((before.rlim_cur, before.rlim_max))
+    Ok(Some((before.rlim_cur, before.rlim_max)))
 }
 
 /// Appends at most `bytes_max` bytes by one read(2), straight into the vector's spare room.

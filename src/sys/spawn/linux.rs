@@ -173,7 +173,8 @@ impl Spawner {
             cgroup_procs: carried.cgroup_procs,
             foreground: carried.foreground,
             fd_limit: self.fd_limit,
-            parent: std::process::id(),
+            // Only who is to die with its parent asks for it.
+            parent: attributes.parent_death_signal.map_or(0, |_| std::process::id()),
             gate: AtomicU32::new(gate::STARTED),
             report: Report::default(),
         };
