@@ -82,11 +82,6 @@ impl Admission {
         self.queue.push_back(slot);
     }
 
-    /// How many wait, those included that have ended there.
-    pub(crate) fn queued(&self) -> usize {
-        self.queue.len()
-    }
-
     /// How many run: started and not finished.
     pub(crate) fn running(&self) -> usize {
         self.running

@@ -66,11 +66,13 @@ impl<K: Ord + Copy> Deadlines<K> {
     }
 
     /// How many keys are armed.
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn len(&self) -> usize {
         self.armed.len()
     }
 
     /// Whether no key is armed.
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn is_empty(&self) -> bool {
         self.armed.is_empty()
     }

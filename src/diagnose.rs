@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 
 use crate::error::StartError;
 use crate::sys::{
-    CStrings, Program, StartFailure, Step, is_argument_list_too_long, is_exec_missing,
+    CStrings, Program, StartFailure, Step, executable, is_argument_list_too_long,
+    may_be_of_interpreter,
 };
 
 /// How much of a script's first line the kernel reads (binfmt_script, Linux 5.1).
@@ -31,9 +32,9 @@ pub(crate) fn explain(
         Step::Chroot => program.attributes.chroot.as_deref().map(path_of),
         _ => None,
     };
-    if is_exec_missing(step, &source)
+    if may_be_of_interpreter(step, &source)
         && program.attributes.chroot.is_none()
-        && let Some(interpreter) = missing_interpreter(program)
+        && let Some(interpreter) = unusable_interpreter(program)
     {
         return StartError::Interpreter {
             program: path_of(&program.path),
@@ -61,22 +62,22 @@ fn path_of(string: &CStr) -> PathBuf {
     PathBuf::from(OsStr::from_bytes(string.to_bytes()))
 }
 
-/// The interpreter that the program's first line names, if the program is there and the interpreter is not.
-fn missing_interpreter(program: &Program) -> Option<PathBuf> {
-    let path = path_of(&program.path);
-    let directory = program.directory.as_deref().map(path_of);
-    // A relative program is looked for in the child's directory.
-    let script = directory
+/// The interpreter that the program's first line names, if the program may be executed and the interpreter may not.
+fn unusable_interpreter(program: &Program) -> Option<PathBuf> {
+    // A relative path is one in the child's directory.
+    let directory = program
+        .directory
         .as_deref()
-        .map_or(path.clone(), |directory| directory.join(&path));
+        .map(path_of)
+        .unwrap_or_default();
+    let script = directory.join(path_of(&program.path));
+    // Opening anything but a regular file could wait for ever.
+    if !script.is_file() || executable(&script).is_err() {
+        return None;
+    }
     let interpreter = interpreter_of(&script).ok()??;
-    let place = directory
-        .as_deref()
-        .map_or(interpreter.clone(), |directory| {
-            directory.join(&interpreter)
-        });
-    let is_missing = matches!(place.try_exists(), Ok(false) | Err(_));
-    is_missing.then_some(interpreter)
+    let is_unusable = executable(&directory.join(&interpreter)).is_err();
+    is_unusable.then_some(interpreter)
 }
 
 fn interpreter_of(script: &Path) -> io::Result<Option<PathBuf>> {
@@ -86,10 +87,11 @@ fn interpreter_of(script: &Path) -> io::Result<Option<PathBuf>> {
     let Some(rest) = line.strip_prefix(b"#!") else {
         return Ok(None);
     };
+    // Blanks alone end the name, so one with a carriage return is a file that nobody has.
+    let is_end = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\n');
     let name = rest
-        .trim_ascii()
-        .split(|byte| byte.is_ascii_whitespace())
-        .next()
+        .split(is_end)
+        .find(|word| !word.is_empty())
         .unwrap_or_default();
     Ok((!name.is_empty()).then(|| PathBuf::from(OsStr::from_bytes(name))))
 }

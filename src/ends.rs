@@ -48,6 +48,7 @@ impl Ends {
     }
 
     /// How many bytes are in neither end so far.
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn skipped(&self) -> u64 {
         self.skipped
     }

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use crate::admission::Admission;
 use crate::deadlines::Deadlines;
 use crate::env::Snapshot;
-use crate::error::{Error, StartError, Stream};
-use crate::finished::{Finished, Id, Usage};
+use crate::error::Stream;
+use crate::finished::{Finished, Id};
 use crate::inbox::Inbox;
 use crate::job::{Effect, Event};
 use crate::stream::{OurEnd, Progress};
@@ -18,6 +18,7 @@ use crate::sys::{Kernel, Ready, Source};
 use crate::table::{Phase, Place, Table};
 use crate::watches::Watches;
 
+mod finish;
 mod held;
 mod start;
 mod stop;
@@ -408,117 +409,6 @@ impl<K: Kernel> Engine<K> {
         }
     }
 
-    /// Everything is known of this command: makes its `Finished`, and gives back what it held.
-    fn finish(&mut self, slot: u32) {
-        let now = self.now;
-        let Some(entry) = self.table.entry(slot) else {
-            return;
-        };
-        let number = entry.number;
-        let Phase::Running(mut running) = std::mem::replace(&mut entry.phase, Phase::Vacant) else {
-            return;
-        };
-        self.leave(slot);
-        self.admission.ended(running.cost);
-        let mut collected = |stream: Stream| match &mut running.ends[stream as usize] {
-            OurEnd::Collected(bytes) => std::mem::take(bytes),
-            _ => Vec::new(),
-        };
-        let (stdout, stderr) = (collected(Stream::Stdout), collected(Stream::Stderr));
-        let finished = Finished {
-            id: self.id(number),
-            pid: Some(K::pid(&running.child)),
-            status: running.job.status(),
-            outcome: running.job.take_outcome(),
-            stdout,
-            stderr,
-            usage: running.usage.map(Usage::from),
-            leaked: running.job.cut().iter().collect(),
-            started: Some(running.started),
-            reaped: running.reaped,
-            drained: Some(now),
-        };
-        let lingers = running.ends.iter().any(OurEnd::is_held);
-        if running.is_detached {
-            self.detached -= 1;
-            return self.vacate(slot);
-        }
-        if lingers && let Some(entry) = self.table.entry(slot) {
-            entry.phase = Phase::Lingering(running.ends);
-        } else {
-            self.vacate(slot);
-        }
-        self.hand_in(number, finished, lingers.then_some(slot));
-    }
-
-    /// A command that ended before it was started.
-    fn finish_unstarted(&mut self, slot: u32, error: StartError) {
-        let Some(entry) = self.table.entry(slot) else {
-            return;
-        };
-        let number = entry.number;
-        entry.phase = Phase::Vacant;
-        self.waiting -= 1;
-        self.leave(slot);
-        self.vacate(slot);
-        self.hand_in_unstarted(number, error);
-    }
-
-    fn hand_in_unstarted(&mut self, number: u64, error: StartError) {
-        let finished = Finished {
-            id: self.id(number),
-            pid: None,
-            outcome: Err(Error::Start(error)),
-            status: None,
-            stdout: Vec::new(),
-            stderr: Vec::new(),
-            usage: None,
-            leaked: Vec::new(),
-            started: None,
-            reaped: None,
-            drained: None,
-        };
-        self.hand_in(number, finished, None);
-    }
-
-    fn hand_in(&mut self, number: u64, finished: Finished, lingering: Option<u32>) {
-        let order = self.next_order;
-        self.next_order += 1;
-        self.finished.insert(order, finished);
-        self.table
-            .set_place(number, Place::Finished { order, lingering });
-    }
-
-    /// Takes a slot's command out of its context and of the deadlines.
-    fn leave(&mut self, slot: u32) {
-        self.arm_slot(slot, None);
-        let Some(seat) = self.table.entry(slot).and_then(|entry| entry.watch.take()) else {
-            return;
-        };
-        let (moved, deadline) = self.watches.remove(seat, &self.inbox);
-        if let Some(moved) = moved.and_then(|moved| self.table.entry(moved)) {
-            moved.watch = Some(seat);
-        }
-        if let Some(deadline) = deadline {
-            // It may have fired already.
-            self.deadlines.discard(Due::Context(seat.0), deadline);
-        }
-    }
-
-    /// Leaves the slot to the end of the turn: events of this batch may still name it.
-    fn vacate(&mut self, slot: u32) {
-        if let Some(entry) = self.table.entry(slot) {
-            entry.phase = Phase::Vacant;
-        }
-        self.vacant.push(slot);
-    }
-
-    fn free_vacant(&mut self) {
-        for slot in self.vacant.drain(..) {
-            self.table.free(slot);
-        }
-    }
-
     fn id(&self, number: u64) -> Id {
         Id {
             number,
@@ -554,44 +444,6 @@ impl<K: Kernel> Engine<K> {
                 }
             }
         }
-    }
-
-    /// Takes the next finished command.
-    pub(crate) fn pop_finished(&mut self) -> Option<Finished> {
-        let (_, finished) = self.finished.pop_first()?;
-        self.handed_out(finished.id.number);
-        Some(finished)
-    }
-
-    /// Takes one finished command.
-    pub(crate) fn take_finished(&mut self, id: Id) -> Option<Finished> {
-        let Some(Place::Finished { order, .. }) = self.place(id) else {
-            return None;
-        };
-        let finished = self.finished.remove(&order);
-        self.handed_out(id.number);
-        finished
-    }
-
-    /// The caller has the `Finished`: its pipes are closed now (Go: at the end of `Wait`).
-    fn handed_out(&mut self, number: u64) {
-        if let Some(Place::Finished {
-            lingering: Some(slot),
-            ..
-        }) = self.table.place(number)
-        {
-            if let Some(entry) = self.table.entry(slot)
-                && let Phase::Lingering(ends) = std::mem::replace(&mut entry.phase, Phase::Vacant)
-            {
-                for end in ends {
-                    if let OurEnd::Held { pipe, .. } = end {
-                        self.kernel.close(pipe);
-                    }
-                }
-            }
-            self.vacate(slot);
-        }
-        self.table.forget_place(number);
     }
 
     /// Where a command of this reactor is, while it is known.

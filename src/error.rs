@@ -93,8 +93,9 @@ pub enum StartError {
         /// Why.
         source: io::Error,
     },
-    /// A script exists, but the interpreter that its `#!` line names does not.
-    #[error("exec {program}: interpreter {interpreter} of its #! line: {plain}", plain = Plain(source), program = program.display(), interpreter = interpreter.display())]
+    /// A script may be executed, but the interpreter that its `#!` line names is missing or may not.
+    // Quoted, as the usual fault is a carriage return at its end.
+    #[error("exec {program}: interpreter {interpreter:?} of its #! line: {plain}", plain = Plain(source), program = program.display())]
     Interpreter {
         /// The script.
         program: PathBuf,

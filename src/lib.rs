@@ -59,6 +59,7 @@ mod inbox;
 mod job;
 mod lookpath;
 mod reactor;
+mod stdio;
 mod stream;
 #[allow(unsafe_code, reason = "the one fence: every unsafe block is below it")]
 mod sys;
@@ -66,10 +67,11 @@ mod table;
 mod watches;
 
 pub use cancel::{Cancel, Child};
-pub use command::{Command, Input, Output};
+pub use command::Command;
 pub use context::Context;
 pub use error::{CallbackPanicked, Cause, Error, ExitError, StartError, Stream};
 pub use finished::{Finished, Id, Usage};
 pub use lookpath::{LookPathError, look_path};
 pub use reactor::{Builder, Handle, Reactor, StdinPipe, StdoutPipe};
+pub use stdio::{Input, Output};
 pub use sys::{Signal, SignalParseError, Step};

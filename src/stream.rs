@@ -6,9 +6,9 @@ use std::io::{self, Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use crate::command::{InputKind, LineCallback, OutputKind};
 use crate::ends::Ends;
 use crate::error::CallbackPanicked;
+use crate::stdio::{InputKind, LineCallback, OutputKind};
 use crate::sys::Kernel;
 
 /// How much one stream may move before the others get their turn.

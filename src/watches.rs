@@ -72,6 +72,15 @@ impl Watches {
         (None, watched.context.deadline())
     }
 
+    /// Takes everybody out: no context is to remember a reactor that is gone.
+    pub(crate) fn clear(&mut self, inbox: &Arc<impl Watch + 'static>) {
+        for (key, watched) in &self.watched {
+            watched.context.unwatch(inbox, key);
+        }
+        self.watched.clear();
+        self.by_address.clear();
+    }
+
     /// The context under this key; `None` once nobody carries it.
     pub(crate) fn context(&self, key: usize) -> Option<&Context> {
         self.watched.get(key).map(|watched| &watched.context)

@@ -3,6 +3,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Engine;
 use crate::cancel::{Action, Child};
@@ -237,7 +238,7 @@ impl<K: Kernel> Engine<K> {
     /// Kills what runs, with the groups that commands lead, and reaps it. Calls nothing of the caller's.
     fn kill_and_reap(&mut self) {
         let slots: Vec<_> = self.table.slots().map(|(slot, _)| slot).collect();
-        let mut awaited = 0;
+        let mut awaited = Vec::new();
         for slot in slots {
             let Some(running) = self.table.running(slot) else {
                 continue;
@@ -255,41 +256,40 @@ impl<K: Kernel> Engine<K> {
                 .signal(&running.child, Target::Process, Signal::KILL);
             // A child that took another identity cannot be killed, and must not be waited for.
             if killed.is_ok() {
-                awaited += 1;
+                awaited.push(slot);
             }
         }
-        while awaited > 0 {
+        while !awaited.is_empty() {
             let mut ready = Vec::new();
-            if self.kernel.poll(None, &mut ready).is_err() {
-                return;
-            }
-            for event in ready {
-                if event.source == crate::sys::Source::Exit
-                    && let Some(running) = self.table.addressee(event.slot, event.generation)
-                    && running.reaped.is_none()
-                    && !running.is_detached
-                {
-                    awaited -= reap_one(&mut self.kernel, running, self.now);
-                }
-            }
+            // An announcement can have come too early before, or be lost with a poll that fails.
+            let polled = self.kernel.poll(Some(REAP_AGAIN), &mut ready);
+            let is_quiet = polled.is_err() || ready.is_empty();
+            let named: Vec<u32> = ready.iter().map(|event| event.slot).collect();
+            awaited.retain(|slot| {
+                let is_named = is_quiet || named.contains(slot);
+                !is_named || !reap_killed(&mut self.kernel, self.table.running(*slot))
+            });
         }
     }
 }
 
-/// Reaps a child that announced its exit; 1 when nothing more is to come of it.
-fn reap_one<K: Kernel>(kernel: &mut K, running: &mut Running<K>, now: std::time::Instant) -> usize {
+/// How long the reactor's end waits for announcements before it asks for every child.
+const REAP_AGAIN: Duration = Duration::from_millis(50);
+
+/// Whether nothing more is to come of a killed child.
+fn reap_killed<K: Kernel>(kernel: &mut K, running: Option<&mut Running<K>>) -> bool {
+    let Some(running) = running else { return true };
     match kernel.reap(&mut running.child) {
-        Ok(None) => 0,
-        _ => {
-            running.reaped = Some(now);
-            1
-        }
+        Ok(None) => false,
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => false,
+        _ => true,
     }
 }
 
 impl<K: Kernel> Drop for Engine<K> {
     fn drop(&mut self) {
         self.inbox.close();
+        self.watches.clear(&self.inbox);
         self.kill_and_reap();
     }
 }

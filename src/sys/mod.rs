@@ -206,9 +206,13 @@ pub(crate) fn process_gone() -> io::Error {
     io::Error::from_raw_os_error(libc::ESRCH)
 }
 
-/// Exec found something missing: the program, its interpreter, or a directory on the way.
-pub(crate) fn is_exec_missing(step: Step, error: &io::Error) -> bool {
-    step == Step::Exec && matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR))
+/// Exec failed in a way that may be about the interpreter of a script and not about the script.
+pub(crate) fn may_be_of_interpreter(step: Step, error: &io::Error) -> bool {
+    let numbers = [libc::ENOENT, libc::ENOTDIR, libc::EACCES];
+    step == Step::Exec
+        && error
+            .raw_os_error()
+            .is_some_and(|number| numbers.contains(&number))
 }
 
 /// Exec found the arguments and the environment too large together.

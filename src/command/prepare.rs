@@ -1,0 +1,248 @@
+//! From a `Command` to one start of it: checks, and everything in the form that the kernel wants.
+//! Unaware of limits, queues and processes.
+
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::{Command, Extra};
+use crate::cancel::Cancel;
+use crate::context::Context;
+use crate::env::{Snapshot, resolve};
+use crate::error::{StartError, Stream};
+use crate::job::Policy;
+use crate::stdio::{Input, InputKind, Output, OutputKind};
+use crate::sys::{CStrings, Launch, Program, Stdio, Target, nul_free};
+
+/// What all starts of a command share, until it is changed.
+#[derive(Clone)]
+pub(super) struct Prepared {
+    program: Arc<Program>,
+    /// `None`: the parent's, from the reactor's snapshot.
+    environment: Option<Arc<CStrings>>,
+    policy: Arc<Policy>,
+    cancel: Arc<Cancel>,
+}
+
+/// One start of a command: everything that the engine needs, and nothing borrowed.
+pub(crate) struct Spec {
+    pub(crate) launch: Launch,
+    pub(crate) stdin: InputKind,
+    pub(crate) stdout: OutputKind,
+    pub(crate) stderr: OutputKind,
+    pub(crate) policy: Arc<Policy>,
+    pub(crate) cancel: Arc<Cancel>,
+    pub(crate) context: Option<Context>,
+    pub(crate) retries_text_busy: bool,
+}
+
+impl Spec {
+    /// The caller is to read or write this stream's pipe himself.
+    pub(crate) fn asks_for_pipe(&self, stream: Stream) -> bool {
+        match stream {
+            Stream::Stdin => matches!(self.stdin, InputKind::Pipe),
+            Stream::Stdout => matches!(self.stdout, OutputKind::Pipe),
+            Stream::Stderr => matches!(self.stderr, OutputKind::Pipe),
+        }
+    }
+}
+
+impl Command {
+    /// What one start needs, checked in Go's order: the program, the settings, the context, the streams, the environment.
+    pub(crate) fn spec(&mut self, snapshot: &mut Snapshot) -> Result<Spec, StartError> {
+        if self.path.as_os_str().is_empty() {
+            return Err(StartError::NoCommand);
+        }
+        if let Some(error) = &self.lookup_error {
+            return Err(StartError::LookPath(error.again()));
+        }
+        self.refuse_contradictions()?;
+        if let Some(cause) = self.context.as_ref().and_then(Context::cause) {
+            return Err(StartError::ContextDone(cause));
+        }
+        self.refuse_consumed()?;
+        let prepared = match &self.prepared {
+            Some(prepared) => prepared.clone(),
+            None => self.prepare(snapshot)?,
+        };
+        let environment = prepared
+            .environment
+            .clone()
+            .unwrap_or_else(|| snapshot.shared());
+        self.prepared = Some(prepared.clone());
+        let mut stdin = self.stdin.as_mut().map_or(InputKind::Null, Input::take);
+        let mut stdout = self.stdout.as_mut().map_or(OutputKind::Null, Output::take);
+        let mut stderr = self.stderr.as_mut().map_or(OutputKind::Null, Output::take);
+        let stderr_stdio = if self.stderr_to_stdout {
+            Stdio::SameAsStdout
+        } else {
+            stderr.stdio()
+        };
+        let mut stdio = [stdin.stdio(), stdout.stdio(), stderr_stdio];
+        let mut extra = self.take_extra();
+        extra.retain(|(number, _)| {
+            match usize::try_from(*number)
+                .ok()
+                .and_then(|number| stdio.get_mut(number))
+            {
+                Some(stdio) => {
+                    *stdio = Stdio::Closed;
+                    false
+                }
+                None => true,
+            }
+        });
+        let launch = Launch {
+            program: prepared.program,
+            environment,
+            stdio,
+            extra,
+        };
+        Ok(Spec {
+            launch,
+            stdin,
+            stdout,
+            stderr,
+            policy: prepared.policy,
+            cancel: prepared.cancel,
+            context: self.context.clone(),
+            retries_text_busy: self.retries_text_busy,
+        })
+    }
+
+    fn refuse_contradictions(&self) -> Result<(), StartError> {
+        let attributes = &self.attributes;
+        let leads_group = attributes.session
+            || attributes.process_group == Some(0)
+            || attributes.foreground.is_some();
+        let kills_group = self.cancel.target == Target::Group;
+        self.refuse_set(
+            kills_group && !leads_group,
+            "a cancel to the group needs process_group(0) or session(true)",
+        )?;
+        let rejoins =
+            attributes.session && attributes.process_group.is_some_and(|group| group != 0);
+        self.refuse_set(
+            rejoins,
+            "a session leader cannot join another process group",
+        )?;
+        let both = attributes.foreground.is_some() && attributes.controlling_terminal.is_some();
+        self.refuse_set(
+            both,
+            "foreground and a new controlling terminal exclude each other",
+        )?;
+        let no_session = attributes.controlling_terminal.is_some() && !attributes.session;
+        self.refuse_set(no_session, "a controlling terminal needs session(true)")?;
+        let negative = self.extra.iter().any(|(number, _)| *number < 0);
+        self.refuse_set(negative, "an extra descriptor's number is negative")?;
+        let low =
+            |extra: &(i32, Extra)| (0..3).contains(&extra.0) && !matches!(extra.1, Extra::Closed);
+        self.refuse_set(
+            self.extra.iter().any(low),
+            "descriptors 0, 1 and 2 are set by stdin, stdout and stderr",
+        )
+    }
+
+    /// Before anything is taken: a refused start takes nothing.
+    fn refuse_consumed(&self) -> Result<(), StartError> {
+        let refuse = |stream: String| Err(StartError::Consumed { stream });
+        if matches!(self.stdin, Some(Input(InputKind::Consumed))) {
+            return refuse("stdin".to_owned());
+        }
+        for (output, name) in [(&self.stdout, "stdout"), (&self.stderr, "stderr")] {
+            if matches!(output, Some(Output(OutputKind::Consumed))) {
+                return refuse(name.to_owned());
+            }
+        }
+        let is_consumed = |(_, extra): &&(i32, Extra)| matches!(extra, Extra::Consumed);
+        match self.extra.iter().find(is_consumed) {
+            Some((number, _)) => refuse(format!("extra descriptor {number}")),
+            None => Ok(()),
+        }
+    }
+
+    fn prepare(&self, snapshot: &mut Snapshot) -> Result<Prepared, StartError> {
+        let nul = |what: &str| StartError::Nul {
+            what: what.to_owned(),
+        };
+        let mut attributes = self.attributes.clone();
+        if let Some(root) = &self.chroot {
+            attributes.chroot =
+                Some(nul_free(root.as_os_str()).ok_or_else(|| nul("root directory"))?);
+        }
+        let directory = match &self.directory {
+            Some(directory) => {
+                Some(nul_free(directory.as_os_str()).ok_or_else(|| nul("directory"))?)
+            }
+            None => None,
+        };
+        let path = nul_free(self.path.as_os_str()).ok_or_else(|| nul("program"))?;
+        let argv = CStrings::new(&self.argv).ok_or_else(|| self.argument_with_nul())?;
+        let environment = self.prepare_environment(snapshot)?;
+        let mut policy = self.policy.clone();
+        policy.ignores_context = self.cancel.is_nothing();
+        policy.rungs = self.cancel.rungs.iter().map(|(after, _)| *after).collect();
+        Ok(Prepared {
+            program: Arc::new(Program {
+                path,
+                argv,
+                directory,
+                attributes,
+            }),
+            environment,
+            policy: Arc::new(policy),
+            cancel: Arc::new(self.cancel.clone()),
+        })
+    }
+
+    fn argument_with_nul(&self) -> StartError {
+        let position = self
+            .argv
+            .iter()
+            .position(|argument| argument.as_encoded_bytes().contains(&0));
+        StartError::Nul {
+            what: format!("argument {}", position.unwrap_or(0)),
+        }
+    }
+
+    /// `None` where all commands that change nothing can share one.
+    fn prepare_environment(
+        &self,
+        snapshot: &mut Snapshot,
+    ) -> Result<Option<Arc<CStrings>>, StartError> {
+        let pwd = match &self.directory {
+            Some(path) if self.environment.is_inherited() => {
+                let absolute = std::path::absolute(path);
+                Some(absolute.map_err(|source| StartError::Directory {
+                    path: path.clone(),
+                    source,
+                })?)
+            }
+            _ => None,
+        };
+        if self.environment.is_unchanged() && pwd.is_none() {
+            return Ok(None);
+        }
+        let (entries, has_nul) = resolve(
+            snapshot.entries(),
+            &self.environment,
+            pwd.as_deref().map(Path::as_os_str),
+        );
+        let block = CStrings::new(&entries).filter(|_| !has_nul);
+        let block = block.ok_or_else(|| StartError::Nul {
+            what: "environment".to_owned(),
+        })?;
+        Ok(Some(Arc::new(block)))
+    }
+
+    fn take_extra(&mut self) -> Vec<(i32, Option<OwnedFd>)> {
+        let take = |(number, extra): &mut (i32, Extra)| match extra {
+            Extra::File(_) => match std::mem::replace(extra, Extra::Consumed) {
+                Extra::File(file) => (*number, Some(file)),
+                _ => (*number, None),
+            },
+            Extra::Closed | Extra::Consumed => (*number, None),
+        };
+        self.extra.iter_mut().map(take).collect()
+    }
+}
