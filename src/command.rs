@@ -179,10 +179,7 @@ impl Command {
 
     /// The environment that the program would get, as entries `KEY=value`, with errors ignored (Go: `Cmd.Environ`).
     pub fn environment(&self) -> Vec<OsString> {
-        let pwd = self
-            .directory
-            .as_deref()
-            .and_then(|directory| std::path::absolute(directory).ok());
+        let pwd = self.pwd().ok().flatten();
         resolve(
             &Snapshot::take(),
             &self.environment,

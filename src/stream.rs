@@ -450,28 +450,30 @@ fn deliver_lines(
     partial: &mut Vec<u8>,
     bytes: &[u8],
 ) -> io::Result<()> {
-    let mut rest = bytes;
     let mut call = |line: &[u8]| {
         guarded("line callback", || {
             callback(line);
             Ok(())
         })
     };
-    while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
-        let (line, after) = (&rest[..end], &rest[end + 1..]);
-        rest = after;
-        if partial.is_empty() {
+    for part in bytes.split_inclusive(|byte| *byte == b'\n') {
+        let (line, is_whole) = match part.strip_suffix(b"\n") {
+            Some(line) => (line, true),
+            None => (part, false),
+        };
+        if is_whole && partial.is_empty() {
             call(line)?;
-        } else {
-            partial.extend_from_slice(line);
+            continue;
+        }
+        partial.extend_from_slice(line);
+        while partial.len() > LINE_BYTES_MAX {
+            let piece: Vec<u8> = partial.drain(..LINE_BYTES_MAX).collect();
+            call(&piece)?;
+        }
+        if is_whole {
             call(partial)?;
             partial.clear();
         }
-    }
-    partial.extend_from_slice(rest);
-    while partial.len() >= LINE_BYTES_MAX {
-        let piece: Vec<u8> = partial.drain(..LINE_BYTES_MAX).collect();
-        call(&piece)?;
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 //! Unaware of limits, queues and processes.
 
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use super::{Command, Extra};
@@ -210,15 +210,10 @@ impl Command {
         &self,
         snapshot: &mut Snapshot,
     ) -> Result<Option<Arc<CStrings>>, StartError> {
-        let pwd = match &self.directory {
-            Some(path) if self.environment.is_inherited() => {
-                let absolute = std::path::absolute(path);
-                Some(absolute.map_err(|source| StartError::Directory {
-                    path: path.clone(),
-                    source,
-                })?)
-            }
-            _ => None,
+        let pwd = if self.environment.is_inherited() {
+            self.pwd()?
+        } else {
+            None
         };
         if self.environment.is_unchanged() && pwd.is_none() {
             return Ok(None);
@@ -233,6 +228,28 @@ impl Command {
             what: "environment".to_owned(),
         })?;
         Ok(Some(Arc::new(block)))
+    }
+
+    /// The absolute path of the directory set, for `PWD`. POSIX wants that without `..`, and behind a symbolic link only
+    /// the file system knows where `..` leads. A directory that is not there is left to chdir(2), which says so.
+    pub(super) fn pwd(&self) -> Result<Option<PathBuf>, StartError> {
+        let Some(path) = &self.directory else {
+            return Ok(None);
+        };
+        let goes_up = path.components().any(|part| part == Component::ParentDir);
+        if goes_up
+            && self.chroot.is_none()
+            && let Ok(real) = path.canonicalize()
+        {
+            return Ok(Some(real));
+        }
+        match std::path::absolute(path) {
+            Ok(absolute) => Ok(Some(absolute.components().collect())),
+            Err(source) => Err(StartError::Directory {
+                path: path.clone(),
+                source,
+            }),
+        }
     }
 
     fn take_extra(&mut self) -> Vec<(i32, Option<OwnedFd>)> {

@@ -39,7 +39,11 @@ impl<K: Kernel> Engine<K> {
             reaped: running.reaped,
             drained: Some(now),
         };
-        let lingers = running.ends.iter().any(OurEnd::is_held);
+        // Closed ones too: what the caller closed, or the delay cut, answers as such until the end.
+        let lingers = running
+            .ends
+            .iter()
+            .any(|end| matches!(end, OurEnd::Held { .. } | OurEnd::HeldClosed { .. }));
         if running.is_detached {
             self.detached -= 1;
             return self.vacate(slot);
