@@ -1,7 +1,6 @@
 //! The loop: polls the kernel, steps the jobs, performs what they ask for, and frees what is over.
 //! Unaware of Linux, of mio and of the public types around it; generic over `sys::Kernel`.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,7 +9,7 @@ use crate::admission::Admission;
 use crate::deadlines::Deadlines;
 use crate::env::Snapshot;
 use crate::error::Stream;
-use crate::finished::{Finished, Id};
+use crate::finished::Id;
 use crate::inbox::Inbox;
 use crate::job::{Effect, Event};
 use crate::stream::{OurEnd, Progress};
@@ -66,8 +65,6 @@ pub(crate) struct Engine<K: Kernel> {
     snapshot: Snapshot,
     /// Streams that used up their budget. While there are any, no poll sleeps.
     visits: Vec<Visit>,
-    finished: BTreeMap<u64, Finished>,
-    next_order: u64,
     /// Slots to free at the end of the turn.
     vacant: Vec<u32>,
     /// Commands in the queue, and those whose program is busy.
@@ -97,8 +94,6 @@ impl<K: Kernel> Engine<K> {
             watches: Watches::default(),
             snapshot: Snapshot::default(),
             visits: Vec::new(),
-            finished: BTreeMap::new(),
-            next_order: 0,
             vacant: Vec::new(),
             waiting: 0,
             detached: 0,
@@ -126,7 +121,7 @@ impl<K: Kernel> Engine<K> {
 
     /// Commands that are queued, running or finished and not handed out.
     pub(crate) fn len(&self) -> usize {
-        self.unfinished() + self.finished.len()
+        self.unfinished() + self.table.finished()
     }
 
     /// Commands started and not finished.
@@ -146,7 +141,7 @@ impl<K: Kernel> Engine<K> {
 
     /// There is something to do without an event, so an outer loop must not sleep.
     pub(crate) fn is_pending(&self) -> bool {
-        !self.visits.is_empty() || !self.finished.is_empty()
+        !self.visits.is_empty() || self.table.finished() > 0
     }
 
     /// One pass: what was left over, a poll of at most `timeout`, what it brought, what is due.
@@ -447,7 +442,7 @@ impl<K: Kernel> Engine<K> {
     }
 
     /// Where a command of this reactor is, while it is known.
-    pub(crate) fn place(&self, id: Id) -> Option<Place> {
+    pub(crate) fn place(&self, id: Id) -> Option<&Place> {
         if id.reactor == self.reactor {
             self.table.place(id.number)
         } else {

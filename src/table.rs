@@ -1,8 +1,9 @@
 //! The table of commands: slots for those that wait, run or linger, and the way from a number to a slot.
 //! Unaware of the kernel's calls and of the rules of a job.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -12,6 +13,7 @@ use crate::admission::Cost;
 use crate::cancel::Cancel;
 use crate::command::Spec;
 use crate::error::Stream;
+use crate::finished::Finished;
 use crate::job::Job;
 use crate::stream::OurEnd;
 use crate::sys::{GENERATION_MASK, Kernel, RawUsage};
@@ -64,28 +66,30 @@ pub(crate) struct Running<K: Kernel> {
 }
 
 /// Where a number leads.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(crate) enum Place {
     Slot(u32),
-    /// Finished: its place among those to hand out, and the slot that lingers until then, if one does.
-    Finished {
-        order: u64,
-        lingering: Option<u32>,
-    },
+    /// Finished and not handed out; with the slot that lingers until then, if one does.
+    Finished(Box<Finished>, Option<u32>),
 }
 
 /// All commands that the reactor knows.
 #[derive(Debug)]
 pub(crate) struct Table<K: Kernel> {
     slots: Slab<Entry<K>>,
-    places: HashMap<u64, Place>,
+    places: HashMap<u64, Place, BuildHasherDefault<Spread>>,
+    /// Finished commands, oldest first; also some that were handed out since.
+    order: VecDeque<u64>,
+    finished: usize,
 }
 
 impl<K: Kernel> Table<K> {
     pub(crate) fn new() -> Table<K> {
         Table {
             slots: Slab::new(),
-            places: HashMap::new(),
+            places: HashMap::default(),
+            order: VecDeque::new(),
+            finished: 0,
         }
     }
 
@@ -164,20 +168,61 @@ impl<K: Kernel> Table<K> {
         }
     }
 
-    pub(crate) fn place(&self, number: u64) -> Option<Place> {
-        self.places.get(&number).copied()
+    pub(crate) fn place(&self, number: u64) -> Option<&Place> {
+        self.places.get(&number)
     }
 
     /// The slot of a command that is not finished.
     pub(crate) fn slot_of(&self, number: u64) -> Option<u32> {
         match self.place(number) {
-            Some(Place::Slot(slot)) => Some(slot),
+            Some(Place::Slot(slot)) => Some(*slot),
             _ => None,
         }
     }
 
-    pub(crate) fn set_place(&mut self, number: u64, place: Place) {
+    /// Keeps what became of a command until it is taken.
+    pub(crate) fn hand_in(&mut self, finished: Finished, lingering: Option<u32>) {
+        let number = finished.id.number;
+        self.order.push_back(number);
+        self.finished += 1;
+        let place = Place::Finished(Box::new(finished), lingering);
         self.places.insert(number, place);
+    }
+
+    /// How many are finished and not taken.
+    pub(crate) fn finished(&self) -> usize {
+        self.finished
+    }
+
+    /// The command that finished first, of those not taken.
+    pub(crate) fn first_finished(&mut self) -> Option<u64> {
+        while let Some(number) = self.order.front() {
+            if matches!(self.place(*number), Some(Place::Finished(..))) {
+                return Some(*number);
+            }
+            self.order.pop_front();
+        }
+        None
+    }
+
+    /// Takes what became of a command, and the slot that lingers.
+    pub(crate) fn take_finished(&mut self, number: u64) -> Option<(Box<Finished>, Option<u32>)> {
+        if !matches!(self.place(number), Some(Place::Finished(..))) {
+            return None;
+        }
+        let Some(Place::Finished(finished, lingering)) = self.places.remove(&number) else {
+            return None;
+        };
+        self.finished -= 1;
+        if self.order.front() == Some(&number) {
+            self.order.pop_front();
+        }
+        // Those taken out of turn leave their numbers behind: no more of them than of the others.
+        if self.order.len() > ORDER_SLACK + 2 * self.finished {
+            let places = &self.places;
+            self.order.retain(|number| places.contains_key(number));
+        }
+        Some((finished, lingering))
     }
 
     pub(crate) fn forget_place(&mut self, number: u64) {
@@ -191,6 +236,31 @@ impl<K: Kernel> Table<K> {
 
     pub(crate) fn slots(&self) -> impl Iterator<Item = (u32, &Entry<K>)> {
         self.slots.iter().map(|(slot, entry)| (slot as u32, entry))
+    }
+}
+
+/// So many numbers may stand in the order for nothing.
+const ORDER_SLACK: usize = 64;
+
+/// A hash for numbers that count up: no caller chooses them, so nothing has to be kept secret.
+#[derive(Debug, Default)]
+pub(crate) struct Spread(u64);
+
+impl Hasher for Spread {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(u64::from(*byte));
+        }
+    }
+
+    /// Multiplies by 2^64 over the golden ratio, and brings the well mixed high half down.
+    fn write_u64(&mut self, number: u64) {
+        let product = (self.0 ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.0 = product ^ (product >> 32);
     }
 }
 

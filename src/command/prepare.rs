@@ -63,13 +63,12 @@ impl Command {
         self.refuse_consumed()?;
         let prepared = match &self.prepared {
             Some(prepared) => prepared.clone(),
-            None => self.prepare(snapshot)?,
+            None => self.prepared.insert(self.prepare(snapshot)?).clone(),
         };
         let environment = prepared
             .environment
             .clone()
             .unwrap_or_else(|| snapshot.shared());
-        self.prepared = Some(prepared.clone());
         let mut stdin = self.stdin.as_mut().map_or(InputKind::Null, Input::take);
         let mut stdout = self.stdout.as_mut().map_or(OutputKind::Null, Output::take);
         let mut stderr = self.stderr.as_mut().map_or(OutputKind::Null, Output::take);

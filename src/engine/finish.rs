@@ -6,7 +6,7 @@ use crate::error::{Error, StartError, Stream};
 use crate::finished::{Finished, Id, Usage};
 use crate::stream::OurEnd;
 use crate::sys::Kernel;
-use crate::table::{Phase, Place};
+use crate::table::Phase;
 
 impl<K: Kernel> Engine<K> {
     /// Everything is known of this command: makes its `Finished`, and gives back what it held.
@@ -53,7 +53,7 @@ impl<K: Kernel> Engine<K> {
         } else {
             self.vacate(slot);
         }
-        self.hand_in(number, finished, lingers.then_some(slot));
+        self.table.hand_in(finished, lingers.then_some(slot));
     }
 
     /// A command that ended before it was started.
@@ -83,15 +83,7 @@ impl<K: Kernel> Engine<K> {
             reaped: None,
             drained: None,
         };
-        self.hand_in(number, finished, None);
-    }
-
-    fn hand_in(&mut self, number: u64, finished: Finished, lingering: Option<u32>) {
-        let order = self.next_order;
-        self.next_order += 1;
-        self.finished.insert(order, finished);
-        self.table
-            .set_place(number, Place::Finished { order, lingering });
+        self.table.hand_in(finished, None);
     }
 
     /// Takes a slot's command out of its context and of the deadlines.
@@ -126,28 +118,20 @@ impl<K: Kernel> Engine<K> {
 
     /// Takes the next finished command.
     pub(crate) fn pop_finished(&mut self) -> Option<Finished> {
-        let (_, finished) = self.finished.pop_first()?;
-        self.handed_out(finished.id.number);
-        Some(finished)
+        let number = self.table.first_finished()?;
+        self.hand_out(number)
     }
 
     /// Takes one finished command.
     pub(crate) fn take_finished(&mut self, id: Id) -> Option<Finished> {
-        let Some(Place::Finished { order, .. }) = self.place(id) else {
-            return None;
-        };
-        let finished = self.finished.remove(&order);
-        self.handed_out(id.number);
-        finished
+        self.place(id)?;
+        self.hand_out(id.number)
     }
 
-    /// The caller has the `Finished`: its pipes are closed now (Go: at the end of `Wait`).
-    fn handed_out(&mut self, number: u64) {
-        if let Some(Place::Finished {
-            lingering: Some(slot),
-            ..
-        }) = self.table.place(number)
-        {
+    /// The caller gets the `Finished`, and its pipes are closed now (Go: at the end of `Wait`).
+    fn hand_out(&mut self, number: u64) -> Option<Finished> {
+        let (finished, lingering) = self.table.take_finished(number)?;
+        if let Some(slot) = lingering {
             if let Some(entry) = self.table.entry(slot)
                 && let Phase::Lingering(ends) = std::mem::replace(&mut entry.phase, Phase::Vacant)
             {
@@ -159,6 +143,6 @@ impl<K: Kernel> Engine<K> {
             }
             self.vacate(slot);
         }
-        self.table.forget_place(number);
+        Some(*finished)
     }
 }

@@ -30,14 +30,8 @@ impl<K: Kernel> Engine<K> {
 
     fn slot_of_pipes(&self, id: Id) -> Option<u32> {
         match self.place(id)? {
-            Place::Slot(slot)
-            | Place::Finished {
-                lingering: Some(slot),
-                ..
-            } => Some(slot),
-            Place::Finished {
-                lingering: None, ..
-            } => None,
+            Place::Slot(slot) | Place::Finished(_, Some(slot)) => Some(*slot),
+            Place::Finished(_, None) => None,
         }
     }
 
