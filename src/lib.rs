@@ -57,6 +57,7 @@ mod error;
 mod finished;
 mod inbox;
 mod job;
+pub mod linux;
 mod lookpath;
 mod reactor;
 mod stdio;

@@ -163,6 +163,26 @@ impl Reactor {
         self.engine.signal(id, Target::Group, signal)
     }
 
+    /// The pidfd of a command's process (pidfd_open(2); Go: `SysProcAttr.PidFD`). `None` while it is queued and once it is
+    /// finished. It is readable when the process has exited.
+    ///
+    /// A copy by [`try_clone_to_owned`](BorrowedFd::try_clone_to_owned) can be kept for as long as one likes: after the
+    /// process was reaped, signals to it fail with `ESRCH`. The trap: a waitid(2) on it takes the exit status away from the
+    /// reactor ([`Error::StatusLost`](crate::Error::StatusLost)).
+    ///
+    /// ```
+    /// use execloop::{Command, Reactor};
+    /// let mut reactor = Reactor::new()?;
+    /// let id = reactor.start(Command::new("sleep").arg("60"))?;
+    /// let pidfd = reactor.pidfd(id).expect("it runs").try_clone_to_owned()?;
+    /// # drop(pidfd);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[cfg(target_os = "linux")]
+    pub fn pidfd(&self, id: Id) -> Option<BorrowedFd<'_>> {
+        self.engine.child(id).map(Unix::pidfd)
+    }
+
     /// The write end of a command's stdin, if that is [`Input::pipe`](crate::Input::pipe) and its outcome was not handed
     /// out yet.
     pub fn stdin(&mut self, id: Id) -> Option<StdinPipe<'_>> {

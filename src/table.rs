@@ -129,6 +129,14 @@ impl<K: Kernel> Table<K> {
         }
     }
 
+    /// The process of a running command.
+    pub(crate) fn child(&self, slot: u32) -> Option<&K::Child> {
+        match self.slots.get(slot as usize).map(|entry| &entry.phase) {
+            Some(Phase::Running(running)) => Some(&running.child),
+            _ => None,
+        }
+    }
+
     /// The running command that an event of this generation is for.
     pub(crate) fn addressee(&mut self, slot: u32, generation: u32) -> Option<&mut Running<K>> {
         match self.slots.get_mut(slot as usize) {

@@ -12,7 +12,7 @@ use crate::env::{Snapshot, resolve};
 use crate::error::{StartError, Stream};
 use crate::job::Policy;
 use crate::stdio::{Input, InputKind, Output, OutputKind};
-use crate::sys::{CStrings, Launch, Program, Stdio, Target, nul_free};
+use crate::sys::{CStrings, Launch, Namespaces, Program, Stdio, Target, nul_free};
 
 /// What all starts of a command share, until it is changed.
 #[derive(Clone)]
@@ -111,12 +111,9 @@ impl Command {
 
     fn refuse_contradictions(&self) -> Result<(), StartError> {
         let attributes = &self.attributes;
-        let leads_group = attributes.session
-            || attributes.process_group == Some(0)
-            || attributes.foreground.is_some();
         let kills_group = self.cancel.target == Target::Group;
         self.refuse_set(
-            kills_group && !leads_group,
+            kills_group && !attributes.leads_group(),
             "a cancel to the group needs process_group(0) or session(true)",
         )?;
         let rejoins =
@@ -132,6 +129,28 @@ impl Command {
         )?;
         let no_session = attributes.controlling_terminal.is_some() && !attributes.session;
         self.refuse_set(no_session, "a controlling terminal needs session(true)")?;
+        let has_number = |number| {
+            let extra = self.extra.iter().find(|(other, _)| *other == number);
+            match extra {
+                Some((_, extra)) => !matches!(extra, Extra::Closed),
+                None => (0..3).contains(&number) || attributes.inherit_fds,
+            }
+        };
+        let terminal = attributes.controlling_terminal;
+        self.refuse_set(
+            terminal.is_some_and(|number| !has_number(number)),
+            "the controlling terminal is no descriptor of the command",
+        )?;
+        self.refuse_set(
+            attributes.session && attributes.foreground.is_some(),
+            "a new session has no terminal whose foreground it could take",
+        )?;
+        let born = attributes.namespaces.contains(Namespaces::USER);
+        let enters = attributes.unshare.contains(Namespaces::USER);
+        self.refuse_set(
+            attributes.has_id_maps() && born == enters,
+            "id maps need one new user namespace",
+        )?;
         let negative = self.extra.iter().any(|(number, _)| *number < 0);
         self.refuse_set(negative, "an extra descriptor's number is negative")?;
         let low =

@@ -10,7 +10,8 @@ use std::ffi::{CStr, c_char};
 use std::ptr;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::plan::{Attributes, Move, Program};
+use super::names::{Capability, Namespaces, Resource};
+use super::plan::{Attributes, Groups, Move, Program};
 use super::raw;
 use crate::sys::{Signal, Step};
 
@@ -46,6 +47,11 @@ pub(super) struct Report {
 }
 
 impl Report {
+    /// Why the parent could not do its part. It writes this before it answers at the gate.
+    pub(super) fn refuse(&self, errno: i32) {
+        self.errno.store(errno as u32, Ordering::Release);
+    }
+
     /// The step and the error number, if one failed.
     pub(super) fn failure(&self) -> Option<(Step, i32)> {
         let number = self.step.load(Ordering::Acquire).checked_sub(1)?;
@@ -92,6 +98,9 @@ fn prepare_and_exec(plan: &Plan<'_>) -> Result<(), Failed> {
                 [first as usize, u32::MAX as usize, unshare, 0, 0],
             ),
         )?;
+    } else if !plan.gaps.is_empty() && !has_close_range() {
+        // Now, as a new root may have no /proc.
+        close_listed_at_exec()?;
     }
     let attributes = &plan.program.attributes;
     if let Some(fd) = plan.cgroup_procs {
@@ -100,12 +109,13 @@ fn prepare_and_exec(plan: &Plan<'_>) -> Result<(), Failed> {
     if !attributes.ambient_capabilities.is_empty() {
         at(Step::Capabilities, prctl(libc::PR_SET_KEEPCAPS, 1, 0))?;
     }
-    if attributes.clone_flags & NEW_USER != 0 && attributes.has_id_maps() {
+    if attributes.namespaces.contains(Namespaces::USER) && attributes.has_id_maps() {
         wait_for_maps(plan)?;
     }
     enter_group(plan, attributes)?;
     restore_signals(plan)?;
     enter_namespaces(plan, attributes)?;
+    set_rlimits(attributes, |resource| resource != Resource::NOFILE)?;
     take_credentials(attributes)?;
     if let Some(directory) = &plan.program.directory {
         at(
@@ -119,11 +129,9 @@ fn prepare_and_exec(plan: &Plan<'_>) -> Result<(), Failed> {
     lay_out_descriptors(plan)?;
     settle_terminal(attributes)?;
     if let Some((soft, hard)) = plan.fd_limit {
-        set_rlimit(libc::RLIMIT_NOFILE as u32, soft, hard)?;
+        set_rlimit(Resource::NOFILE, soft, hard)?;
     }
-    for limit in &attributes.rlimits {
-        set_rlimit(limit.resource, limit.soft, limit.hard)?;
-    }
+    set_rlimits(attributes, |resource| resource == Resource::NOFILE)?;
     let program = plan.program;
     let argv = program.argv.as_ptr().addr();
     at(
@@ -136,9 +144,6 @@ fn prepare_and_exec(plan: &Plan<'_>) -> Result<(), Failed> {
     Ok(())
 }
 
-const NEW_USER: u64 = libc::CLONE_NEWUSER as u64;
-const NEW_MOUNTS: u64 = libc::CLONE_NEWNS as u64;
-
 /// Session, group and foreground come while signals are blocked, so that no stop of the terminal can hit the child
 /// while the parent waits for it, and tcsetpgrp(3) raises no SIGTTOU.
 fn enter_group(plan: &Plan<'_>, attributes: &Attributes) -> Result<(), Failed> {
@@ -146,7 +151,11 @@ fn enter_group(plan: &Plan<'_>, attributes: &Attributes) -> Result<(), Failed> {
         at(Step::Session, call(libc::SYS_setsid, [0; 5]))?;
     }
     let group = attributes.process_group.or(plan.foreground.map(|_| 0));
-    if let Some(group) = group {
+    // A session's leader leads its group already, and setpgid(2) refuses it.
+    let leads_already = attributes.session && group == Some(0);
+    if let Some(group) = group
+        && !leads_already
+    {
         at(
             Step::ProcessGroup,
             call(libc::SYS_setpgid, [0, group as usize, 0, 0, 0]),
@@ -219,17 +228,17 @@ fn restore_signals(plan: &Plan<'_>) -> Result<(), Failed> {
 }
 
 fn enter_namespaces(plan: &Plan<'_>, attributes: &Attributes) -> Result<(), Failed> {
-    let flags = attributes.unshare_flags;
-    if flags != 0 {
+    let entered = attributes.unshare;
+    if !entered.is_empty() {
         at(
             Step::Unshare,
-            call(libc::SYS_unshare, [flags as usize, 0, 0, 0, 0]),
+            call(libc::SYS_unshare, [entered.flags() as usize, 0, 0, 0, 0]),
         )?;
     }
-    if flags & NEW_USER != 0 && attributes.has_id_maps() {
+    if entered.contains(Namespaces::USER) && attributes.has_id_maps() {
         wait_for_maps(plan)?;
     }
-    if flags & NEW_MOUNTS != 0 {
+    if entered.contains(Namespaces::MOUNT) {
         // Where the parent's mounts are shared, those made in here must not travel back.
         let flags = (libc::MS_REC | libc::MS_PRIVATE) as usize;
         at(
@@ -242,6 +251,10 @@ fn enter_namespaces(plan: &Plan<'_>, attributes: &Attributes) -> Result<(), Fail
             Step::Chroot,
             call(libc::SYS_chroot, [text(root), 0, 0, 0, 0]),
         )?;
+        if plan.program.directory.is_none() {
+            // Else the child would stand outside of its root, and could walk up from there.
+            at(Step::Chdir, call(libc::SYS_chdir, [text(c"/"), 0, 0, 0, 0]))?;
+        }
     }
     Ok(())
 }
@@ -250,25 +263,18 @@ fn enter_namespaces(plan: &Plan<'_>, attributes: &Attributes) -> Result<(), Fail
 fn take_credentials(attributes: &Attributes) -> Result<(), Failed> {
     if let Some(groups) = attributes.groups_to_set() {
         let list = groups.as_ptr().addr();
-        let result = call(libc::SYS_setgroups, [groups.len(), list, 0, 0, 0]);
-        // Dropping groups by default is for those who may; std does the same.
-        let may_fail =
-            attributes.groups == super::plan::Groups::Automatic && result == Err(libc::EPERM);
+        let result = call(SYS_SETGROUPS, [groups.len(), list, 0, 0, 0]);
+        // Dropping groups by default is for those who may.
+        let may_fail = attributes.groups == Groups::Automatic && result == Err(libc::EPERM);
         if !may_fail {
             at(Step::Groups, result)?;
         }
     }
     if let Some(gid) = attributes.gid {
-        at(
-            Step::Gid,
-            call(libc::SYS_setgid, [gid as usize, 0, 0, 0, 0]),
-        )?;
+        at(Step::Gid, call(SYS_SETGID, [gid as usize, 0, 0, 0, 0]))?;
     }
     if let Some(uid) = attributes.uid {
-        at(
-            Step::Uid,
-            call(libc::SYS_setuid, [uid as usize, 0, 0, 0, 0]),
-        )?;
+        at(Step::Uid, call(SYS_SETUID, [uid as usize, 0, 0, 0, 0]))?;
     }
     if !attributes.ambient_capabilities.is_empty() {
         raise_capabilities(&attributes.ambient_capabilities)?;
@@ -279,7 +285,7 @@ fn take_credentials(attributes: &Attributes) -> Result<(), Failed> {
 /// `_LINUX_CAPABILITY_VERSION_3` of capability.h: two words of each kind.
 const CAPABILITY_VERSION: u32 = 0x2008_0522;
 
-fn raise_capabilities(capabilities: &[u32]) -> Result<(), Failed> {
+fn raise_capabilities(capabilities: &[Capability]) -> Result<(), Failed> {
     #[repr(C)]
     struct Header(u32, i32);
     #[repr(C)]
@@ -307,12 +313,9 @@ fn raise_capabilities(capabilities: &[u32]) -> Result<(), Failed> {
     let mut high = words.1;
     low = words.0;
     for capability in capabilities {
-        let word = match capability {
-            0..32 => &mut low,
-            32..64 => &mut high,
-            _ => return Err((Step::Capabilities, libc::EINVAL)),
-        };
-        let bit = 1_u32.wrapping_shl(*capability);
+        let number = capability.number();
+        let word = if number < 32 { &mut low } else { &mut high };
+        let bit = 1_u32.wrapping_shl(number);
         word.permitted |= bit;
         word.inheritable |= bit;
     }
@@ -328,7 +331,7 @@ fn raise_capabilities(capabilities: &[u32]) -> Result<(), Failed> {
             prctl(
                 libc::PR_CAP_AMBIENT,
                 libc::PR_CAP_AMBIENT_RAISE as usize,
-                *capability as usize,
+                capability.number() as usize,
             ),
         )?;
     }
@@ -342,7 +345,7 @@ fn die_with_parent(plan: &Plan<'_>, signal: Signal) -> Result<(), Failed> {
     let parent = at(Step::ParentDeath, call(libc::SYS_getppid, [0; 5]))?;
     // 0: the parent is outside of the child's new pid namespace.
     if parent != 0 && parent as u32 != plan.parent {
-        let own = at(Step::ParentDeath, call(libc::SYS_getpid, [0; 5]))? as usize;
+        let own = at(Step::ParentDeath, call(libc::SYS_getpid, [0; 5]))?;
         at(
             Step::ParentDeath,
             call(libc::SYS_kill, [own, number, 0, 0, 0]),
@@ -374,15 +377,23 @@ fn lay_out_descriptors(plan: &Plan<'_>) -> Result<(), Failed> {
     }
     for (first, last) in plan.gaps {
         let range = [*first as usize, *last as usize, 0, 0, 0];
-        if call(libc::SYS_close_range, range).is_err() {
-            close_listed(*first, *last)?;
+        let closed = call(libc::SYS_close_range, range);
+        // Where it is refused, exec closes all that is no target.
+        if plan.share_below.is_some() {
+            at(Step::Descriptors, closed)?;
         }
     }
     Ok(())
 }
 
-/// Where close_range(2) is missing or refused: closes what `/proc/self/fd` lists.
-fn close_listed(first: u32, last: u32) -> Result<(), Failed> {
+/// Whether close_range(2) is there and allowed. Closes nothing: there is no such number.
+fn has_close_range() -> bool {
+    let nothing = u32::MAX as usize;
+    call(libc::SYS_close_range, [nothing, nothing, 0, 0, 0]).is_ok()
+}
+
+/// Marks what `/proc/self/fd` lists above 2 to be closed by exec. The moves that come later unmark their targets.
+fn close_listed_at_exec() -> Result<(), Failed> {
     let flags = (libc::O_RDONLY | libc::O_DIRECTORY | libc::O_CLOEXEC) as usize;
     let here = libc::AT_FDCWD as usize;
     let list = at(
@@ -406,11 +417,15 @@ fn close_listed(first: u32, last: u32) -> Result<(), Failed> {
         let mut rest = buffer.get(..length).unwrap_or(&[]);
         while let Some((low, high)) = rest.get(16).zip(rest.get(17)) {
             let record = u16::from_ne_bytes([*low, *high]) as usize;
-            if let Some(fd) = number(rest.get(19..record).unwrap_or(&[]))
-                && (first..=last).contains(&fd)
-                && fd as usize != list
-            {
-                let _ = call(libc::SYS_close, [fd as usize, 0, 0, 0, 0]);
+            if let Some(fd @ 3..) = number(rest.get(19..record).unwrap_or(&[])) {
+                let mark = [
+                    fd as usize,
+                    libc::F_SETFD as usize,
+                    libc::FD_CLOEXEC as usize,
+                    0,
+                    0,
+                ];
+                let _ = call(libc::SYS_fcntl, mark);
             }
             rest = rest.get(record..).unwrap_or(&[]);
         }
@@ -453,25 +468,52 @@ fn settle_terminal(attributes: &Attributes) -> Result<(), Failed> {
     Ok(())
 }
 
-fn set_rlimit(resource: u32, soft: u64, hard: u64) -> Result<(), Failed> {
+fn set_rlimits(attributes: &Attributes, which: fn(Resource) -> bool) -> Result<(), Failed> {
+    for limit in &attributes.rlimits {
+        if which(limit.resource) {
+            set_rlimit(limit.resource, limit.soft, limit.hard)?;
+        }
+    }
+    Ok(())
+}
+
+fn set_rlimit(resource: Resource, soft: u64, hard: u64) -> Result<(), Failed> {
     let limit = [soft, hard];
     let limit = ptr::from_ref(&limit).addr();
     at(
         Step::Rlimit,
-        call(libc::SYS_prlimit64, [0, resource as usize, limit, 0, 0]),
+        call(
+            libc::SYS_prlimit64,
+            [0, resource.number() as usize, limit, 0, 0],
+        ),
     )
     .map(drop)
 }
 
-/// Tells the parent that the namespace is there, and waits until its maps are written.
+/// Tells the parent that the namespace is there, and waits until its maps are written. If the parent is killed
+/// meanwhile, nobody would ever come: then this child is killed too.
 fn wait_for_maps(plan: &Plan<'_>) -> Result<(), Failed> {
+    let kill = libc::SIGKILL as usize;
+    at(Step::IdMaps, prctl(libc::PR_SET_PDEATHSIG, kill, 0))?;
+    let parent = at(Step::IdMaps, call(libc::SYS_getppid, [0; 5]))?;
+    if parent != 0 && parent as u32 != plan.parent {
+        return Err((Step::IdMaps, libc::ESRCH));
+    }
+    await_answer(plan)?;
+    at(Step::IdMaps, prctl(libc::PR_SET_PDEATHSIG, 0, 0)).map(drop)
+}
+
+fn await_answer(plan: &Plan<'_>) -> Result<(), Failed> {
     plan.gate.store(gate::WANTS_MAPS, Ordering::Release);
     wake(&plan.gate);
     loop {
         match plan.gate.load(Ordering::Acquire) {
             gate::WANTS_MAPS => wait(&plan.gate, gate::WANTS_MAPS),
             gate::HAS_MAPS => return Ok(()),
-            _ => return Err((Step::IdMaps, libc::EPERM)),
+            _ => {
+                let errno = plan.report.errno.load(Ordering::Acquire);
+                return Err((Step::IdMaps, errno as i32));
+            }
         }
     }
 }
@@ -492,6 +534,14 @@ pub(super) fn wake(word: &AtomicU32) {
         [word.as_ptr().addr(), libc::FUTEX_WAKE as usize, 1, 0, 0],
     );
 }
+
+// On these two, the plain names are those of calls with 16 bits for an id.
+#[cfg(not(any(target_arch = "x86", target_arch = "arm")))]
+use libc::{SYS_setgid as SYS_SETGID, SYS_setgroups as SYS_SETGROUPS, SYS_setuid as SYS_SETUID};
+#[cfg(any(target_arch = "x86", target_arch = "arm"))]
+use libc::{
+    SYS_setgid32 as SYS_SETGID, SYS_setgroups32 as SYS_SETGROUPS, SYS_setuid32 as SYS_SETUID,
+};
 
 fn write(fd: i32, bytes: &[u8]) -> Result<usize, i32> {
     call(

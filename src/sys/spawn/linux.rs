@@ -10,6 +10,7 @@ use std::mem;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::child::{self, Plan, Report, gate};
 use super::plan::{Attributes, IdMap, Mapping, Move, gaps, layout, stashes};
@@ -70,10 +71,17 @@ impl Spawner {
         launch: &Launch,
         ends: &[Option<OwnedFd>; 3],
     ) -> Result<Child, StartFailure> {
+        let had_clone3 = self.has_clone3;
         loop {
             match self.attempt(launch, ends) {
                 Attempt::Started(child) => return Ok(child),
-                Attempt::Failed(failure) => return Err(failure),
+                Attempt::Failed(failure) => {
+                    if failure.step == Step::Clone {
+                        // clone(2) was refused as well, so clone3(2) was not what the kernel minded.
+                        self.has_clone3 = had_clone3;
+                    }
+                    return Err(failure);
+                }
                 Attempt::Refused => {}
             }
         }
@@ -83,12 +91,16 @@ impl Spawner {
     fn attempt(&mut self, launch: &Launch, ends: &[Option<OwnedFd>; 3]) -> Attempt {
         let attributes = &launch.program.attributes;
         let shares = self.shares_table && !attributes.inherit_fds;
-        let placed = self.place(launch, ends, shares);
+        let placed = self.carry(attributes, shares).and_then(|carried| {
+            let placed = self.place(launch, ends, shares);
+            placed.map_err(|error| StartFailure::new(Step::Open, error))?;
+            Ok(carried)
+        });
         let carried = match placed {
             Ok(carried) => carried,
-            Err(error) => {
+            Err(failure) => {
                 self.block.take_back();
-                return Attempt::Failed(StartFailure::new(Step::Open, error));
+                return Attempt::Failed(failure);
             }
         };
         let outcome = self.clone_child(launch, &carried, shares);
@@ -103,8 +115,7 @@ impl Spawner {
         launch: &Launch,
         ends: &[Option<OwnedFd>; 3],
         shares: bool,
-    ) -> io::Result<Carried> {
-        let attributes = &launch.program.attributes;
+    ) -> io::Result<()> {
         self.mappings.clear();
         for (stdio, target) in launch.stdio.iter().zip(0..) {
             let source = match stdio {
@@ -128,27 +139,29 @@ impl Spawner {
             };
             self.mappings.push((source, *target));
         }
-        let carried = self.carry(attributes, shares)?;
         let spares = self.block.spares(stashes(&self.mappings), &self.mappings)?;
         layout(&self.mappings, &spares, &mut self.moves);
         self.gaps.clear();
-        if !attributes.inherit_fds {
+        if !launch.program.attributes.inherit_fds {
             gaps(&self.mappings, &mut self.gaps);
         }
-        Ok(carried)
+        Ok(())
     }
 
     /// Descriptors that the child uses before its exec and does not keep.
-    fn carry(&mut self, attributes: &Attributes, shares: bool) -> io::Result<Carried> {
+    fn carry(&mut self, attributes: &Attributes, shares: bool) -> Result<Carried, StartFailure> {
+        let failed = |step| move |error| StartFailure::new(step, error);
         let mut carried = Carried::default();
         if let Some(terminal) = &attributes.foreground {
-            carried.foreground = Some(self.block.place(terminal.as_fd(), shares)?);
+            let placed = self.block.place(terminal.as_fd(), shares);
+            carried.foreground = Some(placed.map_err(failed(Step::Open))?);
         }
         if let Some(cgroup) = &attributes.cgroup
             && !self.has_clone3
         {
-            let procs = open_at(cgroup.as_fd(), c"cgroup.procs")?;
-            carried.cgroup_procs = Some(self.block.place(procs.as_fd(), shares)?);
+            let procs = open_procs(cgroup.as_fd()).map_err(failed(Step::Cgroup))?;
+            let placed = self.block.place(procs.as_fd(), shares);
+            carried.cgroup_procs = Some(placed.map_err(failed(Step::Open))?);
             carried.cgroup_file = Some(procs);
         }
         Ok(carried)
@@ -174,7 +187,11 @@ impl Spawner {
             foreground: carried.foreground,
             fd_limit: self.fd_limit,
             // Only who is to die with its parent asks for it.
-            parent: attributes.parent_death_signal.map_or(0, |_| std::process::id()),
+            parent: if attributes.knows_parent() {
+                std::process::id()
+            } else {
+                0
+            },
             gate: AtomicU32::new(gate::STARTED),
             report: Report::default(),
         };
@@ -218,7 +235,12 @@ impl Spawner {
         }
         let of_cgroup = matches!(
             number,
-            libc::EACCES | libc::EBUSY | libc::EOPNOTSUPP | libc::EBADF | libc::ENOENT
+            libc::EACCES
+                | libc::EBUSY
+                | libc::EOPNOTSUPP
+                | libc::EBADF
+                | libc::ENOENT
+                | libc::ENODEV
         );
         let step = if attributes.cgroup.is_some() && of_cgroup {
             Step::Cgroup
@@ -245,7 +267,8 @@ impl Spawner {
             libc::CLONE_VFORK
         };
         let table = if shares { libc::CLONE_FILES } else { 0 };
-        (libc::CLONE_VM | libc::CLONE_PIDFD | waiting | table) as u64 | attributes.clone_flags
+        (libc::CLONE_VM | libc::CLONE_PIDFD | waiting | table) as u64
+            | attributes.namespaces.flags()
     }
 
     fn clone3(
@@ -336,11 +359,13 @@ fn accompany(plan: &Plan<'_>, pid: u32, attributes: &Attributes) {
         match plan.gate.load(Ordering::Acquire) {
             gate::RELEASED => return,
             gate::WANTS_MAPS => {
-                let written = write_id_maps(pid, attributes);
-                let answer = if written.is_ok() {
-                    gate::HAS_MAPS
-                } else {
-                    gate::REFUSED
+                let answer = match write_id_maps(pid, attributes) {
+                    Ok(()) => gate::HAS_MAPS,
+                    Err(error) => {
+                        plan.report
+                            .refuse(error.raw_os_error().unwrap_or(libc::EIO));
+                        gate::REFUSED
+                    }
                 };
                 // The child may have been killed meanwhile, and the kernel's word be there: that one stays.
                 let _ = plan.gate.compare_exchange(
@@ -378,15 +403,19 @@ fn write_id_maps(pid: u32, attributes: &Attributes) -> io::Result<()> {
     Ok(())
 }
 
-fn open_at(directory: BorrowedFd<'_>, name: &std::ffi::CStr) -> io::Result<OwnedFd> {
+/// The file of a cgroup that a process writes to to get in. `EBADF` for what is no cgroup of the unified hierarchy, as
+/// clone3(2) has it.
+fn open_procs(cgroup: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    // SAFETY: statfs is plain numbers, for which zero is valid.
+    let mut filesystem: libc::statfs = unsafe { mem::zeroed() };
+    // SAFETY: the structure has room for the answer.
+    cvt(unsafe { libc::fstatfs(cgroup.as_raw_fd(), &raw mut filesystem) })?;
+    if filesystem.f_type as libc::c_long != libc::CGROUP2_SUPER_MAGIC as libc::c_long {
+        return Err(io::Error::from_raw_os_error(libc::EBADF));
+    }
+    let flags = libc::O_WRONLY | libc::O_CLOEXEC;
     // SAFETY: the name is a C string.
-    let fd = cvt(unsafe {
-        libc::openat(
-            directory.as_raw_fd(),
-            name.as_ptr(),
-            libc::O_WRONLY | libc::O_CLOEXEC,
-        )
-    })?;
+    let fd = cvt(unsafe { libc::openat(cgroup.as_raw_fd(), c"cgroup.procs".as_ptr(), flags) })?;
     // SAFETY: openat(2) returned a new descriptor that nobody else owns.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
@@ -466,12 +495,13 @@ impl Block {
             .map_or(3, |highest| highest as u32 + 1)
     }
 
-    /// Takes the places back, at once: a pipe's end left here would keep its reader waiting.
+    /// Takes the places back, at once: a pipe's end left here would keep its reader waiting. A place that cannot be
+    /// taken back is closed and given up.
     fn take_back(&mut self) {
-        for place in &self.places[..self.used] {
-            // It can fail only where the kernel is out of order: the number is open and so is the source.
-            let result = duplicate_onto(self.null_in.as_fd(), place);
-            debug_assert!(result.is_ok(), "{result:?}");
+        for index in (0..self.used).rev() {
+            if duplicate_onto(self.null_in.as_fd(), &self.places[index]).is_err() {
+                drop(self.places.remove(index));
+            }
         }
         self.used = 0;
     }
@@ -574,19 +604,27 @@ impl Drop for SignalMask {
 /// takes that from us; dropping this puts it back.
 struct Dumpable {
     before: libc::c_int,
+    _turn: MutexGuard<'static, ()>,
 }
+
+/// One thread's children at a time: another's would remember what the first one's child has just taken away.
+static DUMPABLE_TURN: Mutex<()> = Mutex::new(());
 
 impl Dumpable {
     fn remember() -> Dumpable {
+        let turn = DUMPABLE_TURN.lock().unwrap_or_else(PoisonError::into_inner);
         // SAFETY: prctl(2) with this option only reads.
         let before = unsafe { libc::prctl(libc::PR_GET_DUMPABLE) };
-        Dumpable { before }
+        Dumpable {
+            before,
+            _turn: turn,
+        }
     }
 }
 
 impl Drop for Dumpable {
     fn drop(&mut self) {
-        // 2 can be read but not set, and then nothing changed.
+        // 2 can be read but not set.
         if self.before == 0 || self.before == 1 {
             // SAFETY: prctl(2) with this option takes one number.
             unsafe { libc::prctl(libc::PR_SET_DUMPABLE, self.before as libc::c_ulong) };

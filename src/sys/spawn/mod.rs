@@ -3,6 +3,7 @@
 
 mod child;
 mod linux;
+pub(crate) mod names;
 pub(crate) mod plan;
 mod raw;
 

@@ -5,6 +5,7 @@ use std::ffi::CString;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
+use super::names::{Capability, Namespaces, Resource};
 use crate::sys::{CStrings, Signal};
 
 /// Prepared once for each `Command`, shared by all its starts.
@@ -34,13 +35,15 @@ pub(crate) struct Attributes {
     pub(crate) leave_terminal: bool,
     pub(crate) chroot: Option<CString>,
     pub(crate) parent_death_signal: Option<Signal>,
-    pub(crate) clone_flags: u64,
-    pub(crate) unshare_flags: u64,
+    /// The child is born in these.
+    pub(crate) namespaces: Namespaces,
+    /// The child enters these.
+    pub(crate) unshare: Namespaces,
     pub(crate) uid_maps: Vec<IdMap>,
     pub(crate) gid_maps: Vec<IdMap>,
     /// setgroups(2) stays allowed in a user namespace with maps.
     pub(crate) setgroups_in_namespace: bool,
-    pub(crate) ambient_capabilities: Vec<u32>,
+    pub(crate) ambient_capabilities: Vec<Capability>,
     pub(crate) cgroup: Option<Arc<OwnedFd>>,
     pub(crate) rlimits: Vec<Rlimit>,
 }
@@ -68,12 +71,20 @@ pub(crate) struct IdMap {
 /// A resource limit for the child alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Rlimit {
-    pub(crate) resource: u32,
+    pub(crate) resource: Resource,
     pub(crate) soft: u64,
     pub(crate) hard: u64,
 }
 
 impl Attributes {
+    /// The child leads a process group of its own.
+    pub(crate) fn leads_group(&self) -> bool {
+        match self.process_group {
+            Some(group) => group == 0,
+            None => self.session || self.foreground.is_some(),
+        }
+    }
+
     /// The child is to be out of the terminal's reach before a stop can hit it.
     pub(super) fn changes_group(&self) -> bool {
         self.session || self.process_group.is_some() || self.foreground.is_some()
@@ -81,11 +92,17 @@ impl Attributes {
 
     /// The child takes other credentials, which changes flags of the memory that it shares with us.
     pub(super) fn changes_credentials(&self) -> bool {
-        self.uid.is_some() || self.gid.is_some() || self.unshare_flags != 0 || self.clone_flags != 0
+        let enters = !self.namespaces.is_empty() || !self.unshare.is_empty();
+        self.uid.is_some() || self.gid.is_some() || enters
+    }
+
+    /// The child asks whether its parent still lives.
+    pub(super) fn knows_parent(&self) -> bool {
+        self.parent_death_signal.is_some() || self.has_id_maps()
     }
 
     /// Somebody outside has to write the child's id maps while it waits.
-    pub(super) fn has_id_maps(&self) -> bool {
+    pub(crate) fn has_id_maps(&self) -> bool {
         !self.uid_maps.is_empty() || !self.gid_maps.is_empty()
     }
 

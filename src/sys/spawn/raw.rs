@@ -8,7 +8,7 @@
 /// As the system call; pointers must be valid for it.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
-pub(super) unsafe fn syscall(number: i64, arguments: [usize; 5]) -> isize {
+pub(super) unsafe fn syscall(number: libc::c_long, arguments: [usize; 5]) -> isize {
     let result: isize;
     let [a, b, c, d, e] = arguments;
     // SAFETY: the x86_64 convention: rcx and r11 are lost, the rest is kept. The caller vouches for the arguments.
@@ -25,7 +25,7 @@ pub(super) unsafe fn syscall(number: i64, arguments: [usize; 5]) -> isize {
 /// As the system call; pointers must be valid for it.
 #[cfg(target_arch = "aarch64")]
 #[inline(always)]
-pub(super) unsafe fn syscall(number: i64, arguments: [usize; 5]) -> isize {
+pub(super) unsafe fn syscall(number: libc::c_long, arguments: [usize; 5]) -> isize {
     let result: isize;
     let [a, b, c, d, e] = arguments;
     // SAFETY: the aarch64 convention: only x0 changes. The caller vouches for the arguments.
@@ -43,10 +43,10 @@ pub(super) unsafe fn syscall(number: i64, arguments: [usize; 5]) -> isize {
 /// As the system call; pointers must be valid for it.
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 #[inline(always)]
-pub(super) unsafe fn syscall(number: i64, arguments: [usize; 5]) -> isize {
+pub(super) unsafe fn syscall(number: libc::c_long, arguments: [usize; 5]) -> isize {
     let [a, b, c, d, e] = arguments;
     // SAFETY: the caller vouches for the arguments.
-    let result = unsafe { libc::syscall(number as libc::c_long, a, b, c, d, e) };
+    let result = unsafe { libc::syscall(number, a, b, c, d, e) };
     if result == -1 {
         -(std::io::Error::last_os_error()
             .raw_os_error()
