@@ -149,11 +149,10 @@ impl<K: Kernel> Engine<K> {
         self.take_messages();
         self.admit();
         self.free_vacant();
-        self.arm()?;
         let timeout = if self.is_pending() {
             Some(Duration::ZERO)
         } else {
-            timeout
+            self.arm(timeout)
         };
         let mut ready = std::mem::take(&mut self.ready);
         let polled = self.kernel.poll(timeout, &mut ready);
@@ -176,16 +175,21 @@ impl<K: Kernel> Engine<K> {
         polled
     }
 
-    /// Sets the kernel's timer, if it would be late. One that is early only costs a turn, later.
-    fn arm(&mut self) -> io::Result<()> {
+    /// Sets the kernel's timer, if it would be late. One that is early only costs a turn, later. Where the kernel
+    /// refuses, the poll itself is bounded.
+    fn arm(&mut self, timeout: Option<Duration>) -> Option<Duration> {
         let Some(earliest) = self.deadlines.earliest() else {
-            return Ok(());
+            return timeout;
         };
-        if self.armed.is_none_or(|armed| armed > earliest) {
-            self.kernel.arm(earliest)?;
-            self.armed = Some(earliest);
+        if self.armed.is_some_and(|armed| armed <= earliest) {
+            return timeout;
         }
-        Ok(())
+        if self.kernel.arm(earliest).is_ok() {
+            self.armed = Some(earliest);
+            return timeout;
+        }
+        let left = earliest.saturating_duration_since(self.kernel.now());
+        Some(timeout.map_or(left, |timeout| timeout.min(left)))
     }
 
     fn serve(&mut self, event: Ready) {
@@ -294,21 +298,26 @@ impl<K: Kernel> Engine<K> {
                 running.usage = exit.usage;
                 exit.status
             }
-            Ok(None) => {
-                let wait_ms = EARLY_EXIT_MS_MIN << running.early_exits.min(16);
-                running.early_exits += 1;
-                let at = now + Duration::from_millis(wait_ms.min(EARLY_EXIT_MS_MAX));
-                let before = running.reap_at.replace(at);
-                return self.deadlines.move_to(Due::Reap(slot), before, Some(at));
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => return self.reap(slot),
-            // Nothing else is left to find out about this child.
-            Err(_) => None,
+            // Too early, or the kernel is short of something: it is asked again.
+            Ok(None) | Err(_) => return self.ask_again(slot),
         };
         running.reaped = Some(now);
         let before = running.reap_at.take();
         self.deadlines.move_to(Due::Reap(slot), before, None);
         self.step(slot, Event::Exited(status));
+    }
+
+    /// Asks for a child's exit by timer, less and less often.
+    fn ask_again(&mut self, slot: u32) {
+        let now = self.now;
+        let Some(running) = self.table.running(slot) else {
+            return;
+        };
+        let wait_ms = EARLY_EXIT_MS_MIN << running.early_exits.min(16);
+        running.early_exits += 1;
+        let at = now + Duration::from_millis(wait_ms.min(EARLY_EXIT_MS_MAX));
+        let before = running.reap_at.replace(at);
+        self.deadlines.move_to(Due::Reap(slot), before, Some(at));
     }
 
     /// Steps a job, performs its effects in order with their answers, and puts its deadline in place.
@@ -439,6 +448,13 @@ impl<K: Kernel> Engine<K> {
                 }
             }
         }
+    }
+
+    /// The process of a command that was started and is not finished.
+    pub(crate) fn child(&self, id: Id) -> Option<&K::Child> {
+        let is_ours = id.reactor == self.reactor;
+        let slot = self.table.slot_of(id.number).filter(|_| is_ours)?;
+        self.table.child(slot)
     }
 
     /// Where a command of this reactor is, while it is known.

@@ -74,6 +74,7 @@ impl<P> OurEnd<P> {
             source,
             at: 0,
             is_listed: false,
+            was_refused: false,
         }))
     }
 
@@ -100,6 +101,7 @@ impl<P> OurEnd<P> {
             sink,
             hung_up: false,
             is_listed: false,
+            was_refused: false,
             full_reads: 0,
         })
     }
@@ -121,8 +123,10 @@ pub(crate) struct Fill<P> {
     source: FillSource,
     /// How much of the bytes or of the chunk is written.
     at: usize,
-    /// It used up its budget, and the engine has it in its list of visits.
+    /// The engine has it in its list of visits.
     pub(crate) is_listed: bool,
+    /// See [`Drain::was_refused`].
+    was_refused: bool,
 }
 
 enum FillSource {
@@ -149,7 +153,11 @@ impl<P: fmt::Debug> Fill<P> {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Progress::Idle,
                 Err(error) => return Progress::Ended(Err(error)),
             };
-            match kernel.write(&self.pipe, bytes) {
+            let written = kernel.write(&self.pipe, bytes);
+            if written.is_ok() {
+                self.was_refused = false;
+            }
+            match written {
                 Ok(written) if written < bytes.len() => {
                     self.at += written;
                     return Progress::Idle;
@@ -160,7 +168,12 @@ impl<P: fmt::Debug> Fill<P> {
                 }
                 Err(error) => match error.kind() {
                     io::ErrorKind::Interrupted => {}
-                    io::ErrorKind::WouldBlock => return Progress::Idle,
+                    io::ErrorKind::WouldBlock if self.was_refused => return Progress::Idle,
+                    io::ErrorKind::WouldBlock => {
+                        self.was_refused = true;
+                        self.is_listed = true;
+                        return Progress::More;
+                    }
                     io::ErrorKind::BrokenPipe => return Progress::Ended(Ok(())),
                     _ => return Progress::Ended(Err(error)),
                 },
@@ -215,8 +228,11 @@ pub(crate) struct Drain<P> {
     sink: Sink,
     /// All writers are gone: what the pipe holds now is the last of it.
     pub(crate) hung_up: bool,
-    /// It used up its budget, and the engine has it in its list of visits.
+    /// The engine has it in its list of visits.
     pub(crate) is_listed: bool,
+    /// The last call found the pipe empty, against what was announced. Events come once, so this is believed only when
+    /// it is said twice.
+    was_refused: bool,
     full_reads: u8,
 }
 
@@ -261,12 +277,21 @@ impl<P: fmt::Debug> Drain<P> {
             Ok(0) => return (Progress::Ended(self.sink.finish()), 0),
             Ok(read) => read,
             Err(Failure::Read(error)) if error.kind() == io::ErrorKind::WouldBlock => {
-                return (Progress::Idle, 0);
+                // A pipe without writers holds bytes or its end, and no further event.
+                self.is_listed = self.hung_up || !self.was_refused;
+                self.was_refused = true;
+                let progress = if self.is_listed {
+                    Progress::More
+                } else {
+                    Progress::Idle
+                };
+                return (progress, 0);
             }
             Err(Failure::Read(error)) | Err(Failure::Sink(error)) => {
                 return (Progress::Ended(Err(error)), 0);
             }
         };
+        self.was_refused = false;
         if read < bytes_max {
             self.full_reads = if is_bulk { self.full_reads } else { 0 };
             let progress = if self.hung_up {

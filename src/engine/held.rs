@@ -70,6 +70,7 @@ impl<K: Kernel> Engine<K> {
         stream: Stream,
         mut attempt: impl FnMut(&mut K, &mut Vec<u8>, &K::Pipe) -> io::Result<usize>,
     ) -> io::Result<usize> {
+        let mut was_refused = false;
         loop {
             let slot = self.slot_of_pipes(id).ok_or(io::ErrorKind::NotConnected)?;
             let is_waiting = matches!(
@@ -79,7 +80,11 @@ impl<K: Kernel> Engine<K> {
             match self.table.end(slot, stream) {
                 Some(OurEnd::Held { pipe, ready }) if *ready => {
                     match attempt(&mut self.kernel, &mut self.scratch, pipe) {
-                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => *ready = false,
+                        // Events come once, so that the pipe has nothing is believed only when it is said twice.
+                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                            *ready = !was_refused;
+                            was_refused = !was_refused;
+                        }
                         Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                         result => return result,
                     }

@@ -12,7 +12,7 @@ use crate::error::{StartError, Stream};
 use crate::finished::Id;
 use crate::job::{Job, Streams};
 use crate::stream::OurEnd;
-use crate::sys::{Kernel, SLOTS_MAX, StartFailure, Stdio, Target};
+use crate::sys::{Kernel, SLOTS_MAX, StartFailure, Stdio};
 use crate::table::{Phase, Running, generation};
 
 /// A busy program is tried again after 1, 2, 4 .. 64 milliseconds.
@@ -225,10 +225,7 @@ impl<K: Kernel> Engine<K> {
             Err(failure) => return Err(self.refusal(failure, spec)),
         };
         let cost = cost_of(&spec);
-        let attributes = &spec.launch.program.attributes;
-        let leads_group = attributes.session
-            || attributes.process_group == Some(0)
-            || spec.cancel.target == Target::Group;
+        let leads_group = spec.launch.program.attributes.leads_group();
         let [stdin, stdout, stderr] = started.pipes;
         let ends = [
             OurEnd::of_input(stdin, spec.stdin),
@@ -261,6 +258,9 @@ impl<K: Kernel> Engine<K> {
         self.admission.started(cost);
         self.seat_running(slot, number, running, spec.context.as_ref());
         self.arm_slot(free, wake_at);
+        if !started.is_watched {
+            self.ask_again(free);
+        }
         if writes {
             // Most input fits the empty pipe at once, and then no event is needed for it.
             self.visit(free, Stream::Stdin, false);

@@ -77,6 +77,14 @@ pub(super) fn above_stdio(fd: OwnedFd) -> io::Result<OwnedFd> {
     }
 }
 
+/// The same, for a descriptor that must not be lost: where there is no room for a copy it stays where it is.
+pub(super) fn above_stdio_if_possible(fd: OwnedFd) -> OwnedFd {
+    if fd.as_raw_fd() >= LOWEST {
+        return fd;
+    }
+    duplicate(fd.as_fd()).unwrap_or(fd)
+}
+
 /// Holds 0, 1 and 2 where the parent has them closed, so that what a library opens meanwhile does not land there.
 pub(super) fn hold_stdio_numbers() -> io::Result<Vec<OwnedFd>> {
     let mut held = Vec::new();
@@ -91,11 +99,6 @@ pub(super) fn hold_stdio_numbers() -> io::Result<Vec<OwnedFd>> {
         }
         held.push(fd);
     }
-}
-
-/// A copy of the terminal's descriptor that a caller lends.
-pub(crate) fn open_terminal_copy(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
-    duplicate(fd)
 }
 
 fn fd_limit() -> io::Result<libc::rlimit> {

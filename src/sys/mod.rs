@@ -21,9 +21,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub(crate) use cstr::{CStrings, nul_free};
-pub(crate) use fd::{fd_limit_soft, open_terminal_copy, raise_fd_limit};
+pub(crate) use fd::{fd_limit_soft, raise_fd_limit};
 pub(crate) use process::executable;
 pub use signal::{Signal, SignalParseError};
+pub use spawn::names::{Capability, Namespaces, Resource};
 pub(crate) use spawn::plan::{Attributes, Groups, IdMap, Program, Rlimit};
 pub(crate) use unix::{GENERATION_MASK, SLOTS_MAX, Unix};
 
@@ -83,6 +84,9 @@ pub(crate) trait Wake: Clone + Send + Sync + fmt::Debug + 'static {
 pub(crate) struct Started<K: Kernel + ?Sized> {
     pub(crate) child: K::Child,
     pub(crate) pipes: [Option<K::Pipe>; 3],
+    /// Its exit will be announced. Where the kernel had no room for that, the caller has to ask now and then: the
+    /// program runs already, and neither killing it nor running it twice would be right.
+    pub(crate) is_watched: bool,
 }
 
 /// What one command needs to be started: the prepared program, and the descriptors of this start.

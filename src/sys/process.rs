@@ -11,7 +11,7 @@ use std::path::Path;
 
 use super::exit::Child;
 use super::fd::may_execute;
-use super::{Signal, Target, cvt, cvt_long, nul_free, process_gone};
+use super::{Signal, Target, cvt, cvt_long, is_process_gone, nul_free, process_gone};
 
 /// `PIDFD_SIGNAL_PROCESS_GROUP` (Linux 6.9).
 const TO_PROCESS_GROUP: libc::c_ulong = 1 << 2;
@@ -36,15 +36,9 @@ pub(super) fn signal(child: &Child, target: Target, signal: Signal) -> io::Resul
     };
     match cvt_long(sent) {
         Ok(_) => Ok(()),
-        Err(error)
-            if matches!(
-                error.raw_os_error(),
-                Some(libc::ENOSYS | libc::EPERM | libc::EINVAL)
-            ) =>
-        {
-            signal_by_pid(child, target, signal)
-        }
-        Err(error) => Err(error),
+        Err(error) if is_process_gone(&error) => Err(error),
+        // Not known to this kernel, or refused by a filter: kill(2) gives the answer that counts.
+        Err(_) => signal_by_pid(child, target, signal),
     }
 }
 

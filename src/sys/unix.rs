@@ -77,32 +77,24 @@ impl Unix {
         child.0.pidfd.as_fd()
     }
 
-    fn watch(&self, fd: &OwnedFd, token: Token, interest: Interest) -> Result<(), StartFailure> {
-        let registered =
-            self.poll
-                .registry()
-                .register(&mut SourceFd(&fd.as_raw_fd()), token, interest);
-        registered.map_err(|error| StartFailure::new(Step::Watch, error))
+    fn watch(&self, fd: &OwnedFd, token: Token, interest: Interest) -> io::Result<()> {
+        self.poll
+            .registry()
+            .register(&mut SourceFd(&fd.as_raw_fd()), token, interest)
     }
 
-    /// Registers the child and our ends. They are never deregistered: closing is enough, as no other process holds
-    /// copies for longer than its exec takes, and an event that comes late carries a generation that is over.
-    fn watch_all(
+    /// Registers our ends, before there is a child that could be lost. They are never deregistered: closing is enough,
+    /// as no other process holds copies for longer than its exec takes, and an event that comes late carries a
+    /// generation that is over.
+    fn watch_pipes(
         &self,
-        started: &Started<Unix>,
+        pipes: &[Option<Pipe>; 3],
         slot: u32,
         generation: u32,
     ) -> Result<(), StartFailure> {
-        self.watch(
-            &started.child.0.pidfd,
-            token(slot, generation, Source::Exit),
-            Interest::READABLE,
-        )?;
-        for (pipe, source) in
-            started
-                .pipes
-                .iter()
-                .zip([Source::Stdin, Source::Stdout, Source::Stderr])
+        for (pipe, source) in pipes
+            .iter()
+            .zip([Source::Stdin, Source::Stdout, Source::Stderr])
         {
             if let Some(pipe) = pipe {
                 let interest = if source == Source::Stdin {
@@ -110,7 +102,8 @@ impl Unix {
                 } else {
                     Interest::READABLE
                 };
-                self.watch(&pipe.0, token(slot, generation, source), interest)?;
+                self.watch(&pipe.0, token(slot, generation, source), interest)
+                    .map_err(|error| StartFailure::new(Step::Watch, error))?;
             }
         }
         Ok(())
@@ -156,19 +149,16 @@ impl Kernel for Unix {
         generation: u32,
     ) -> Result<Started<Unix>, StartFailure> {
         let (pipes, ends) = pipes(launch)?;
+        self.watch_pipes(&pipes, slot, generation)?;
         let child = self.spawner.spawn(launch, &ends)?;
         drop(ends);
-        let started = Started {
+        let token = token(slot, generation, Source::Exit);
+        let is_watched = self.watch(&child.pidfd, token, Interest::READABLE).is_ok();
+        Ok(Started {
             child: UnixChild(child),
             pipes,
-        };
-        if let Err(failure) = self.watch_all(&started, slot, generation) {
-            // The program runs already, but unseen it could never be waited for.
-            let _ = process::signal(&started.child.0, Target::Process, Signal::KILL);
-            started.child.0.reap_failed_start();
-            return Err(failure);
-        }
-        Ok(started)
+            is_watched,
+        })
     }
 
     fn read(&mut self, pipe: &Pipe, into: &mut Vec<u8>, bytes_max: usize) -> io::Result<usize> {

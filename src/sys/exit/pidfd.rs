@@ -12,7 +12,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use crate::sys::fd::above_stdio;
+use crate::sys::fd::above_stdio_if_possible;
 use crate::sys::{Exit, RawUsage, cvt, cvt_long};
 
 /// A child, from its start until its handle is dropped.
@@ -32,7 +32,7 @@ impl Child {
             return Err(io::ErrorKind::Unsupported.into());
         }
         // SAFETY: the kernel made this descriptor for the clone, and nobody else owns it.
-        let pidfd = above_stdio(unsafe { OwnedFd::from_raw_fd(pidfd) })?;
+        let pidfd = above_stdio_if_possible(unsafe { OwnedFd::from_raw_fd(pidfd) });
         Ok(Child {
             pid,
             pidfd,
@@ -42,31 +42,57 @@ impl Child {
 
     /// Takes the status, if the child has exited. `WEXITED` alone: a stop is no exit.
     pub(in crate::sys) fn reap(&mut self) -> io::Result<Option<Exit>> {
-        match self.wait(libc::WEXITED | libc::WNOHANG) {
-            Ok(None) => Ok(None),
-            Ok(Some(exit)) => {
-                self.reaped = true;
-                Ok(Some(exit))
-            }
-            Err(error) if error.raw_os_error() == Some(libc::ECHILD) => {
-                self.reaped = true;
-                Ok(Some(Exit {
-                    status: self.status_after_reap(),
-                    usage: None,
-                }))
-            }
-            Err(error) => Err(error),
-        }
+        let exit = self.wait_either_way(libc::WEXITED | libc::WNOHANG)?;
+        self.reaped = exit.is_some();
+        Ok(exit)
     }
 
     /// Waits for a child that is exiting because its start failed. Its status tells nothing.
-    pub(in crate::sys) fn reap_failed_start(mut self) {
-        while let Err(error) = self.wait(libc::WEXITED) {
+    pub(in crate::sys) fn reap_failed_start(self) {
+        while let Err(error) = self.wait_either_way(libc::WEXITED) {
             if error.kind() != io::ErrorKind::Interrupted {
                 break;
             }
         }
-        self.reaped = true;
+    }
+
+    /// waitid(2), or wait4(2) where a filter refuses the first. An error is one that may pass.
+    fn wait_either_way(&self, options: libc::c_int) -> io::Result<Option<Exit>> {
+        let lost = |error: &io::Error| error.raw_os_error() == Some(libc::ECHILD);
+        let result = match self.wait(options) {
+            Err(error) if !lost(&error) && error.kind() != io::ErrorKind::Interrupted => {
+                self.wait_by_pid(options)
+            }
+            result => result,
+        };
+        match result {
+            Err(error) if lost(&error) => Ok(Some(Exit {
+                status: self.status_after_reap(),
+                usage: None,
+            })),
+            result => result,
+        }
+    }
+
+    /// The pid is the child's until it is reaped, and only its reaping ends this handle's use.
+    fn wait_by_pid(&self, options: libc::c_int) -> io::Result<Option<Exit>> {
+        let mut status = 0;
+        // SAFETY: rusage is plain numbers for which zero is valid.
+        let mut usage: libc::rusage = unsafe { mem::zeroed() };
+        let pid = libc::pid_t::try_from(self.pid).unwrap_or(libc::pid_t::MAX);
+        // SAFETY: `status` and `usage` have room for the answer.
+        let waited = cvt(unsafe {
+            libc::wait4(
+                pid,
+                &raw mut status,
+                options & libc::WNOHANG,
+                &raw mut usage,
+            )
+        })?;
+        Ok((waited != 0).then(|| Exit {
+            status: Some(ExitStatus::from_raw(status)),
+            usage: Some(raw_usage(&usage)),
+        }))
     }
 
     /// waitid(2) as the kernel has it, with the usage in the same call.
