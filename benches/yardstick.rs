@@ -26,7 +26,9 @@ const GIB: f64 = (1_u64 << 30) as f64;
 
 fn main() -> Outcome<()> {
     let arguments: Vec<String> = std::env::args().collect();
-    let [_, workload, n, c] = &arguments[..] else { return Err("yardstick WORKLOAD N C".into()) };
+    let [_, workload, n, c] = &arguments[..] else {
+        return Err("yardstick WORKLOAD N C".into());
+    };
     let (n, c) = (n.parse()?, c.parse()?);
     let line = match workload.as_str() {
         "W1" => short(n, c, false)?,
@@ -44,7 +46,10 @@ fn main() -> Outcome<()> {
 fn child(name: &str) -> String {
     match std::env::var("W1_CHILD") {
         Ok(path) if name == "nop" => path,
-        _ => format!("{}/{name}", std::env::var("CHILDREN").unwrap_or_else(|_| ".".to_owned())),
+        _ => format!(
+            "{}/{name}",
+            std::env::var("CHILDREN").unwrap_or_else(|_| ".".to_owned())
+        ),
     }
 }
 
@@ -90,13 +95,21 @@ fn short(n: usize, c: usize, captures: bool) -> Outcome<String> {
         }
         done += 1;
     }
-    Ok(format!("{},\"threads\":{}", meter.end()?, status_field("Threads")?))
+    Ok(format!(
+        "{},\"threads\":{}",
+        meter.end()?,
+        status_field("Threads")?
+    ))
 }
 
 fn check_say(finished: &Finished) -> Outcome<()> {
     let (out, err) = (&finished.stdout, &finished.stderr);
     let right = out.len() == 100 && err.len() == 20 && out[99] == b'\n' && err[0] == b'0';
-    if right { Ok(()) } else { Err("wrong output".into()) }
+    if right {
+        Ok(())
+    } else {
+        Err("wrong output".into())
+    }
 }
 
 /// W3: children that sleep, all at once; then two idle seconds; then all killed and reaped.
@@ -169,12 +182,19 @@ fn blast(n: usize) -> Outcome<String> {
     let counts: Vec<_> = (0..n).map(|_| Arc::new(AtomicUsize::new(0))).collect();
     for count in &counts {
         let counter = Output::writer(Counter(Arc::clone(count)));
-        reactor.start(Command::new(&path).arg(BLAST_BYTES.to_string()).stdout(counter))?;
+        reactor.start(
+            Command::new(&path)
+                .arg(BLAST_BYTES.to_string())
+                .stdout(counter),
+        )?;
     }
     while let Some(finished) = reactor.wait_any()? {
         succeed(&finished)?;
     }
-    if counts.iter().any(|count| count.load(Ordering::Relaxed) != BLAST_BYTES) {
+    if counts
+        .iter()
+        .any(|count| count.load(Ordering::Relaxed) != BLAST_BYTES)
+    {
         return Err("wrong count".into());
     }
     let rate = (n * BLAST_BYTES) as f64 / GIB / meter.elapsed();
@@ -182,7 +202,9 @@ fn blast(n: usize) -> Outcome<String> {
 }
 
 fn pattern() -> Arc<[u8]> {
-    (0..PATTERN_BYTES).map(|at| (at.wrapping_mul(7) + (at >> 8)) as u8).collect()
+    (0..PATTERN_BYTES)
+        .map(|at| (at.wrapping_mul(7) + (at >> 8)) as u8)
+        .collect()
 }
 
 /// Gives the pattern, over and over.
@@ -194,7 +216,10 @@ struct Repeat {
 impl io::Read for Repeat {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let from = self.at % PATTERN_BYTES;
-        let count = buffer.len().min(PATTERN_BYTES - from).min(CAT_BYTES - self.at);
+        let count = buffer
+            .len()
+            .min(PATTERN_BYTES - from)
+            .min(CAT_BYTES - self.at);
         buffer[..count].copy_from_slice(&self.pattern[from..from + count]);
         self.at += count;
         Ok(count)
@@ -231,14 +256,23 @@ fn cats(n: usize) -> Outcome<String> {
     let mut reactor = Reactor::new()?;
     let ends: Vec<_> = (0..n).map(|_| Arc::new(AtomicUsize::new(0))).collect();
     for at in &ends {
-        let input = Input::reader(Repeat { pattern: Arc::clone(&pattern), at: 0 });
-        let output = Output::writer(Compare { pattern: Arc::clone(&pattern), at: Arc::clone(at) });
+        let input = Input::reader(Repeat {
+            pattern: Arc::clone(&pattern),
+            at: 0,
+        });
+        let output = Output::writer(Compare {
+            pattern: Arc::clone(&pattern),
+            at: Arc::clone(at),
+        });
         reactor.start(Command::new("/bin/cat").stdin(input).stdout(output))?;
     }
     while let Some(finished) = reactor.wait_any()? {
         succeed(&finished)?;
     }
-    if ends.iter().any(|end| end.load(Ordering::Relaxed) != CAT_BYTES) {
+    if ends
+        .iter()
+        .any(|end| end.load(Ordering::Relaxed) != CAT_BYTES)
+    {
         return Err("wrong count".into());
     }
     let rate = (n * CAT_BYTES) as f64 / GIB / meter.elapsed();
@@ -276,7 +310,10 @@ fn beside_a_writer(n: usize, c: usize) -> Outcome<String> {
     times.sort_by(f64::total_cmp);
     let at = |part: f64| times[((part * times.len() as f64) as usize).min(times.len() - 1)] * 1e6;
     let (p50, p99) = (at(0.5), at(0.99));
-    Ok(format!("{},\"p50_us\":{p50:.1},\"p99_us\":{p99:.1},\"gib_s\":{rate:.3},\"threads\":1", meter.end()?))
+    Ok(format!(
+        "{},\"p50_us\":{p50:.1},\"p99_us\":{p99:.1},\"gib_s\":{rate:.3},\"threads\":1",
+        meter.end()?
+    ))
 }
 
 /// The times and the usage since the workload began.
@@ -289,7 +326,11 @@ struct Meter {
 impl Meter {
     fn begin() -> Outcome<Meter> {
         let (own, children) = (usage(libc::RUSAGE_SELF)?, usage(libc::RUSAGE_CHILDREN)?);
-        Ok(Meter { start: Instant::now(), own, children })
+        Ok(Meter {
+            start: Instant::now(),
+            own,
+            children,
+        })
     }
 
     fn elapsed(&self) -> f64 {
@@ -328,12 +369,21 @@ fn usage(who: libc::c_int) -> Outcome<libc::rusage> {
     let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
     // SAFETY: `usage` has room for the answer.
     let result = unsafe { libc::getrusage(who, &raw mut usage) };
-    if result == 0 { Ok(usage) } else { Err(io::Error::last_os_error().into()) }
+    if result == 0 {
+        Ok(usage)
+    } else {
+        Err(io::Error::last_os_error().into())
+    }
 }
 
 /// A number of `/proc/self/status`.
 fn status_field(field: &str) -> Outcome<i64> {
     let status = std::fs::read_to_string("/proc/self/status")?;
-    let value = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
-    Ok(value.and_then(|value| value.split_whitespace().next()).ok_or("no such field")?.parse()?)
+    let value = status
+        .lines()
+        .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+    Ok(value
+        .and_then(|value| value.split_whitespace().next())
+        .ok_or("no such field")?
+        .parse()?)
 }
