@@ -33,7 +33,6 @@ pub(crate) fn explain(
         _ => None,
     };
     if may_be_of_interpreter(step, &source)
-        && program.attributes.chroot.is_none()
         && let Some(interpreter) = unusable_interpreter(program)
     {
         return StartError::Interpreter {
@@ -49,7 +48,17 @@ pub(crate) fn explain(
             environment.size()
         )
     };
-    let detail = is_argument_list_too_long(step, &source).then(sizes);
+    let detail = if is_argument_list_too_long(step, &source) {
+        Some(sizes())
+    } else if step == Step::Exec
+        && source.kind() == io::ErrorKind::NotFound
+        && in_child(program, &path_of(&program.path)).is_some_and(|path| path.is_file())
+    {
+        // execve(2) says so of a program whose dynamic loader is missing, too.
+        Some("the file is there: what it needs to be loaded is not".to_owned())
+    } else {
+        None
+    };
     StartError::Step {
         step,
         path,
@@ -62,22 +71,31 @@ fn path_of(string: &CStr) -> PathBuf {
     PathBuf::from(OsStr::from_bytes(string.to_bytes()))
 }
 
-/// The interpreter that the program's first line names, if the program may be executed and the interpreter may not.
-fn unusable_interpreter(program: &Program) -> Option<PathBuf> {
-    // A relative path is one in the child's directory.
+/// Where the child found this path: relative ones are in its own directory. `None` where it had another root.
+fn in_child(program: &Program, path: &Path) -> Option<PathBuf> {
     let directory = program
         .directory
         .as_deref()
         .map(path_of)
         .unwrap_or_default();
-    let script = directory.join(path_of(&program.path));
+    program
+        .attributes
+        .chroot
+        .is_none()
+        .then(|| directory.join(path))
+}
+
+/// The interpreter that the program's first line names, if the program may be executed and the interpreter may not.
+fn unusable_interpreter(program: &Program) -> Option<PathBuf> {
+    let script = in_child(program, &path_of(&program.path))?;
     // Opening anything but a regular file could wait for ever.
     if !script.is_file() || executable(&script).is_err() {
         return None;
     }
     let interpreter = interpreter_of(&script).ok()??;
-    let is_unusable = executable(&directory.join(&interpreter)).is_err();
-    is_unusable.then_some(interpreter)
+    executable(&in_child(program, &interpreter)?)
+        .is_err()
+        .then_some(interpreter)
 }
 
 fn interpreter_of(script: &Path) -> io::Result<Option<PathBuf>> {

@@ -55,6 +55,12 @@ pub(super) fn duplicate(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(copy) })
 }
 
+/// Whether this number leads to anything.
+pub(super) fn is_open(number: libc::c_int) -> bool {
+    // SAFETY: fcntl(2) with this command takes no more.
+    unsafe { libc::fcntl(number, libc::F_GETFD) != -1 }
+}
+
 /// Makes `place`'s number lead to what `fd` leads to, in one step: the number is never free meanwhile.
 pub(super) fn duplicate_onto(fd: BorrowedFd<'_>, place: &OwnedFd) -> io::Result<()> {
     loop {

@@ -16,7 +16,7 @@ use super::child::{self, Plan, Report, gate};
 use super::plan::{Attributes, IdMap, Mapping, Move, gaps, layout, stashes};
 use super::raw;
 use crate::sys::exit::Child;
-use crate::sys::fd::{duplicate, duplicate_onto, open_null};
+use crate::sys::fd::{duplicate, duplicate_onto, is_open, open_null};
 use crate::sys::{Launch, StartFailure, Stdio, Step, cvt};
 
 /// `CLONE_CLEAR_SIGHAND` (Linux 5.5): caught signals get their default action in the child.
@@ -121,7 +121,8 @@ impl Spawner {
             let source = match stdio {
                 Stdio::Null if target == 0 => Some(self.block.null_in.as_raw_fd()),
                 Stdio::Null => Some(self.block.null_out.as_raw_fd()),
-                Stdio::Inherit => Some(target),
+                // Where nothing is there, the kernel may put the new pidfd, and the child is not to find that.
+                Stdio::Inherit => is_open(target).then_some(target),
                 Stdio::File(fd) => Some(self.block.place(fd.as_fd(), shares)?),
                 Stdio::Pipe => match &ends[target as usize] {
                     Some(end) => Some(self.block.place(end.as_fd(), shares)?),
