@@ -11,6 +11,11 @@ use std::time::{Duration, Instant};
 use crate::error::{Cause, Error, ExitError, Stream};
 use crate::sys;
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod oracle;
+#[cfg(test)]
+mod tests;
+
 /// What a command wants done about its end. Shared by all starts of one `Command`.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Policy {
@@ -166,13 +171,19 @@ impl Job {
     /// When the next `Tick` is due at the latest.
     pub(crate) fn wake_at(&self) -> Option<Instant> {
         match self.state {
-            State::Running => [self.timeout_at, self.idle_at].into_iter().flatten().min(),
+            State::Running => self.limit_at(),
             State::Stopping {
                 kill_at, rung_at, ..
             } => [kill_at, rung_at].into_iter().flatten().min(),
-            State::Draining { close_at } => close_at,
+            State::Draining { close_at } => [close_at, self.limit_at()].into_iter().flatten().min(),
             State::Killed | State::Done => None,
         }
+    }
+
+    /// When its own time limits ask it to stop. Whatever has asked it before stands in their place.
+    fn limit_at(&self) -> Option<Instant> {
+        let limits = [self.timeout_at, self.idle_at].into_iter().flatten();
+        limits.min().filter(|_| self.cause.is_none())
     }
 
     /// The copied streams that are open.
@@ -283,14 +294,7 @@ impl Job {
                 };
                 effects.push(Effect::PerformCancel);
             }
-            State::Draining { .. } => {
-                self.cause = self.cause.or(Some(cause));
-                if matches!(self.answer, Answer::Nothing) {
-                    self.answer = Answer::Stopped;
-                }
-                self.state = State::Draining { close_at: None };
-                effects.push(Effect::DrainOnceThenClose);
-            }
+            State::Draining { .. } => self.stop_draining(cause, effects),
             // It is on its way already: no second request shortens or repeats the first.
             State::Stopping { .. } | State::Killed | State::Done => {}
         }
@@ -299,23 +303,34 @@ impl Job {
     fn abort(&mut self, cause: Cause, effects: &mut Vec<Effect>) {
         match self.state {
             State::Running | State::Stopping { .. } => {
-                self.cause = self.cause.or(Some(cause));
-                if matches!(self.answer, Answer::Nothing) {
-                    self.answer = Answer::Stopped;
-                }
+                self.count_as_stopped(cause);
                 self.state = State::Killed;
                 effects.extend([Effect::Kill, Effect::DrainOnceThenClose]);
             }
             State::Killed => effects.push(Effect::Kill),
-            State::Draining { .. } => {
-                self.state = State::Draining { close_at: None };
-                effects.push(Effect::DrainOnceThenClose);
-            }
+            State::Draining { .. } => self.stop_draining(cause, effects),
             State::Done => {}
         }
     }
 
+    /// Only its pipes are left to be stopped.
+    fn stop_draining(&mut self, cause: Cause, effects: &mut Vec<Effect>) {
+        self.count_as_stopped(cause);
+        self.state = State::Draining { close_at: None };
+        effects.push(Effect::DrainOnceThenClose);
+    }
+
+    fn count_as_stopped(&mut self, cause: Cause) {
+        self.cause = self.cause.or(Some(cause));
+        if matches!(self.answer, Answer::Nothing) {
+            self.answer = Answer::Stopped;
+        }
+    }
+
     fn cancel_result(&mut self, result: io::Result<()>, now: Instant) {
+        if !matches!(self.state, State::Stopping { .. }) {
+            return self.unexpected("CancelResult");
+        }
         let is_first = matches!(self.answer, Answer::Asked);
         match result {
             Ok(()) if is_first => self.answer = Answer::Stopped,
@@ -350,6 +365,9 @@ impl Job {
     }
 
     fn kill_result(&mut self, result: io::Result<()>) {
+        if !matches!(self.state, State::Killed) {
+            return self.unexpected("KillResult");
+        }
         match result {
             Ok(()) => self.killed = true,
             Err(error) if sys::is_process_gone(&error) => {}
@@ -359,14 +377,21 @@ impl Job {
 
     fn tick(&mut self, now: Instant, effects: &mut Vec<Effect>) {
         let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+        let limit_at = self.limit_at();
         match &mut self.state {
-            State::Running if is_due(self.timeout_at) => {
-                self.timeout_at = None;
-                self.stop(Cause::Timeout, now, effects);
+            State::Draining { close_at } if is_due(*close_at) => {
+                *close_at = None;
+                effects.push(Effect::DrainOnceThenClose);
             }
-            State::Running if is_due(self.idle_at) => {
-                self.idle_at = None;
-                self.stop(Cause::IdleTimeout, now, effects);
+            // After the exit, a pipe that somebody holds is ended by them as by a context.
+            State::Running | State::Draining { .. } if is_due(limit_at) => {
+                let cause = if self.timeout_at.take_if(|at| *at <= now).is_some() {
+                    Cause::Timeout
+                } else {
+                    self.idle_at = None;
+                    Cause::IdleTimeout
+                };
+                self.stop(cause, now, effects);
             }
             State::Stopping { kill_at, .. } if is_due(*kill_at) => {
                 self.state = State::Killed;
@@ -381,10 +406,6 @@ impl Job {
                     .rungs
                     .get(*rung)
                     .and_then(|after| now.checked_add(*after));
-            }
-            State::Draining { close_at } if is_due(*close_at) => {
-                *close_at = None;
-                effects.push(Effect::DrainOnceThenClose);
             }
             // Not due after all: deadlines only ever move away.
             _ => {}

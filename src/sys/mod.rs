@@ -9,6 +9,8 @@ mod exit;
 mod fd;
 mod process;
 mod signal;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod simulated;
 mod spawn;
 mod timer;
 mod unix;

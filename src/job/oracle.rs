@@ -1,0 +1,509 @@
+//! The rules of a job said a second time, from its history alone: what it must ask for, when it must be woken, and
+//! what must come of it. For tests and fuzzing.
+//! Unaware of `Job`: written from the table in `docs/semantics.md`, so that the two can be compared.
+
+use std::io;
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::{Effect, Event, Job, Policy, Streams};
+use crate::error::{Cause, Error, Stream};
+use crate::sys;
+
+/// How a child ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    Zero,
+    Status(i32),
+    Signal(i32),
+    /// Somebody else took the status.
+    Lost,
+}
+
+/// How the world answers to a signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reply {
+    Fine,
+    /// `ESRCH`: the process is gone.
+    Gone,
+    /// `EPERM`.
+    Refused,
+}
+
+/// What the last read of a stream finds before it is closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LastRead {
+    /// Somebody still holds it.
+    Held,
+    Ended,
+    Failed,
+}
+
+/// What the world answers to the effects.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Replies {
+    pub(crate) cancel: Reply,
+    pub(crate) rung: Reply,
+    pub(crate) kill: Reply,
+    pub(crate) last_read: LastRead,
+}
+
+/// One thing that happens to a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Happening {
+    Exits(Ending),
+    Ends(Stream),
+    Fails(Stream),
+    Stop(Cause),
+    Abort(Cause),
+    Output,
+    /// So much time passes.
+    Pass(Duration),
+}
+
+/// What must come of a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Fine,
+    Lost,
+    Exit(Ending, Option<Cause>),
+    KillFailed,
+    CancelFailed,
+    Stopped(Cause),
+    WaitDelay,
+    Copy(Stream),
+}
+
+/// What a request to stop came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answer {
+    /// Nobody asked, or nothing was to be done, or the process was done already.
+    None,
+    Stopped,
+    Failed,
+}
+
+/// What is known of a command's history, each fact for itself.
+#[derive(Clone, Debug)]
+struct Facts {
+    started: Instant,
+    exit: Option<(Instant, Ending)>,
+    /// When the first request to stop it came that a rule cares for, and why.
+    asked: Option<(Instant, Cause)>,
+    answer: Answer,
+    rungs_done: usize,
+    /// When the last rung was performed.
+    last_rung: Option<Instant>,
+    /// It was to be killed by force: the delay ran out, or somebody said so.
+    is_killed: bool,
+    killed: Vec<Reply>,
+    is_closed_by_force: bool,
+    open: Streams,
+    cut: Streams,
+    copy_error: Option<Stream>,
+    last_output: Instant,
+    timeout_is_over: bool,
+    idle_is_over: bool,
+}
+
+/// Plays a history to a `Job` and to the rules, and compares them after each event.
+#[derive(Debug)]
+pub(crate) struct Play {
+    job: Job,
+    policy: Arc<Policy>,
+    facts: Facts,
+    now: Instant,
+    finishes: usize,
+    /// Everything that the job asked for.
+    pub(crate) asked_for: Vec<Effect>,
+}
+
+impl Play {
+    pub(crate) fn new(policy: Policy, copied: Streams, now: Instant) -> Play {
+        let policy = Arc::new(policy);
+        let facts = Facts {
+            started: now,
+            exit: None,
+            asked: None,
+            answer: Answer::None,
+            rungs_done: 0,
+            last_rung: None,
+            is_killed: false,
+            killed: Vec::new(),
+            is_closed_by_force: false,
+            open: copied,
+            cut: Streams::default(),
+            copy_error: None,
+            last_output: now,
+            timeout_is_over: false,
+            idle_is_over: false,
+        };
+        let play = Play {
+            job: Job::new(Arc::clone(&policy), copied, now),
+            policy,
+            facts,
+            now,
+            finishes: 0,
+            asked_for: Vec::new(),
+        };
+        play.compare();
+        play
+    }
+
+    pub(crate) fn is_finished(&self) -> bool {
+        self.finishes > 0
+    }
+
+    /// Whether the world can do this to the command now.
+    pub(crate) fn is_possible(&self, happening: Happening) -> bool {
+        match happening {
+            Happening::Exits(_) => self.facts.exit.is_none(),
+            Happening::Ends(stream) | Happening::Fails(stream) => self.facts.open.contains(stream),
+            _ => true,
+        }
+    }
+
+    /// Lets one thing happen, answers what the job asks for, and compares.
+    pub(crate) fn happen(&mut self, happening: Happening, replies: Replies) {
+        let event = match happening {
+            Happening::Exits(ending) => Event::Exited(ending.status()),
+            Happening::Ends(stream) => Event::StreamEnded(stream, Ok(())),
+            Happening::Fails(stream) => Event::StreamEnded(stream, Err(failure())),
+            Happening::Stop(cause) => Event::Stop(cause),
+            Happening::Abort(cause) => Event::Abort(cause),
+            Happening::Output => Event::Output,
+            Happening::Pass(duration) => {
+                self.now += duration;
+                Event::Tick
+            }
+        };
+        let must_ask = self.facts.note(happening, &self.policy, self.now);
+        let mut effects = Vec::new();
+        self.job.step(event, self.now, &mut effects);
+        assert_eq!(effects, must_ask, "{happening:?} after {self:?}");
+        let mut next = 0;
+        while let Some(effect) = effects.get(next).copied() {
+            next += 1;
+            self.answer(effect, replies, &mut effects);
+        }
+        self.asked_for.extend(effects);
+        self.compare();
+    }
+
+    fn answer(&mut self, effect: Effect, replies: Replies, effects: &mut Vec<Effect>) {
+        let reaped = self.facts.exit.is_some();
+        match effect {
+            Effect::PerformCancel | Effect::PerformRung(_) | Effect::Kill => {
+                assert!(!reaped, "{effect:?} after the reap in {self:?}");
+            }
+            Effect::DrainOnceThenClose => {}
+            Effect::Finish => {
+                self.finishes += 1;
+                assert_eq!(self.finishes, 1, "finished again in {self:?}");
+            }
+        }
+        match effect {
+            Effect::PerformCancel => {
+                self.facts.note_cancel(replies.cancel);
+                let answer = Event::CancelResult(replies.cancel.result());
+                self.job.step(answer, self.now, effects);
+            }
+            Effect::PerformRung(_) => {
+                self.facts.note_rung(replies.rung);
+                let answer = Event::CancelResult(replies.rung.result());
+                self.job.step(answer, self.now, effects);
+            }
+            Effect::Kill => {
+                self.facts.killed.push(replies.kill);
+                let answer = Event::KillResult(replies.kill.result());
+                self.job.step(answer, self.now, effects);
+            }
+            Effect::DrainOnceThenClose => {
+                for stream in self.job.open().iter() {
+                    self.facts.note_last_read(stream, replies.last_read);
+                    let answer = match replies.last_read {
+                        LastRead::Held => Event::StreamCut(stream),
+                        LastRead::Ended => Event::StreamEnded(stream, Ok(())),
+                        LastRead::Failed => Event::StreamEnded(stream, Err(failure())),
+                    };
+                    self.job.step(answer, self.now, effects);
+                }
+                assert!(self.job.open().is_empty());
+            }
+            Effect::Finish => {}
+        }
+    }
+
+    fn compare(&self) {
+        assert_eq!(self.facts.is_over(), self.finishes == 1, "{self:?}");
+        assert_eq!(self.job.open(), self.facts.open, "{self:?}");
+        assert_eq!(self.job.cut(), self.facts.cut, "{self:?}");
+        let wake_at = self.facts.deadlines(&self.policy).into_iter().min();
+        assert_eq!(self.job.wake_at(), wake_at, "{self:?}");
+    }
+
+    /// What came of it, which must be what the table says. Once it is finished.
+    pub(crate) fn end(mut self) -> Verdict {
+        let verdict = self.facts.verdict();
+        let outcome = self.job.take_outcome();
+        assert!(
+            verdict.is(&outcome),
+            "{outcome:?} in place of {verdict:?}: {self:?}"
+        );
+        verdict
+    }
+}
+
+impl Facts {
+    /// Adds one happening. Returns what must be asked for because of it, before anything is answered.
+    fn note(&mut self, happening: Happening, policy: &Policy, now: Instant) -> Vec<Effect> {
+        match happening {
+            Happening::Exits(ending) => {
+                self.exit = Some((now, ending));
+                self.finish_if_over()
+            }
+            Happening::Ends(stream) => {
+                self.open.remove(stream);
+                self.finish_if_over()
+            }
+            Happening::Fails(stream) => {
+                self.open.remove(stream);
+                self.copy_error.get_or_insert(stream);
+                self.finish_if_over()
+            }
+            Happening::Output => {
+                self.last_output = now;
+                self.idle_is_over = false;
+                Vec::new()
+            }
+            Happening::Stop(cause) => self.note_stop(cause, policy, now),
+            Happening::Abort(cause) => self.note_abort(cause, now),
+            Happening::Pass(_) => self.note_time(policy, now),
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.exit.is_some() && self.open.is_empty()
+    }
+
+    fn finish_if_over(&self) -> Vec<Effect> {
+        if self.is_over() {
+            vec![Effect::Finish]
+        } else {
+            Vec::new()
+        }
+    }
+
+    fn note_stop(&mut self, cause: Cause, policy: &Policy, now: Instant) -> Vec<Effect> {
+        if self.is_over() {
+            return Vec::new();
+        }
+        if self.exit.is_some() {
+            return self.stop_pipes(cause, now);
+        }
+        // A second request does nothing; a context that nothing acts on is as if it were not there.
+        let is_unwatched = policy.ignores_context && policy.wait_delay.is_none();
+        if self.asked.is_some() || is_unwatched {
+            return Vec::new();
+        }
+        self.asked = Some((now, cause));
+        if policy.ignores_context {
+            Vec::new()
+        } else {
+            vec![Effect::PerformCancel]
+        }
+    }
+
+    fn note_abort(&mut self, cause: Cause, now: Instant) -> Vec<Effect> {
+        if self.is_over() {
+            return Vec::new();
+        }
+        if self.exit.is_some() {
+            return self.stop_pipes(cause, now);
+        }
+        if self.is_killed {
+            return vec![Effect::Kill];
+        }
+        self.asked.get_or_insert((now, cause));
+        if self.answer == Answer::None {
+            self.answer = Answer::Stopped;
+        }
+        self.is_killed = true;
+        self.is_closed_by_force = true;
+        vec![Effect::Kill, Effect::DrainOnceThenClose]
+    }
+
+    /// After the reap, only the pipes are left to be stopped; the request is told if nothing else is.
+    fn stop_pipes(&mut self, cause: Cause, now: Instant) -> Vec<Effect> {
+        self.asked.get_or_insert((now, cause));
+        if self.answer == Answer::None {
+            self.answer = Answer::Stopped;
+        }
+        self.is_closed_by_force = true;
+        vec![Effect::DrainOnceThenClose]
+    }
+
+    fn note_time(&mut self, policy: &Policy, now: Instant) -> Vec<Effect> {
+        let has_come = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+        if self.is_over() || self.is_closed_by_force {
+            return Vec::new();
+        }
+        if has_come(self.delay_ends(policy)) {
+            self.is_closed_by_force = true;
+            if self.exit.is_some() {
+                return vec![Effect::DrainOnceThenClose];
+            }
+            self.is_killed = true;
+            return vec![Effect::Kill, Effect::DrainOnceThenClose];
+        }
+        if self.asked.is_none() {
+            if has_come(self.timeout_ends(policy)) {
+                self.timeout_is_over = true;
+                return self.note_stop(Cause::Timeout, policy, now);
+            }
+            if has_come(self.idle_ends(policy)) {
+                self.idle_is_over = true;
+                return self.note_stop(Cause::IdleTimeout, policy, now);
+            }
+        } else if self.exit.is_none() && has_come(self.next_rung(policy)) {
+            self.rungs_done += 1;
+            self.last_rung = Some(now);
+            return vec![Effect::PerformRung(self.rungs_done - 1)];
+        }
+        Vec::new()
+    }
+
+    fn note_cancel(&mut self, reply: Reply) {
+        self.answer = match reply {
+            Reply::Fine => Answer::Stopped,
+            Reply::Gone => Answer::None,
+            Reply::Refused => Answer::Failed,
+        };
+    }
+
+    fn note_rung(&mut self, reply: Reply) {
+        if reply == Reply::Refused && self.answer == Answer::Stopped {
+            self.answer = Answer::Failed;
+        }
+    }
+
+    fn note_last_read(&mut self, stream: Stream, read: LastRead) {
+        self.open.remove(stream);
+        match read {
+            LastRead::Held => self.cut.insert(stream),
+            LastRead::Ended => {}
+            LastRead::Failed => {
+                self.copy_error.get_or_insert(stream);
+            }
+        }
+    }
+
+    /// When the wait delay's one clock is over. It started when the cancel action had returned, or with the exit.
+    fn delay_ends(&self, policy: &Policy) -> Option<Instant> {
+        let asked = self.asked.map(|(at, _)| at);
+        let exit = self.exit.map(|(at, _)| at);
+        let start = [asked, exit].into_iter().flatten().min()?;
+        Some(start + policy.wait_delay?)
+    }
+
+    fn timeout_ends(&self, policy: &Policy) -> Option<Instant> {
+        let timeout = policy.timeout.filter(|_| !self.timeout_is_over)?;
+        Some(self.started + timeout)
+    }
+
+    fn idle_ends(&self, policy: &Policy) -> Option<Instant> {
+        let idle = policy.idle_timeout.filter(|_| !self.idle_is_over)?;
+        Some(self.last_output + idle)
+    }
+
+    /// Each rung is timed from the one before, the first from the cancel action.
+    fn next_rung(&self, policy: &Policy) -> Option<Instant> {
+        let (asked, _) = self.asked.filter(|_| !policy.ignores_context)?;
+        let after = policy.rungs.get(self.rungs_done)?;
+        Some(self.last_rung.unwrap_or(asked) + *after)
+    }
+
+    /// Everything that time alone will do.
+    fn deadlines(&self, policy: &Policy) -> Vec<Instant> {
+        let mut deadlines = Vec::new();
+        if self.is_over() || self.is_closed_by_force {
+            return deadlines;
+        }
+        deadlines.extend(self.delay_ends(policy));
+        if self.asked.is_none() {
+            deadlines.extend(self.timeout_ends(policy));
+            deadlines.extend(self.idle_ends(policy));
+        } else if self.exit.is_none() {
+            deadlines.extend(self.next_rung(policy));
+        }
+        deadlines
+    }
+
+    /// The table: the exit outweighs what came of stopping it, and that the cut pipes, and those the copies.
+    fn verdict(&self) -> Verdict {
+        let cause = self.asked.map(|(_, cause)| cause);
+        match self.exit {
+            None | Some((_, Ending::Lost)) => return Verdict::Lost,
+            Some((_, Ending::Zero)) => {}
+            Some((_, ending)) => return Verdict::Exit(ending, cause),
+        }
+        if self.killed.contains(&Reply::Refused) {
+            return Verdict::KillFailed;
+        }
+        let was_killed = self.killed.contains(&Reply::Fine);
+        match (self.answer, cause, self.copy_error) {
+            (Answer::Failed, ..) => Verdict::CancelFailed,
+            (Answer::Stopped, Some(cause), _) => Verdict::Stopped(cause),
+            _ if !self.cut.is_empty() => Verdict::WaitDelay,
+            (_, _, Some(stream)) if !was_killed => Verdict::Copy(stream),
+            _ => Verdict::Fine,
+        }
+    }
+}
+
+impl Ending {
+    pub(crate) fn status(self) -> Option<ExitStatus> {
+        match self {
+            Ending::Zero => Some(ExitStatus::from_raw(0)),
+            Ending::Status(number) => Some(ExitStatus::from_raw(number << 8)),
+            Ending::Signal(number) => Some(ExitStatus::from_raw(number)),
+            Ending::Lost => None,
+        }
+    }
+}
+
+impl Reply {
+    fn result(self) -> io::Result<()> {
+        match self {
+            Reply::Fine => Ok(()),
+            Reply::Gone => Err(sys::process_gone()),
+            Reply::Refused => Err(failure()),
+        }
+    }
+}
+
+/// An error that stands for any.
+fn failure() -> io::Error {
+    io::ErrorKind::PermissionDenied.into()
+}
+
+impl Verdict {
+    /// Whether the job came to the same.
+    fn is(self, outcome: &Result<(), Error>) -> bool {
+        match (self, outcome) {
+            (Verdict::Fine, Ok(()))
+            | (Verdict::Lost, Err(Error::StatusLost))
+            | (Verdict::KillFailed, Err(Error::Kill(_)))
+            | (Verdict::CancelFailed, Err(Error::Cancel(_)))
+            | (Verdict::WaitDelay, Err(Error::WaitDelay)) => true,
+            (Verdict::Exit(ending, cause), Err(Error::Exit(exit))) => {
+                ending.status() == Some(exit.status) && cause == exit.cause
+            }
+            (Verdict::Stopped(cause), Err(Error::Stopped(told))) => cause == *told,
+            (Verdict::Copy(stream), Err(Error::Copy { stream: told, .. })) => stream == *told,
+            _ => false,
+        }
+    }
+}
