@@ -15,6 +15,8 @@ use crate::sys::Kernel;
 pub(crate) const STREAM_BYTES_PER_TURN_MAX: usize = 64 * 1024;
 /// The same for a stream that keeps filling its pipe, which was then enlarged to this.
 const BULK_BYTES_PER_TURN_MAX: usize = 256 * 1024;
+/// How often one stream may be read before the others get their turn: a child may write byte by byte as we read.
+const READS_PER_TURN_MAX: usize = 16;
 /// So many full reads in a row make a stream a bulk stream.
 const FULL_READS_OF_BULK: u8 = 4;
 /// A capture beyond this is read straight into its vector.
@@ -252,8 +254,8 @@ enum Sink {
 }
 
 impl<P: fmt::Debug> Drain<P> {
-    /// Reads up to the budget: one read for each event, as a short read together with a hang-up is the end (the bytes
-    /// were there before the last writer left). Returns how much was read, too.
+    /// Reads up to the budget, until the pipe is empty or at its end. A short read tells neither: of a writer in packet
+    /// mode (`O_DIRECT`, pipe(2); `dd oflag=direct` is one) each read gives one write. Returns how much was read, too.
     pub(crate) fn drain<K: Kernel<Pipe = P>>(
         &mut self,
         kernel: &mut K,
@@ -262,60 +264,68 @@ impl<P: fmt::Debug> Drain<P> {
     ) -> (Progress, usize) {
         self.hung_up |= hung_up;
         self.is_listed = false;
-        match self.sink.flush_pending() {
-            Ok(true) => {}
-            Ok(false) => return (Progress::Idle, 0),
-            Err(error) => return (Progress::Ended(Err(error)), 0),
-        }
         let is_bulk = self.full_reads >= FULL_READS_OF_BULK;
         let bytes_max = if is_bulk {
             BULK_BYTES_PER_TURN_MAX
         } else {
             STREAM_BYTES_PER_TURN_MAX
         };
-        let read = match self.sink.read(kernel, &self.pipe, scratch, bytes_max) {
-            Ok(0) => return (Progress::Ended(self.sink.finish()), 0),
-            Ok(read) => read,
-            Err(Failure::Read(error)) if error.kind() == io::ErrorKind::WouldBlock => {
-                // A pipe without writers holds bytes or its end, and no further event.
-                self.is_listed = self.hung_up || !self.was_refused;
-                self.was_refused = true;
-                let progress = if self.is_listed {
-                    Progress::More
-                } else {
-                    Progress::Idle
-                };
-                return (progress, 0);
+        let mut total = 0;
+        for _ in 0..READS_PER_TURN_MAX {
+            match self.sink.flush_pending() {
+                Ok(true) => {}
+                Ok(false) => return (Progress::Idle, total),
+                Err(error) => return (Progress::Ended(Err(error)), total),
             }
-            Err(Failure::Read(error)) | Err(Failure::Sink(error)) => {
-                return (Progress::Ended(Err(error)), 0);
+            match self
+                .sink
+                .read(kernel, &self.pipe, scratch, bytes_max - total)
+            {
+                Ok(0) => return (Progress::Ended(self.sink.finish()), total),
+                Ok(read) => total += read,
+                Err(Failure::Read(error)) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return (self.refused(total > 0), total);
+                }
+                Err(Failure::Read(error)) | Err(Failure::Sink(error)) => {
+                    return (Progress::Ended(Err(error)), total);
+                }
             }
-        };
-        self.was_refused = false;
-        if read < bytes_max {
-            self.full_reads = if is_bulk { self.full_reads } else { 0 };
-            let progress = if self.hung_up {
-                Progress::Ended(self.sink.finish())
-            } else {
-                Progress::Idle
-            };
-            return (
-                if self.sink.is_blocked() {
-                    Progress::Idle
-                } else {
-                    progress
-                },
-                read,
-            );
+            self.was_refused = false;
+            if self.sink.is_blocked() {
+                return (Progress::Idle, total);
+            }
+            if total == bytes_max {
+                self.note_full_read(kernel, is_bulk);
+                break;
+            }
         }
+        self.is_listed = true;
+        (Progress::More, total)
+    }
+
+    /// The pipe is said to be empty.
+    fn refused(&mut self, has_read: bool) -> Progress {
+        if self.full_reads < FULL_READS_OF_BULK {
+            self.full_reads = 0;
+        }
+        // A pipe without writers holds bytes or its end, and no further event.
+        let is_believed = !self.hung_up && (has_read || self.was_refused);
+        self.was_refused = !has_read;
+        self.is_listed = !is_believed;
+        if is_believed {
+            Progress::Idle
+        } else {
+            Progress::More
+        }
+    }
+
+    fn note_full_read<K: Kernel<Pipe = P>>(&mut self, kernel: &mut K, is_bulk: bool) {
         if !is_bulk {
             self.full_reads += 1;
             if self.full_reads == FULL_READS_OF_BULK {
                 kernel.enlarge(&self.pipe);
             }
         }
-        self.is_listed = true;
-        (Progress::More, read)
     }
 
     /// Before it is cut: takes what the pipe holds. Returns whether that was all, as every writer is gone.
