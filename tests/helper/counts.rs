@@ -46,3 +46,29 @@ pub(crate) fn assert_no_children() {
         "a child is left"
     );
 }
+
+/// Waits until some child has exited, and leaves it as it is.
+pub(crate) fn wait_for_any_exit() {
+    // SAFETY: siginfo_t is plain data for which zero is valid.
+    let mut information: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    let options = libc::WEXITED | libc::WNOWAIT;
+    // SAFETY: the structure has room for the answer.
+    let result = unsafe { libc::waitid(libc::P_ALL, 0, &raw mut information, options) };
+    assert_eq!(result, 0, "{}", io::Error::last_os_error());
+}
+
+/// Sets the soft limit of descriptors; returns what it was.
+pub(crate) fn set_soft_fd_limit(soft: u64) -> u64 {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: the structure has room for the answer.
+    let result = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
+    assert_eq!(result, 0);
+    let before = std::mem::replace(&mut limit.rlim_cur, soft);
+    // SAFETY: the structure is whole.
+    let result = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
+    assert_eq!(result, 0, "{}", io::Error::last_os_error());
+    before
+}

@@ -4,8 +4,14 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+mod bad_input;
 mod child;
+mod cost;
 mod counts;
+mod faults;
+mod layout;
+mod life;
+mod look;
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1);
@@ -18,6 +24,37 @@ fn main() -> ExitCode {
         // Children that do one thing.
         "exit" => child::exit(&arguments),
         "echo" => child::echo(&arguments),
+        "argv" => child::argv(),
+        "environ" => child::environ(),
+        "cwd" => child::cwd(),
+        "stdin-is" => child::stdin_is(&arguments),
+        "burn" => child::burn(&arguments),
+        "describe-fds" => child::describe_fds(&arguments),
+        "expect-fds" => child::expect_fds(&arguments),
+        // Lookups and starts in an environment that the test chooses.
+        "look" => look::look(&arguments),
+        "look-noexec" => look::look_noexec(&arguments),
+        "look-refused" => look::look_refused(&arguments),
+        "start" => look::start(&arguments),
+        "start-in-lost-directory" => look::start_in_lost_directory(&arguments),
+        "snapshot" => look::snapshot(),
+        // What commands cost.
+        "cost" => cost::cost(&arguments),
+        // What must leave nothing behind, and what needs a descriptor table of its own.
+        "bad-input" => bad_input::run(&arguments),
+        "starved" => bad_input::starved(),
+        "permutations" => layout::permutations(&arguments),
+        "closed-stdio" => layout::closed_stdio(),
+        "block" => layout::block(),
+        "hermetic" => layout::hermetic(),
+        "parent-ends" => layout::parent_ends(),
+        "dropped" => layout::dropped(),
+        "above-the-limit" => layout::above_the_limit(),
+        // Children that live until they are told otherwise, and programs that embed a reactor.
+        "stay" => life::stay(&arguments),
+        "embed" => life::embed(&arguments),
+        // A hostile kernel around a mix of commands.
+        "faults" => faults::run(&arguments),
         _ => {
             eprintln!("execloop-test-helper: unknown mode {mode:?}");
             ExitCode::from(100)
