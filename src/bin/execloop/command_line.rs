@@ -1,0 +1,169 @@
+//! What a user writes: one line of a list of commands, and a duration. Pure functions.
+//! Unaware of files, of processes and of time.
+
+use std::time::Duration;
+
+/// A longer line is no command. The kernel's own limit for one argument is lower on Linux (128 KiB), and told by exec.
+pub(crate) const LINE_BYTES_MAX: usize = 1024 * 1024;
+
+/// A line that cannot be a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum LineError {
+    /// No program can be given such a string.
+    #[error("the line contains a NUL byte")]
+    Nul,
+    /// Longer than [`LINE_BYTES_MAX`].
+    #[error("the line is longer than 1 MiB")]
+    TooLong,
+}
+
+/// The command on one line of a list, which may end in a newline or in CRLF. `None` for a blank line and for a comment.
+/// The command's bytes are the line's, blanks included.
+pub(crate) fn parse_line(line: &[u8]) -> Option<Result<&[u8], LineError>> {
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    match line.trim_ascii_start().first() {
+        Some(b'#') => None,
+        _ if line.len() > LINE_BYTES_MAX => Some(Err(LineError::TooLong)),
+        None => None,
+        Some(_) if line.contains(&0) => Some(Err(LineError::Nul)),
+        Some(_) => Some(Ok(line)),
+    }
+}
+
+/// The text is no duration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum DurationError {
+    /// It is written in another way.
+    #[error("expected a number of seconds, or one with a unit, such as 500ms, 30s, 1.5m or 1h")]
+    Form,
+    /// It is longer than can be represented.
+    #[error("the duration is too long")]
+    TooLong,
+}
+
+const NANOS_PER_SECOND: u128 = 1_000_000_000;
+/// Digits behind the point that make a difference, whatever the unit. More are ignored.
+const FRACTION_DIGITS_MAX: usize = 15;
+
+/// Reads `500ms`, `30s`, `1.5m`, `1h`. A number without a unit means seconds.
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, DurationError> {
+    let unit_at = text.find(|character: char| !character.is_ascii_digit() && character != '.');
+    let (number, unit) = text.split_at(unit_at.unwrap_or(text.len()));
+    let nanos_per_unit = match unit {
+        "ms" => NANOS_PER_SECOND / 1000,
+        "s" | "" => NANOS_PER_SECOND,
+        "m" => NANOS_PER_SECOND * 60,
+        "h" => NANOS_PER_SECOND * 3600,
+        _ => return Err(DurationError::Form),
+    };
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
+    let is_number = |digits: &str| !digits.is_empty() && !digits.contains('.');
+    if !is_number(whole) || !is_number(fraction) {
+        return Err(DurationError::Form);
+    }
+    let whole: u64 = whole.parse().map_err(|_| DurationError::TooLong)?;
+    let fraction = &fraction[..fraction.len().min(FRACTION_DIGITS_MAX)];
+    let parts: u64 = fraction.parse().map_err(|_| DurationError::Form)?;
+    let parts_per_unit = 10_u128.pow(fraction.len() as u32);
+    let nanos =
+        u128::from(whole) * nanos_per_unit + u128::from(parts) * nanos_per_unit / parts_per_unit;
+    let seconds = u64::try_from(nanos / NANOS_PER_SECOND).map_err(|_| DurationError::TooLong)?;
+    Ok(Duration::new(seconds, (nanos % NANOS_PER_SECOND) as u32))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_is_its_line_without_the_line_end() {
+        for line in ["echo a", "echo a\n", "echo a\r\n", "echo a\r"] {
+            assert_eq!(parse_line(line.as_bytes()), Some(Ok(&b"echo a"[..])));
+        }
+        assert_eq!(parse_line(b" a # b \n"), Some(Ok(&b" a # b "[..])));
+        assert_eq!(parse_line(b"\xff\xfe\n"), Some(Ok(&b"\xff\xfe"[..])));
+        assert_eq!(parse_line(b"a\n\n"), Some(Ok(&b"a\n"[..])), "one end");
+    }
+
+    #[test]
+    fn blank_lines_and_comments_are_no_commands() {
+        for line in [
+            "",
+            "\n",
+            "\r\n",
+            " \t \n",
+            "#",
+            "# echo",
+            " \t#echo\r\n",
+            "#\0",
+        ] {
+            assert_eq!(parse_line(line.as_bytes()), None, "{line:?}");
+        }
+        let long_comment = [b"#", &[b' '; LINE_BYTES_MAX + 1][..]].concat();
+        assert_eq!(parse_line(&long_comment), None);
+    }
+
+    #[test]
+    fn a_line_that_no_program_can_be_given_is_an_error() {
+        assert_eq!(parse_line(b"echo \0"), Some(Err(LineError::Nul)));
+        let mut line = vec![b'a'; LINE_BYTES_MAX];
+        line.extend_from_slice(b"\r\n");
+        assert_eq!(parse_line(&line), Some(Ok(&line[..LINE_BYTES_MAX])));
+        line.insert(0, b'a');
+        assert_eq!(parse_line(&line), Some(Err(LineError::TooLong)));
+        let blank = vec![b' '; LINE_BYTES_MAX + 1];
+        assert_eq!(
+            parse_line(&blank),
+            Some(Err(LineError::TooLong)),
+            "what is behind it is not known"
+        );
+    }
+
+    #[test]
+    fn durations_have_a_unit_or_are_seconds() {
+        let cases = [
+            ("500ms", Duration::from_millis(500)),
+            ("30s", Duration::from_secs(30)),
+            ("30", Duration::from_secs(30)),
+            ("2m", Duration::from_secs(120)),
+            ("1h", Duration::from_secs(3600)),
+            ("1.5s", Duration::from_millis(1500)),
+            ("0.5", Duration::from_millis(500)),
+            ("0.25h", Duration::from_secs(900)),
+            ("1.000000001s", Duration::new(1, 1)),
+            ("0.0000000001s", Duration::ZERO),
+            (
+                "0.12345678901234567890m",
+                Duration::from_nanos(7_407_407_340),
+            ),
+            ("007s", Duration::from_secs(7)),
+            ("0", Duration::ZERO),
+            ("18446744073709551615s", Duration::from_secs(u64::MAX)),
+        ];
+        for (text, duration) in cases {
+            assert_eq!(parse_duration(text), Ok(duration), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_duration_is_refused() {
+        for text in [
+            "", "s", "ms", ".", ".5s", "5.", "5.s", "1.2.3s", "-1s", "+1s", "1 s", " 1s", "1s ",
+            "1S", "1d", "1sec", "1h30m", "1e3", "inf", "nan", "0x10", "\u{663}s",
+        ] {
+            assert_eq!(parse_duration(text), Err(DurationError::Form), "{text:?}");
+        }
+        for text in [
+            "18446744073709551616s",
+            "18446744073709551615m",
+            "99999999999999999999",
+        ] {
+            assert_eq!(
+                parse_duration(text),
+                Err(DurationError::TooLong),
+                "{text:?}"
+            );
+        }
+    }
+}
