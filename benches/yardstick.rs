@@ -1,8 +1,8 @@
 //! The yardstick: six workloads, `yardstick WORKLOAD N C`, one line of JSON. Uses the public API alone.
 //!
 //! Beside it run the same workloads by bare system calls and by other libraries; `docs/performance.md` says how. The
-//! children's folder is in `CHILDREN`; `W1_CHILD` is another program for W1; `FRESH=0` starts one `Command` again and
-//! again in place of making a new one for each run.
+//! children's folder is in `CHILDREN`; `W1_CHILD` is another program for W1. In W1 and W2 one `Command` is started
+//! again and again, as the library offers it; `FRESH=1` makes a new one for each run.
 #![allow(
     unsafe_code,
     clippy::disallowed_methods,
@@ -54,7 +54,7 @@ fn child(name: &str) -> String {
 }
 
 fn is_fresh() -> bool {
-    std::env::var("FRESH").map_or(true, |value| value != "0")
+    std::env::var("FRESH").is_ok_and(|value| value == "1")
 }
 
 fn succeed(done: &Finished) -> Outcome<()> {
