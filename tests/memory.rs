@@ -1,0 +1,66 @@
+//! What a child that does nothing takes of its parent: memory and descriptors; and what it holds itself.
+//! Unaware of time: these are counts. The helper takes them of itself.
+#![cfg(target_os = "linux")]
+
+mod common;
+
+use std::collections::BTreeMap;
+
+use common::{finish, helper, text};
+use execloop::Output;
+
+/// 0.8 KiB, in debug builds too, as structures are as large there. It is 0.7 now, for the command's slot, its name, its
+/// place in the lists. A buffer for each child, which is what this is to catch, takes a page of 4 KiB at least.
+const BYTES_PER_CHILD_MAX: f64 = 819.0;
+
+const CHILDREN: usize = 2000;
+
+/// Many enough to fill a large table, few enough for most limits.
+const OPEN_DESCRIPTORS: usize = 5000;
+
+/// The smallest table that Linux makes.
+const TABLE_SIZE_MIN: f64 = 64.0;
+
+#[test]
+fn a_sleeping_child_takes_two_descriptors_and_no_buffer() {
+    let Some(cost) = cost("memory", CHILDREN) else {
+        return;
+    };
+    // The pidfd, and our end of its stdout.
+    assert_eq!(cost["descriptors"], 2.0);
+    let bytes = cost["bytes"];
+    assert!(bytes <= BYTES_PER_CHILD_MAX, "{bytes} bytes for each child");
+    // Nothing is free: a measurement that fails would say so.
+    assert!(
+        bytes >= 100.0,
+        "{bytes} bytes for each child are not believable"
+    );
+}
+
+#[test]
+fn a_child_has_a_small_table_whatever_its_parent_has_open() {
+    let Some(cost) = cost("table", OPEN_DESCRIPTORS) else {
+        return;
+    };
+    assert!(cost["hermetic"] <= TABLE_SIZE_MIN, "{cost:?}");
+    // The way that copies the table, which shows that the size would be seen.
+    assert!(cost["inheriting"] >= OPEN_DESCRIPTORS as f64, "{cost:?}");
+}
+
+/// What the helper counted, by name. `None` where it cannot count here, which it says.
+fn cost(what: &str, number: usize) -> Option<BTreeMap<String, f64>> {
+    let mut command = helper("cost");
+    command.args([what, &number.to_string()]);
+    let done = finish(command.stdout(Output::capture()).stderr(Output::inherit()));
+    let said = text(&done.stdout);
+    assert!(done.success(), "{:?}\n{said}", done.outcome);
+    if said.starts_with("skipped") {
+        eprint!("{said}");
+        return None;
+    }
+    let pair = |line: &str| {
+        let (name, value) = line.split_once(' ').expect("a name and a number");
+        (name.to_owned(), value.parse().expect("a number"))
+    };
+    Some(said.lines().map(pair).collect())
+}
