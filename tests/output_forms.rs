@@ -1,0 +1,306 @@
+//! The forms for one command, what they give and refuse, and how a command's end is told: status, text, usage.
+//! Unaware of what runs beside it.
+
+mod common;
+
+use std::os::unix::process::ExitStatusExt;
+use std::time::Duration;
+
+use common::{Scratch, finish, helper, helper_path, shell, text};
+use execloop::{Command, Context, Error, ExitError, Input, Output, Signal, StartError};
+
+/// How much of each end of stderr a failed `output` keeps.
+const END_BYTES: usize = 32 * 1024;
+
+#[track_caller]
+fn exit_error<T: std::fmt::Debug>(result: Result<T, Error>) -> ExitError {
+    match result {
+        Err(Error::Exit(exit)) => exit,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Copies its stdin to its stderr and exits with this status.
+fn complaining(complaint: &[u8], status: u8) -> Command {
+    let mut command = shell("cat >&2; exit $0");
+    command
+        .arg(status.to_string())
+        .stdin(Input::bytes(complaint));
+    command
+}
+
+/// Bytes that are different at each place, as far as it goes.
+fn pattern(length: usize) -> Vec<u8> {
+    (0..length).map(|place| b'!' + (place % 89) as u8).collect()
+}
+
+#[test]
+fn run_tells_success_and_failure() {
+    helper("exit").arg("0").run().expect("status 0");
+    assert_eq!(
+        exit_error(helper("exit").arg("7").run()).status.code(),
+        Some(7)
+    );
+}
+
+// Statement 74.
+#[test]
+fn output_is_stdout() {
+    let mut command = shell("echo out; echo err >&2");
+    for _ in 0..2 {
+        assert_eq!(command.output().expect("status 0"), b"out\n");
+    }
+    let large = pattern(1_000_000);
+    let mut cat = Command::new("/bin/cat");
+    assert!(
+        cat.stdin(Input::bytes(large.as_slice()))
+            .output()
+            .expect("status 0")
+            == large
+    );
+}
+
+// Statements 74 and 77.
+#[test]
+fn output_forms_refuse_streams_that_are_set() {
+    let refused = |result: Result<Vec<u8>, Error>| match result {
+        Err(Error::Start(error @ StartError::Refused(_))) => error.to_string(),
+        other => panic!("{other:?}"),
+    };
+    let mut command = shell("echo out");
+    command.stdout(Output::null());
+    assert_eq!(refused(command.output()), "stdout is already set");
+    assert_eq!(refused(command.combined_output()), "stdout is already set");
+    let mut command = shell("echo out");
+    command.stderr(Output::null());
+    assert_eq!(refused(command.combined_output()), "stderr is already set");
+    assert_eq!(command.output().expect("stderr may be set"), b"out\n");
+    let mut command = shell("echo out; echo err >&2");
+    command.stderr_to_stdout();
+    assert_eq!(refused(command.combined_output()), "stderr is already set");
+    assert_eq!(command.output().expect("status 0"), b"out\nerr\n");
+}
+
+// Statement 74: Go returns what there is beside the error; here `finish` does.
+#[test]
+fn finish_gives_output_beside_a_failure() {
+    let done = finish(
+        shell("echo out; echo err >&2; exit 4")
+            .stdout(Output::capture())
+            .stderr(Output::capture()),
+    );
+    assert_eq!(exit_error(done.outcome).status.code(), Some(4));
+    assert_eq!(
+        (&done.stdout[..], &done.stderr[..]),
+        (&b"out\n"[..], &b"err\n"[..])
+    );
+}
+
+// Statement 75.
+#[test]
+fn failed_output_keeps_stderr() {
+    let exit = exit_error(complaining(b"what went wrong", 1).output());
+    assert_eq!(text(&exit.stderr), "what went wrong");
+    assert_eq!(exit.to_string(), "exit status 1");
+    let exit = exit_error(shell("echo dying >&2; kill -TERM $$").output());
+    assert_eq!(
+        (text(&exit.stderr).as_str(), exit.status.signal()),
+        ("dying\n", Some(15))
+    );
+    // Success has no use for it.
+    assert_eq!(
+        complaining(b"just a warning", 0)
+            .output()
+            .expect("status 0"),
+        b""
+    );
+}
+
+// Statements 75 and 76.
+#[test]
+fn failed_output_keeps_both_ends_of_a_long_stderr() {
+    for length in [2 * END_BYTES - 1, 2 * END_BYTES] {
+        let complaint = pattern(length);
+        assert!(
+            exit_error(complaining(&complaint, 2).output()).stderr == complaint,
+            "{length}"
+        );
+    }
+    for skipped in [1, 200_000] {
+        let complaint = pattern(2 * END_BYTES + skipped);
+        let mut expected = complaint[..END_BYTES].to_vec();
+        expected.extend_from_slice(format!("\n... omitting {skipped} bytes ...\n").as_bytes());
+        expected.extend_from_slice(&complaint[complaint.len() - END_BYTES..]);
+        assert!(
+            exit_error(complaining(&complaint, 2).output()).stderr == expected,
+            "{skipped}"
+        );
+    }
+}
+
+// Statement 75.
+#[test]
+fn failed_output_leaves_a_stderr_alone_that_was_set() {
+    let mut command = complaining(b"gone", 1);
+    assert_eq!(
+        exit_error(command.stderr(Output::null()).output()).stderr,
+        b""
+    );
+    assert_eq!(exit_error(command.stderr_to_stdout().output()).stderr, b"");
+    // No other form fills it.
+    assert_eq!(exit_error(complaining(b"gone", 1).run()).stderr, b"");
+    assert_eq!(
+        exit_error(complaining(b"gone", 1).combined_output()).stderr,
+        b""
+    );
+}
+
+// Statement 76.
+#[test]
+fn both_ends_of_a_captured_stream_are_kept() {
+    let keep = |bytes: usize, given: &[u8]| {
+        let mut command = Command::new("/bin/cat");
+        command
+            .stdin(Input::bytes(given))
+            .stdout(Output::capture_ends(bytes));
+        text(&finish(&mut command).stdout)
+    };
+    assert_eq!(keep(3, b"abcdef"), "abcdef");
+    assert_eq!(keep(3, b"abcdefg"), "abc\n... omitting 1 bytes ...\nefg");
+    assert_eq!(keep(0, b"abc"), "\n... omitting 3 bytes ...\n");
+    assert_eq!(keep(0, b""), "");
+}
+
+// Statement 77.
+#[test]
+fn combined_output_is_one_stream_in_order() {
+    let mut command = shell("echo one; echo two >&2; echo three; echo four >&2");
+    for _ in 0..2 {
+        assert_eq!(
+            command.combined_output().expect("status 0"),
+            b"one\ntwo\nthree\nfour\n"
+        );
+    }
+    // It has left no setting behind.
+    assert_eq!(command.output().expect("status 0"), b"one\nthree\n");
+}
+
+// Statements 81 and 82.
+#[test]
+fn exit_status_is_told_with_its_number() {
+    for number in [1, 2, 127, 255] {
+        let done = finish(helper("exit").arg(number.to_string()));
+        let status = done.status.expect("a status");
+        assert_eq!(
+            (status.code(), status.signal(), status.success()),
+            (Some(number), None, false)
+        );
+        let exit = exit_error(done.outcome);
+        assert_eq!((exit.status, exit.cause), (status, None));
+        assert_eq!(exit.to_string(), format!("exit status {number}"));
+    }
+    let done = finish(helper("exit").arg("0"));
+    assert!(done.success() && done.status.expect("a status").success());
+}
+
+// Statements 81 and 82.
+#[test]
+fn death_by_a_signal_is_told_with_its_name() {
+    for signal in [
+        Signal::KILL,
+        Signal::TERM,
+        Signal::HUP,
+        Signal::PIPE,
+        Signal::USR1,
+    ] {
+        let done = finish(shell("kill -$0 $$; sleep 1000").arg(signal.number().to_string()));
+        let status = done.status.expect("a status");
+        assert_eq!(
+            (status.code(), status.signal()),
+            (None, Some(signal.number()))
+        );
+        assert_eq!(
+            exit_error(done.outcome).to_string(),
+            format!("signal: {signal}")
+        );
+    }
+}
+
+// Statement 82: whether there is a core is for the system to say.
+#[test]
+fn core_dump_is_told() {
+    let scratch = Scratch::new();
+    for limit in ["0", "unlimited"] {
+        let mut command = shell("ulimit -c $0; kill -QUIT $$");
+        let done = finish(command.arg(limit).current_dir(scratch.path()));
+        let is_dumped = done.status.expect("a status").core_dumped();
+        let expected = if is_dumped {
+            "signal: SIGQUIT (core dumped)"
+        } else {
+            "signal: SIGQUIT"
+        };
+        assert_eq!(exit_error(done.outcome).to_string(), expected);
+        if limit == "unlimited" && !is_dumped {
+            eprintln!("skipped: this system dumps no core");
+        }
+    }
+}
+
+#[test]
+fn failure_after_a_cancel_tells_the_cause() {
+    let context = Context::new().with_timeout(Duration::from_millis(1));
+    let mut command = Command::new("/bin/sleep");
+    let done = finish(command.arg("1000").timeout(Duration::from_millis(1)));
+    assert_eq!(
+        exit_error(done.outcome).to_string(),
+        "signal: SIGKILL (timed out)"
+    );
+    match command
+        .timeout(Duration::from_secs(1000))
+        .context(&context)
+        .run()
+    {
+        Err(error @ Error::Exit(_)) => {
+            assert_eq!(error.to_string(), "signal: SIGKILL (deadline exceeded)")
+        }
+        // The millisecond was over before it was started.
+        Err(Error::Start(error)) => assert_eq!(error.to_string(), "not started: deadline exceeded"),
+        other => panic!("{other:?}"),
+    }
+}
+
+// Statement 83.
+#[test]
+fn pid_is_the_childs_own() {
+    let done = finish(shell("echo $$").stdout(Output::capture()));
+    assert_eq!(
+        text(&done.stdout),
+        format!("{}\n", done.pid.expect("a pid"))
+    );
+}
+
+// Statements 83 and 84.
+#[test]
+fn usage_is_that_of_the_child_and_of_descendants_that_it_waited_for() {
+    let burnt = Duration::from_millis(30);
+    let done = finish(helper("burn").arg(burnt.as_millis().to_string()));
+    let usage = done.usage.expect("with the status");
+    assert!(usage.user + usage.system >= burnt, "{usage:?}");
+    assert!(usage.rss_bytes_max > 0, "{usage:?}");
+    let script = format!("'{}' burn {}; true", helper_path(), burnt.as_millis());
+    let usage = finish(&mut shell(&script)).usage.expect("with the status");
+    assert!(usage.user + usage.system >= burnt, "{usage:?}");
+}
+
+#[test]
+fn times_of_a_command_are_in_their_order() {
+    let done = finish(shell("echo out").stdout(Output::capture()));
+    let (started, reaped, drained) = (done.started, done.reaped, done.drained);
+    assert!(started.is_some() && started <= reaped && reaped <= drained);
+    assert_eq!(
+        Some(done.elapsed()),
+        reaped
+            .zip(started)
+            .map(|(reaped, started)| reaped - started)
+    );
+}
