@@ -199,7 +199,7 @@ struct Trickle(Vec<u8>);
 impl Read for Trickle {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         static CALLS: AtomicUsize = AtomicUsize::new(0);
-        if CALLS.fetch_add(1, Ordering::Relaxed) % 2 == 0 {
+        if CALLS.fetch_add(1, Ordering::Relaxed).is_multiple_of(2) {
             return Err(io::ErrorKind::Interrupted.into());
         }
         let count = buffer.len().min(self.0.len()).min(4099);
@@ -316,7 +316,7 @@ fn short_and_interrupted_writes_are_continued() {
     impl Write for Grudging {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             self.1 += 1;
-            if self.1 % 2 == 0 {
+            if self.1.is_multiple_of(2) {
                 return Err(io::ErrorKind::Interrupted.into());
             }
             self.0.write(&bytes[..bytes.len().min(1000)])
