@@ -139,9 +139,29 @@ impl<K: Kernel> Engine<K> {
         self.waiting + self.running()
     }
 
-    /// There is something to do without an event, so an outer loop must not sleep.
-    pub(crate) fn is_pending(&self) -> bool {
+    /// There is something to do without an event, so no poll sleeps.
+    fn is_pending(&self) -> bool {
         !self.visits.is_empty() || self.table.finished() > 0
+    }
+
+    /// The same for an outer loop, which also sleeps past every deadline that the timer is not set to.
+    pub(crate) fn is_unannounced(&self) -> bool {
+        self.is_pending() || self.is_timer_late()
+    }
+
+    fn is_timer_late(&self) -> bool {
+        let earliest = self.deadlines.earliest();
+        earliest.is_some_and(|earliest| self.armed.is_none_or(|armed| armed > earliest))
+    }
+
+    /// Sets the kernel's timer, if it would be late. One that is early only costs a turn, later.
+    pub(crate) fn set_timer(&mut self) {
+        if self.is_timer_late()
+            && let Some(earliest) = self.deadlines.earliest()
+            && self.kernel.arm(earliest).is_ok()
+        {
+            self.armed = Some(earliest);
+        }
     }
 
     /// One pass: what was left over, a poll of at most `timeout`, what it brought, what is due.
@@ -175,19 +195,12 @@ impl<K: Kernel> Engine<K> {
         polled
     }
 
-    /// Sets the kernel's timer, if it would be late. One that is early only costs a turn, later. Where the kernel
-    /// refuses, the poll itself is bounded.
+    /// Sets the timer. Where the kernel refuses, the poll itself is bounded.
     fn arm(&mut self, timeout: Option<Duration>) -> Option<Duration> {
-        let Some(earliest) = self.deadlines.earliest() else {
+        self.set_timer();
+        let Some(earliest) = self.deadlines.earliest().filter(|_| self.is_timer_late()) else {
             return timeout;
         };
-        if self.armed.is_some_and(|armed| armed <= earliest) {
-            return timeout;
-        }
-        if self.kernel.arm(earliest).is_ok() {
-            self.armed = Some(earliest);
-            return timeout;
-        }
         let left = earliest.saturating_duration_since(self.kernel.now());
         Some(timeout.map_or(left, |timeout| timeout.min(left)))
     }

@@ -88,7 +88,7 @@ impl Reactor {
             if self.engine.unfinished() == 0 {
                 return Ok(None);
             }
-            self.engine.turn(None)?;
+            self.turn(None)?;
         }
     }
 
@@ -106,7 +106,7 @@ impl Reactor {
             if self.engine.place(id).is_none() {
                 return Ok(None);
             }
-            self.engine.turn(None)?;
+            self.turn(None)?;
         }
     }
 
@@ -277,9 +277,17 @@ impl Reactor {
         self.engine.refresh_environment();
     }
 
-    /// An outer loop would sleep on work that no event announces: leftovers of a budget, and what is finished.
-    fn tell_outer_loop(&self) {
-        if self.is_embedded.get() && self.engine.is_pending() {
+    /// An outer loop would sleep on work that no event announces: leftovers of a budget, what is finished, and deadlines
+    /// that came up since the turn began.
+    fn tell_outer_loop(&mut self) {
+        if self.is_embedded.get() {
+            self.engine.set_timer();
+            self.wake_outer_loop();
+        }
+    }
+
+    fn wake_outer_loop(&self) {
+        if self.engine.is_unannounced() {
             self.engine.inbox().wake();
         }
     }
@@ -292,7 +300,7 @@ impl Reactor {
 impl AsFd for Reactor {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.is_embedded.set(true);
-        self.tell_outer_loop();
+        self.wake_outer_loop();
         self.engine.kernel().as_fd()
     }
 }
@@ -439,7 +447,9 @@ impl Write for StdinPipe<'_> {
     /// # Errors
     /// `BrokenPipe` when the command reads no more, `NotConnected` after `close` or after the wait delay has cut the pipe.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.reactor.engine.write_held(self.id, bytes)
+        let written = self.reactor.engine.write_held(self.id, bytes);
+        self.reactor.tell_outer_loop();
+        written
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -467,6 +477,9 @@ impl Read for StdoutPipe<'_> {
     /// # Errors
     /// `NotConnected` after `close` or after the wait delay has cut the pipe.
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.reactor.engine.read_held(self.id, self.stream, buffer)
+        let held = &mut self.reactor.engine;
+        let read = held.read_held(self.id, self.stream, buffer);
+        self.reactor.tell_outer_loop();
+        read
     }
 }
