@@ -8,6 +8,8 @@ use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, Write};
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 
@@ -196,6 +198,14 @@ fn assert_gone(command_and_descendant: &str) {
     shell(&format!("until {dead}; do sleep 0.01; done"))
         .run()
         .expect("it dies");
+}
+
+#[track_caller]
+fn wait_until_stopped(pids: &str) {
+    let wait = "until grep -q 'State:.T' /proc/$pid/status; do sleep 0.01; done";
+    shell(&format!("for pid in {pids}; do {wait}; done"))
+        .run()
+        .expect("they are stopped");
 }
 
 #[test]
@@ -661,6 +671,18 @@ fn the_second_interrupt_kills_at_once() {
 }
 
 #[test]
+fn a_command_that_is_stopped_is_continued_to_see_its_signal() {
+    let mut live = Live::start(&["--stream", "--wait-delay", "10m"]);
+    live.list("echo $$; kill -STOP $$; echo no\n");
+    let pid = live.output_line().split_off("1: ".len());
+    wait_until_stopped(&pid);
+    live.signal(Signal::TERM);
+    let done = live.finish();
+    assert_eq!(done.signal, Some(Signal::TERM.number()));
+    assert_eq!(done.output(), "");
+}
+
+#[test]
 fn sigquit_kills_at_once() {
     if is_ignored(Signal::QUIT) {
         return;
@@ -699,10 +721,7 @@ fn ctrl_z_suspends_the_commands_with_the_program_and_they_go_on_with_it() {
     live.list(&format!("echo $$ $PPID; read x <{gate}; echo on\n"));
     let pids = live.output_line().split_off("1: ".len());
     live.signal(Signal::TSTP);
-    let wait = "until grep -q 'State:.T' /proc/$pid/status; do sleep 0.01; done";
-    shell(&format!("for pid in {pids}; do {wait}; done"))
-        .run()
-        .expect("both are stopped");
+    wait_until_stopped(&pids);
     live.signal(Signal::CONT);
     fs::write(&gate, "\n").expect("the gate");
     assert_eq!(live.output_line(), "1: on");
@@ -771,6 +790,32 @@ fn interrupts_are_served_while_nobody_reads_stdout() {
         assert_eq!(done.signal, Some(Signal::TERM.number()), "{flags:?}");
         assert_gone(pids.trim());
     }
+}
+
+#[test]
+fn a_non_blocking_stdin_and_stdout_are_waited_for() {
+    let (mut ours, theirs) = UnixStream::pair().expect("a pair");
+    theirs.set_nonblocking(true).expect("a socket");
+    let stdout = theirs.try_clone().expect("a descriptor");
+    let mut reactor = Reactor::new().expect("a reactor");
+    let mut command = program(&["-j", "1"]);
+    command
+        .stdin(Input::file(theirs))
+        .stdout(Output::file(stdout))
+        .stderr(Output::capture());
+    let id = reactor.start(&mut command).expect("the program starts");
+    let mut answer = vec![0; 4_000_000];
+    // The first read finds nothing, and neither does the one after the first line.
+    for _ in 0..2 {
+        ours.write_all(b"head -c 4000000 /dev/zero\n")
+            .expect("the list");
+        ours.read_exact(&mut answer).expect("the output");
+    }
+    ours.shutdown(Shutdown::Write).expect("the end of the list");
+    let finished = reactor.wait(id).expect("a reactor");
+    let done = Done::of(finished.expect("it was started"));
+    assert_eq!(done.code, Some(0));
+    assert_eq!(done.stderr, "2 commands: 2 succeeded, 0 failed\n");
 }
 
 #[test]

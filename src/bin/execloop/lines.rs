@@ -9,6 +9,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::thread;
 
 use crate::command_line::{LINE_BYTES_MAX, LineError, parse_line};
+use crate::patient::Patient;
 
 const READ_BYTES: usize = 64 * 1024;
 
@@ -78,7 +79,8 @@ impl Lines {
         thread::Builder::new()
             .name("lines".to_owned())
             .spawn(move || {
-                send_lines(BufReader::with_capacity(READ_BYTES, input), &sender, &tell);
+                let input = BufReader::with_capacity(READ_BYTES, Patient(input));
+                send_lines(input, &sender, &tell);
                 // The end of the list is that nobody can send any more.
                 drop(sender);
                 tell();

@@ -1,13 +1,14 @@
 //! The program `execloop`: runs a list of shell commands, many at a time.
 //!
 //! `main.rs` knows the arguments and the exit codes, `run.rs` the loop. `lines.rs` reads the list, `outbox.rs` writes
-//! stdout and `signals.rs` receives signals, each by a thread of its own, as each may have to wait for ever.
-//! `command_line.rs`, `order.rs` and `report.rs` are pure.
+//! stdout and `signals.rs` receives signals, each by a thread of its own, as each may have to wait for ever (`patient.rs`
+//! does, for the first two). `command_line.rs`, `order.rs` and `report.rs` are pure.
 
 mod command_line;
 mod lines;
 mod order;
 mod outbox;
+mod patient;
 mod report;
 mod run;
 mod signals;
@@ -23,6 +24,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use execloop::Signal;
 
+use patient::Patient;
 use run::{Options, Outcome, Printing};
 
 /// Runs thousands of commands at once
@@ -188,7 +190,7 @@ fn conclude(mut outcome: Outcome, list: &str, quiet: bool) -> ExitCode {
         fail(USAGE, list, &error);
         status = USAGE;
     }
-    let _ = io::stderr().write_all(&text);
+    write_to_stderr(&text);
     if let Some(signal) = outcome.interrupted_by {
         signals::end_by(signal);
     }
@@ -208,7 +210,13 @@ fn fail(status: u8, what: &str, error: &io::Error) -> ExitCode {
     ExitCode::from(status)
 }
 
-/// One line to stderr. Where that is closed, nobody wants to know.
 fn tell(text: &str) {
-    let _ = io::stderr().write_all(format!("execloop: {text}\n").as_bytes());
+    write_to_stderr(format!("execloop: {text}\n").as_bytes());
+}
+
+/// Where stderr is closed, nobody wants to know.
+fn write_to_stderr(text: &[u8]) {
+    if let Ok(stderr) = io::stderr().as_fd().try_clone_to_owned() {
+        let _ = Patient(File::from(stderr)).write_all(text);
+    }
 }

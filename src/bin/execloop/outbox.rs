@@ -8,6 +8,8 @@ use std::io::{self, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
+use crate::patient::Patient;
+
 /// While more than this is unwritten, nothing is done that would add to it, but for what runs already.
 const UNWRITTEN_BYTES_MAX: usize = 1024 * 1024;
 /// Lines beyond this are dropped: reached only where commands that write without end are being stopped and nobody reads.
@@ -49,7 +51,7 @@ impl Outbox {
         let writer = outbox.clone();
         thread::Builder::new()
             .name("stdout".to_owned())
-            .spawn(move || writer.shared.write_to(output, &wake))?;
+            .spawn(move || writer.shared.write_to(Patient(output), &wake))?;
         Ok(outbox)
     }
 
@@ -127,7 +129,7 @@ impl Shared {
     }
 
     /// The writer's whole life.
-    fn write_to(&self, mut output: File, wake: &impl Fn()) {
+    fn write_to(&self, mut output: impl Write, wake: &impl Fn()) {
         loop {
             let chunk = self.next_chunk();
             let written = output.write_all(&chunk);

@@ -149,12 +149,12 @@ impl Run {
     }
 
     fn is_done(&self) -> bool {
-        let is_over = match self.state {
-            State::Feeding => false,
-            State::Fed | State::Stopping => self.outbox.is_empty(),
-            State::Killed => true,
-        };
-        is_over && self.running.is_empty()
+        self.running.is_empty()
+            && match self.state {
+                State::Feeding => false,
+                State::Fed | State::Stopping => self.outbox.is_empty(),
+                State::Killed => true,
+            }
     }
 
     /// Waits until there is something to do. Streamed output that nobody reads holds everything up: it would pile up here
@@ -232,13 +232,20 @@ impl Run {
             .stderr_to_stdout()
             // A terminal's signals reach only this process; it passes on what they mean.
             .process_group(0)
-            .cancel(Cancel::signal(self.options.signal).to_group())
+            .cancel(self.cancel())
             .wait_delay(self.options.wait_delay)
             .context(&self.context);
         if let Some(timeout) = self.options.timeout {
             command.timeout(timeout);
         }
         command
+    }
+
+    /// A command that is stopped, as it has read from the terminal, sees the signal once it is continued.
+    fn cancel(&self) -> Cancel {
+        Cancel::signal(self.options.signal)
+            .then(Duration::ZERO, Signal::CONT)
+            .to_group()
     }
 
     /// One command is over.
