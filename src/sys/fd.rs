@@ -11,22 +11,17 @@ use super::cvt;
 /// The lowest number that our own descriptors may have: 0, 1 and 2 are the caller's, even where they are closed.
 const LOWEST: libc::c_int = 3;
 
-/// A new pipe, its read end first.
+/// A new pipe, its read end first. Neither end blocks: the child makes its own one block before its exec, as each end has
+/// flags of its own, and so that this costs the parent nothing.
 pub(super) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     let mut ends = [-1; 2];
     // SAFETY: `ends` has room for the two numbers.
-    cvt(unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) })?;
+    cvt(unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC | libc::O_NONBLOCK) })?;
     // SAFETY: pipe2(2) returned two new descriptors that nobody else owns.
     let read = unsafe { OwnedFd::from_raw_fd(ends[0]) };
     // SAFETY: as above.
     let write = unsafe { OwnedFd::from_raw_fd(ends[1]) };
     Ok((above_stdio(read)?, above_stdio(write)?))
-}
-
-/// Makes calls on our end of a pipe return at once. The flag belongs to this end alone: we made the pipe.
-pub(super) fn set_nonblocking(end: &OwnedFd) -> io::Result<()> {
-    // SAFETY: fcntl(2) with this command takes one number.
-    cvt(unsafe { libc::fcntl(end.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK) }).map(drop)
 }
 
 /// Asks for a larger pipe. Beyond the user's quota the kernel refuses, and the pipe stays as it is.

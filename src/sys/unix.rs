@@ -112,7 +112,7 @@ impl Unix {
 
 type Ends = [Option<OwnedFd>; 3];
 
-/// The pipes that a launch asks for: our ends, which never block, and the child's, which do.
+/// The pipes that a launch asks for: our ends and the child's.
 fn pipes(launch: &Launch) -> Result<([Option<Pipe>; 3], Ends), StartFailure> {
     let failed = |error| StartFailure::new(Step::Pipe, error);
     let mut ours = [None, None, None];
@@ -125,7 +125,6 @@ fn pipes(launch: &Launch) -> Result<([Option<Pipe>; 3], Ends), StartFailure> {
             } else {
                 (read, write)
             };
-            fd::set_nonblocking(&our_end).map_err(failed)?;
             ours[number] = Some(Pipe(our_end));
             theirs[number] = Some(their_end);
         }

@@ -23,6 +23,8 @@ pub(super) struct Plan<'a> {
     /// The table is the parent's until the child cuts it off here; `None` where it has a copy already.
     pub(super) share_below: Option<u32>,
     pub(super) moves: &'a [Move],
+    /// Descriptors that are to block, after the moves.
+    pub(super) pipes: &'a [i32],
     /// Ranges of descriptors to close after the moves.
     pub(super) gaps: &'a [(u32, u32)],
     /// The parent's handlers are still in place.
@@ -374,6 +376,10 @@ fn lay_out_descriptors(plan: &Plan<'_>) -> Result<(), Failed> {
         if !absent {
             at(Step::Layout, result)?;
         }
+    }
+    for fd in plan.pipes {
+        let blocking = [*fd as usize, libc::F_SETFL as usize, 0, 0, 0];
+        at(Step::Layout, call(libc::SYS_fcntl, blocking))?;
     }
     for (first, last) in plan.gaps {
         let range = [*first as usize, *last as usize, 0, 0, 0];

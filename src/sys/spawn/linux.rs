@@ -36,6 +36,8 @@ pub(in crate::sys) struct Spawner {
     fd_limit: Option<(u64, u64)>,
     mappings: Vec<Mapping>,
     moves: Vec<Move>,
+    /// The child's ends of our pipes, by their numbers there.
+    pipes: Vec<i32>,
     gaps: Vec<(u32, u32)>,
 }
 
@@ -56,6 +58,7 @@ impl Spawner {
             fd_limit: None,
             mappings: Vec::new(),
             moves: Vec::new(),
+            pipes: Vec::new(),
             gaps: Vec::new(),
         })
     }
@@ -117,6 +120,7 @@ impl Spawner {
         shares: bool,
     ) -> io::Result<()> {
         self.mappings.clear();
+        self.pipes.clear();
         for (stdio, target) in launch.stdio.iter().zip(0..) {
             let source = match stdio {
                 Stdio::Null if target == 0 => Some(self.block.null_in.as_raw_fd()),
@@ -131,6 +135,9 @@ impl Spawner {
                 Stdio::SameAsStdout => self.mappings.get(1).and_then(|(source, _)| *source),
                 Stdio::Closed => None,
             };
+            if matches!(stdio, Stdio::Pipe) {
+                self.pipes.push(target);
+            }
             self.mappings.push((source, target));
         }
         for (target, fd) in &launch.extra {
@@ -181,6 +188,7 @@ impl Spawner {
             environment: launch.environment.as_ptr(),
             share_below: shares.then(|| self.block.first_above(&self.mappings)),
             moves: &self.moves,
+            pipes: &self.pipes,
             gaps: &self.gaps,
             reset_handlers: !self.has_clone3,
             mask: mask.as_ref().map(|mask| mask.before),
