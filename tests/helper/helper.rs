@@ -4,6 +4,7 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+mod attributes;
 mod bad_input;
 mod child;
 mod cost;
@@ -55,6 +56,8 @@ fn main() -> ExitCode {
         "embed" => life::embed(&arguments),
         // A hostile kernel around a mix of commands.
         "faults" => faults::run(&arguments),
+        // Child attributes, each scenario checked in there.
+        "attributes" => attributes::run(&arguments),
         _ => {
             eprintln!("execloop-test-helper: unknown mode {mode:?}");
             ExitCode::from(100)

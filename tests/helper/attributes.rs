@@ -1,0 +1,231 @@
+//! Scenarios with child attributes, each checked in this process, where signals, descriptors and children are private.
+//! Unaware of the tests' harness; the same scenarios run with system calls refused, and must not notice.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs::File;
+use std::process::ExitCode;
+
+use execloop::{Command, Finished, Output, Reactor, StartError, Step};
+
+use crate::counts::{assert_fds, assert_no_children, open_fds};
+
+mod calls;
+mod cgroup;
+mod ending;
+mod identity;
+mod namespaces;
+mod plain;
+mod signals;
+mod steps;
+mod terminal;
+mod threads;
+
+type Scenario = fn(&mut Reactor);
+
+/// What must go the same way whatever system calls are refused.
+const SCENARIOS: &[(&str, Scenario)] = &[
+    ("captures", plain::captures),
+    ("extra-descriptors", plain::extra_descriptors),
+    ("hermetic", plain::hermetic),
+    ("many", plain::many),
+    ("groups", plain::groups),
+    ("root-and-directory", plain::root_and_directory),
+    ("limits", plain::limits),
+    ("cancels", ending::cancels),
+    ("signals-sent", ending::signals_sent),
+    ("pidfd", ending::pidfd),
+    ("parent-death", ending::parent_death),
+    ("credentials", identity::credentials),
+    ("capabilities", identity::capabilities),
+    ("namespaces", namespaces::entered),
+    ("private-mounts", namespaces::private_mounts),
+    ("maps", namespaces::maps),
+    ("map-waiter-dies", namespaces::waiter_dies),
+    ("cgroup", cgroup::placement),
+    ("dispositions", signals::dispositions),
+    ("storm", signals::storm),
+    ("terminals", terminal::terminals),
+    ("steps", steps::each_fails),
+    ("order", steps::first_is_told),
+    ("dumpable", identity::dumpable),
+];
+
+/// What needs a process of its own: it gives up privileges, starts threads, or is a child itself.
+const ALONE: &[(&str, fn())] = &[
+    ("undisturbed", threads::undisturbed),
+    ("dumpable-threads", threads::dumpable),
+    ("unprivileged", namespaces::unprivileged),
+    ("time-namespace", namespaces::time),
+    ("restored-limit", plain::restored_limit),
+    ("dying-parent", ending::dying_parent),
+    ("killed-at-maps", namespaces::killed_at_maps),
+    ("shared-mounts", namespaces::shared_mounts),
+    ("unshare-refused", steps::unshare_refused),
+    ("mount-refused", steps::mount_refused),
+    ("clone-refused", steps::clone_refused),
+    ("death-signal", ending::print_death_signal),
+    ("in-session", terminal::in_session),
+    ("storm-maker", signals::storm_maker),
+];
+
+/// `attributes NAME [CALL=ERRNO ..]`: runs one scenario, or `all`, with these system calls refused.
+pub(crate) fn run(arguments: &[OsString]) -> ExitCode {
+    let texts: Vec<&str> = arguments
+        .iter()
+        .map(|text| text.to_str().expect("text"))
+        .collect();
+    let (name, refused) = texts.split_first().expect("the name of a scenario");
+    calls::refuse(refused);
+    if let Some((_, alone)) = ALONE.iter().find(|(other, _)| other == name) {
+        alone();
+        return ExitCode::SUCCESS;
+    }
+    let chosen: Vec<_> = SCENARIOS
+        .iter()
+        .filter(|(other, _)| *name == "all" || other == name)
+        .collect();
+    assert!(!chosen.is_empty(), "no scenario {name:?}");
+    // Two descriptors that somebody forgot to mark, one low, one high: no child may see them.
+    let _leaks = [calls::leak_at(9), calls::leak_at(900)];
+    for (name, scenario) in chosen {
+        println!("{name}");
+        let before = open_fds();
+        let mut reactor = Reactor::new().expect("a reactor");
+        scenario(&mut reactor);
+        assert!(reactor.is_empty());
+        assert_no_children();
+        drop(reactor);
+        assert_fds(&before);
+    }
+    ExitCode::SUCCESS
+}
+
+/// Says that a scenario cannot be run here.
+fn skip(why: &str) {
+    println!("skipped: {why}");
+}
+
+/// Runs one command among others.
+#[track_caller]
+fn finish(reactor: &mut Reactor, command: &mut Command) -> Finished {
+    let id = reactor.start(command).expect("the command starts");
+    reactor.wait(id).expect("waited").expect("finished")
+}
+
+/// What a command prints that must succeed.
+#[track_caller]
+fn print(reactor: &mut Reactor, command: &mut Command) -> String {
+    let done = finish(
+        reactor,
+        command.stdout(Output::capture()).stderr(Output::capture()),
+    );
+    assert!(
+        done.success(),
+        "{command}: {:?} {}",
+        done.outcome,
+        String::from_utf8_lossy(&done.stderr)
+    );
+    String::from_utf8(done.stdout).expect("text")
+}
+
+fn shell(script: &str) -> Command {
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", script]);
+    command
+}
+
+/// This helper itself, in another mode of this file.
+fn helper(name: &str) -> Command {
+    let mut command = Command::new(std::env::current_exe().expect("its own path"));
+    command.args(["attributes", name]);
+    command
+}
+
+/// A child that shows a file of its own under `/proc/self`.
+fn cat(name: &str) -> Command {
+    let mut command = Command::new("/bin/cat");
+    command.arg(format!("/proc/self/{name}"));
+    command
+}
+
+/// The lines of a child's `/proc/self/status`, by their names.
+#[track_caller]
+fn status(reactor: &mut Reactor, command: &mut Command) -> BTreeMap<String, String> {
+    let text = print(reactor, command);
+    let lines = text.lines().filter_map(|line| line.split_once(':'));
+    lines
+        .map(|(name, value)| {
+            (
+                name.to_owned(),
+                value.split_whitespace().collect::<Vec<_>>().join(" "),
+            )
+        })
+        .collect()
+}
+
+/// The parts of `/proc/PID/stat` that are about groups and terminals.
+#[derive(Debug, PartialEq)]
+struct Stat {
+    pid: i32,
+    group: i32,
+    session: i32,
+    terminal: i32,
+    foreground: i32,
+}
+
+#[track_caller]
+fn stat(reactor: &mut Reactor, command: &mut Command) -> Stat {
+    Stat::parse(&print(reactor, command))
+}
+
+impl Stat {
+    fn parse(text: &str) -> Stat {
+        let (start, rest) = text.rsplit_once(')').expect("a name in parentheses");
+        let numbers: Vec<i32> = rest
+            .split_whitespace()
+            .skip(2)
+            .take(4)
+            .map(|word| word.parse().expect("a number"))
+            .collect();
+        let pid = start
+            .split(' ')
+            .next()
+            .and_then(|word| word.parse().ok())
+            .expect("a pid");
+        Stat {
+            pid,
+            group: numbers[0],
+            session: numbers[1],
+            terminal: numbers[2],
+            foreground: numbers[3],
+        }
+    }
+}
+
+/// Starts a command that must fail at this step with this error number.
+#[track_caller]
+fn fails(reactor: &mut Reactor, command: &mut Command, step: Step, errno: i32) {
+    match reactor.start(command) {
+        Err(StartError::Step {
+            step: found,
+            source,
+            ..
+        }) => {
+            assert_eq!(
+                (found, source.raw_os_error()),
+                (step, Some(errno)),
+                "{command}: {source}"
+            );
+        }
+        other => panic!("{command}: {other:?} instead of {step}"),
+    }
+}
+
+fn open(path: &str) -> File {
+    File::open(path).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+fn is_root() -> bool {
+    calls::user() == 0
+}

@@ -1,0 +1,111 @@
+//! A child in a cgroup of its own.
+//! Unaware of how it gets there: it is born in it, or moves there where clone3(2) is refused.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use execloop::linux::{CommandExt, Namespaces};
+use execloop::{Command, Reactor, StartError, Step};
+
+use super::{cat, fails, finish, is_root, open, print, skip};
+
+/// Where file systems of this kind are mounted; v2 may be mounted beside v1.
+fn mounts(kind: &str) -> Vec<PathBuf> {
+    let text = fs::read_to_string("/proc/mounts").expect("/proc/mounts");
+    let places = text.lines().filter_map(|line| {
+        let mut words = line.split(' ').skip(1);
+        let place = words.next()?;
+        (words.next()? == kind).then(|| PathBuf::from(place))
+    });
+    places.collect()
+}
+
+/// A cgroup of the test's own.
+struct Cgroup(PathBuf);
+
+impl Cgroup {
+    fn new(mount: &Path) -> io::Result<Cgroup> {
+        let path = mount.join(format!("execloop-{}", std::process::id()));
+        fs::create_dir(&path)?;
+        Ok(Cgroup(path))
+    }
+
+    fn open(&self) -> File {
+        File::open(&self.0).expect("it can be opened")
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir(&self.0);
+    }
+}
+
+pub(super) fn placement(reactor: &mut Reactor) {
+    let found = mounts("cgroup2");
+    let Some(mount) = found.first().filter(|_| is_root()) else {
+        return skip("cgroup v2 is not mounted, or not ours");
+    };
+    let cgroup = match Cgroup::new(mount) {
+        Ok(cgroup) => cgroup,
+        Err(error) => return skip(&format!("no cgroup can be made: {error}")),
+    };
+    let name = cgroup
+        .0
+        .file_name()
+        .expect("a name")
+        .to_str()
+        .expect("text")
+        .to_owned();
+    let own = print(reactor, &mut cat("cgroup"));
+    assert!(!own.contains(&name), "{own}");
+    let mut placed = cat("cgroup");
+    placed.cgroup(cgroup.open());
+    // Twice: the directory stays open.
+    for _ in 0..2 {
+        let text = print(reactor, &mut placed);
+        assert!(
+            text.lines()
+                .any(|line| line.starts_with("0::") && line.ends_with(&name)),
+            "{text}"
+        );
+    }
+    // The new namespace of cgroups has the child's as its root, where the child is born in it; a move comes after.
+    let text = print(reactor, placed.unshare(Namespaces::CGROUP));
+    assert!(text.lines().any(|line| line == "0::/"), "{text}");
+    let procs = fs::read_to_string(cgroup.0.join("cgroup.procs")).expect("its processes");
+    assert_eq!(procs, "");
+    assert_eq!(print(reactor, &mut cat("cgroup")), own);
+
+    let true_in = |directory: &str| {
+        let mut command = Command::new("/bin/true");
+        command.cgroup(open(directory));
+        command
+    };
+    fails(reactor, &mut true_in("/tmp"), Step::Cgroup, libc::EBADF);
+    // The other hierarchy is none that a child can be born in.
+    if let Some(old) = mounts("cgroup").first() {
+        fails(
+            reactor,
+            &mut true_in(old.to_str().expect("text")),
+            Step::Cgroup,
+            libc::EBADF,
+        );
+    }
+    let mut removed = Command::new("/bin/true");
+    removed.cgroup(cgroup.open());
+    drop(cgroup);
+    let refused = reactor.start(&mut removed).expect_err("it is gone");
+    assert!(
+        matches!(
+            refused,
+            StartError::Step {
+                step: Step::Cgroup,
+                ..
+            }
+        ),
+        "{refused}"
+    );
+    assert!(finish(reactor, &mut Command::new("/bin/true")).success());
+}

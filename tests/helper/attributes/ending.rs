@@ -1,0 +1,160 @@
+//! Ends of commands: by signals, by their parent's death; and the pidfd that a caller may have.
+//! Unaware of which system calls are refused.
+
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::ExitStatusExt;
+use std::time::Duration;
+
+use execloop::linux::CommandExt;
+use execloop::{Cancel, Command, Error, Finished, Id, Input, Output, Reactor, Signal};
+
+use super::plain::pid_of;
+use super::{calls, finish, helper, is_root, print, shell, skip};
+
+fn ended_by(done: &Finished, signal: Signal) -> bool {
+    matches!(&done.outcome, Err(Error::Exit(exit)) if exit.status.signal() == Some(signal.number()))
+}
+
+/// A command that says that it is there, and then waits for its stdin's end.
+fn waiting(script: &str) -> Command {
+    let mut command = shell(script);
+    command.stdin(Input::pipe()).stdout(Output::pipe());
+    command
+}
+
+/// Waits for the line that says that it is there.
+fn ready(reactor: &mut Reactor, id: Id) -> String {
+    let mut line = String::new();
+    BufReader::new(reactor.stdout(id).expect("its pipe"))
+        .read_line(&mut line)
+        .expect("a line");
+    line
+}
+
+pub(super) fn cancels(reactor: &mut Reactor) {
+    for signal in [Signal::KILL, Signal::TERM, Signal::INT] {
+        let mut command = waiting("echo ready; exec cat");
+        let id = reactor.start(command.interrupt(signal)).expect("it starts");
+        ready(reactor, id);
+        assert!(reactor.cancel(id));
+        let done = reactor.wait(id).expect("waited").expect("finished");
+        assert!(ended_by(&done, signal), "{:?}", done.outcome);
+    }
+    // The whole group: the grandchild holds the captured pipe, which would not end otherwise.
+    let mut family = shell("sleep 1000 & exec sleep 1000");
+    family
+        .process_group(0)
+        .stdout(Output::capture())
+        .timeout(Duration::from_millis(1));
+    let done = finish(
+        reactor,
+        family.cancel(Cancel::signal(Signal::TERM).to_group()),
+    );
+    assert!(ended_by(&done, Signal::TERM), "{:?}", done.outcome);
+    assert!(done.leaked.is_empty(), "{:?}", done.leaked);
+}
+
+pub(super) fn signals_sent(reactor: &mut Reactor) {
+    let mut command =
+        waiting("trap 'echo usr1' USR1; echo ready; while :; do read line || exit 0; done");
+    let id = reactor.start(&mut command).expect("it starts");
+    ready(reactor, id);
+    reactor.signal(id, Signal::USR1).expect("signalled");
+    // The shell runs the trap once its read has returned.
+    reactor
+        .stdin(id)
+        .expect("its pipe")
+        .write_all(b"\n")
+        .expect("written");
+    assert_eq!(ready(reactor, id), "usr1\n");
+    let probe = Signal::new(0).expect("a probe");
+    reactor.signal(id, probe).expect("it is alive");
+    reactor.stdin(id).expect("its pipe").close();
+    assert!(
+        reactor
+            .wait(id)
+            .expect("waited")
+            .expect("finished")
+            .success()
+    );
+    let gone = reactor
+        .signal(id, Signal::KILL)
+        .expect_err("it is finished");
+    assert_eq!(gone.raw_os_error(), Some(libc::ESRCH));
+}
+
+pub(super) fn pidfd(reactor: &mut Reactor) {
+    let mut command = waiting("echo ready; exec cat");
+    let id = reactor.start(&mut command).expect("it starts");
+    ready(reactor, id);
+    let pidfd = reactor
+        .pidfd(id)
+        .expect("it runs")
+        .try_clone_to_owned()
+        .expect("a copy");
+    let pid = pid_of(&pidfd);
+    reactor.stdin(id).expect("its pipe").close();
+    calls::wait_readable(&pidfd);
+    assert!(
+        reactor.pidfd(id).is_some(),
+        "not reaped before the next turn"
+    );
+    let done = reactor.wait(id).expect("waited").expect("finished");
+    assert!(done.success(), "{:?}", done.outcome);
+    assert_eq!(done.pid, u32::try_from(pid).ok());
+    assert!(reactor.pidfd(id).is_none(), "it is finished");
+    // The copy outlives the command, and leads to nobody else.
+    calls::wait_readable(&pidfd);
+    assert_eq!(pid_of(&pidfd), -1);
+    let refused = calls::signal_pidfd(&pidfd, 0)
+        .expect_err("it is gone")
+        .raw_os_error();
+    assert!(
+        matches!(refused, Some(libc::ESRCH | libc::ENOSYS | libc::EPERM)),
+        "{refused:?}"
+    );
+}
+
+pub(super) fn parent_death(reactor: &mut Reactor) {
+    // While the parent lives nothing happens, and the setting survives the exec.
+    let mut child = helper("death-signal");
+    assert_eq!(
+        print(reactor, child.parent_death_signal(Signal::USR2)),
+        format!("{}\n", Signal::USR2.number())
+    );
+    assert_eq!(print(reactor, &mut helper("death-signal")), "0\n");
+    // The grandchild holds our pipe, and lives on unless the signal comes, also as another user.
+    let mut parent = helper("dying-parent");
+    parent
+        .stdout(Output::capture())
+        .wait_delay(Duration::from_secs(600));
+    let done = finish(reactor, &mut parent);
+    assert!(
+        done.success() && done.leaked.is_empty(),
+        "{:?}",
+        done.outcome
+    );
+    assert_eq!(done.stdout, b"started\n");
+}
+
+/// Starts a child that outlives its parent unless it is told otherwise, and dies.
+pub(super) fn dying_parent() {
+    let mut reactor = Reactor::new().expect("a reactor");
+    let mut sleep = shell("exec sleep 1000");
+    sleep
+        .stdout(Output::inherit())
+        .parent_death_signal(Signal::KILL);
+    if is_root() {
+        sleep.uid(65534).gid(65534);
+    } else {
+        skip("another user needs root");
+    }
+    reactor.start(&mut sleep).expect("it starts");
+    println!("started");
+    // Without the reactor's drop, which would kill the child.
+    std::process::exit(0);
+}
+
+pub(super) fn print_death_signal() {
+    println!("{}", calls::death_signal());
+}

@@ -1,0 +1,83 @@
+//! The signals of a child: what it ignores, catches and blocks, and what may not happen before its exec.
+//! Unaware of which system calls are refused.
+
+use std::sync::atomic::Ordering;
+
+use execloop::{Command, Input, Output, Reactor};
+
+use super::calls::{self, HANDLED, HANDLED_ELSEWHERE};
+use super::identity::{bits, own};
+use super::{cat, finish, helper, status};
+
+fn bit(signal: i32) -> u64 {
+    1 << (signal - 1)
+}
+
+pub(super) fn dispositions(reactor: &mut Reactor) {
+    calls::handle(libc::SIGUSR1);
+    calls::ignore(libc::SIGUSR2);
+    calls::ignore(libc::SIGHUP);
+    let blocked = calls::block(&[libc::SIGTERM, libc::SIGWINCH]);
+    let ignored = bits(&own("SigIgn"));
+    assert_ne!(bits(&own("SigCgt")) & bit(libc::SIGUSR1), 0);
+    assert_ne!(ignored & bit(libc::SIGPIPE), 0, "std ignores it");
+    for change in [same, group, session] {
+        let child = status(reactor, change(&mut cat("status")));
+        assert_eq!(bits(&child["SigCgt"]), 0);
+        assert_eq!(bits(&child["SigIgn"]), ignored & !bit(libc::SIGPIPE));
+        assert_eq!(bits(&child["SigBlk"]), blocked);
+        assert_ne!(blocked & bit(libc::SIGTERM), 0);
+    }
+    // Nothing of this has changed here.
+    assert_eq!(calls::block(&[]), blocked);
+    assert_eq!(bits(&own("SigIgn")), ignored);
+    let before = HANDLED.load(Ordering::Relaxed);
+    calls::raise(libc::SIGUSR1);
+    assert_eq!(HANDLED.load(Ordering::Relaxed), before + 1);
+    calls::unblock(&[libc::SIGTERM, libc::SIGWINCH]);
+    calls::reset(&[libc::SIGUSR1, libc::SIGUSR2, libc::SIGHUP]);
+}
+
+fn same(command: &mut Command) -> &mut Command {
+    command
+}
+
+fn group(command: &mut Command) -> &mut Command {
+    command.process_group(0)
+}
+
+fn session(command: &mut Command) -> &mut Command {
+    command.session(true)
+}
+
+/// Signals to the whole group rain down while children start: no handler may run in one of them, as it would run in our
+/// memory, and none of them may die of it, as the signal's default is to be ignored.
+pub(super) fn storm(reactor: &mut Reactor) {
+    calls::handle(libc::SIGURG);
+    let before = HANDLED.load(Ordering::Relaxed);
+    let mut maker = helper("storm-maker");
+    let maker = reactor
+        .start(maker.stdin(Input::pipe()))
+        .expect("it starts");
+    let mut started = 0;
+    while started < 300 || HANDLED.load(Ordering::Relaxed) - before < 1000 {
+        let mut command = Command::new("/bin/true");
+        if started % 2 == 0 {
+            command.process_group(0);
+        }
+        let done = finish(reactor, command.stdout(Output::capture()));
+        assert!(done.success(), "{:?}", done.outcome);
+        started += 1;
+    }
+    assert_eq!(HANDLED_ELSEWHERE.load(Ordering::Relaxed), 0);
+    assert!(reactor.kill(maker));
+    reactor.wait(maker).expect("waited").expect("finished");
+    calls::reset(&[libc::SIGURG]);
+}
+
+/// Signals its group until it is killed.
+pub(super) fn storm_maker() {
+    loop {
+        calls::signal_own_group(libc::SIGURG);
+    }
+}

@@ -1,0 +1,92 @@
+//! Terminals: taking one, giving it up, and being put into its foreground.
+//! Unaware of which system calls are refused.
+
+use std::fs;
+use std::io;
+use std::os::fd::AsFd;
+
+use execloop::linux::CommandExt;
+use execloop::{Command, Input, Reactor};
+
+use super::identity::{bits, own};
+use super::plain::pid_of;
+use super::{Stat, calls, cat, helper, print, skip, stat, status};
+
+pub(super) fn terminals(reactor: &mut Reactor) {
+    let (_master, terminal) = match calls::terminal() {
+        Ok(both) => both,
+        Err(error) => return skip(&format!("no pseudo-terminal: {error}")),
+    };
+    assert_eq!(stat(reactor, cat("stat").session(true)).terminal, 0);
+    // By the child's number, also where the parent has something else there.
+    let mut fifth = cat("stat");
+    fifth
+        .session(true)
+        .extra_fd(5, terminal.try_clone().expect("a copy"))
+        .controlling_terminal(5);
+    let found = stat(reactor, &mut fifth);
+    assert_ne!(found.terminal, 0);
+    assert_eq!(
+        (found.group, found.session, found.foreground),
+        (found.pid, found.pid, found.pid)
+    );
+    let mut session = helper("in-session");
+    session
+        .session(true)
+        .stdin(Input::file(terminal))
+        .controlling_terminal(0);
+    print(reactor, &mut session);
+}
+
+/// The leader of a session whose terminal is stdin, in its foreground.
+pub(super) fn in_session() {
+    let terminal = io::stdin();
+    let own_stat = Stat::parse(&fs::read_to_string("/proc/self/stat").expect("own stat"));
+    assert_ne!(own_stat.terminal, 0);
+    assert_eq!(own_stat.foreground, own_stat.pid);
+    let mut reactor = Reactor::new().expect("a reactor");
+    let reactor = &mut reactor;
+    let ours = || terminal.as_fd().try_clone_to_owned().expect("a copy");
+
+    let plain = stat(reactor, &mut cat("stat"));
+    assert_eq!(
+        (plain.group, plain.terminal, plain.foreground),
+        (own_stat.group, own_stat.terminal, own_stat.group)
+    );
+    let gone = stat(
+        reactor,
+        cat("stat").stdin(Input::inherit()).leave_terminal(true),
+    );
+    assert_eq!((gone.session, gone.terminal), (own_stat.session, 0));
+
+    // The child's group is in the background when it takes the foreground: it would be stopped by SIGTTOU, and we with
+    // it, if that were not blocked.
+    let taken = stat(reactor, cat("stat").foreground(ours()));
+    assert_eq!((taken.group, taken.foreground), (taken.pid, taken.pid));
+    calls::take_foreground(&terminal);
+    let blocked = bits(&own("SigBlk"));
+    let facts = status(reactor, cat("status").foreground(ours()));
+    assert_eq!(bits(&facts["SigBlk"]), blocked);
+    assert_eq!(bits(&facts["SigIgn"]) & 1 << (libc::SIGTTOU - 1), 0);
+    calls::take_foreground(&terminal);
+
+    // Into another's group, with that group.
+    let mut leader = Command::new("/bin/cat");
+    let leader = reactor
+        .start(leader.process_group(0).stdin(Input::pipe()))
+        .expect("it starts");
+    let group = pid_of(&reactor.pidfd(leader).expect("it runs"));
+    let joined = stat(reactor, cat("stat").process_group(group).foreground(ours()));
+    assert_eq!((joined.group, joined.foreground), (group, group));
+    assert_eq!(calls::foreground(&terminal), group);
+    calls::take_foreground(&terminal);
+    assert_eq!(calls::foreground(&terminal), own_stat.group);
+    reactor.stdin(leader).expect("its pipe").close();
+    assert!(
+        reactor
+            .wait(leader)
+            .expect("waited")
+            .expect("finished")
+            .success()
+    );
+}
