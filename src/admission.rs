@@ -10,6 +10,9 @@ const FDS_RESERVED: u64 = 32;
 const BACKOFF_MS_MIN: u64 = 1;
 const BACKOFF_MS_MAX: u64 = 64;
 
+/// The pidfd of one child.
+const FDS_OF_CHILD: u64 = 1;
+
 /// How many descriptors one command costs us.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cost {
@@ -20,7 +23,7 @@ pub(crate) struct Cost {
 impl Cost {
     /// One pidfd and our ends, for as long as the command lasts.
     fn held(self) -> u64 {
-        1 + self.pipes
+        FDS_OF_CHILD + self.pipes
     }
 
     /// With the child's ends, during its start.
@@ -99,6 +102,18 @@ impl Admission {
         self.running -= 1;
         self.fds -= cost.held();
         self.retry_at = None;
+    }
+
+    /// A command was let go: it no longer counts, and its pidfd alone is left until it exits.
+    pub(crate) fn let_go(&mut self, cost: Cost) {
+        self.running -= 1;
+        self.fds -= cost.pipes;
+        self.retry_at = None;
+    }
+
+    /// A command that was let go has exited.
+    pub(crate) fn let_go_ended(&mut self) {
+        self.fds -= FDS_OF_CHILD;
     }
 
     /// The kernel was short of something while others run. Returns when to try again at the latest.

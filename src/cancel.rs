@@ -90,8 +90,9 @@ impl Cancel {
         self
     }
 
+    /// It does nothing, now or later.
     pub(crate) fn is_nothing(&self) -> bool {
-        matches!(self.action, Action::Nothing)
+        matches!(self.action, Action::Nothing) && self.rungs.is_empty()
     }
 }
 

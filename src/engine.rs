@@ -69,7 +69,6 @@ pub(crate) struct Engine<K: Kernel> {
     vacant: Vec<u32>,
     /// Commands in the queue, and those whose program is busy.
     waiting: usize,
-    detached: usize,
     ready: Vec<Ready>,
     effects: Vec<Effect>,
     scratch: Vec<u8>,
@@ -96,7 +95,6 @@ impl<K: Kernel> Engine<K> {
             visits: Vec::new(),
             vacant: Vec::new(),
             waiting: 0,
-            detached: 0,
             ready: Vec::new(),
             effects: Vec::new(),
             scratch: Vec::new(),
@@ -126,7 +124,7 @@ impl<K: Kernel> Engine<K> {
 
     /// Commands started and not finished.
     pub(crate) fn running(&self) -> usize {
-        self.admission.running() - self.detached
+        self.admission.running()
     }
 
     /// Commands that wait for their start.
@@ -139,8 +137,8 @@ impl<K: Kernel> Engine<K> {
         self.waiting + self.running()
     }
 
-    /// There is something to do without an event, so no poll sleeps.
-    fn is_pending(&self) -> bool {
+    /// There is something to do, or to take, without an event.
+    pub(crate) fn is_pending(&self) -> bool {
         !self.visits.is_empty() || self.table.finished() > 0
     }
 
@@ -167,12 +165,16 @@ impl<K: Kernel> Engine<K> {
     /// One pass: what was left over, a poll of at most `timeout`, what it brought, what is due.
     pub(crate) fn turn(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         self.take_messages();
-        self.admit();
+        if !self.admission.is_queue_empty() {
+            // What is started now has its time limits from now, however long the caller stayed away.
+            self.now = self.kernel.now();
+            self.admit();
+        }
         self.free_vacant();
-        let timeout = if self.is_pending() {
-            Some(Duration::ZERO)
-        } else {
+        let timeout = if self.visits.is_empty() {
             self.arm(timeout)
+        } else {
+            Some(Duration::ZERO)
         };
         let mut ready = std::mem::take(&mut self.ready);
         let polled = self.kernel.poll(timeout, &mut ready);
@@ -224,7 +226,7 @@ impl<K: Kernel> Engine<K> {
             Some(OurEnd::Held { ready, .. }) => *ready = true,
             // It is in the list of visits, and has its turn when that is gone through.
             Some(OurEnd::Drain(drain)) if drain.is_listed => drain.hung_up |= event.hung_up,
-            Some(OurEnd::Fill(fill)) if fill.is_listed => {}
+            Some(OurEnd::Fill(fill)) if fill.is_listed => fill.hung_up |= event.hung_up,
             _ => self.visit(event.slot, stream, event.hung_up),
         }
     }
@@ -399,8 +401,9 @@ impl<K: Kernel> Engine<K> {
             let ended = match &mut running.ends[stream as usize] {
                 OurEnd::Drain(drain) => match drain.drain_last(&mut self.kernel, &mut self.scratch)
                 {
-                    (false, Ok(())) => None,
-                    (_, result) => Some(result),
+                    // Held by somebody: that it is cut outweighs what its writer says of it.
+                    (false, _) => None,
+                    (true, result) => Some(result),
                 },
                 _ => None,
             };
@@ -442,7 +445,7 @@ impl<K: Kernel> Engine<K> {
                         continue;
                     };
                     entry.armed = None;
-                    if matches!(entry.phase, Phase::TextBusy(..)) {
+                    if matches!(entry.phase, Phase::TextBusy(_)) {
                         self.retry_text_busy(slot);
                     } else {
                         self.step(slot, Event::Tick);

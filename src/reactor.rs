@@ -85,8 +85,12 @@ impl Reactor {
             if let Some(finished) = self.finished() {
                 return Ok(Some(finished));
             }
-            if self.engine.unfinished() == 0 {
-                return Ok(None);
+            if self.engine.len() == 0 {
+                // What a handle has sent and no turn has taken may be a start.
+                self.engine.take_messages();
+                if self.engine.len() == 0 {
+                    return Ok(None);
+                }
             }
             self.turn(None)?;
         }
@@ -98,15 +102,25 @@ impl Reactor {
     /// # Errors
     /// As [`wait_any`](Reactor::wait_any).
     pub fn wait(&mut self, id: Id) -> io::Result<Option<Finished>> {
+        let waited = self.wait_asleep(id);
+        self.tell_outer_loop();
+        waited
+    }
+
+    /// Sleeps also while other commands are finished: nobody is told of them meanwhile.
+    fn wait_asleep(&mut self, id: Id) -> io::Result<Option<Finished>> {
         loop {
             if let Some(finished) = self.engine.take_finished(id) {
-                self.tell_outer_loop();
                 return Ok(Some(finished));
             }
             if self.engine.place(id).is_none() {
-                return Ok(None);
+                // It may be on its way from a handle.
+                self.engine.take_messages();
+                if self.engine.place(id).is_none() {
+                    return Ok(None);
+                }
             }
-            self.turn(None)?;
+            self.engine.turn(None)?;
         }
     }
 
@@ -116,6 +130,12 @@ impl Reactor {
     /// # Errors
     /// As [`wait_any`](Reactor::wait_any).
     pub fn turn(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        // Who asks for a turn is to see what is finished; who waits for something else may sleep on it.
+        let timeout = if self.engine.is_pending() {
+            Some(Duration::ZERO)
+        } else {
+            timeout
+        };
         let turned = self.engine.turn(timeout);
         self.tell_outer_loop();
         turned
@@ -225,7 +245,9 @@ impl Reactor {
     /// pid; `None` when it is not running. The trap: once the reactor is dropped, nobody reaps it before this process
     /// ends.
     pub fn detach(&mut self, id: Id) -> Option<u32> {
-        self.engine.detach(id)
+        let pid = self.engine.detach(id);
+        self.tell_outer_loop();
+        pid
     }
 
     /// For other threads.

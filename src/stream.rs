@@ -75,6 +75,7 @@ impl<P> OurEnd<P> {
             pipe,
             source,
             at: 0,
+            hung_up: false,
             is_listed: false,
             was_refused: false,
         }))
@@ -113,6 +114,15 @@ impl<P> OurEnd<P> {
         matches!(self, OurEnd::Fill(_) | OurEnd::Drain(_))
     }
 
+    /// It used up its budget, and has its turn without an event.
+    pub(crate) fn is_listed(&self) -> bool {
+        match self {
+            OurEnd::Fill(fill) => fill.is_listed,
+            OurEnd::Drain(drain) => drain.is_listed,
+            _ => false,
+        }
+    }
+
     /// The caller has, or had, this pipe.
     pub(crate) fn is_held(&self) -> bool {
         matches!(self, OurEnd::Held { .. })
@@ -125,6 +135,8 @@ pub(crate) struct Fill<P> {
     source: FillSource,
     /// How much of the bytes or of the chunk is written.
     at: usize,
+    /// Nobody can read any more.
+    pub(crate) hung_up: bool,
     /// The engine has it in its list of visits.
     pub(crate) is_listed: bool,
     /// See [`Drain::was_refused`].
@@ -144,7 +156,8 @@ impl<P: fmt::Debug> Fill<P> {
     /// Writes up to the budget. `hung_up`: nobody can read any more, which is no error (Go ignores EPIPE).
     pub(crate) fn fill<K: Kernel<Pipe = P>>(&mut self, kernel: &mut K, hung_up: bool) -> Progress {
         self.is_listed = false;
-        if hung_up {
+        self.hung_up |= hung_up;
+        if self.hung_up {
             return Progress::Ended(Ok(()));
         }
         let mut budget = STREAM_BYTES_PER_TURN_MAX;

@@ -36,7 +36,7 @@ pub(crate) enum Phase<K: Kernel> {
     /// In the admission queue.
     Queued(Box<Spec>),
     /// Its program's file was busy; it is tried again by timer.
-    TextBusy(Box<Spec>, u32),
+    TextBusy(Box<Spec>),
     /// Started. Ours until it is finished.
     Running(Running<K>),
     /// Finished, but the caller may still read and write its pipes until it takes the `Finished`.

@@ -34,6 +34,8 @@ pub(crate) struct Spec {
     pub(crate) cancel: Arc<Cancel>,
     pub(crate) context: Option<Context>,
     pub(crate) retries_text_busy: bool,
+    /// How often its program's file was found busy.
+    pub(crate) text_busy_tries: u32,
 }
 
 impl Spec {
@@ -106,6 +108,7 @@ impl Command {
             cancel: prepared.cancel,
             context: self.context.clone(),
             retries_text_busy: self.retries_text_busy,
+            text_busy_tries: 0,
         })
     }
 

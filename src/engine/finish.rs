@@ -20,6 +20,10 @@ impl<K: Kernel> Engine<K> {
             return;
         };
         self.leave(slot);
+        if running.is_detached {
+            self.admission.let_go_ended();
+            return self.vacate(slot);
+        }
         self.admission.ended(running.cost);
         let mut collected = |stream: Stream| match &mut running.ends[stream as usize] {
             OurEnd::Collected(bytes) => std::mem::take(bytes),
@@ -44,10 +48,6 @@ impl<K: Kernel> Engine<K> {
             .ends
             .iter()
             .any(|end| matches!(end, OurEnd::Held { .. } | OurEnd::HeldClosed { .. }));
-        if running.is_detached {
-            self.detached -= 1;
-            return self.vacate(slot);
-        }
         if lingers && let Some(entry) = self.table.entry(slot) {
             entry.phase = Phase::Lingering(running.ends);
         } else {

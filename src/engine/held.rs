@@ -17,7 +17,7 @@ impl<K: Kernel> Engine<K> {
         let Some(slot) = self.slot_of_pipes(id) else {
             return false;
         };
-        if let Some(Phase::Queued(spec) | Phase::TextBusy(spec, _)) =
+        if let Some(Phase::Queued(spec) | Phase::TextBusy(spec)) =
             self.table.entry(slot).map(|entry| &entry.phase)
         {
             return spec.asks_for_pipe(stream);
@@ -75,7 +75,7 @@ impl<K: Kernel> Engine<K> {
             let slot = self.slot_of_pipes(id).ok_or(io::ErrorKind::NotConnected)?;
             let is_waiting = matches!(
                 self.table.entry(slot).map(|entry| &entry.phase),
-                Some(Phase::Queued(_) | Phase::TextBusy(..))
+                Some(Phase::Queued(_) | Phase::TextBusy(_))
             );
             match self.table.end(slot, stream) {
                 Some(OurEnd::Held { pipe, ready }) if *ready => {
@@ -131,7 +131,14 @@ impl<K: Kernel> Engine<K> {
         };
         self.now = self.kernel.now();
         for stream in Streams::ALL {
-            self.visit(slot, stream, false);
+            // One that is listed has its turn anyway, and must not be listed twice.
+            if !self
+                .table
+                .end(slot, stream)
+                .is_some_and(|end| end.is_listed())
+            {
+                self.visit(slot, stream, false);
+            }
         }
     }
 }

@@ -63,8 +63,9 @@ impl<K: Kernel> Engine<K> {
                 Ok(())
             }
             Err(Refusal::TextBusy(spec)) => {
-                let slot = self.seat(number, Phase::TextBusy(spec, 0));
-                self.wait_for_text(slot, 0);
+                let tries = spec.text_busy_tries;
+                let slot = self.seat(number, Phase::TextBusy(spec));
+                self.wait_for_text(slot, tries);
                 Ok(())
             }
             Err(Refusal::Failed(error)) => Err(error),
@@ -83,7 +84,7 @@ impl<K: Kernel> Engine<K> {
     /// Gives a command that waits a slot, and a seat in its context.
     fn seat(&mut self, number: u64, phase: Phase<K>) -> u32 {
         let context = match &phase {
-            Phase::Queued(spec) | Phase::TextBusy(spec, _) => spec.context.clone(),
+            Phase::Queued(spec) | Phase::TextBusy(spec) => spec.context.clone(),
             _ => None,
         };
         let slot = self.table.insert(number, phase);
@@ -123,7 +124,7 @@ impl<K: Kernel> Engine<K> {
             let Phase::Queued(spec) = std::mem::replace(spec, Phase::Vacant) else {
                 return;
             };
-            if !self.launch_seated(slot, spec, 0) {
+            if !self.launch_seated(slot, *spec) {
                 return;
             }
         }
@@ -142,12 +143,12 @@ impl<K: Kernel> Engine<K> {
     }
 
     /// Starts a command that has a slot already. `false`: the kernel is short of something, and it waits on.
-    fn launch_seated(&mut self, slot: u32, spec: Box<Spec>, tries: u32) -> bool {
+    fn launch_seated(&mut self, slot: u32, spec: Spec) -> bool {
         let Some(number) = self.table.entry(slot).map(|entry| entry.number) else {
             return true;
         };
         let is_queued = self.admission.front() == Some(slot);
-        let (phase, goes_on) = match self.launch(Some(slot), number, *spec) {
+        let (phase, goes_on) = match self.launch(Some(slot), number, spec) {
             Ok(()) => {
                 self.waiting -= 1;
                 if is_queued {
@@ -166,7 +167,9 @@ impl<K: Kernel> Engine<K> {
                 if is_queued {
                     self.admission.pop();
                 }
-                (Phase::TextBusy(spec, tries), true)
+                let tries = spec.text_busy_tries;
+                self.wait_for_text(slot, tries);
+                (Phase::TextBusy(spec), true)
             }
             Err(Refusal::Failed(error)) => {
                 if is_queued {
@@ -176,18 +179,15 @@ impl<K: Kernel> Engine<K> {
                 return true;
             }
         };
-        let is_busy = matches!(phase, Phase::TextBusy(..));
         if let Some(entry) = self.table.entry(slot) {
             entry.phase = phase;
-        }
-        if is_busy {
-            self.wait_for_text(slot, tries);
         }
         goes_on
     }
 
+    /// `tries`: how often it was busy, this time included.
     fn wait_for_text(&mut self, slot: u32, tries: u32) {
-        let at = self.now + Duration::from_millis(1 << tries);
+        let at = self.now + Duration::from_millis(1 << (tries - 1));
         self.arm_slot(slot, Some(at));
     }
 
@@ -196,15 +196,16 @@ impl<K: Kernel> Engine<K> {
         let Some(entry) = self.table.entry(slot) else {
             return;
         };
-        let Phase::TextBusy(mut spec, tries) = std::mem::replace(&mut entry.phase, Phase::Vacant)
-        else {
+        let Phase::TextBusy(spec) = std::mem::replace(&mut entry.phase, Phase::Vacant) else {
             return;
         };
-        let tries = tries + 1;
-        if tries >= TEXT_BUSY_TRIES_MAX {
-            spec.retries_text_busy = false;
+        if self.admission.has_room(cost_of(&spec)) {
+            self.launch_seated(slot, *spec);
+        } else {
+            // Others have taken the last place meanwhile.
+            entry.phase = Phase::Queued(spec);
+            self.admission.enqueue(slot);
         }
-        self.launch_seated(slot, spec, tries);
     }
 
     fn back_off(&mut self) {
@@ -286,11 +287,13 @@ impl<K: Kernel> Engine<K> {
         }
     }
 
-    fn refusal(&self, failure: StartFailure, spec: Spec) -> Refusal {
+    fn refusal(&self, failure: StartFailure, mut spec: Spec) -> Refusal {
         if failure.is_shortage() && self.admission.running() > 0 {
             return Refusal::Queue(Box::new(spec));
         }
-        if failure.is_text_busy() && spec.retries_text_busy {
+        let may_retry = spec.retries_text_busy && spec.text_busy_tries < TEXT_BUSY_TRIES_MAX;
+        if failure.is_text_busy() && may_retry {
+            spec.text_busy_tries += 1;
             return Refusal::TextBusy(Box::new(spec));
         }
         Refusal::Failed(explain(

@@ -46,7 +46,7 @@ impl<K: Kernel> Engine<K> {
     fn stop(&mut self, slot: u32, cause: Cause) {
         match self.table.entry(slot).map(|entry| &entry.phase) {
             Some(Phase::Running(_)) => self.step(slot, Event::Stop(cause)),
-            Some(Phase::Queued(_) | Phase::TextBusy(..)) => {
+            Some(Phase::Queued(_) | Phase::TextBusy(_)) => {
                 self.end_waiting(slot, StartError::ContextDone(cause));
             }
             _ => {}
@@ -56,7 +56,7 @@ impl<K: Kernel> Engine<K> {
     fn abort(&mut self, slot: u32, unstarted: StartError) {
         match self.table.entry(slot).map(|entry| &entry.phase) {
             Some(Phase::Running(_)) => self.step(slot, Event::Abort(Cause::Cancelled)),
-            Some(Phase::Queued(_) | Phase::TextBusy(..)) => self.end_waiting(slot, unstarted),
+            Some(Phase::Queued(_) | Phase::TextBusy(_)) => self.end_waiting(slot, unstarted),
             _ => {}
         }
     }
@@ -96,7 +96,8 @@ impl<K: Kernel> Engine<K> {
         let running = self.table.running(slot)?;
         let pid = K::pid(&running.child);
         running.is_detached = true;
-        self.detached += 1;
+        let cost = running.cost;
+        self.admission.let_go(cost);
         self.table.forget_place(id.number);
         self.now = self.kernel.now();
         self.leave(slot);
@@ -106,6 +107,8 @@ impl<K: Kernel> Engine<K> {
             self.step(slot, Event::StreamCut(stream));
         }
         self.close_held(slot);
+        // Others may have waited for its place.
+        self.admit();
         Some(pid)
     }
 
@@ -184,7 +187,8 @@ impl<K: Kernel> Engine<K> {
         }
     }
 
-    pub(super) fn take_messages(&mut self) {
+    /// Acts on what other threads have said so far.
+    pub(crate) fn take_messages(&mut self) {
         for message in self.inbox.take() {
             self.now = self.kernel.now();
             match message {
