@@ -401,11 +401,15 @@ impl Gate {
         }
     }
 
-    /// Turns until it was asked, runs another command meanwhile, and opens.
-    fn open_when_asked(&self, reactor: &mut Reactor) {
+    fn until_asked(&self, reactor: &mut Reactor) {
         while !self.was_asked.load(Ordering::Relaxed) {
             reactor.turn(None).expect("turned");
         }
+    }
+
+    /// Once it was asked, runs another command, and opens.
+    fn open_when_asked(&self, reactor: &mut Reactor) {
+        self.until_asked(reactor);
         let other = reactor
             .start(&mut Command::new("/bin/true"))
             .expect("it starts");
@@ -465,15 +469,12 @@ fn paused_writer_gets_the_rest_after_the_exit() {
     let id = reactor
         .start(command.stdout(Output::writer(gate.clone())))
         .expect("it starts");
-    gate.open_when_asked(&mut reactor);
+    gate.until_asked(&mut reactor);
     while reactor.signal(id, Signal::CONT).is_ok() {
         reactor.turn(None).expect("turned");
     }
-    assert_eq!(
-        reactor.running(),
-        1,
-        "reaped, with its output not delivered"
-    );
+    assert_eq!(reactor.running(), 1, "reaped, with its output not delivered");
+    gate.is_open.store(true, Ordering::Relaxed);
     reactor.resume(id);
     assert!(
         reactor
