@@ -208,7 +208,7 @@ impl Reactor {
     pub fn stdin(&mut self, id: Id) -> Option<StdinPipe<'_>> {
         self.engine
             .has_held(id, Stream::Stdin)
-            .then(|| StdinPipe { reactor: self, id })
+            .then_some(StdinPipe { reactor: self, id })
     }
 
     /// The read end of a command's stdout, if that is [`Output::pipe`](crate::Output::pipe) and its outcome was not handed
@@ -216,7 +216,7 @@ impl Reactor {
     pub fn stdout(&mut self, id: Id) -> Option<StdoutPipe<'_>> {
         self.engine
             .has_held(id, Stream::Stdout)
-            .then(|| StdoutPipe {
+            .then_some(StdoutPipe {
                 reactor: self,
                 id,
                 stream: Stream::Stdout,
@@ -227,7 +227,7 @@ impl Reactor {
     pub fn stderr(&mut self, id: Id) -> Option<StdoutPipe<'_>> {
         self.engine
             .has_held(id, Stream::Stderr)
-            .then(|| StdoutPipe {
+            .then_some(StdoutPipe {
                 reactor: self,
                 id,
                 stream: Stream::Stderr,
