@@ -202,9 +202,17 @@ fn is_shortage(error: &io::Error) -> bool {
         .is_some_and(|number| shortages.contains(&number))
 }
 
-/// The process is gone, so there is nothing left to signal.
+/// The process is gone, so there is nothing left to signal. A callback may have wrapped that (Go: `errors.Is`).
 pub(crate) fn is_process_gone(error: &io::Error) -> bool {
-    error.raw_os_error() == Some(libc::ESRCH)
+    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = next {
+        next = match error.downcast_ref::<io::Error>() {
+            Some(error) if error.raw_os_error() == Some(libc::ESRCH) => return true,
+            Some(error) => error.get_ref().map(|inner| inner as _),
+            None => error.source(),
+        };
+    }
+    false
 }
 
 /// The error of a signal to a process that is gone.
