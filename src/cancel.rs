@@ -75,9 +75,10 @@ impl Cancel {
         }
     }
 
-    /// Signals go to the whole process group, the final kill too. Default: to the process alone. The command needs a
-    /// group of its own ([`Command::process_group(0)`](crate::Command::process_group) or
-    /// [`session`](crate::Command::session)), else its start is refused.
+    /// Signals go to the whole process group, the final kill too; those who outlive their leader are killed when their
+    /// pipes are cut. Default: to the process alone. The command needs a group of its own
+    /// ([`Command::process_group(0)`](crate::Command::process_group) or [`session`](crate::Command::session)), else its
+    /// start is refused.
     pub fn to_group(mut self) -> Cancel {
         self.target = Target::Group;
         self

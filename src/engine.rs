@@ -384,7 +384,10 @@ impl<K: Kernel> Engine<K> {
                 let result = self.kill_child(slot);
                 self.tell(slot, Event::KillResult(result), effects);
             }
-            Effect::DrainOnceThenClose => self.drain_once_then_close(slot, effects),
+            Effect::DrainOnceThenClose => {
+                self.kill_rest_of_group(slot);
+                self.drain_once_then_close(slot, effects);
+            }
             Effect::Finish => self.finish(slot),
         }
     }

@@ -196,6 +196,11 @@ impl Job {
         self.cut
     }
 
+    /// Something has ended it: a context, a limit, or somebody's word.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.cause.is_some()
+    }
+
     /// The child's status, once it was reaped and unless it was lost.
     pub(crate) fn status(&self) -> Option<ExitStatus> {
         self.status

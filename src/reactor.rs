@@ -258,9 +258,9 @@ impl Reactor {
         }
     }
 
-    /// Kills what runs, at once, waits until all of it is reaped, and hands out everything that was not yet. Commands in the
-    /// queue end with [`StartError::ShutDown`]. To ask first, cancel a [`Context`](crate::Context) and use
-    /// [`wait_any`](Reactor::wait_any).
+    /// Kills what runs, at once, with the process groups that commands lead, waits until all of it is reaped, and hands
+    /// out everything that was not yet. Commands in the queue end with [`StartError::ShutDown`]. To ask first, cancel a
+    /// [`Context`](crate::Context) and use [`wait_any`](Reactor::wait_any).
     ///
     /// # Errors
     /// As [`wait_any`](Reactor::wait_any).

@@ -94,6 +94,9 @@ impl<K: Kernel> Engine<K> {
             None
         }?;
         let running = self.table.running(slot)?;
+        if running.reaped.is_some() {
+            return None;
+        }
         let pid = K::pid(&running.child);
         running.is_detached = true;
         let cost = running.cost;
@@ -219,6 +222,7 @@ impl<K: Kernel> Engine<K> {
                 .running(slot)
                 .is_none_or(|running| !running.is_detached)
             {
+                self.kill_group(slot);
                 self.abort(slot, StartError::ShutDown);
             }
         }
@@ -239,6 +243,29 @@ impl<K: Kernel> Engine<K> {
         std::iter::from_fn(|| self.pop_finished()).collect()
     }
 
+    /// A cancel that is for the group ends those of it who outlived their leader, before their pipes are cut.
+    pub(super) fn kill_rest_of_group(&mut self, slot: u32) {
+        if let Some(running) = self.table.running(slot)
+            && running.reaped.is_some()
+            && running.cancel.target == Target::Group
+            && running.job.is_stopped()
+        {
+            self.kill_group(slot);
+        }
+    }
+
+    /// Kills the group that a command leads, or what is left of it after the leader's exit. Where the kernel cannot
+    /// signal a group by pidfd, only before the leader is reaped.
+    fn kill_group(&mut self, slot: u32) {
+        if let Some(running) = self.table.running(slot)
+            && running.leads_group
+        {
+            let _ = self
+                .kernel
+                .signal(&running.child, Target::Group, Signal::KILL);
+        }
+    }
+
     /// Kills what runs, with the groups that commands lead, and reaps it. Calls nothing of the caller's.
     fn kill_and_reap(&mut self) {
         let slots: Vec<_> = self.table.slots().map(|(slot, _)| slot).collect();
@@ -247,13 +274,15 @@ impl<K: Kernel> Engine<K> {
             let Some(running) = self.table.running(slot) else {
                 continue;
             };
-            if running.is_detached || running.reaped.is_some() {
+            if running.is_detached {
                 continue;
             }
-            if running.leads_group {
-                let _ = self
-                    .kernel
-                    .signal(&running.child, Target::Group, Signal::KILL);
+            self.kill_group(slot);
+            let Some(running) = self.table.running(slot) else {
+                continue;
+            };
+            if running.reaped.is_some() {
+                continue;
             }
             let killed = self
                 .kernel
