@@ -12,9 +12,9 @@ use execloop::{Command, Output};
 
 /// clone3, epoll_ctl, epoll_wait, waitid, close; and one to spare.
 const PLAIN_CALLS_MAX: f64 = 6.0;
-/// Besides, for each stream: pipe2, fcntl, dup3 two times, epoll_ctl, read, close two times; and one to spare.
+/// Besides, for each stream: pipe2, dup3 two times, epoll_ctl, read two times, close two times; and one to spare.
 const CAPTURED_CALLS_MAX: f64 = 22.0;
-/// close_range two times, rt_sigaction, dup3 three times, execve; and one each for a limit and a group.
+/// close_range two times, rt_sigaction, dup3 three times, execve; and fcntl for each pipe.
 const CHILD_CALLS_MAX: f64 = 9.0;
 
 /// The costs of a run's begin and end are in both, and fall out of the difference.
