@@ -267,11 +267,12 @@ pub(crate) fn block() -> ExitCode {
 
 /// `hermetic`: a parent with many descriptors that lack close-on-exec.
 pub(crate) fn hermetic() -> ExitCode {
-    let mut reactor = Reactor::new().expect("a reactor");
     // SAFETY: the name is a C string.
-    let leaks: Vec<OwnedFd> = (0..40)
-        .map(|_| own(unsafe { libc::memfd_create(c"leak".as_ptr(), 0) }))
-        .collect();
+    let leak = || own(unsafe { libc::memfd_create(c"leak".as_ptr(), 0) });
+    // Below the reactor's own descriptors and above them.
+    let mut leaks: Vec<OwnedFd> = (0..10).map(|_| leak()).collect();
+    let mut reactor = Reactor::new().expect("a reactor");
+    leaks.extend((0..30).map(|_| leak()));
     let extra = memfd("extra");
     let run = |reactor: &mut Reactor, expected: &[String], change: &dyn Fn(&mut Command)| {
         let mut command = expecting(expected);
@@ -294,10 +295,10 @@ pub(crate) fn hermetic() -> ExitCode {
     run(&mut reactor, &with(&[]), &|_| ());
     run(
         &mut reactor,
-        &with(&[(7, "extra"), (800, "extra")]),
+        &with(&[(7, "extra"), (200, "extra")]),
         &|command| {
             command
-                .extra_fd(800, aside(&extra))
+                .extra_fd(200, aside(&extra))
                 .extra_fd(7, aside(&extra));
         },
     );
