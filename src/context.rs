@@ -163,14 +163,21 @@ impl Node {
     }
 
     /// Ends the tree below this node, without recursion: a chain of children can be as long as memory allows.
+    /// One whose deadline has passed keeps that as its cause.
     fn end(self: &Arc<Node>, cause: Cause) {
+        let now = sys::now();
         let mut nodes = vec![Arc::clone(self)];
         while let Some(node) = nodes.pop() {
             let mut state = node.lock();
             if state.cause.is_some() {
                 continue;
             }
-            state.cause = Some(cause);
+            let passed = node.deadline.is_some_and(|deadline| deadline <= now);
+            state.cause = Some(if passed {
+                Cause::DeadlineExceeded
+            } else {
+                cause
+            });
             let watchers = std::mem::take(&mut state.watchers);
             let children = std::mem::take(&mut state.children);
             drop(state);
