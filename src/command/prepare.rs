@@ -10,7 +10,7 @@ use crate::cancel::Cancel;
 use crate::context::Context;
 use crate::env::{Snapshot, resolve};
 use crate::error::{StartError, Stream};
-use crate::job::Policy;
+use crate::job::{Policy, Streams};
 use crate::stdio::{Input, InputKind, Output, OutputKind};
 use crate::sys::{CStrings, Launch, Namespaces, Program, Stdio, Target, nul_free};
 
@@ -36,6 +36,8 @@ pub(crate) struct Spec {
     pub(crate) retries_text_busy: bool,
     /// How often its program's file was found busy.
     pub(crate) text_busy_tries: u32,
+    /// Pipes of the caller's that he has closed while it waits for its start.
+    pub(crate) closed: Streams,
 }
 
 impl Spec {
@@ -109,6 +111,7 @@ impl Command {
             context: self.context.clone(),
             retries_text_busy: self.retries_text_busy,
             text_busy_tries: 0,
+            closed: Streams::default(),
         })
     }
 

@@ -73,10 +73,15 @@ impl<K: Kernel> Engine<K> {
         let mut was_refused = false;
         loop {
             let slot = self.slot_of_pipes(id).ok_or(io::ErrorKind::NotConnected)?;
-            let is_waiting = matches!(
-                self.table.entry(slot).map(|entry| &entry.phase),
-                Some(Phase::Queued(_) | Phase::TextBusy(_))
-            );
+            let is_waiting = match self.table.entry(slot).map(|entry| &entry.phase) {
+                Some(Phase::Queued(spec) | Phase::TextBusy(spec)) => {
+                    if spec.closed.contains(stream) {
+                        return Err(io::ErrorKind::NotConnected.into());
+                    }
+                    true
+                }
+                _ => false,
+            };
             match self.table.end(slot, stream) {
                 Some(OurEnd::Held { pipe, ready }) if *ready => {
                     match attempt(&mut self.kernel, &mut self.scratch, pipe) {
@@ -107,11 +112,16 @@ impl<K: Kernel> Engine<K> {
         }
     }
 
-    /// Closes the caller's pipe; a second time does nothing.
+    /// Closes the caller's pipe, once there is one; a second time does nothing.
     pub(crate) fn close_one_held(&mut self, id: Id, stream: Stream) {
         let Some(slot) = self.slot_of_pipes(id) else {
             return;
         };
+        if let Some(Phase::Queued(spec) | Phase::TextBusy(spec)) =
+            self.table.entry(slot).map(|entry| &mut entry.phase)
+        {
+            return spec.closed.insert(stream);
+        }
         if let Some(end @ OurEnd::Held { .. }) = self.table.end(slot, stream)
             && let OurEnd::Held { pipe, .. } =
                 std::mem::replace(end, OurEnd::HeldClosed { cut: false })

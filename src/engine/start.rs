@@ -259,6 +259,9 @@ impl<K: Kernel> Engine<K> {
         self.admission.started(cost);
         self.seat_running(slot, number, running, spec.context.as_ref());
         self.arm_slot(free, wake_at);
+        for stream in spec.closed.iter() {
+            self.close_one_held(self.id(number), stream);
+        }
         if !started.is_watched {
             self.ask_again(free);
         }
