@@ -354,8 +354,9 @@ impl Builder {
         self
     }
 
-    /// With `true`, raises this process's soft limit of descriptors to the hard one. Children get the limit as it was, after
-    /// their descriptors are in place (Go does both). Default: `false`, as the limit belongs to the whole process.
+    /// With `true`, raises this process's soft limit of descriptors to the hard one. From then on children get the limit as
+    /// it was, whichever reactor starts them, after their descriptors are in place (Go does both). Default: `false`, as the
+    /// limit belongs to the whole process.
     pub fn raise_fd_limit(mut self, raise: bool) -> Builder {
         self.raises_fd_limit = raise;
         self
@@ -366,15 +367,10 @@ impl Builder {
     /// # Errors
     /// As [`Reactor::new`].
     pub fn build(self) -> io::Result<Reactor> {
-        let before = if self.raises_fd_limit {
-            raise_fd_limit()?
-        } else {
-            None
-        };
-        let mut kernel = Unix::new()?;
-        if let Some((soft, hard)) = before {
-            kernel.restore_fd_limit(soft, hard);
+        if self.raises_fd_limit {
+            raise_fd_limit()?;
         }
+        let kernel = Unix::new()?;
         let admission = Admission::new(self.running_max, fd_limit_soft());
         let engine = Engine::new(
             kernel,

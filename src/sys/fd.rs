@@ -5,6 +5,7 @@
 use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::sync::OnceLock;
 
 use super::cvt;
 
@@ -117,20 +118,28 @@ pub(crate) fn fd_limit_soft() -> u64 {
     fd_limit().map_or(u64::MAX, |limit| limit.rlim_cur)
 }
 
-/// Raises the soft limit of descriptors to the hard one. Returns the limits (soft, hard) as they were, if that changed
-/// anything.
-pub(crate) fn raise_fd_limit() -> io::Result<Option<(u64, u64)>> {
+/// The limits of descriptors (soft, hard) from before the soft one was raised. They are the process's, and so is this:
+/// what any reactor has raised, no child of any other is to inherit.
+static LIMITS_BEFORE: OnceLock<(u64, u64)> = OnceLock::new();
+
+/// Raises the soft limit of descriptors to the hard one.
+pub(crate) fn raise_fd_limit() -> io::Result<()> {
     let before = fd_limit()?;
     if before.rlim_cur == before.rlim_max {
-        return Ok(None);
+        return Ok(());
     }
+    LIMITS_BEFORE.get_or_init(|| (before.rlim_cur, before.rlim_max));
     let raised = libc::rlimit {
         rlim_cur: before.rlim_max,
         rlim_max: before.rlim_max,
     };
     // SAFETY: `raised` is a whole structure.
-    cvt(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const raised) })?;
-    Ok(Some((before.rlim_cur, before.rlim_max)))
+    cvt(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const raised) }).map(drop)
+}
+
+/// The limits (soft, hard) to give to children, where `raise_fd_limit` has changed this process's.
+pub(super) fn limits_before_raise() -> Option<(u64, u64)> {
+    LIMITS_BEFORE.get().copied()
 }
 
 /// Appends at most `bytes_max` bytes by one read(2), straight into the vector's spare room.

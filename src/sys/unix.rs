@@ -61,11 +61,6 @@ impl Unix {
         })
     }
 
-    /// Gives every child this limit of descriptors (soft, hard).
-    pub(crate) fn restore_fd_limit(&mut self, soft: u64, hard: u64) {
-        self.spawner.restore_fd_limit(soft, hard);
-    }
-
     /// The one descriptor that is readable when `poll` has something to say.
     pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
         // SAFETY: the poll owns this descriptor for as long as `self` is borrowed.

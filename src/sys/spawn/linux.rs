@@ -16,7 +16,7 @@ use super::child::{self, Plan, Report, gate};
 use super::plan::{Attributes, IdMap, Mapping, Move, gaps, layout, stashes};
 use super::raw;
 use crate::sys::exit::Child;
-use crate::sys::fd::{duplicate, duplicate_onto, is_open, open_null};
+use crate::sys::fd::{duplicate, duplicate_onto, is_open, limits_before_raise, open_null};
 use crate::sys::{Launch, StartFailure, Stdio, Step, cvt};
 
 /// `CLONE_CLEAR_SIGHAND` (Linux 5.5): caught signals get their default action in the child.
@@ -33,7 +33,6 @@ pub(in crate::sys) struct Spawner {
     has_clone3: bool,
     /// close_range(2) with `CLOSE_RANGE_UNSHARE` has not been refused.
     shares_table: bool,
-    fd_limit: Option<(u64, u64)>,
     mappings: Vec<Mapping>,
     moves: Vec<Move>,
     /// The child's ends of our pipes, by their numbers there.
@@ -55,17 +54,11 @@ impl Spawner {
             block: Block::new()?,
             has_clone3: raw::HAS_CLONE3,
             shares_table: true,
-            fd_limit: None,
             mappings: Vec::new(),
             moves: Vec::new(),
             pipes: Vec::new(),
             gaps: Vec::new(),
         })
-    }
-
-    /// Gives every child this limit of descriptors (soft, hard), after its descriptors are in place.
-    pub(in crate::sys) fn restore_fd_limit(&mut self, soft: u64, hard: u64) {
-        self.fd_limit = Some((soft, hard));
     }
 
     /// Starts the child. `ends` are its ends of the pipes; the caller closes them afterwards.
@@ -194,7 +187,7 @@ impl Spawner {
             mask: mask.as_ref().map(|mask| mask.before),
             cgroup_procs: carried.cgroup_procs,
             foreground: carried.foreground,
-            fd_limit: self.fd_limit,
+            fd_limit: limits_before_raise(),
             // Only who is to die with its parent asks for it.
             parent: if attributes.knows_parent() {
                 std::process::id()
