@@ -5,9 +5,12 @@ use std::ffi::OsString;
 use std::io::{self, PipeWriter};
 use std::process::ExitCode;
 
-use execloop::{Command, Input, Reactor};
+use execloop::{Command, Finished, Id, Input, Output, Reactor};
 
 mod ends;
+mod limits;
+mod signals;
+mod statuses;
 
 /// `embed SCENARIO`.
 pub(crate) fn embed(words: &[OsString]) -> ExitCode {
@@ -20,6 +23,22 @@ pub(crate) fn embed(words: &[OsString]) -> ExitCode {
         ["kill_that_fails_is_told_and_the_exit_awaited"] => {
             ends::kill_that_fails_is_told_and_the_exit_awaited();
         }
+        ["one_deadline_of_a_context"] => ends::one_deadline_of_a_context(),
+        ["wait_beside_a_finished_command"] => ends::wait_beside_a_finished_command(),
+        ["run_a_child_for_ever"] => ends::run_a_child_for_ever(),
+        ["dispositions_of_a_child"] => signals::dispositions_of_a_child(),
+        ["one_command_raises_one_sigchld"] => signals::one_command_raises_one_sigchld(),
+        ["handler_interrupts_a_turn"] => signals::handler_interrupts_a_turn(),
+        ["directory_of_the_thread"] => signals::directory_of_the_thread(),
+        ["statuses_taken_by_others", what] => statuses::taken_by_others(what),
+        ["traced_child_is_asked_again"] => statuses::traced_child_is_asked_again(),
+        ["three_thousand_at_once"] => limits::three_thousand_at_once(),
+        ["a_thousand_with_few_descriptors", fds] => {
+            limits::a_thousand_with_few_descriptors(fds.parse().expect("a number"));
+        }
+        ["no_descriptor_left"] => limits::no_descriptor_left(),
+        ["descriptors_of_others"] => limits::descriptors_of_others(),
+        ["raised_limit"] => limits::raised_limit(),
         _ => panic!("unknown scenario {words:?}"),
     }
     ExitCode::SUCCESS
@@ -27,6 +46,18 @@ pub(crate) fn embed(words: &[OsString]) -> ExitCode {
 
 fn reactor() -> Reactor {
     Reactor::new().expect("a reactor")
+}
+
+#[track_caller]
+fn wait(reactor: &mut Reactor, id: Id) -> Finished {
+    reactor.wait(id).expect("poll").expect("this reactor's")
+}
+
+/// A script, with its stdout captured.
+fn shell(script: &str) -> Command {
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", script]).stdout(Output::capture());
+    command
 }
 
 /// A `cat` that lives until the returned end is dropped, which this process's own end does, too.

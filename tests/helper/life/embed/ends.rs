@@ -4,7 +4,7 @@
 use std::io::{self, Read, Write};
 use std::time::Duration;
 
-use execloop::{Cancel, Command, Error, Input, Output, Reactor, Signal};
+use execloop::{Cancel, Cause, Command, Context, Error, Input, Output, Reactor, Signal};
 
 use super::{leashed, reactor};
 use crate::counts::{assert_fds, assert_no_children, open_fds};
@@ -145,4 +145,46 @@ pub(super) fn drop_does_not_wait_for_a_child_that_it_cannot_kill() {
     drop(reactor);
     leash.write_all(b"?").expect("it lives");
     answers.read_exact(&mut [0]).expect("it lives");
+}
+
+/// Takes 300 ms, in which nothing happens.
+pub(super) fn one_deadline_of_a_context() {
+    let mut reactor = reactor();
+    let context = Context::new().with_timeout(Duration::from_millis(300));
+    let (mut command, _leash) = leashed();
+    let id = reactor.start(command.context(&context)).expect("start");
+    let done = reactor.wait(id).expect("poll").expect("told");
+    let cause = done.outcome.as_ref().err().and_then(Error::cause);
+    assert_eq!(cause, Some(Cause::DeadlineExceeded));
+    assert!(done.reaped >= context.deadline());
+}
+
+/// Takes 300 ms, in which a finished command waits to be taken.
+pub(super) fn wait_beside_a_finished_command() {
+    let mut reactor = reactor();
+    let first = reactor
+        .start(&mut Command::new("/bin/true"))
+        .expect("start");
+    while reactor.running() > 0 {
+        reactor.turn(None).expect("turn");
+    }
+    let mut sleep = Command::new("/bin/sleep");
+    let second = reactor.start(sleep.arg("0.3")).expect("start");
+    let done = reactor.wait(second).expect("poll").expect("told");
+    assert!(done.success() && done.elapsed() >= Duration::from_millis(300));
+    assert!(reactor.wait(first).expect("poll").is_some());
+}
+
+/// Says so, and is killed. Its child answers over stderr what it reads on stdin, both given by the test.
+pub(super) fn run_a_child_for_ever() {
+    let mut reactor = reactor();
+    let mut command = Command::new("/bin/sh");
+    command
+        .args(["-c", "echo running; exec cat >&2"])
+        .stdin(Input::inherit())
+        .stdout(Output::inherit())
+        .stderr(Output::inherit());
+    let id = reactor.start(&mut command).expect("start");
+    reactor.wait(id).expect("poll");
+    panic!("the child came to its end before this process");
 }
