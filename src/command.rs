@@ -368,8 +368,8 @@ impl Command {
     /// Runs it to its end and returns its stdout (Go: `Cmd.Output`).
     ///
     /// # Errors
-    /// As [`run`](Command::run). On an exit status other than 0, [`ExitError::stderr`](crate::ExitError::stderr) holds the
-    /// first and last 32 KiB of its stderr, unless stderr was set. Refused when stdout was set.
+    /// As [`run`](Command::run). On an exit status other than 0, [`ExitError`](crate::ExitError) holds its
+    /// stdout, and the first and last 32 KiB of its stderr, unless stderr was set. Refused when stdout was set.
     pub fn output(&mut self) -> Result<Vec<u8>, Error> {
         self.refuse_set(self.stdout.is_some(), "stdout is already set")?;
         let keeps_stderr = self.stderr.is_none() && !self.stderr_to_stdout;
@@ -388,14 +388,15 @@ impl Command {
         {
             exit.stderr = std::mem::take(&mut finished.stderr);
         }
-        finished.outcome.map(|()| finished.stdout)
+        stdout_or_error(finished)
     }
 
     /// Runs it to its end and returns its stdout and stderr, in the order in which it wrote them (Go:
     /// `Cmd.CombinedOutput`).
     ///
     /// # Errors
-    /// As [`run`](Command::run). Refused when stdout or stderr was set.
+    /// As [`run`](Command::run); on an exit status other than 0, [`ExitError::stdout`](crate::ExitError::stdout) holds the
+    /// output. Refused when stdout or stderr was set.
     pub fn combined_output(&mut self) -> Result<Vec<u8>, Error> {
         self.refuse_set(self.stdout.is_some(), "stdout is already set")?;
         self.refuse_set(
@@ -407,8 +408,7 @@ impl Command {
         let finished = self.finish();
         self.stdout = None;
         self.stderr_to_stdout = false;
-        let finished = finished?;
-        finished.outcome.map(|()| finished.stdout)
+        stdout_or_error(finished?)
     }
 
     fn refuse_set(&self, is_set: bool, why: &'static str) -> Result<(), StartError> {
@@ -417,6 +417,18 @@ impl Command {
         } else {
             Ok(())
         }
+    }
+}
+
+/// What a successful command wrote; a failed one's output goes into its error (Go returns both).
+fn stdout_or_error(finished: Finished) -> Result<Vec<u8>, Error> {
+    match finished.outcome {
+        Ok(()) => Ok(finished.stdout),
+        Err(Error::Exit(mut exit)) => {
+            exit.stdout = finished.stdout;
+            Err(Error::Exit(exit))
+        }
+        Err(error) => Err(error),
     }
 }
 

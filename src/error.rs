@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::process::ExitStatus;
 
 use crate::lookpath::LookPathError;
+use crate::plain::Plain;
 use crate::sys::Step;
 
 /// Why a command was asked to stop.
@@ -124,24 +125,6 @@ pub enum StartError {
     Reactor(#[source] io::Error),
 }
 
-/// Prints an error of the system without its number: one readable line.
-pub(crate) struct Plain<'a>(pub(crate) &'a io::Error);
-
-impl fmt::Display for Plain<'_> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = self.0.to_string();
-        let number = self
-            .0
-            .raw_os_error()
-            .map(|number| format!(" (os error {number})"));
-        formatter.write_str(
-            number
-                .and_then(|number| text.strip_suffix(&number))
-                .unwrap_or(&text),
-        )
-    }
-}
-
 /// Prints ` path` or nothing.
 struct OnPath<'a>(&'a Option<PathBuf>);
 
@@ -221,6 +204,10 @@ pub struct ExitError {
     pub status: ExitStatus,
     /// Why it was asked to stop; `None` when it ended by itself.
     pub cause: Option<Cause>,
+    /// What it wrote to stdout. Filled by [`Command::output`](crate::Command::output) and
+    /// [`Command::combined_output`](crate::Command::combined_output), which would have returned it; elsewhere it is in
+    /// [`Finished`](crate::Finished).
+    pub stdout: Vec<u8>,
     /// The first and last 32 KiB of what it wrote to stderr. Filled by [`Command::output`](crate::Command::output)
     /// alone, where stderr is not set otherwise.
     pub stderr: Vec<u8>,

@@ -299,8 +299,9 @@ impl Job {
                 };
                 effects.push(Effect::PerformCancel);
             }
-            State::Draining { .. } => self.stop_draining(cause, effects),
             // It is on its way already: no second request shortens or repeats the first.
+            State::Draining { close_at: Some(_) } if self.cause.is_some() => {}
+            State::Draining { .. } => self.stop_draining(cause, effects),
             State::Stopping { .. } | State::Killed | State::Done => {}
         }
     }
@@ -432,6 +433,7 @@ impl Job {
             return Err(Error::Exit(ExitError {
                 status,
                 cause: self.cause,
+                stdout: Vec::new(),
                 stderr: Vec::new(),
             }));
         }

@@ -62,6 +62,7 @@ mod inbox;
 mod job;
 pub mod linux;
 mod lookpath;
+mod plain;
 mod reactor;
 mod stdio;
 mod stream;

@@ -6,6 +6,8 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use crate::plain::Plain;
+
 /// Finds `name` in the directories of this process's `PATH`, as Go's `exec.LookPath` does.
 ///
 /// A name with a slash isn't searched for: it is checked, and returned as it is. Otherwise the first entry of
@@ -106,7 +108,7 @@ pub enum LookPathError {
     /// A name with a slash isn't an executable file (Go's `Error` around the error of the failed check).
     ///
     /// `EISDIR` for a directory, `EACCES` for a file without the permission to execute it.
-    #[error("{name:?}: {source}")]
+    #[error("{name:?}: {}", Plain(source))]
     Io {
         /// The name that was checked.
         name: OsString,

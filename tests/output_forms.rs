@@ -304,3 +304,13 @@ fn times_of_a_command_are_in_their_order() {
             .map(|(reaped, started)| reaped - started)
     );
 }
+
+// Statements 74 and 77: Go returns the output beside the error.
+#[test]
+fn failed_output_forms_carry_the_output_so_far_in_their_error() {
+    let script = "echo one; echo two >&2; exit 3";
+    let exit = exit_error(shell(script).output());
+    assert_eq!((text(&exit.stdout), text(&exit.stderr)), ("one\n", "two\n"));
+    let exit = exit_error(shell(script).combined_output());
+    assert_eq!((text(&exit.stdout), text(&exit.stderr)), ("one\ntwo\n", ""));
+}
