@@ -2,38 +2,14 @@
 //! Unaware of how: the helper's `faults` mode runs the mix of commands, makes the calls fail, and checks everything.
 
 mod common;
+#[path = "common/hostile.rs"]
+mod hostile;
 
-use std::time::Duration;
-
-use common::{finish, helper, helper_path, text};
-use execloop::{Command, Output};
+use common::{helper, helper_path};
+use execloop::Command;
+use hostile::said;
 
 const ERRORS: [&str; 6] = ["EINTR", "EAGAIN", "EMFILE", "ENOMEM", "EPERM", "ENOSYS"];
-
-/// A run that hangs is a failure; none takes longer than seconds.
-const GUARD: Duration = Duration::from_secs(300);
-
-/// The helper's word for "this machine does not allow that".
-const SKIPPED: Option<i32> = Some(77);
-
-/// Runs one command of the helper's, which checks everything itself. Returns what it says; `None` if it cannot be had.
-#[track_caller]
-fn said(command: &mut Command) -> Option<String> {
-    let shown = command.to_string();
-    let done = finish(
-        command
-            .stdout(Output::capture())
-            .stderr_to_stdout()
-            .timeout(GUARD),
-    );
-    let said = text(&done.stdout);
-    if done.status.and_then(|status| status.code()) == SKIPPED {
-        eprintln!("skipped: {shown}: {said}");
-        return None;
-    }
-    assert!(done.success(), "{shown}: {:?}\n{said}", done.outcome);
-    Some(said)
-}
 
 #[track_caller]
 fn run(words: &[&str]) {
