@@ -310,7 +310,13 @@ fn times_of_a_command_are_in_their_order() {
 fn failed_output_forms_carry_the_output_so_far_in_their_error() {
     let script = "echo one; echo two >&2; exit 3";
     let exit = exit_error(shell(script).output());
-    assert_eq!((text(&exit.stdout), text(&exit.stderr)), ("one\n", "two\n"));
+    assert_eq!(
+        (text(&exit.stdout), text(&exit.stderr)),
+        ("one\n".into(), "two\n".into())
+    );
     let exit = exit_error(shell(script).combined_output());
-    assert_eq!((text(&exit.stdout), text(&exit.stderr)), ("one\ntwo\n", ""));
+    assert_eq!(
+        (text(&exit.stdout), text(&exit.stderr)),
+        ("one\ntwo\n".into(), String::new())
+    );
 }
