@@ -151,6 +151,8 @@ impl<K: Kernel> Engine<K> {
                     // Nobody knows what it did: make sure that the child ends.
                     let _ = signal(cancel.target, Signal::KILL);
                 }
+                // The wait delay starts when the callback has returned, however long it took.
+                self.now = self.kernel.now();
                 result
             }
         }

@@ -301,7 +301,13 @@ impl Facts {
             return Vec::new();
         }
         if self.exit.is_some() {
-            return self.stop_pipes(cause, now);
+            // What was asked before the exit is at work until its delay is over.
+            let is_at_work = self.asked.is_some() && policy.wait_delay.is_some();
+            return if is_at_work {
+                Vec::new()
+            } else {
+                self.stop_pipes(cause, now)
+            };
         }
         // A second request does nothing; a context that nothing acts on is as if it were not there.
         let is_unwatched = policy.ignores_context && policy.wait_delay.is_none();
