@@ -676,6 +676,54 @@ fn wait_delay_is_one_clock_for_the_stop_and_the_pipes() {
 }
 
 #[test]
+fn wait_delay_starts_when_the_cancel_action_has_returned() {
+    const DELAY: Duration = Duration::from_millis(10);
+    let returned = Arc::new(Mutex::new(None));
+    let returns = Arc::clone(&returned);
+    let cancel = Cancel::with(move |_| {
+        pass_ms(30);
+        // The crate's own clock.
+        *returns.lock().expect("no panic") = Context::new().with_timeout(Duration::ZERO).deadline();
+        Ok(())
+    });
+    let mut run = start(&[], cancel, Some(DELAY), false);
+    run.context.cancel();
+    let done = run.wait();
+    assert_eq!(word(&done), "signal: SIGKILL (cancelled)");
+    let returned = returned.lock().expect("no panic").expect("it was called");
+    assert!(done.reaped.is_some_and(|reaped| reaped >= returned + DELAY));
+}
+
+#[test]
+fn second_request_does_not_cut_the_delay_of_the_first_short() {
+    let mut run = start(&["orphan"], Asked::Yes.cancel(), Some(LONG), false);
+    assert!(run.reactor.cancel(run.id));
+    run.stay.exit_unseen();
+    turn_until_reaped(&mut run.reactor, run.id);
+    assert!(run.reactor.cancel(run.id));
+    run.context.cancel();
+    run.reactor.turn(Some(Duration::ZERO)).expect("turn");
+    assert_eq!(run.reactor.running(), 1);
+    // The stronger word does.
+    assert!(run.reactor.kill(run.id));
+    let done = run.wait();
+    assert_eq!(word(&done), "stopped: cancelled");
+    assert_eq!(done.leaked, BOTH);
+}
+
+#[test]
+fn second_request_cuts_what_no_delay_bounds() {
+    let mut run = start(&["orphan"], Asked::Yes.cancel(), None, false);
+    assert!(run.reactor.cancel(run.id));
+    run.stay.exit_unseen();
+    turn_until_reaped(&mut run.reactor, run.id);
+    run.context.cancel();
+    let done = run.wait();
+    assert_eq!(word(&done), "stopped: cancelled");
+    assert_eq!(done.leaked, BOTH);
+}
+
+#[test]
 fn wait_delay_does_not_start_again_on_output() {
     // An orphan that writes for ever: a clock that output restarts would never be over.
     let mut command = common::shell("cat /dev/zero & exit 0");

@@ -561,6 +561,103 @@ fn ladder_goes_on_rung_by_rung_while_the_command_runs() {
 }
 
 #[test]
+fn kill_is_the_stronger_word_after_a_cancel_that_is_ignored() {
+    let mut reactor = reactor();
+    let mut stay = Stay::new(&["ignore=TERM", "orphan"]);
+    stay.command
+        .stdout(Output::capture())
+        .interrupt(Signal::TERM)
+        .wait_delay(Duration::from_secs(600));
+    let id = start(&mut reactor, &mut stay.command);
+    stay.pid();
+    assert!(reactor.cancel(id));
+    assert!(reactor.kill(id));
+    let done = wait(&mut reactor, id);
+    assert_eq!(word(&done), "signal: SIGKILL (cancelled)");
+    assert_eq!(done.leaked, [execloop::Stream::Stdout]);
+}
+
+#[test]
+fn limits_beyond_the_end_of_the_clock_are_no_limits() {
+    for long in [Duration::MAX, Duration::from_secs(i64::MAX as u64 / 2)] {
+        let mut reactor = reactor();
+        let context = Context::new().with_timeout(long);
+        let mut stay = Stay::new(&["ignore=TERM"]);
+        stay.command
+            .stdout(Output::capture())
+            .context(&context)
+            .timeout(long)
+            .idle_timeout(long)
+            .wait_delay(long)
+            .cancel(Cancel::signal(Signal::TERM).then(long, Signal::KILL));
+        let id = start(&mut reactor, &mut stay.command);
+        stay.pid();
+        reactor.turn(NOW).expect("turn");
+        assert!(stay.is_alive());
+        context.cancel();
+        reactor.turn(NOW).expect("turn");
+        assert!(stay.is_alive());
+        stay.release();
+        assert_eq!(word(&wait(&mut reactor, id)), "stopped: cancelled");
+    }
+}
+
+#[test]
+fn limits_of_zero_end_a_command_in_the_first_turn() {
+    for idle in [false, true] {
+        let mut reactor = reactor();
+        let mut stay = Stay::new(&[]);
+        stay.command.stdout(Output::capture());
+        if idle {
+            stay.command.idle_timeout(Duration::ZERO);
+        } else {
+            stay.command.timeout(Duration::ZERO);
+        }
+        let id = start(&mut reactor, &mut stay.command);
+        let expected = if idle {
+            "timed out without output"
+        } else {
+            "timed out"
+        };
+        let done = wait(&mut reactor, id);
+        assert_eq!(word(&done), format!("signal: SIGKILL ({expected})"));
+    }
+}
+
+#[test]
+fn callbacks_may_speak_to_their_own_reactor_through_a_handle() {
+    let mut reactor = reactor();
+    let mut stay = Stay::new(&[]);
+    let (in_line, in_cancel) = (reactor.handle(), reactor.handle());
+    stay.command.cancel(Cancel::with(move |child| {
+        in_cancel.start(shell("exit 2")).expect("it is there");
+        child.signal(Signal::KILL)
+    }));
+    let stayed = start(&mut reactor, &mut stay.command);
+    start(
+        &mut reactor,
+        shell("echo go").stdout(Output::lines(move |_| {
+            in_line.start(shell("exit 3")).expect("it is there");
+            in_line.cancel(stayed);
+        })),
+    );
+    let mut words: Vec<String> = Vec::new();
+    while let Some(done) = reactor.wait_any().expect("poll") {
+        words.push(word(&done));
+    }
+    words.sort();
+    assert_eq!(
+        words,
+        [
+            "exit status 2",
+            "exit status 3",
+            "ok",
+            "signal: SIGKILL (cancelled)"
+        ]
+    );
+}
+
+#[test]
 fn wait_delay_cuts_the_ladder_short() {
     let mut reactor = reactor();
     let mut stay = Stay::new(&["ignore=INT"]);

@@ -131,11 +131,12 @@ fn leave_orphan(own_group: bool) -> i32 {
     // SAFETY: this process has one thread; the child calls nothing but system calls.
     let pid = unsafe { libc::fork() };
     assert_ne!(pid, -1, "fork");
+    if own_group {
+        // By both, so that it is done when either goes on. 0 is whoever calls.
+        // SAFETY: setpgid(2) takes two numbers.
+        unsafe { libc::setpgid(pid, pid) };
+    }
     if pid == 0 {
-        if own_group {
-            // SAFETY: setpgid(2) takes two numbers.
-            unsafe { libc::setpgid(0, 0) };
-        }
         close(0);
         close(READY);
         answer_until_end(ORPHAN_LEASH);
