@@ -103,7 +103,8 @@ pub trait CommandExt: sealed::Sealed {
     /// `Unshareflags`). Default: none. With [`Namespaces::MOUNT`], all mounts become private, so that what is mounted in
     /// there stays in there.
     ///
-    /// The trap: a new pid or time namespace is for the child's children, not for the child.
+    /// The trap: a new pid namespace is for the child's children, not for the child; and a new time namespace before
+    /// Linux 6.0 too.
     #[doc(alias = "unshareflags")]
     fn unshare(&mut self, namespaces: Namespaces) -> &mut Self;
 

@@ -118,9 +118,9 @@ pub(crate) fn fd_limit_soft() -> u64 {
     fd_limit().map_or(u64::MAX, |limit| limit.rlim_cur)
 }
 
-/// The limits of descriptors (soft, hard) from before the soft one was raised. They are the process's, and so is this:
-/// what any reactor has raised, no child of any other is to inherit.
-static LIMITS_BEFORE: OnceLock<(u64, u64)> = OnceLock::new();
+/// The soft limit of descriptors from before it was raised. It is the process's, and so is this: what any reactor has
+/// raised, no child of any other is to inherit.
+static LIMIT_BEFORE: OnceLock<u64> = OnceLock::new();
 
 /// Raises the soft limit of descriptors to the hard one.
 pub(crate) fn raise_fd_limit() -> io::Result<()> {
@@ -128,7 +128,7 @@ pub(crate) fn raise_fd_limit() -> io::Result<()> {
     if before.rlim_cur == before.rlim_max {
         return Ok(());
     }
-    LIMITS_BEFORE.get_or_init(|| (before.rlim_cur, before.rlim_max));
+    LIMIT_BEFORE.get_or_init(|| before.rlim_cur);
     let raised = libc::rlimit {
         rlim_cur: before.rlim_max,
         rlim_max: before.rlim_max,
@@ -137,9 +137,9 @@ pub(crate) fn raise_fd_limit() -> io::Result<()> {
     cvt(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const raised) }).map(drop)
 }
 
-/// The limits (soft, hard) to give to children, where `raise_fd_limit` has changed this process's.
-pub(super) fn limits_before_raise() -> Option<(u64, u64)> {
-    LIMITS_BEFORE.get().copied()
+/// The soft limit to give to children, where `raise_fd_limit` has changed this process's.
+pub(super) fn fd_limit_before_raise() -> Option<u64> {
+    LIMIT_BEFORE.get().copied()
 }
 
 /// Appends at most `bytes_max` bytes by one read(2), straight into the vector's spare room.

@@ -35,7 +35,8 @@ pub(super) struct Plan<'a> {
     pub(super) cgroup_procs: Option<i32>,
     /// The terminal whose foreground to take.
     pub(super) foreground: Option<i32>,
-    pub(super) fd_limit: Option<(u64, u64)>,
+    /// The soft limit of descriptors from before the parent raised its own.
+    pub(super) fd_limit: Option<u64>,
     pub(super) parent: u32,
     pub(super) gate: AtomicU32,
     pub(super) report: Report,
@@ -130,8 +131,8 @@ fn prepare_and_exec(plan: &Plan<'_>) -> Result<(), Failed> {
     }
     lay_out_descriptors(plan)?;
     settle_terminal(attributes)?;
-    if let Some((soft, hard)) = plan.fd_limit {
-        set_rlimit(Resource::NOFILE, soft, hard)?;
+    if let Some(soft) = plan.fd_limit {
+        lower_fd_limit(soft)?;
     }
     set_rlimits(attributes, |resource| resource == Resource::NOFILE)?;
     let program = plan.program;
@@ -494,6 +495,22 @@ fn set_rlimit(resource: Resource, soft: u64, hard: u64) -> Result<(), Failed> {
         ),
     )
     .map(drop)
+}
+
+/// Only ever lowers the soft limit: the program may have set a lower one, or a lower hard one, since it was raised.
+fn lower_fd_limit(soft: u64) -> Result<(), Failed> {
+    let mut present = [0_u64; 2];
+    let old = ptr::from_mut(&mut present).addr();
+    let resource = Resource::NOFILE.number() as usize;
+    at(
+        Step::Rlimit,
+        call(libc::SYS_prlimit64, [0, resource, 0, old, 0]),
+    )?;
+    let [present, hard] = present;
+    if present > soft {
+        set_rlimit(Resource::NOFILE, soft, hard)?;
+    }
+    Ok(())
 }
 
 /// Tells the parent that the namespace is there, and waits until its maps are written. If the parent is killed

@@ -16,7 +16,7 @@ use super::child::{self, Plan, Report, gate};
 use super::plan::{Attributes, IdMap, Mapping, Move, gaps, layout, stashes};
 use super::raw;
 use crate::sys::exit::Child;
-use crate::sys::fd::{duplicate, duplicate_onto, is_open, limits_before_raise, open_null};
+use crate::sys::fd::{duplicate, duplicate_onto, fd_limit_before_raise, is_open, open_null};
 use crate::sys::{Launch, StartFailure, Stdio, Step, cvt};
 
 /// `CLONE_CLEAR_SIGHAND` (Linux 5.5): caught signals get their default action in the child.
@@ -187,7 +187,7 @@ impl Spawner {
             mask: mask.as_ref().map(|mask| mask.before),
             cgroup_procs: carried.cgroup_procs,
             foreground: carried.foreground,
-            fd_limit: limits_before_raise(),
+            fd_limit: fd_limit_before_raise(),
             // Only who is to die with its parent asks for it.
             parent: if attributes.knows_parent() {
                 std::process::id()

@@ -60,7 +60,7 @@ pub(super) fn storm(reactor: &mut Reactor) {
         .start(maker.stdin(Input::pipe()))
         .expect("it starts");
     let mut started = 0;
-    while started < 300 || HANDLED.load(Ordering::Relaxed) - before < 1000 {
+    while started < 150 || HANDLED.load(Ordering::Relaxed) - before < 500 {
         let mut command = Command::new("/bin/true");
         if started % 2 == 0 {
             command.process_group(0);
