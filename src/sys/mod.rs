@@ -176,11 +176,16 @@ impl StartFailure {
 
     /// The system is short of something that other commands will give back.
     pub(crate) fn is_shortage(&self) -> bool {
-        let of_parent = matches!(
+        let makes_something = matches!(
             self.step,
-            Step::Open | Step::Pipe | Step::Clone | Step::Watch
+            Step::Open
+                | Step::Pipe
+                | Step::Clone
+                | Step::Watch
+                | Step::Descriptors
+                | Step::Exec
         );
-        of_parent && is_shortage(&self.error)
+        makes_something && is_shortage(&self.error)
     }
 
     /// The program's file is open for writing somewhere: it will not be for long.
