@@ -164,10 +164,12 @@ fn endless_writer_keeps_it_readable_after_every_turn() {
     );
 }
 
+type Change = fn(&mut Command);
+
 #[test]
 fn deadlines_of_a_command_make_it_readable_without_a_turn_before() {
     const SOON: Duration = Duration::from_millis(10);
-    let deadlines: [(fn(&mut Command), &str); 2] = [
+    let deadlines: [(Change, &str); 2] = [
         (|command| _ = command.timeout(SOON), "timed out"),
         (
             |command| _ = command.stdout(Output::capture()).idle_timeout(SOON),
@@ -207,7 +209,7 @@ fn deadline_of_a_context_makes_it_readable_without_a_turn_before() {
 #[test]
 fn wait_delay_and_ladder_that_begin_between_turns_make_it_readable() {
     const SOON: Duration = Duration::from_millis(10);
-    let asks: [fn(&mut Command); 2] = [
+    let asks: [Change; 2] = [
         |command| _ = command.interrupt(Signal::INT).wait_delay(SOON),
         |command| _ = command.cancel(Cancel::signal(Signal::INT).then(SOON, Signal::KILL)),
     ];

@@ -356,12 +356,15 @@ fn c1_child_that_ignores_the_interrupt_is_killed_when_the_delay_is_over() {
     assert!(done.elapsed() >= SHORT);
 }
 
+/// What the other command's callback does in rows C2 to C6.
+type Act = Box<dyn FnOnce() + Send>;
+
 /// Rows C2 to C6: the child exits after the reactor has polled and before it kills, in the same turn. An exit that
 /// the reactor sees is reaped at once, so a late `wait` cannot bring these rows about, as it does in Go; the cancel
 /// callback of another command can.
 fn row_c(words: &[&str], asked: Asked, fails: bool, stolen: bool) -> String {
     let mut other = Stay::new(&[]);
-    let act: Arc<Mutex<Option<Box<dyn FnOnce() + Send>>>> = Arc::default();
+    let act: Arc<Mutex<Option<Act>>> = Arc::default();
     let acts = Arc::clone(&act);
     other
         .command
