@@ -432,6 +432,9 @@ struct Block {
     used: usize,
 }
 
+/// Below this a descriptor need not be moved for the child: the smallest table that the kernel makes has as many.
+const LOW_FDS: i32 = 64;
+
 /// Places for a child's stdin, stdout and stderr; extra descriptors add to them.
 const PLACES_MIN: usize = 3;
 
@@ -456,9 +459,10 @@ impl Block {
         Ok(())
     }
 
-    /// The number at which the child finds `fd`: a place in the block, or `fd` itself where the table is copied.
+    /// The number at which the child finds `fd`: `fd` itself where the whole table is copied or it is low enough, or a
+    /// place in the block.
     fn place(&mut self, fd: BorrowedFd<'_>, shares: bool) -> io::Result<i32> {
-        if !shares {
+        if !shares || fd.as_raw_fd() < LOW_FDS {
             return Ok(fd.as_raw_fd());
         }
         self.grow(self.used + 1)?;
