@@ -7,40 +7,71 @@ mod life;
 
 #[allow(unsafe_code, reason = "std has no poll(2)")]
 mod outer {
-    use std::os::fd::{AsFd, AsRawFd};
+    use std::ops::{Deref, DerefMut};
+    use std::os::fd::{AsFd, AsRawFd, RawFd};
 
-    use execloop::Reactor;
+    use execloop::{Builder, Reactor};
 
-    fn poll(reactor: &Reactor, milliseconds: libc::c_int) -> bool {
-        let mut polled = libc::pollfd {
-            fd: reactor.as_fd().as_raw_fd(),
-            events: libc::POLLIN,
-            revents: 0,
-        };
-        loop {
-            // SAFETY: one structure is given, and its count says so.
-            let ready = unsafe { libc::poll(&raw mut polled, 1, milliseconds) };
-            if ready >= 0 {
-                return ready == 1 && polled.revents & libc::POLLIN != 0;
+    /// A reactor whose descriptor was asked for once, as an outer loop does.
+    pub(super) struct Embedded {
+        reactor: Reactor,
+        pub(super) fd: RawFd,
+    }
+
+    impl Embedded {
+        #[track_caller]
+        pub(super) fn new(builder: Builder) -> Embedded {
+            let reactor = builder.build().expect("a reactor");
+            let fd = reactor.as_fd().as_raw_fd();
+            let embedded = Embedded { reactor, fd };
+            assert!(!embedded.is_readable(), "there is nothing to do yet");
+            embedded
+        }
+
+        fn poll(&self, milliseconds: libc::c_int) -> bool {
+            let mut polled = libc::pollfd {
+                fd: self.fd,
+                events: libc::POLLIN,
+                revents: 0,
+            };
+            loop {
+                // SAFETY: one structure is given, and its count says so.
+                let ready = unsafe { libc::poll(&raw mut polled, 1, milliseconds) };
+                if ready >= 0 {
+                    return ready == 1 && polled.revents & libc::POLLIN != 0;
+                }
             }
+        }
+
+        /// Sleeps until there is something to do.
+        #[track_caller]
+        pub(super) fn sleep(&self) {
+            assert!(self.poll(-1));
+        }
+
+        /// Whether there is something to do.
+        pub(super) fn is_readable(&self) -> bool {
+            self.poll(0)
         }
     }
 
-    /// Sleeps until there is something to do.
-    #[track_caller]
-    pub(super) fn sleep_on(reactor: &Reactor) {
-        assert!(poll(reactor, -1));
+    impl Deref for Embedded {
+        type Target = Reactor;
+
+        fn deref(&self) -> &Reactor {
+            &self.reactor
+        }
     }
 
-    /// Whether there is something to do.
-    pub(super) fn is_readable(reactor: &Reactor) -> bool {
-        poll(reactor, 0)
+    impl DerefMut for Embedded {
+        fn deref_mut(&mut self) -> &mut Reactor {
+            &mut self.reactor
+        }
     }
 }
 
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
-use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
 use execloop::{Cancel, Command, Context, Finished, Id, Input, Output, Reactor, Signal};
@@ -48,15 +79,12 @@ use mio::unix::SourceFd;
 
 use common::shell;
 use life::{Shared, Stay, wait, word};
-use outer::{is_readable, sleep_on};
+use outer::Embedded;
 
 const NOW: Option<Duration> = Some(Duration::ZERO);
 
-/// A reactor that knows of the outer loop.
-fn reactor() -> Reactor {
-    let reactor = Reactor::new().expect("a reactor");
-    assert!(!is_readable(&reactor), "there is nothing to do yet");
-    reactor
+fn reactor() -> Embedded {
+    Embedded::new(Reactor::builder())
 }
 
 #[track_caller]
@@ -65,9 +93,9 @@ fn start(reactor: &mut Reactor, command: &mut Command) -> Id {
 }
 
 /// What an outer loop does: sleeps on the descriptor, turns once, takes what is finished.
-fn run_outer_loop(reactor: &mut Reactor) -> Finished {
+fn run_outer_loop(reactor: &mut Embedded) -> Finished {
     loop {
-        sleep_on(reactor);
+        reactor.sleep();
         reactor.turn(NOW).expect("turn");
         if let Some(done) = reactor.finished() {
             return done;
@@ -77,9 +105,9 @@ fn run_outer_loop(reactor: &mut Reactor) -> Finished {
 
 /// Turns until the descriptor is quiet, which it must become while nothing happens.
 #[track_caller]
-fn settle(reactor: &mut Reactor) {
+fn settle(reactor: &mut Embedded) {
     for _ in 0..100 {
-        if !is_readable(reactor) {
+        if !reactor.is_readable() {
             return;
         }
         reactor.turn(NOW).expect("turn");
@@ -98,7 +126,7 @@ fn exit_and_output_make_it_readable_and_a_quiet_child_does_not() {
     settle(&mut reactor);
     reactor.signal(id, Signal::USR1).expect("it runs");
     while out.text() != "USR1\n" {
-        sleep_on(&reactor);
+        reactor.sleep();
         reactor.turn(NOW).expect("turn");
     }
     settle(&mut reactor);
@@ -112,12 +140,12 @@ fn finished_command_that_was_not_taken_keeps_it_readable() {
     let mut reactor = reactor();
     let ids = [1, 2].map(|number| start(&mut reactor, &mut shell(&format!("exit {number}"))));
     while reactor.running() > 0 {
-        sleep_on(&reactor);
+        reactor.sleep();
         reactor.turn(NOW).expect("turn");
     }
     for left in [2, 1] {
         for _ in 0..5 {
-            assert!(is_readable(&reactor), "{left} are left");
+            assert!(reactor.is_readable(), "{left} are left");
             reactor.turn(NOW).expect("turn");
         }
         assert!(reactor.finished().is_some());
@@ -136,10 +164,10 @@ fn leftover_of_a_budget_keeps_it_readable_without_a_new_event() {
     stay.command.stdout(Output::writer(out.clone()));
     start(&mut reactor, &mut stay.command);
     stay.pid();
-    sleep_on(&reactor);
+    reactor.sleep();
     reactor.turn(NOW).expect("turn");
     assert_eq!(out.text().len(), 64 * 1024);
-    assert!(is_readable(&reactor), "the stream has to be visited again");
+    assert!(reactor.is_readable(), "the stream has to be visited again");
     settle(&mut reactor);
 }
 
@@ -153,7 +181,7 @@ fn endless_writer_keeps_it_readable_after_every_turn() {
             .stdout(Output::capture_ends(1)),
     );
     for _ in 0..200 {
-        sleep_on(&reactor);
+        reactor.sleep();
         reactor.turn(NOW).expect("turn");
         assert_eq!(reactor.running(), 1);
     }
@@ -289,18 +317,14 @@ fn context_and_handle_of_another_thread_make_it_readable() {
         assert_eq!(started.join().expect("no panic"), Some(done.id));
 
         scope.spawn(|| handle.wake());
-        sleep_on(&reactor);
+        reactor.sleep();
         settle(&mut reactor);
     });
 }
 
 #[test]
 fn work_done_outside_of_turns_makes_it_readable() {
-    let mut reactor = Reactor::builder()
-        .max_running(1)
-        .build()
-        .expect("a reactor");
-    assert!(!is_readable(&reactor));
+    let mut reactor = Embedded::new(Reactor::builder().max_running(1));
     let mut stay = Stay::new(&["orphan"]);
     stay.command.stdout(Output::capture());
     let first = start(&mut reactor, &mut stay.command);
@@ -311,7 +335,7 @@ fn work_done_outside_of_turns_makes_it_readable() {
     settle(&mut reactor);
     // A queued command that is cancelled is finished, without any event.
     assert!(reactor.cancel(queued));
-    assert!(is_readable(&reactor));
+    assert!(reactor.is_readable());
     assert_eq!(reactor.finished().map(|done| done.id), Some(queued));
     settle(&mut reactor);
     // So is one that only drains, and its place is free for the next.
@@ -327,11 +351,7 @@ fn work_done_outside_of_turns_makes_it_readable() {
 
 #[test]
 fn detaching_lets_the_next_one_start() {
-    let mut reactor = Reactor::builder()
-        .max_running(1)
-        .build()
-        .expect("a reactor");
-    assert!(!is_readable(&reactor));
+    let mut reactor = Embedded::new(Reactor::builder().max_running(1));
     let mut stay = Stay::new(&[]);
     let first = start(&mut reactor, &mut stay.command);
     stay.pid();
@@ -363,7 +383,7 @@ fn pipe_of_the_caller_that_turned_the_loop_leaves_it_readable() {
             .read_exact(&mut [0])
             .expect("read");
     }
-    assert!(is_readable(&reactor), "a command is finished");
+    assert!(reactor.is_readable(), "a command is finished");
     assert_eq!(reactor.finished().map(|done| done.id), Some(other));
     settle(&mut reactor);
     reactor.stdin(echo).expect("a pipe").close();
@@ -372,10 +392,7 @@ fn pipe_of_the_caller_that_turned_the_loop_leaves_it_readable() {
 
 #[test]
 fn many_commands_finish_in_an_outer_loop() {
-    let mut reactor = Reactor::builder()
-        .max_running(8)
-        .build()
-        .expect("a reactor");
+    let mut reactor = Embedded::new(Reactor::builder().max_running(8));
     let mut ids = BTreeSet::new();
     for number in 0..100_u8 {
         let mut command = shell("cat; exit $0");
@@ -398,9 +415,12 @@ fn outer_loop_that_is_told_of_changes_alone_is_told_of_each() {
     // mio asks epoll for edges: it says only once that there is something to do.
     let mut reactor = reactor();
     let mut poll = mio::Poll::new().expect("poll");
-    let fd = reactor.as_fd().as_raw_fd();
     poll.registry()
-        .register(&mut SourceFd(&fd), mio::Token(0), mio::Interest::READABLE)
+        .register(
+            &mut SourceFd(&reactor.fd),
+            mio::Token(0),
+            mio::Interest::READABLE,
+        )
         .expect("register");
     let mut events = mio::Events::with_capacity(1);
     start(

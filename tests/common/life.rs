@@ -136,6 +136,22 @@ pub fn steal_status(pid: u32) {
     assert_eq!(stolen, pid, "{}", io::Error::last_os_error());
 }
 
+/// Whether the kernel keeps the status of a child that was reaped elsewhere, which Linux does since 6.15. Says so if not.
+pub fn keeps_statuses() -> bool {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").expect("a release");
+    let mut numbers = release
+        .split(['.', '-'])
+        .map_while(|part| part.parse::<u32>().ok());
+    let keeps = (numbers.next(), numbers.next()) >= (Some(6), Some(15));
+    if !keeps {
+        eprintln!(
+            "skipped: Linux {} does not keep the status of a reaped child",
+            release.trim()
+        );
+    }
+    keeps
+}
+
 /// Turns until the command was reaped; its pipes may be open.
 #[track_caller]
 pub fn turn_until_reaped(reactor: &mut Reactor, id: Id) {

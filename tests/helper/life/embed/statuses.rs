@@ -49,24 +49,20 @@ fn refuse_ioctl() {
     assert_eq!(result, 0, "{}", io::Error::last_os_error());
 }
 
-/// `false`: the kernel does not keep statuses.
-fn check(done: &Finished, code: i32, is_kept: bool) -> bool {
+#[track_caller]
+fn check(done: &Finished, code: i32, is_kept: bool) {
     assert_eq!(done.stdout, b"said\n");
     assert!(done.usage.is_none(), "that went with the status");
-    let is_lost = matches!(done.outcome, Err(Error::StatusLost));
-    if !is_kept {
+    if is_kept {
+        assert_eq!(done.status.and_then(|status| status.code()), Some(code));
+        assert_eq!(done.success(), code == 0);
+    } else {
+        let is_lost = matches!(done.outcome, Err(Error::StatusLost));
         assert!(is_lost && done.status.is_none(), "{:?}", done.outcome);
-        return true;
     }
-    if is_lost {
-        println!("skipped: this kernel does not keep the status of a reaped child");
-        return false;
-    }
-    assert_eq!(done.status.and_then(|status| status.code()), Some(code));
-    assert_eq!(done.success(), code == 0);
-    true
 }
 
+/// The statuses are kept by the kernel, or they are lost: there, or because it is kept from saying so.
 pub(super) fn taken_by_others(what: &str) {
     let is_kept = what == "kept";
     if !is_kept {
@@ -80,9 +76,7 @@ pub(super) fn taken_by_others(what: &str) {
         // SAFETY: a null pointer means that the status is not asked for.
         let stolen = unsafe { libc::waitpid(-1, std::ptr::null_mut(), 0) };
         assert!(stolen > 0);
-        if !check(&wait(&mut reactor, id), code, is_kept) {
-            return;
-        }
+        check(&wait(&mut reactor, id), code, is_kept);
     }
     for code in [0, 7] {
         // The kernel reaps for a program that ignores the signal, or that inherited it so.
