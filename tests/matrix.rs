@@ -18,8 +18,8 @@ use execloop::{
 };
 
 use life::{
-    Failing, Shared, Stay, exited, keeps_statuses, pass_ms, steal_status, turn_until_reaped, wait,
-    word,
+    Failing, Shared, Stay, embed, exited, keeps_statuses, pass_ms, steal_status, turn_until_reaped,
+    wait, word,
 };
 
 /// A delay that no test waits for.
@@ -469,7 +469,7 @@ fn c6_kill_of_a_child_that_somebody_has_reaped_changes_nothing() {
 
 #[test]
 fn c7_kill_that_fails_outweighs_the_error_of_the_cancel_and_waits_for_the_exit() {
-    common::check("embed", &["kill_that_fails_is_told_and_the_exit_awaited"]);
+    embed(&["kill_that_fails_is_told_and_the_exit_awaited"]);
 }
 
 #[test]

@@ -1,35 +1,37 @@
 //! Many children, few descriptors: each in a process of its own, whose limits and counts are private.
 
 mod common;
+#[path = "common/life.rs"]
+mod life;
 
-use common::check;
+use life::embed;
 
 #[test]
 fn three_thousand_children_at_once_are_cancelled_by_one_context_and_all_reaped() {
-    check("embed", &["three_thousand_at_once"]);
+    embed(&["three_thousand_at_once"]);
 }
 
 #[test]
 fn a_thousand_commands_finish_with_64_descriptors() {
-    check("embed", &["a_thousand_with_few_descriptors", "64"]);
+    embed(&["a_thousand_with_few_descriptors", "64"]);
 }
 
 #[test]
 fn commands_finish_one_by_one_where_no_descriptor_is_left_to_others() {
-    check("embed", &["a_thousand_with_few_descriptors", "24"]);
+    embed(&["a_thousand_with_few_descriptors", "24"]);
 }
 
 #[test]
 fn shortage_of_descriptors_is_told_at_once_when_nothing_runs() {
-    check("embed", &["no_descriptor_left"]);
+    embed(&["no_descriptor_left"]);
 }
 
 #[test]
 fn shortage_of_descriptors_that_others_hold_queues_while_something_runs() {
-    check("embed", &["descriptors_of_others"]);
+    embed(&["descriptors_of_others"]);
 }
 
 #[test]
 fn raised_limit_of_descriptors_is_not_passed_on() {
-    check("embed", &["raised_limit"]);
+    embed(&["raised_limit"]);
 }

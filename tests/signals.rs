@@ -2,12 +2,14 @@
 //! Unaware of the fallbacks of the start, under which `attributes.rs` runs the same rules.
 
 mod common;
+#[path = "common/life.rs"]
+mod life;
 
-use common::check;
+use life::embed;
 
 #[test]
 fn ignored_signals_stay_ignored_caught_ones_are_default_and_the_mask_is_the_callers() {
-    check("embed", &["dispositions_of_a_child"]);
+    embed(&["dispositions_of_a_child"]);
 }
 
 #[test]
@@ -27,15 +29,15 @@ fn sigpipe_is_default_in_a_child_though_rust_ignores_it() {
 
 #[test]
 fn one_command_raises_one_sigchld() {
-    check("embed", &["one_command_raises_one_sigchld"]);
+    embed(&["one_command_raises_one_sigchld"]);
 }
 
 #[test]
 fn handler_of_the_embedding_program_is_left_in_place_and_may_interrupt_a_turn() {
-    check("embed", &["handler_interrupts_a_turn"]);
+    embed(&["handler_interrupts_a_turn"]);
 }
 
 #[test]
 fn child_has_the_working_directory_of_the_thread_that_starts_it() {
-    check("embed", &["directory_of_the_thread"]);
+    embed(&["directory_of_the_thread"]);
 }

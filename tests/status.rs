@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use execloop::{Cancel, Command, Error, Input, Output, Reactor, Signal};
 
-use common::{check, finish, helper_path, shell};
+use common::{finish, helper_path, shell};
 use life::{
-    Failing, Stay, exited, keeps_statuses, pass_ms, steal_status, turn_until_reaped, wait, word,
+    Failing, Stay, embed, exited, keeps_statuses, pass_ms, steal_status, turn_until_reaped, wait,
+    word,
 };
 
 const NOW: Option<Duration> = Some(Duration::ZERO);
@@ -226,17 +227,17 @@ fn signal_that_ended_a_child_whose_status_was_taken_is_known() {
 #[test]
 fn statuses_taken_by_a_careless_part_of_the_program_never_hang_it() {
     let kept = if keeps_statuses() { "kept" } else { "lost" };
-    check("embed", &["statuses_taken_by_others", kept]);
+    embed(&["statuses_taken_by_others", kept]);
 }
 
 #[test]
 fn statuses_that_the_kernel_does_not_keep_are_told_as_lost() {
-    check("embed", &["statuses_taken_by_others", "lost"]);
+    embed(&["statuses_taken_by_others", "lost"]);
 }
 
 #[test]
 fn child_that_somebody_else_traces_is_reaped_when_the_tracer_is_done() {
-    check("embed", &["traced_child_is_asked_again"]);
+    embed(&["traced_child_is_asked_again"]);
 }
 
 #[test]

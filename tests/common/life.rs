@@ -7,7 +7,7 @@
 use std::io::{self, BufRead, BufReader, PipeReader, PipeWriter, Read, Write};
 use std::sync::{Arc, Mutex};
 
-use execloop::{Command, Error, Finished, Id, Reactor, Signal};
+use execloop::{Command, Error, Finished, Id, Output, Reactor, Signal};
 
 use super::common::helper;
 
@@ -136,20 +136,47 @@ pub fn steal_status(pid: u32) {
     assert_eq!(stolen, pid, "{}", io::Error::last_os_error());
 }
 
-/// Whether the kernel keeps the status of a child that was reaped elsewhere, which Linux does since 6.15. Says so if not.
-pub fn keeps_statuses() -> bool {
+/// Runs a scenario of the helper's mode `embed`, which checks itself, and passes on why it was skipped.
+#[track_caller]
+pub fn embed(words: &[&str]) {
+    let mut command = helper("embed");
+    let done = command
+        .args(words)
+        .stdout(Output::capture())
+        .stderr_to_stdout()
+        .finish()
+        .expect("the helper starts");
+    let said = String::from_utf8_lossy(&done.stdout);
+    assert!(done.success(), "{words:?}: {:?}\n{said}", done.outcome);
+    for line in said.lines().filter(|line| line.starts_with("skipped")) {
+        eprintln!("{line}");
+    }
+}
+
+fn kernel_is_at_least(version: (u32, u32)) -> bool {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").expect("a release");
     let mut numbers = release
         .split(['.', '-'])
         .map_while(|part| part.parse::<u32>().ok());
-    let keeps = (numbers.next(), numbers.next()) >= (Some(6), Some(15));
+    (numbers.next(), numbers.next()) >= (Some(version.0), Some(version.1))
+}
+
+/// Whether the kernel keeps the status of a child that was reaped elsewhere. Says so if not.
+pub fn keeps_statuses() -> bool {
+    let keeps = kernel_is_at_least((6, 15));
     if !keeps {
-        eprintln!(
-            "skipped: Linux {} does not keep the status of a reaped child",
-            release.trim()
-        );
+        eprintln!("skipped: before Linux 6.15 the status of a reaped child is lost");
     }
     keeps
+}
+
+/// Whether the kernel can signal what is left of a group whose leader was reaped. Says so if not.
+pub fn signals_orphaned_groups() -> bool {
+    let signals = kernel_is_at_least((6, 9));
+    if !signals {
+        eprintln!("skipped: before Linux 6.9 nothing names a group whose leader was reaped");
+    }
+    signals
 }
 
 /// Turns until the command was reaped; its pipes may be open.
