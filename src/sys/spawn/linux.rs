@@ -179,7 +179,7 @@ impl Spawner {
         let plan = Plan {
             program: &launch.program,
             environment: launch.environment.as_ptr(),
-            share_below: shares.then(|| self.block.first_above(&self.mappings)),
+            share_below: shares.then(|| first_above(&self.mappings, carried)),
             moves: &self.moves,
             pipes: &self.pipes,
             gaps: &self.gaps,
@@ -355,6 +355,14 @@ struct Carried {
     cgroup_file: Option<OwnedFd>,
 }
 
+/// The first descriptor that the child needs no copy of.
+fn first_above(mappings: &[Mapping], carried: &Carried) -> u32 {
+    let sources = mappings.iter().filter_map(|(source, _)| *source);
+    let carried = [carried.foreground, carried.cgroup_procs];
+    let highest = sources.chain(carried.into_iter().flatten()).max();
+    highest.map_or(3, |highest| highest.max(2) as u32 + 1)
+}
+
 /// Writes the id maps when the child asks for them, and returns when it no longer uses our memory.
 fn accompany(plan: &Plan<'_>, pid: u32, attributes: &Attributes) {
     loop {
@@ -488,17 +496,6 @@ impl Block {
             next += 1;
         }
         Ok(spares)
-    }
-
-    /// The first descriptor that the child needs no copy of.
-    fn first_above(&self, mappings: &[Mapping]) -> u32 {
-        let sources = mappings.iter().filter_map(|(source, _)| *source);
-        let placed = self.places[..self.used].iter().map(AsRawFd::as_raw_fd);
-        sources
-            .chain(placed)
-            .chain([2])
-            .max()
-            .map_or(3, |highest| highest as u32 + 1)
     }
 
     /// Takes the places back, at once: a pipe's end left here would keep its reader waiting. A place that cannot be
