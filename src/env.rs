@@ -156,6 +156,8 @@ struct Walk<'a> {
     kept: Vec<&'a OsStr>,
     /// Keys whose fate a later entry or removal has settled.
     settled: HashSet<&'a [u8]>,
+    /// Those of them that a removal has settled: the entries before it are gone, whatever they hold.
+    removed: HashSet<&'a [u8]>,
     has_nul: bool,
 }
 
@@ -164,6 +166,7 @@ impl<'a> Walk<'a> {
         Walk {
             kept: Vec::with_capacity(entries),
             settled: HashSet::with_capacity(entries),
+            removed: HashSet::new(),
             has_nul: false,
         }
     }
@@ -172,7 +175,8 @@ impl<'a> Walk<'a> {
         let bytes = entry.as_bytes();
         if bytes.contains(&0) {
             // Its key is not settled: an earlier entry with that key is kept.
-            self.has_nul = true;
+            let is_gone = key_of(bytes).is_some_and(|key| self.removed.contains(key));
+            self.has_nul |= !is_gone;
             return;
         }
         let keep = match key_of(bytes) {
@@ -186,6 +190,7 @@ impl<'a> Walk<'a> {
 
     fn remove(&mut self, key: &'a OsStr) {
         self.settled.insert(key.as_bytes());
+        self.removed.insert(key.as_bytes());
     }
 
     fn finish(self) -> (Vec<OsString>, bool) {
@@ -436,6 +441,16 @@ mod tests {
             resolve(&[], &unchanged, Some(OsStr::new("/a\0b"))),
             (list(&[]), true)
         );
+    }
+
+    #[test]
+    fn entry_with_nul_that_was_removed_is_not_reported() {
+        let mut changes = EnvChanges::default();
+        changes.set("A".into(), "2\0".into());
+        changes.remove("A".into());
+        assert_eq!(resolve(&list(&["A=1"]), &changes, None), (list(&[]), false));
+        changes.set("A".into(), "3\0".into());
+        assert_eq!(resolve(&[], &changes, None), (list(&[]), true));
     }
 
     // Statement 25.
