@@ -58,6 +58,9 @@ mod engine;
 mod env;
 mod error;
 mod finished;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod inbox;
 mod job;
 pub mod linux;

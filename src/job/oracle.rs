@@ -90,7 +90,7 @@ enum Answer {
 struct Facts {
     started: Instant,
     exit: Option<(Instant, Ending)>,
-    /// When the first request to stop it came that a rule cares for, and why.
+    /// When the first request to stop it that a rule cares for had been acted on, and why it came.
     asked: Option<(Instant, Cause)>,
     answer: Answer,
     rungs_done: usize,
@@ -116,6 +116,8 @@ pub(crate) struct Play {
     facts: Facts,
     now: Instant,
     finishes: usize,
+    /// How long the cancel action takes to return.
+    pub(crate) action_takes: Duration,
     /// Everything that the job asked for.
     pub(crate) asked_for: Vec<Effect>,
 }
@@ -146,6 +148,7 @@ impl Play {
             facts,
             now,
             finishes: 0,
+            action_takes: Duration::ZERO,
             asked_for: Vec::new(),
         };
         play.compare();
@@ -206,7 +209,8 @@ impl Play {
         }
         match effect {
             Effect::PerformCancel => {
-                self.facts.note_cancel(replies.cancel);
+                self.now += self.action_takes;
+                self.facts.note_cancel(replies.cancel, self.now);
                 let answer = Event::CancelResult(replies.cancel.result());
                 self.job.step(answer, self.now, effects);
             }
@@ -301,8 +305,8 @@ impl Facts {
             return Vec::new();
         }
         if self.exit.is_some() {
-            // What was asked before the exit is at work until its delay is over.
-            let is_at_work = self.asked.is_some() && policy.wait_delay.is_some();
+            // What was asked before the exit is at work until its delay is over, if that ever comes.
+            let is_at_work = self.asked.is_some() && self.delay_ends(policy).is_some();
             return if is_at_work {
                 Vec::new()
             } else {
@@ -381,7 +385,10 @@ impl Facts {
         Vec::new()
     }
 
-    fn note_cancel(&mut self, reply: Reply) {
+    fn note_cancel(&mut self, reply: Reply, now: Instant) {
+        if let Some((at, _)) = &mut self.asked {
+            *at = now;
+        }
         self.answer = match reply {
             Reply::Fine => Answer::Stopped,
             Reply::Gone => Answer::None,
@@ -411,24 +418,24 @@ impl Facts {
         let asked = self.asked.map(|(at, _)| at);
         let exit = self.exit.map(|(at, _)| at);
         let start = [asked, exit].into_iter().flatten().min()?;
-        Some(start + policy.wait_delay?)
+        start.checked_add(policy.wait_delay?)
     }
 
     fn timeout_ends(&self, policy: &Policy) -> Option<Instant> {
         let timeout = policy.timeout.filter(|_| !self.timeout_is_over)?;
-        Some(self.started + timeout)
+        self.started.checked_add(timeout)
     }
 
     fn idle_ends(&self, policy: &Policy) -> Option<Instant> {
         let idle = policy.idle_timeout.filter(|_| !self.idle_is_over)?;
-        Some(self.last_output + idle)
+        self.last_output.checked_add(idle)
     }
 
     /// Each rung is timed from the one before, the first from the cancel action.
     fn next_rung(&self, policy: &Policy) -> Option<Instant> {
         let (asked, _) = self.asked.filter(|_| !policy.ignores_context)?;
         let after = policy.rungs.get(self.rungs_done)?;
-        Some(self.last_rung.unwrap_or(asked) + *after)
+        self.last_rung.unwrap_or(asked).checked_add(*after)
     }
 
     /// Everything that time alone will do.

@@ -3,6 +3,11 @@
 
 use std::time::Duration;
 
+// The path, because a fuzz target takes in this file from elsewhere.
+#[cfg(any(test, fuzzing))]
+#[path = "command_line/fuzzing.rs"]
+pub(crate) mod fuzzing;
+
 /// A longer line is no command. The kernel's own limit for one argument is lower on Linux (128 KiB), and told by exec.
 pub(crate) const LINE_BYTES_MAX: usize = 1024 * 1024;
 
