@@ -134,7 +134,8 @@ impl Command {
         self.change(|command| command.argv[0] = name.as_ref().to_owned())
     }
 
-    /// Sets one variable. Of equal names the last counts. Default: the parent's environment, unchanged.
+    /// Sets one variable. Of equal names the last counts. Default: the parent's environment, unchanged. A name that is
+    /// empty or contains `=` is refused by the start, as another variable would be set.
     pub fn env(&mut self, key: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> &mut Command {
         self.change(|command| {
             command

@@ -51,6 +51,8 @@ pub(crate) struct EnvChanges {
     base: Base,
     /// Applied to the base, first to last. Those made before a `clear` or `replace` are gone.
     changes: Vec<Change>,
+    /// Some name given was empty or held a `=`, which would set another variable than the one named.
+    has_odd_name: bool,
 }
 
 /// What the changes are applied to.
@@ -74,6 +76,7 @@ enum Change {
 impl EnvChanges {
     /// Appends `key=value`. The new entry stands last, even if the key had a place before.
     pub(crate) fn set(&mut self, key: OsString, value: OsString) {
+        self.has_odd_name |= key.is_empty() || key.as_bytes().contains(&b'=');
         self.changes.push(Change::Set(join(key, &value)));
     }
 
@@ -93,6 +96,12 @@ impl EnvChanges {
     pub(crate) fn replace(&mut self, entries: Vec<OsString>) {
         self.base = Base::Replaced(entries);
         self.changes.clear();
+        self.has_odd_name = false;
+    }
+
+    /// Whether `set` was given a name that is none.
+    pub(crate) fn has_odd_name(&self) -> bool {
+        self.has_odd_name
     }
 
     /// Whether the parent's environment is the base: neither `clear` nor `replace` was called.

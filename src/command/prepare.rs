@@ -157,6 +157,10 @@ impl Command {
             attributes.has_id_maps() && born == enters,
             "id maps need one new user namespace",
         )?;
+        self.refuse_set(
+            self.environment.has_odd_name(),
+            "the name of an environment variable is empty or contains '='",
+        )?;
         let negative = self.extra.iter().any(|(number, _)| *number < 0);
         self.refuse_set(negative, "an extra descriptor's number is negative")?;
         let low =
