@@ -86,13 +86,14 @@ fn cancel_does_not_concern_commands_of_another_context_or_of_none() {
     let mut of_none = Stay::new(&[]);
     let none = start(&mut reactor, &mut of_none.command);
     one.cancel();
-    let (_, id) = of_one.remove(0);
+    // A child whose leash is dropped exits by itself.
+    let (_one, id) = of_one.remove(0);
     assert_eq!(word(&wait(&mut reactor, id)), "signal: SIGKILL (cancelled)");
     assert!(of_other[0].0.is_alive() && of_none.is_alive());
     assert_eq!((other.cause(), parent.cause()), (None, None));
 
     parent.cancel();
-    let (_, id) = of_other.remove(0);
+    let (_other, id) = of_other.remove(0);
     assert_eq!(word(&wait(&mut reactor, id)), "signal: SIGKILL (cancelled)");
     assert!(of_none.is_alive());
     of_none.release();
@@ -292,7 +293,7 @@ fn context_may_outlive_the_reactor() {
 fn context_can_be_cancelled_from_a_callback_on_the_reactors_own_thread() {
     let mut reactor = reactor();
     let context = Context::new();
-    let mut stays = started(&mut reactor, &context, 2);
+    let stays = started(&mut reactor, &context, 2);
     let inside = context.clone();
     let id = start(
         &mut reactor,
@@ -300,7 +301,7 @@ fn context_can_be_cancelled_from_a_callback_on_the_reactors_own_thread() {
             .context(&context)
             .stdout(Output::lines(move |_| inside.cancel())),
     );
-    for id in [id, stays.remove(0).1, stays.remove(0).1] {
+    for id in [id, stays[0].1, stays[1].1] {
         assert_eq!(word(&wait(&mut reactor, id)), "signal: SIGKILL (cancelled)");
     }
 }
