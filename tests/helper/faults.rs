@@ -4,6 +4,7 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+mod identity;
 mod inject;
 mod limits;
 mod mix;
@@ -16,7 +17,8 @@ use mix::{Fault, Mix};
 const SKIPPED: u8 = 77;
 
 /// `faults inject CALL ERRNO FIRST STEP COMMANDS waiting|embedded|children`, `faults build CALL ERRNO`, `faults mix
-/// COMMANDS waiting|embedded|elsewhere` or `faults limit NAME COMMANDS`.
+/// COMMANDS waiting|embedded|elsewhere` `faults limit NAME COMMANDS`; and
+/// what children inherit: `faults setuid PROGRAM`, `faults unchanged`, `faults inherited`.
 pub(crate) fn run(arguments: &[OsString]) -> ExitCode {
     let words: Vec<&str> = arguments.iter().filter_map(|word| word.to_str()).collect();
     match words[..] {
@@ -41,6 +43,11 @@ pub(crate) fn run(arguments: &[OsString]) -> ExitCode {
             }
         }
         ["limit", name, commands] => limits::run(name, number(commands) as usize),
+        ["be-root", how] => identity::be_root(how),
+        ["setuid", program] => identity::setuid(program),
+        ["unchanged"] => identity::unchanged(),
+        ["inherited"] => identity::inherited(),
+        ["print-state"] => identity::print_state(),
         _ => panic!("faults: unknown mode {words:?}"),
     }
 }

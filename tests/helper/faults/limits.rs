@@ -112,7 +112,7 @@ fn set_limit(resource: libc::__rlimit_resource_t, value: u64) {
 }
 
 /// Becomes a user whom nobody else is, with this limit of processes. Not possible without privileges.
-fn become_somebody_else() -> bool {
+pub(super) fn become_somebody_else() -> bool {
     let id = 1_000_000 + std::process::id();
     // SAFETY: setgroups(2) reads nothing for an empty list.
     let groups = unsafe { libc::setgroups(0, std::ptr::null()) };
