@@ -408,6 +408,11 @@ impl<K: Kernel> Engine<K> {
                     (false, _) => None,
                     (true, result) => Some(result),
                 },
+                // Where nobody can read any more, nothing is cut.
+                OurEnd::Fill(fill) => match fill.fill(&mut self.kernel, false) {
+                    Progress::Ended(result) => Some(result),
+                    Progress::Idle | Progress::More => None,
+                },
                 _ => None,
             };
             self.close_end(slot, stream);

@@ -15,8 +15,11 @@ use crate::sys::Kernel;
 pub(crate) const STREAM_BYTES_PER_TURN_MAX: usize = 64 * 1024;
 /// The same for a stream that keeps filling its pipe, which was then enlarged to this.
 const BULK_BYTES_PER_TURN_MAX: usize = 256 * 1024;
-/// How often one stream may be read before the others get their turn: a child may write byte by byte as we read.
-const READS_PER_TURN_MAX: usize = 16;
+/// The largest packet of a pipe in packet mode (PIPE_BUF, pipe(2)).
+const PACKET_BYTES_MAX: usize = 4096;
+/// How often one stream is read or written before the others get their turn: a child may write byte by byte as we read,
+/// and a caller's reader may give byte by byte.
+const PIECES_PER_TURN_MAX: usize = 16;
 /// So many full reads in a row make a stream a bulk stream.
 const FULL_READS_OF_BULK: u8 = 4;
 /// A capture beyond this is read straight into its vector.
@@ -67,6 +70,7 @@ impl<P> OurEnd<P> {
             InputKind::Reader(reader) => FillSource::Reader {
                 reader,
                 chunk: Vec::new(),
+                filled: 0,
                 ended: false,
             },
             _ => return OurEnd::Held { pipe, ready: true },
@@ -148,6 +152,8 @@ enum FillSource {
     Reader {
         reader: Box<dyn Read + Send>,
         chunk: Vec<u8>,
+        /// How much of the chunk the reader has filled.
+        filled: usize,
         ended: bool,
     },
 }
@@ -161,7 +167,7 @@ impl<P: fmt::Debug> Fill<P> {
             return Progress::Ended(Ok(()));
         }
         let mut budget = STREAM_BYTES_PER_TURN_MAX;
-        loop {
+        for _ in 0..PIECES_PER_TURN_MAX {
             let bytes = match self.source.pending(&mut self.at) {
                 Ok([]) => return Progress::Ended(Ok(())),
                 Ok(bytes) => &bytes[..bytes.len().min(STREAM_BYTES_PER_TURN_MAX)],
@@ -194,10 +200,11 @@ impl<P: fmt::Debug> Fill<P> {
                 },
             }
             if budget == 0 {
-                self.is_listed = true;
-                return Progress::More;
+                break;
             }
         }
+        self.is_listed = true;
+        Progress::More
     }
 }
 
@@ -209,31 +216,32 @@ impl FillSource {
             FillSource::Reader {
                 reader,
                 chunk,
+                filled,
                 ended,
             } => {
-                if *at == chunk.len() && !*ended {
+                if *at == *filled && !*ended {
                     *at = 0;
-                    let read = read_chunk(reader, chunk);
-                    *ended = matches!(read, Ok(0));
-                    read?;
+                    *filled = 0;
+                    *filled = read_chunk(reader, chunk)?;
+                    *ended = *filled == 0;
                 }
-                Ok(&chunk[*at..])
+                Ok(&chunk[*at..*filled])
             }
         }
     }
 }
 
-/// Reads one chunk in place of the last. On an error the chunk is empty.
+/// Reads one chunk in place of the last. Returns how much of it is filled.
 fn read_chunk(reader: &mut Box<dyn Read + Send>, chunk: &mut Vec<u8>) -> io::Result<usize> {
+    // Once: a reader that gives little at a time is not to pay for the whole chunk each time.
     chunk.resize(STREAM_BYTES_PER_TURN_MAX, 0);
-    let read = loop {
+    loop {
         match guarded("reader", || reader.read(chunk)) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            read => break read,
+            // A reader that claims more than there was room for gets no further.
+            read => return Ok(read?.min(chunk.len())),
         }
-    };
-    chunk.truncate(*read.as_ref().unwrap_or(&0));
-    read
+    }
 }
 
 /// Takes a child's output.
@@ -284,7 +292,7 @@ impl<P: fmt::Debug> Drain<P> {
             STREAM_BYTES_PER_TURN_MAX
         };
         let mut total = 0;
-        for _ in 0..READS_PER_TURN_MAX {
+        for _ in 0..PIECES_PER_TURN_MAX {
             match self.sink.flush_pending() {
                 Ok(true) => {}
                 Ok(false) => return (Progress::Idle, total),
@@ -307,7 +315,8 @@ impl<P: fmt::Debug> Drain<P> {
             if self.sink.is_blocked() {
                 return (Progress::Idle, total);
             }
-            if total == bytes_max {
+            // Into less room than that a packet would be cut.
+            if bytes_max - total < PACKET_BYTES_MAX {
                 self.note_full_read(kernel, is_bulk);
                 break;
             }

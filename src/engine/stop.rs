@@ -14,7 +14,7 @@ use crate::inbox::Message;
 use crate::job::Event;
 use crate::stream::{OurEnd, guarded};
 use crate::sys::{Kernel, Signal, Target, process_gone};
-use crate::table::{Phase, Running};
+use crate::table::Phase;
 
 impl<K: Kernel> Engine<K> {
     /// Asks a command to stop, by its cancel action. `false`: it is not here or has finished.
@@ -294,7 +294,8 @@ impl<K: Kernel> Engine<K> {
                 awaited.push(slot);
             }
         }
-        while !awaited.is_empty() {
+        let mut refusals = 0;
+        while !awaited.is_empty() && refusals < REFUSALS_MAX {
             let mut ready = Vec::new();
             // An announcement can have come too early before, or be lost with a poll that fails.
             let polled = self.kernel.poll(Some(REAP_AGAIN), &mut ready);
@@ -302,7 +303,12 @@ impl<K: Kernel> Engine<K> {
             let named: Vec<u32> = ready.iter().map(|event| event.slot).collect();
             awaited.retain(|slot| {
                 let is_named = is_quiet || named.contains(slot);
-                !is_named || !reap_killed(&mut self.kernel, self.table.running(*slot))
+                let Some(running) = self.table.running(*slot).filter(|_| is_named) else {
+                    return true;
+                };
+                let reaped = self.kernel.reap(&mut running.child);
+                refusals += usize::from(reaped.is_err());
+                !matches!(reaped, Ok(Some(_)))
             });
         }
     }
@@ -311,15 +317,8 @@ impl<K: Kernel> Engine<K> {
 /// How long the reactor's end waits for announcements before it asks for every child.
 const REAP_AGAIN: Duration = Duration::from_millis(50);
 
-/// Whether nothing more is to come of a killed child.
-fn reap_killed<K: Kernel>(kernel: &mut K, running: Option<&mut Running<K>>) -> bool {
-    let Some(running) = running else { return true };
-    match kernel.reap(&mut running.child) {
-        Ok(None) => false,
-        Err(error) if error.kind() == io::ErrorKind::Interrupted => false,
-        _ => true,
-    }
-}
+/// A kernel that refuses the wait itself so often will not be asked for ever.
+const REFUSALS_MAX: usize = 10_000;
 
 impl<K: Kernel> Drop for Engine<K> {
     fn drop(&mut self) {
