@@ -1,4 +1,4 @@
-//! What goes beyond the portable [`Command`](crate::Command): terminals, roots, limits, namespaces, capabilities, cgroups.
+//! What goes beyond the portable [`Command`]: terminals, roots, limits, namespaces, capabilities, cgroups.
 //! Unaware of how a child does any of it.
 //!
 //! Bring [`CommandExt`] into scope, as one does with `std::os::unix::process::CommandExt`:
