@@ -2,6 +2,7 @@
 //! Each mode checks everything itself, as counts of descriptors and children are private here; 77 is "cannot be had".
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::process::ExitCode;
 
 mod identity;
@@ -71,10 +72,17 @@ fn errno(name: &str) -> i32 {
     }
 }
 
+/// So many open descriptors that new ones are not low: only then are they moved for a child, by dup3.
+fn crowd() -> Vec<File> {
+    let open = || File::open("/dev/null").expect("/dev/null");
+    std::iter::repeat_with(open).take(100).collect()
+}
+
 /// The mix, while the calls that the rule names fail. At the end the reactor is dropped with children running, which
 /// happens under fire, too; then the counts are taken in peace.
 fn inject(call: &str, name: &str, rule: Rule, commands: usize, embedded: bool) -> ExitCode {
     let errno = errno(name);
+    let _crowd = crowd();
     let Some(injector) = Injector::install(call, errno) else {
         eprintln!("seccomp has no notifications here");
         return ExitCode::from(SKIPPED);
