@@ -96,8 +96,8 @@ struct Soak {
     quiet: Vec<Sample>,
     most: Sample,
     samples: usize,
-    /// Emptying a reactor takes as long as its slowest command: a second or so.
-    longest_drain: Duration,
+    /// The longest that a call took. None should wait for more than the slowest command: a second or so.
+    longest: BTreeMap<&'static str, Duration>,
     outcomes: BTreeMap<&'static str, u64>,
     bytes: u64,
 }
@@ -115,7 +115,7 @@ impl Soak {
             quiet: Vec::new(),
             most: Sample::default(),
             samples: 0,
-            longest_drain: Duration::ZERO,
+            longest: BTreeMap::new(),
             outcomes: BTreeMap::new(),
             bytes: 0,
         })
@@ -133,7 +133,8 @@ impl Soak {
             while reactor.len() < COMMANDS_AT_ONCE_MAX {
                 self.start(&mut reactor, &all, &orders, &mut begun)?;
             }
-            reactor.turn(Some(Duration::from_millis(self.random.below(20))))?;
+            let wait = Duration::from_millis(self.random.below(20));
+            self.timed("turn", || reactor.turn(Some(wait)))?;
             while let Some(done) = reactor.finished() {
                 self.check(&mut begun, &done)?;
             }
@@ -164,11 +165,9 @@ impl Soak {
             }
             _ => {}
         }
-        let drain_begins = Instant::now();
-        while let Some(done) = reactor.wait_any()? {
+        while let Some(done) = self.timed("wait", || reactor.wait_any())? {
             self.check(&mut begun, &done)?;
         }
-        self.longest_drain = self.longest_drain.max(drain_begins.elapsed());
         if !begun.is_empty() {
             return Err(format!("never handed out: {begun:?}").into());
         }
@@ -208,7 +207,8 @@ impl Soak {
                 command.context(all);
             }
         }
-        let id = match reactor.start(&mut command) {
+        let started = self.timed("start", || reactor.start(&mut command));
+        let id = match started {
             Ok(id) => id,
             Err(StartError::Step { .. }) if matches!(want, Want::Missing) => {
                 self.count("missing");
@@ -223,7 +223,7 @@ impl Soak {
         if let Some(bytes) = spoken {
             let mut stdin = reactor.stdin(id).ok_or("it has a stdin")?;
             // It may be killed while it waits or reads: its outcome tells.
-            let _ = stdin.write_all(&bytes);
+            let _ = self.timed("write", || stdin.write_all(&bytes));
             stdin.close();
         }
         if let Some(context) = context {
@@ -263,6 +263,14 @@ impl Soak {
             return Err(format!("{id} was given twice").into());
         }
         Ok(())
+    }
+
+    fn timed<T>(&mut self, what: &'static str, call: impl FnOnce() -> T) -> T {
+        let before = Instant::now();
+        let result = call();
+        let longest = self.longest.entry(what).or_default();
+        *longest = before.elapsed().max(*longest);
+        result
     }
 
     fn count(&mut self, what: &'static str) {
@@ -370,13 +378,14 @@ impl Soak {
         }
         let most = self.most;
         println!(
-            "under load ({} samples): at most {} KiB, {} descriptors, {} children; longest emptying {:.1} s",
-            self.samples,
-            most.rss_kib,
-            most.fds,
-            most.children,
-            self.longest_drain.as_secs_f64()
+            "under load ({} samples): at most {} KiB, {} descriptors, {} children",
+            self.samples, most.rss_kib, most.fds, most.children
         );
+        let longest = self.longest.iter();
+        let longest: Vec<_> = longest
+            .map(|(what, time)| format!("{what} {:.2} s", time.as_secs_f64()))
+            .collect();
+        println!("longest calls: {}", longest.join(", "));
         let third = self.quiet.len() / 3;
         let rss = |samples: &[Sample]| {
             samples

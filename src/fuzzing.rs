@@ -8,12 +8,14 @@ mod ends;
 mod env;
 mod job;
 mod look_path;
+mod reactor;
 
 pub use deadlines::deadlines;
 pub use ends::ends;
 pub use env::env;
 pub use job::job;
 pub use look_path::look_path;
+pub use reactor::reactor;
 
 /// Reads decisions from a fuzzer's bytes, one after the other. When they are used up, each is zero.
 #[derive(Debug)]
@@ -58,6 +60,7 @@ mod tests {
         ("env", super::env),
         ("job", super::job),
         ("look_path", super::look_path),
+        ("reactor", super::reactor),
     ];
     /// Replayed by the test of the program, which alone can name its functions.
     const OF_THE_PROGRAM: &[&str] = &["command_line"];

@@ -45,7 +45,9 @@
 //! process do not know of each other, and neither owns SIGCHLD.
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-compile_error!("execloop runs on Linux; its kqueue backend for macOS and the BSDs is not written yet");
+compile_error!(
+    "execloop runs on Linux; its kqueue backend for macOS and the BSDs is not written yet"
+);
 
 mod admission;
 mod cancel;

@@ -241,6 +241,12 @@ impl<K: Kernel> Table<K> {
         self.places.remove(&number);
     }
 
+    /// How many numbers lead somewhere.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn known(&self) -> usize {
+        self.places.len()
+    }
+
     /// Frees a slot: its number may be given out again from here on.
     pub(crate) fn free(&mut self, slot: u32) {
         self.slots.try_remove(slot as usize);

@@ -81,6 +81,12 @@ impl Watches {
         self.by_address.clear();
     }
 
+    /// No command here carries a context.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.watched.is_empty() && self.by_address.is_empty()
+    }
+
     /// The context under this key; `None` once nobody carries it.
     pub(crate) fn context(&self, key: usize) -> Option<&Context> {
         self.watched.get(key).map(|watched| &watched.context)

@@ -178,12 +178,7 @@ impl StartFailure {
     pub(crate) fn is_shortage(&self) -> bool {
         let makes_something = matches!(
             self.step,
-            Step::Open
-                | Step::Pipe
-                | Step::Clone
-                | Step::Watch
-                | Step::Descriptors
-                | Step::Exec
+            Step::Open | Step::Pipe | Step::Clone | Step::Watch | Step::Descriptors | Step::Exec
         );
         makes_something && is_shortage(&self.error)
     }
@@ -332,6 +327,10 @@ impl fmt::Display for Step {
     reason = "the clock is read below this boundary only"
 )]
 pub(crate) fn now() -> Instant {
+    #[cfg(any(test, fuzzing))]
+    if let Some(now) = simulated::clock() {
+        return now;
+    }
     Instant::now()
 }
 

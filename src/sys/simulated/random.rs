@@ -22,6 +22,30 @@ impl Random {
         random
     }
 
+    /// Decides by these bytes, and by a seed made of them afterwards.
+    pub(crate) fn of_bytes(bytes: &[u8]) -> Random {
+        let hash = bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
+            (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3)
+        });
+        Random {
+            bytes: bytes.iter().rev().copied().collect(),
+            ..Random::of_seed(hash)
+        }
+    }
+
+    /// A source for the other side: half of a fuzzer's bytes go to it.
+    pub(crate) fn halve(&mut self) -> Random {
+        Random {
+            bytes: self.bytes.split_off(self.bytes.len() / 2),
+            ..self.split()
+        }
+    }
+
+    /// A source for somebody else.
+    pub(crate) fn split(&mut self) -> Random {
+        Random::of_seed(self.next())
+    }
+
     pub(crate) fn next(&mut self) -> u64 {
         self.state ^= self.state >> 12;
         self.state ^= self.state << 25;

@@ -1,0 +1,670 @@
+//! Runs the loop over a simulated machine, through a schedule that a seed decides, and checks everything it promises:
+//! each command finishes exactly once, with a true outcome; no byte is lost; nothing is left.
+//! Unaware of processes and of real time; for tests and fuzzing only.
+
+mod check;
+mod plan;
+#[cfg(test)]
+mod tests;
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::Engine;
+use crate::admission::Admission;
+use crate::context::Context;
+use crate::error::{Cause, StartError, Stream};
+use crate::finished::{Finished, Id};
+use crate::inbox::{Inbox, Message};
+use crate::sys::simulated::{Random, Shared, Simulated, SimulatedWaker, Weather, World};
+use crate::sys::{Signal, Target};
+use crate::table::Place;
+use check::{Evidence, check};
+use plan::{Feed, Job, Take};
+
+/// Marks the ids of these engines.
+const REACTOR: u32 = 7;
+
+/// One of the contexts of a run, and when and why it has ended.
+struct Ending {
+    context: Context,
+    ended: Rc<RefCell<Option<(Instant, Cause)>>>,
+}
+
+impl Ending {
+    fn end(&self, now: Instant) -> Option<(Instant, Cause)> {
+        let deadline = self.context.deadline().filter(|at| *at <= now);
+        let told = *self.ended.borrow();
+        told.or(deadline.map(|at| (at, Cause::DeadlineExceeded)))
+    }
+}
+
+/// What the driver knows, shared with those who act from outside.
+type Book = Rc<RefCell<Vec<Job>>>;
+
+struct Driver {
+    random: Random,
+    world: Shared,
+    engine: Option<Engine<Simulated>>,
+    book: Book,
+    /// The commands by their numbers.
+    numbers: Rc<RefCell<HashMap<u64, usize>>>,
+    contexts: Vec<Ending>,
+    jobs_left: usize,
+    /// Commands that were made and not handed out.
+    live: Vec<usize>,
+    /// Children that were let go.
+    let_go: Vec<u32>,
+    running_max: usize,
+    /// An outer loop polls the descriptor, and never lets the engine sleep.
+    is_embedded: bool,
+    /// Its caller does something else now and then.
+    is_dawdling: bool,
+    may_fail: bool,
+    is_shut_down: bool,
+    last_drained: Option<Instant>,
+}
+
+/// Runs the whole of one simulation.
+///
+/// # Panics
+/// When a promise is broken.
+pub(crate) fn run(random: Random) {
+    Driver::new(random).run();
+}
+
+fn random_weather(random: &mut Random) -> Weather {
+    let is_calm = random.one_in(4);
+    let mut one_in = |most: usize| {
+        if is_calm || random.one_in(2) {
+            0
+        } else {
+            2 + random.below(most)
+        }
+    };
+    let weather = Weather {
+        interrupts: one_in(10),
+        early_polls: one_in(20),
+        poll_errors: one_in(60),
+        arm_errors: one_in(10),
+        reap_errors: one_in(6),
+        read_errors: one_in(200),
+        spurious: one_in(6),
+        stale: one_in(4),
+        unwatched: one_in(10),
+        shortages: one_in(10),
+        shuffles: one_in(3),
+        ..Weather::default()
+    };
+    Weather {
+        finds_groups: random.one_in(2),
+        batch_max: if random.one_in(3) { 2 } else { 256 },
+        pipe_bytes: match random.below(4) {
+            0 => vec![1, 7, 100],
+            1 => vec![4096, 65_536],
+            _ => vec![16, 4096, 65_536, 65_536, 262_144],
+        },
+        fds_max: if random.one_in(6) {
+            12 + random.below(40)
+        } else {
+            usize::MAX
+        },
+        ..weather
+    }
+}
+
+impl Driver {
+    fn new(mut random: Random) -> Driver {
+        let weather = random_weather(&mut random);
+        let may_fail = weather.poll_errors > 0;
+        let jobs_left = match random.below(60) {
+            0 => 400,
+            1..=10 => 100,
+            _ => 5 + random.below(30),
+        };
+        let running_max = match random.below(3) {
+            0 => 1 + random.below(5),
+            1 => 5 + random.below(40),
+            _ => usize::MAX,
+        };
+        let fd_limit = if random.one_in(4) {
+            32 + random.below(60) as u64
+        } else {
+            u64::MAX
+        };
+        let world = Rc::new(RefCell::new(World::new(random.halve(), weather)));
+        let kernel = Simulated {
+            world: Rc::clone(&world),
+        };
+        let engine = Engine::new(kernel, Admission::new(running_max, fd_limit), REACTOR);
+        let mut driver = Driver {
+            is_embedded: random.one_in(4),
+            is_dawdling: random.one_in(4),
+            random,
+            world,
+            engine: Some(engine),
+            book: Book::default(),
+            numbers: Rc::default(),
+            contexts: Vec::new(),
+            jobs_left,
+            live: Vec::new(),
+            let_go: Vec::new(),
+            running_max,
+            may_fail,
+            is_shut_down: false,
+            last_drained: None,
+        };
+        driver.make_contexts();
+        driver.let_others_resume();
+        driver
+    }
+
+    fn engine(&mut self) -> &mut Engine<Simulated> {
+        self.engine.as_mut().expect("an engine")
+    }
+
+    fn inbox(&mut self) -> Arc<Inbox<SimulatedWaker>> {
+        self.engine().share_inbox()
+    }
+
+    fn make_contexts(&mut self) {
+        let root = Context::new();
+        for _ in 0..self.random.below(4) {
+            let after = Duration::from_micros(self.random.below(100_000) as u64);
+            let ended = Rc::new(RefCell::new(None));
+            let at = self.world.borrow().now() + after;
+            let is_deadline = self.random.one_in(2);
+            let context = if is_deadline {
+                root.with_deadline(at)
+            } else {
+                root.child()
+            };
+            let (cancelled, told) = (context.clone(), Rc::clone(&ended));
+            self.world.borrow_mut().outside(after, move || {
+                let cause = if is_deadline {
+                    Cause::DeadlineExceeded
+                } else {
+                    cancelled.cancel();
+                    Cause::Cancelled
+                };
+                told.borrow_mut().get_or_insert((at, cause));
+            });
+            self.contexts.push(Ending { context, ended });
+        }
+    }
+
+    /// Readers and writers that would block are resumed by another thread.
+    fn let_others_resume(&mut self) {
+        let (inbox, book) = (self.inbox(), Rc::clone(&self.book));
+        let resume = move |command: usize| {
+            if let Some(id) = book.borrow().get(command).and_then(|job| job.id) {
+                inbox.send(Message::Resume(id.number));
+            }
+        };
+        self.world.borrow_mut().on_resume = Some(Rc::new(resume));
+    }
+
+    fn run(mut self) {
+        let ends_early = self.random.one_in(8);
+        while self.jobs_left > 0 || self.engine().len() > 0 || self.is_awaited() {
+            self.act();
+            self.check_limits();
+            if ends_early && self.random.one_in(60) {
+                return self.end_early();
+            }
+        }
+        self.outlive_detached();
+        self.check_leftovers();
+        self.engine = None;
+        self.check_world();
+    }
+
+    /// Something that another thread is to start is still on its way.
+    fn is_awaited(&self) -> bool {
+        !self.live.is_empty()
+    }
+
+    fn act(&mut self) {
+        match self.random.below(40) {
+            0..=9 => self.start_one(),
+            10..=27 => self.turn(),
+            28..=31 => self.take_one(),
+            32 => self.cancel_one(),
+            33 => self.kill_one(),
+            34 => self.signal_one(),
+            35 | 36 => self.serve_held(),
+            37 => self.wait_for_one(),
+            38 if self.is_dawdling && self.random.one_in(2) => {
+                let time = Duration::from_micros(self.random.below(60_000) as u64);
+                Simulated::dawdle(&self.world, time);
+            }
+            38 => self.resume_one(),
+            _ if self.random.one_in(4) => self.detach_one(),
+            _ => self.let_another_thread_speak(),
+        }
+        #[cfg(test)]
+        self.engine().visited.clear();
+    }
+
+    /// Makes a command, and the place for it in the book.
+    fn make(&mut self) -> (usize, crate::Command) {
+        let number = self.book.borrow().len();
+        let program = self.world.borrow().program_count();
+        let job = Job::random(&mut self.random, program, self.contexts.len());
+        let path = self.world.borrow_mut().install(job.script.clone());
+        let mut command = job.command(&path, number, &mut self.random);
+        if let Some(context) = job.context {
+            command.context(&self.contexts[context].context);
+        }
+        self.book.borrow_mut().push(job);
+        self.live.push(number);
+        (number, command)
+    }
+
+    fn start_one(&mut self) {
+        if self.jobs_left == 0 {
+            return self.turn();
+        }
+        self.jobs_left -= 1;
+        let (number, mut command) = self.make();
+        if self.random.one_in(8) {
+            return self.start_from_outside(number, command);
+        }
+        match self.engine().start(&mut command) {
+            Ok(id) => {
+                self.numbers.borrow_mut().insert(id.number, number);
+                self.book.borrow_mut()[number].id = Some(id);
+            }
+            Err(error) => self.check_refused(number, &error),
+        }
+    }
+
+    /// Another thread starts it by a handle, a little later.
+    fn start_from_outside(&mut self, number: usize, command: crate::Command) {
+        let inbox = self.inbox();
+        let (book, numbers) = (Rc::clone(&self.book), Rc::clone(&self.numbers));
+        let after = Duration::from_micros(self.random.below(3000) as u64);
+        self.world.borrow_mut().outside(after, move || {
+            let id = Id {
+                number: inbox.take_number(),
+                reactor: REACTOR,
+            };
+            let is_taken = inbox.send(Message::Start(id.number, Box::new(command)));
+            let job = &mut book.borrow_mut()[number];
+            job.is_over = !is_taken;
+            job.is_sent = true;
+            job.id = is_taken.then_some(id);
+            numbers.borrow_mut().insert(id.number, number);
+        });
+    }
+
+    /// A start that fails at once: nothing is left of it, and the reason is true.
+    fn check_refused(&mut self, number: usize, error: &StartError) {
+        self.live.retain(|live| *live != number);
+        let job = &mut self.book.borrow_mut()[number];
+        job.is_over = true;
+        let context = job.context.map(|at| self.contexts[at].context.cause());
+        let is_true = match error {
+            StartError::ContextDone(cause) => context == Some(Some(*cause)),
+            StartError::Step { source, .. } => match source.raw_os_error() {
+                Some(libc::EACCES) => job.script.exec_error.is_some(),
+                // Only a start that nobody else could make room for fails for want of something.
+                _ => self
+                    .engine
+                    .as_ref()
+                    .is_some_and(|engine| engine.running() == 0),
+            },
+            _ => false,
+        };
+        assert!(is_true, "refused: {error:?} {job:#?}");
+    }
+
+    /// One turn, as `Reactor::wait_any` and an outer loop make it.
+    fn turn(&mut self) {
+        if self.engine().unfinished() == 0 {
+            self.engine().take_messages();
+        }
+        let is_pending = self.engine().is_pending();
+        if self.engine().unfinished() == 0 && !is_pending {
+            // Only others can bring something now.
+            return self.turn_for(Some(Duration::from_millis(1)));
+        }
+        if self.is_embedded && self.random.one_in(2) {
+            return self.turn_from_outside();
+        }
+        let timeout = match self.random.below(6) {
+            0 => Some(Duration::ZERO),
+            1 => Some(Duration::from_micros(self.random.below(3000) as u64)),
+            _ if is_pending => Some(Duration::ZERO),
+            _ => None,
+        };
+        self.turn_for(timeout);
+    }
+
+    fn turn_for(&mut self, timeout: Option<Duration>) {
+        if std::env::var("TRACE").is_ok() {
+            let now = self.world.borrow().now();
+            let st = self.world.borrow().start();
+            eprintln!(
+                "{:?} turn {timeout:?} {:?} visits {:?}",
+                now - st,
+                self.random.clone().next(),
+                self.engine().visits
+            );
+        }
+        self.world.borrow_mut().is_hurried = timeout == Some(Duration::ZERO);
+        let turned = self.engine().turn(timeout);
+        self.world.borrow_mut().is_hurried = false;
+        assert!(turned.is_ok() || self.may_fail, "{turned:?}");
+        let engine = self.engine();
+        let is_overdue = engine.admission.is_overdue(engine.now);
+        assert!(!is_overdue, "nobody asks the kernel again");
+    }
+
+    /// An outer loop polls the descriptor, and calls when that is readable.
+    fn turn_from_outside(&mut self) {
+        self.engine().set_timer();
+        if self.engine().is_unannounced() {
+            self.engine().inbox().wake();
+        }
+        Simulated::sleep_outside(&self.world);
+        self.turn_for(Some(Duration::ZERO));
+    }
+
+    fn take_one(&mut self) {
+        if let Some(finished) = self.engine().pop_finished() {
+            assert!(
+                finished.drained.is_none() || finished.drained >= self.last_drained,
+                "out of order"
+            );
+            self.last_drained = finished.drained.or(self.last_drained);
+            self.note(finished);
+        }
+    }
+
+    /// A command is handed out: for the first time, and truly.
+    fn note(&mut self, finished: Finished) {
+        let number = self.numbers.borrow().get(&finished.id.number).copied();
+        let number = number.expect("a command of ours");
+        self.live.retain(|live| *live != number);
+        let job = &mut self.book.borrow_mut()[number];
+        assert!(!job.is_over && !job.is_detached, "finished again: {job:#?}");
+        job.is_over = true;
+        let now = self.world.borrow().now();
+        let context_end = job.context.and_then(|at| self.contexts[at].end(now));
+        check(Evidence {
+            job,
+            finished: &finished,
+            world: &self.world.borrow(),
+            context_end,
+            is_shut_down: self.is_shut_down,
+            is_dawdling: self.is_dawdling,
+        });
+    }
+
+    /// Some command that was started or queued and not handed out.
+    fn pick(&mut self) -> Option<(usize, Id)> {
+        if self.live.is_empty() {
+            return None;
+        }
+        let number = *self.random.pick(&self.live);
+        let id = self.book.borrow()[number].id?;
+        Some((number, id))
+    }
+
+    fn request(&mut self, number: usize, cause: Cause, is_forced: bool) {
+        let now = self.world.borrow().now();
+        let job = &mut self.book.borrow_mut()[number];
+        job.requests.push((now, cause, is_forced));
+    }
+
+    fn cancel_one(&mut self) {
+        if let Some((number, id)) = self.pick() {
+            self.request(number, Cause::Cancelled, false);
+            self.engine().cancel(id);
+        }
+    }
+
+    fn kill_one(&mut self) {
+        if let Some((number, id)) = self.pick() {
+            self.request(number, Cause::Cancelled, true);
+            self.engine().kill(id);
+        }
+    }
+
+    fn signal_one(&mut self) {
+        let signals = [Signal::TERM, Signal::KILL, Signal::INT];
+        let signal = *self.random.pick(&signals);
+        if let Some((number, id)) = self.pick() {
+            self.book.borrow_mut()[number].signals += 1;
+            // What it answers is the machine's to decide.
+            let _ = self.engine().signal(id, Target::Process, signal);
+        }
+    }
+
+    fn resume_one(&mut self) {
+        if let Some((_, id)) = self.pick() {
+            self.engine().resume(id);
+        }
+    }
+
+    fn detach_one(&mut self) {
+        if let Some((number, id)) = self.pick()
+            && let Some(pid) = self.engine().detach(id)
+        {
+            self.live.retain(|live| *live != number);
+            self.let_go.push(pid);
+            self.book.borrow_mut()[number].is_detached = true;
+            assert!(self.engine().place(id).is_none());
+        }
+    }
+
+    /// Another thread says something by a handle, a little later.
+    fn let_another_thread_speak(&mut self) {
+        let after = Duration::from_micros(self.random.below(3000) as u64);
+        let what = self.random.below(4);
+        let picked = self.pick();
+        let (inbox, book) = (self.inbox(), Rc::clone(&self.book));
+        let clock = Rc::downgrade(&self.world);
+        self.world.borrow_mut().outside(after, move || {
+            let Some(((number, id), world)) = picked.zip(clock.upgrade()) else {
+                return inbox.wake();
+            };
+            let job = &mut book.borrow_mut()[number];
+            let now = world.borrow().now();
+            let message = match what {
+                0 => Message::Cancel(id.number),
+                1 => Message::Kill(id.number),
+                2 => Message::Signal(id.number, Signal::TERM),
+                _ => Message::Resume(id.number),
+            };
+            match what {
+                0 => job.requests.push((now, Cause::Cancelled, false)),
+                1 => job.requests.push((now, Cause::Cancelled, true)),
+                2 => job.signals += 1,
+                _ => {}
+            }
+            inbox.send(message);
+        });
+    }
+
+    /// Waits for one command, as `Reactor::wait` does.
+    fn wait_for_one(&mut self) {
+        let Some((_, id)) = self.pick() else { return };
+        loop {
+            if let Some(finished) = self.engine().take_finished(id) {
+                return self.note(finished);
+            }
+            if self.engine().place(id).is_none() {
+                self.engine().take_messages();
+                assert!(self.engine().place(id).is_some(), "{id} is lost");
+            }
+            self.turn_for(None);
+        }
+    }
+
+    /// The caller reads or writes a pipe of his, which turns the loop.
+    fn serve_held(&mut self) {
+        let found = self.live.iter().find_map(|number| {
+            let job = &self.book.borrow()[*number];
+            let has_held = job.feed == Feed::Held || job.takes.contains(&Take::Held);
+            let id = job.id.filter(|_| has_held)?;
+            Some((*number, id, job.feed, job.takes))
+        });
+        let Some((number, id, feed, takes)) = found else {
+            return;
+        };
+        if feed == Feed::Held && self.random.one_in(2) {
+            return self.feed_held(id);
+        }
+        for (stream, take) in [Stream::Stdout, Stream::Stderr].into_iter().zip(takes) {
+            if take == Take::Held {
+                self.drain_held(number, id, stream);
+            }
+        }
+    }
+
+    fn feed_held(&mut self, id: Id) {
+        if self.random.one_in(2) {
+            return self.engine().close_one_held(id, Stream::Stdin);
+        }
+        let Some(Place::Slot(_)) = self.engine().place(id) else {
+            return;
+        };
+        let number = self.numbers.borrow()[&id.number];
+        let (key, at) = {
+            let book = self.book.borrow();
+            (book[number].program, book[number].fed_held)
+        };
+        let mut bytes = Vec::new();
+        let count = 1 + self.random.below(5000);
+        crate::sys::simulated::append(key, at, count, &mut bytes);
+        match self.engine().write_held(id, &bytes) {
+            Ok(written) => self.book.borrow_mut()[number].fed_held += written,
+            Err(error) => {
+                let kind = error.kind();
+                let is_over = matches!(
+                    kind,
+                    std::io::ErrorKind::BrokenPipe | std::io::ErrorKind::NotConnected
+                );
+                assert!(is_over || self.may_fail, "{error}");
+            }
+        }
+    }
+
+    fn drain_held(&mut self, number: usize, id: Id, stream: Stream) {
+        if self.random.one_in(12) {
+            return self.engine().close_one_held(id, stream);
+        }
+        let mut buffer = vec![0; 4096 + self.random.below(5000)];
+        match self.engine().read_held(id, stream, &mut buffer) {
+            Ok(0) => self.book.borrow_mut()[number].held_ended = true,
+            Ok(count) => {
+                let job = &mut self.book.borrow_mut()[number];
+                let world = self.world.borrow();
+                let is_right =
+                    world.is_output(job.program, stream, job.held_read, &buffer[..count]);
+                assert!(is_right, "wrong bytes from a pipe of the caller's");
+                job.held_read += count;
+            }
+            Err(error) => {
+                let is_closed = error.kind() == std::io::ErrorKind::NotConnected;
+                let is_injected = error.raw_os_error().is_some();
+                assert!(is_closed || is_injected, "{error}");
+            }
+        }
+    }
+
+    /// Never more at once than were asked for.
+    fn check_limits(&mut self) {
+        let detached = self.detached();
+        let children = self.world.borrow().children_open();
+        let running = self.engine().running();
+        assert_eq!(children, running + detached, "children that nobody counts");
+        assert!(running <= self.running_max, "{running} run at once");
+    }
+
+    /// Detached children that the engine still has a handle of.
+    fn detached(&self) -> usize {
+        let (let_go, world) = (self.let_go.iter(), self.world.borrow());
+        let_go.filter(|pid| world.is_child_open(**pid)).count()
+    }
+
+    /// Turns until those exit that were let go.
+    fn outlive_detached(&mut self) {
+        while self.detached() > 0 {
+            self.turn_for(Some(Duration::from_secs(1)));
+        }
+    }
+
+    /// The engine is dropped or shut down while commands are under way.
+    fn end_early(mut self) {
+        self.is_shut_down = true;
+        if self.random.one_in(2) {
+            let now = self.world.borrow().now();
+            for job in self.book.borrow_mut().iter_mut().filter(|job| !job.is_over) {
+                job.requests.push((now, Cause::Cancelled, true));
+            }
+            // As `Reactor::shutdown` does it.
+            self.engine().close_inbox();
+            self.engine().abort_all();
+            while self.engine().unfinished() > 0 {
+                self.turn_for(None);
+            }
+            for finished in self.engine().drain_finished() {
+                self.note(finished);
+            }
+            let book = self.book.borrow();
+            let lost = book.iter().find(|job| {
+                let is_told = job.is_over || job.is_detached || job.id.is_none();
+                !is_told
+            });
+            assert!(lost.is_none(), "never finished: {lost:#?}");
+        }
+        self.engine = None;
+        self.check_world();
+    }
+
+    /// Nothing may be left in the engine.
+    fn check_leftovers(&mut self) {
+        let engine = self.engine();
+        engine.free_vacant();
+        assert_eq!(engine.table.len(), 0, "slots");
+        assert_eq!(engine.table.known(), 0, "numbers");
+        assert!(engine.admission.is_idle(), "{:?}", engine.admission);
+        assert!(engine.watches.is_empty(), "{:?}", engine.watches);
+        assert_eq!(engine.visits.len(), 0, "visits");
+        assert_eq!(engine.waiting, 0, "waiting");
+        let left: Vec<_> = std::iter::from_fn(|| {
+            let far = engine.now + Duration::from_secs(1 << 30);
+            engine.deadlines.pop_due(far)
+        })
+        .filter(|(_, due)| *due != super::Due::Admission)
+        .collect();
+        assert!(left.is_empty(), "{left:?}");
+    }
+
+    /// Nothing may be left in the machine: no descriptor, and no child but those that were let go or cannot be killed.
+    fn check_world(&mut self) {
+        let world = self.world.borrow();
+        assert!(world.open_fds().is_empty(), "{:#?}", world.open_fds());
+        let book = self.book.borrow();
+        for (pid, child) in world.children() {
+            let job = book.iter().find(|job| job.program == child.program);
+            let is_excused = job.is_some_and(|job| {
+                let is_out_of_reach = job.script.is_foreign || job.script.loses_status;
+                job.is_detached || (self.is_shut_down && is_out_of_reach)
+            });
+            assert!(
+                child.reaped.is_some() || is_excused,
+                "child {pid} was not reaped: {child:#?}"
+            );
+        }
+        for ending in &self.contexts {
+            assert_eq!(ending.context.watchers(), 0, "watchers");
+        }
+    }
+}

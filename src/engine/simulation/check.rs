@@ -1,0 +1,414 @@
+//! Whether a `Finished` tells the truth: compared with what the simulated machine knows.
+//! Unaware of the loop.
+
+use std::io;
+use std::os::unix::process::ExitStatusExt;
+use std::time::{Duration, Instant};
+
+use super::plan::{Feed, Got, Job, Stop, Take};
+use crate::error::{Cause, Error, StartError, Stream};
+use crate::finished::Finished;
+use crate::sys::Target;
+use crate::sys::simulated::{ChildFacts, Pipe, World, prefix};
+
+/// A timer is served within this.
+const TIMER_SLACK: Duration = Duration::from_millis(1);
+/// An event is served within this, however many there are before it.
+const EVENT_SLACK: Duration = Duration::from_millis(50);
+/// An exit that was not announced, or too early, is found within this.
+const EXIT_SLACK: Duration = Duration::from_secs(20);
+
+/// What there is to compare.
+#[derive(Clone, Copy)]
+pub(super) struct Evidence<'a> {
+    pub(super) job: &'a Job,
+    pub(super) finished: &'a Finished,
+    pub(super) world: &'a World,
+    /// When and why the command's context ended.
+    pub(super) context_end: Option<(Instant, Cause)>,
+    pub(super) is_shut_down: bool,
+    /// The caller stays away for a while now and then, and cannot expect that all is served in time.
+    pub(super) is_dawdling: bool,
+}
+
+/// # Panics
+/// When the `Finished` is not true.
+pub(super) fn check(evidence: Evidence<'_>) {
+    let finished = evidence.finished;
+    let Some(pid) = finished.pid else {
+        return evidence.check_unstarted();
+    };
+    let (child, _) = evidence.world.child(pid).expect("a child of ours");
+    evidence.check_times(child);
+    for (which, stream) in [Stream::Stdout, Stream::Stderr].into_iter().enumerate() {
+        evidence.check_output(which, stream, child);
+    }
+    evidence.check_input(child);
+    evidence.check_outcome(child);
+    evidence.check_signals(child);
+}
+
+impl Evidence<'_> {
+    #[track_caller]
+    fn confirm(&self, is_true: bool, what: &str) {
+        if !is_true {
+            panic!("{what}: {:#?}", self.story());
+        }
+    }
+
+    /// What is known of the command, times since the beginning.
+    fn story(&self) -> Vec<String> {
+        let finished = self.finished;
+        let since = |at: Option<Instant>| at.map(|at| at - self.world.start());
+        let mut story = vec![
+            format!("{:?}", self.job),
+            format!(
+                "outcome {:?}, leaked {:?}",
+                finished.outcome, finished.leaked
+            ),
+            format!(
+                "started {:?}, reaped {:?}, drained {:?}",
+                since(finished.started),
+                since(finished.reaped),
+                since(finished.drained)
+            ),
+            format!(
+                "{} bytes of stdout, {} of stderr",
+                finished.stdout.len(),
+                finished.stderr.len()
+            ),
+        ];
+        for (at, cause, is_forced) in &self.job.requests {
+            story.push(format!(
+                "{:?}: {cause:?}, forced {is_forced}",
+                since(Some(*at))
+            ));
+        }
+        if let Some((at, cause)) = self.context_end {
+            story.push(format!("{:?}: context {cause:?}", since(Some(at))));
+        }
+        let child = finished.pid.and_then(|pid| self.world.child(pid));
+        if let Some((child, _)) = child {
+            let ended = child.ended.map(|(at, status)| (since(Some(at)), status));
+            story.push(format!("the child ended {ended:?}"));
+            for (at, signal, target, answer) in &child.signals {
+                let at = since(Some(*at));
+                story.push(format!("{at:?}: {signal} to {target:?}: {answer:?}"));
+            }
+            for pipe in child.pipes.into_iter().flatten() {
+                story.push(format!("{:?}", self.world.pipes[pipe]));
+            }
+        }
+        story
+    }
+
+    fn check_unstarted(&self) {
+        let Err(Error::Start(error)) = &self.finished.outcome else {
+            return self.confirm(false, "not started, and no reason");
+        };
+        let is_true = match error {
+            StartError::ContextDone(cause) => self.causes().contains(cause),
+            StartError::ShutDown => self.is_shut_down,
+            StartError::Step { source, .. } => match source.raw_os_error() {
+                Some(libc::EACCES) => self.job.script.exec_error.is_some(),
+                Some(libc::ETXTBSY) => self.job.script.busy_times > 7,
+                _ => {
+                    let weather = &self.world.weather;
+                    weather.shortages > 0 || weather.fds_max < usize::MAX
+                }
+            },
+            _ => false,
+        };
+        self.confirm(is_true, "not started for a reason that is none");
+    }
+
+    /// Everything that may have asked it to stop before its end.
+    fn causes(&self) -> Vec<Cause> {
+        let until = self.finished.drained.unwrap_or(self.world.now());
+        self.requests_until(until)
+    }
+
+    fn requests_until(&self, until: Instant) -> Vec<Cause> {
+        let mut causes = Vec::new();
+        for (at, cause, _) in &self.job.requests {
+            if *at <= until {
+                causes.push(*cause);
+            }
+        }
+        causes.extend(
+            self.context_end
+                .filter(|(at, _)| *at <= until)
+                .map(|(_, cause)| cause),
+        );
+        let limits = [
+            (self.job.timeout, Cause::Timeout),
+            (self.job.idle_timeout, Cause::IdleTimeout),
+        ];
+        for (limit, cause) in limits {
+            if let (Some(started), Some(limit)) = (self.finished.started, limit)
+                && started + limit <= until
+            {
+                causes.push(cause);
+            }
+        }
+        causes
+    }
+
+    fn check_times(&self, child: &ChildFacts) {
+        let finished = self.finished;
+        self.confirm(child.program == self.job.program, "another program");
+        self.confirm(finished.started == Some(child.started), "its start");
+        self.confirm(
+            finished.reaped == child.reaped && child.reaped.is_some(),
+            "its reap",
+        );
+        self.confirm(finished.drained >= finished.reaped, "its end");
+        let (Some(reaped), Some(drained), Some((ended, status))) =
+            (finished.reaped, finished.drained, child.ended)
+        else {
+            return self.confirm(false, "finished before its exit");
+        };
+        let is_told = !self.job.script.loses_status;
+        self.confirm(
+            finished.status.map(ExitStatusExt::into_raw) == is_told.then_some(status),
+            "its status",
+        );
+        let weather = &self.world.weather;
+        let is_clear = weather.reap_errors + weather.interrupts + weather.unwatched == 0;
+        let slack = if is_clear && self.job.script.early_exits == 0 {
+            EVENT_SLACK
+        } else {
+            EXIT_SLACK
+        };
+        if self.is_dawdling {
+            return;
+        }
+        self.confirm(reaped <= ended + slack, "reaped late");
+        if let Some(delay) = self.job.wait_delay {
+            let stopped = child.signals.first().map(|(at, ..)| *at);
+            let start = stopped.filter(|_| self.job.signals == 0);
+            let clock = start.unwrap_or(reaped).min(reaped);
+            let latest = reaped.max(clock + delay);
+            self.confirm(drained <= latest + TIMER_SLACK, "the delay is over");
+        }
+    }
+
+    /// What the stream must have brought, so much of it as was read.
+    fn check_output(&self, which: usize, stream: Stream, child: &ChildFacts) {
+        let finished = self.finished;
+        let collected = if which == 0 {
+            &finished.stdout
+        } else {
+            &finished.stderr
+        };
+        let Some(pipe) = child.pipes[which + 1] else {
+            return self.confirm(collected.is_empty(), "bytes from nowhere");
+        };
+        let pipe = &self.world.pipes[pipe];
+        let is_leaked = finished.leaked.contains(&stream);
+        self.confirm(!pipe.is_ours_open, "a pipe is left open");
+        let got = self.job.got[which]
+            .lock()
+            .expect("no panic while it is locked");
+        let take = self.job.takes[which];
+        self.check_bytes(take, pipe, collected, &got, is_leaked);
+        if take == Take::Held {
+            return;
+        }
+        let may_be_paused = matches!(take, Take::Writer(_));
+        let has_failed = got.has_failed || pipe.has_failed;
+        let is_whole = if is_leaked {
+            (pipe.was_found_empty && !pipe.was_found_ended) || may_be_paused
+        } else {
+            pipe.was_found_ended
+        };
+        self.confirm(is_whole || has_failed, "output was lost");
+    }
+
+    fn check_bytes(&self, take: Take, pipe: &Pipe, collected: &[u8], got: &Got, is_leaked: bool) {
+        let read = prefix(pipe.key, pipe.read);
+        match take {
+            Take::Capture => self.confirm(collected == read, "captured bytes"),
+            Take::Ends(bytes) => self.confirm(collected == ends(&read, bytes), "both ends"),
+            Take::Writer(fails_at) => {
+                let is_prefix = read.starts_with(&got.bytes);
+                let is_whole = got.bytes.len() == read.len() || is_leaked;
+                let has_failed = got.has_failed && got.bytes.len() == fails_at;
+                self.confirm(is_prefix && (is_whole || has_failed), "written bytes");
+            }
+            Take::Lines(panics_at) => {
+                let mut lines: Vec<_> = read.split(|byte| *byte == b'\n').collect();
+                let rest = lines.pop().unwrap_or_default();
+                if !rest.is_empty() && !pipe.has_failed {
+                    lines.push(rest);
+                }
+                lines.truncate(panics_at);
+                self.confirm(got.lines == lines, "lines");
+            }
+            Take::Held => {
+                let is_whole = self.job.held_read == pipe.read;
+                self.confirm(is_whole, "bytes that the caller read");
+                let has_end = !self.job.held_ended || pipe.held() == 0;
+                self.confirm(has_end, "the end that the caller saw");
+            }
+            Take::Null => self.confirm(false, "a pipe that nobody asked for"),
+        }
+    }
+
+    fn check_input(&self, child: &ChildFacts) {
+        let Some(pipe) = child.pipes[0] else { return };
+        let pipe = &self.world.pipes[pipe];
+        self.confirm(!pipe.is_ours_open, "stdin is left open");
+        let is_leaked = self.finished.leaked.contains(&Stream::Stdin);
+        let is_unheard = pipe.at_close.is_some_and(|(_, holders)| holders == 0);
+        let bytes = match self.job.feed {
+            Feed::Bytes(bytes) | Feed::Reader { bytes, .. } => bytes,
+            Feed::Stalled(_) => {
+                return self.confirm(is_leaked || is_unheard, "stdin ended by itself");
+            }
+            Feed::Null | Feed::Held => {
+                return self.confirm(!is_leaked, "leaked what is not copied");
+            }
+        };
+        if is_leaked {
+            let may_be_paused = matches!(self.job.feed, Feed::Reader { .. });
+            let was_held = !pipe.was_found_ended || may_be_paused;
+            return self.confirm(was_held, "stdin is held by nobody");
+        }
+        let has_failed = self
+            .job
+            .fed
+            .lock()
+            .expect("no panic while it is locked")
+            .has_failed;
+        let is_whole = pipe.written == bytes || is_unheard || has_failed;
+        self.confirm(is_whole, "input was lost");
+    }
+
+    /// The streams whose copy has failed.
+    fn failures(&self, child: &ChildFacts) -> Vec<Stream> {
+        let streams = [Stream::Stdin, Stream::Stdout, Stream::Stderr];
+        let shelves = [&self.job.fed, &self.job.got[0], &self.job.got[1]];
+        let mut failed = Vec::new();
+        for ((stream, shelf), pipe) in streams.into_iter().zip(shelves).zip(child.pipes) {
+            let is_held =
+                stream != Stream::Stdin && self.job.takes[stream as usize - 1] == Take::Held;
+            let has_failed = pipe.is_some_and(|pipe| self.world.pipes[pipe].has_failed) && !is_held;
+            if has_failed
+                || shelf
+                    .lock()
+                    .expect("no panic while it is locked")
+                    .has_failed
+            {
+                failed.push(stream);
+            }
+        }
+        failed
+    }
+
+    fn check_outcome(&self, child: &ChildFacts) {
+        let (causes, failures) = (self.causes(), self.failures(child));
+        let refused = |number: Option<i32>| {
+            let mut answers = child.signals.iter().map(|(.., answer)| *answer);
+            answers.any(|answer| answer.is_some() && answer == number)
+        };
+        let is_cut = !self.finished.leaked.is_empty();
+        let status = self.finished.status;
+        let is_zero = status.is_some_and(|status| status.success());
+        let is_true = match &self.finished.outcome {
+            Ok(()) => is_zero && !is_cut && (failures.is_empty() || self.may_be_killed(child)),
+            Err(Error::StatusLost) => status.is_none(),
+            Err(Error::Exit(exit)) => {
+                let is_caused = exit.cause.is_none_or(|cause| causes.contains(&cause));
+                !is_zero && Some(exit.status) == status && is_caused
+            }
+            Err(Error::Stopped(cause)) => is_zero && causes.contains(cause),
+            Err(Error::Cancel(error)) => is_zero && self.is_cancel_error(error, refused),
+            Err(Error::Kill(error)) => is_zero && refused(error.raw_os_error()),
+            Err(Error::WaitDelay) => is_zero && is_cut && self.job.wait_delay.is_some(),
+            Err(Error::Copy { stream, .. }) => is_zero && !is_cut && failures.contains(stream),
+            Err(_) => false,
+        };
+        self.confirm(is_true, "its outcome");
+        if causes.is_empty() && is_zero {
+            let is_plain = match &self.finished.outcome {
+                Ok(()) => failures.is_empty() && !is_cut,
+                Err(Error::Copy { .. }) => !is_cut,
+                Err(Error::WaitDelay) => is_cut,
+                _ => false,
+            };
+            self.confirm(is_plain, "nobody asked it to stop");
+        }
+    }
+
+    /// A kill at the end of the delay got through: the copies' errors no longer count.
+    fn may_be_killed(&self, child: &ChildFacts) -> bool {
+        let is_kill = |signal: i32| signal == libc::SIGKILL;
+        child.signals.iter().any(|(_, signal, ..)| is_kill(*signal))
+    }
+
+    fn is_cancel_error(&self, error: &io::Error, refused: impl Fn(Option<i32>) -> bool) -> bool {
+        let number = error.raw_os_error();
+        let is_own = matches!(self.job.stop, Stop::Callback { error, .. } if Some(error) == number);
+        is_own || refused(number)
+    }
+
+    /// What the loop sent to it, and when.
+    fn check_signals(&self, child: &ChildFacts) {
+        let calls = *self
+            .job
+            .callbacks
+            .lock()
+            .expect("no panic while it is locked");
+        self.confirm(calls <= 1, "the cancel action was performed again");
+        let Some(reaped) = child.reaped else { return };
+        if self.job.signals > 0 {
+            return;
+        }
+        let is_lost = self.job.script.loses_status;
+        for (at, _, target, answer) in &child.signals {
+            // What is left of a group is killed after its leader's end.
+            if *target == Target::Group && *at >= reaped {
+                continue;
+            }
+            let is_in_time = *at <= reaped && (*answer != Some(libc::ESRCH) || is_lost);
+            self.confirm(is_in_time, "a signal after the reap");
+        }
+        let was_asked = calls > 0 || !child.signals.is_empty();
+        let is_overdue = reaped
+            .checked_sub(EVENT_SLACK)
+            .is_some_and(|until| !self.requests_until(until).is_empty());
+        // Silence cannot be told from here.
+        let may_be_silence = self.job.idle_timeout.is_some();
+        let is_expected = !may_be_silence && !self.is_dawdling;
+        let must_be_asked = is_overdue && self.job.stop != Stop::Nothing && is_expected;
+        self.confirm(was_asked || !must_be_asked, "it was not asked to stop");
+        let is_zero = self.finished.status.is_some_and(|status| status.success());
+        let was_stopped = child
+            .signals
+            .first()
+            .is_some_and(|(.., answer)| answer.is_none());
+        if is_zero && was_stopped && self.job.stop != Stop::Nothing {
+            let is_told = matches!(
+                self.finished.outcome,
+                Err(Error::Stopped(_) | Error::Cancel(_) | Error::Kill(_))
+            );
+            let has_own_answer = matches!(self.job.stop, Stop::Callback { .. });
+            self.confirm(
+                is_told || has_own_answer,
+                "it is not told that it was stopped",
+            );
+        }
+    }
+}
+
+/// What `Output::capture_ends` keeps of a stream.
+fn ends(stream: &[u8], bytes: usize) -> Vec<u8> {
+    if stream.len() <= 2 * bytes {
+        return stream.to_vec();
+    }
+    let omitted = stream.len() - 2 * bytes;
+    let marker = format!("\n... omitting {omitted} bytes ...\n");
+    let (head, tail) = (&stream[..bytes], &stream[stream.len() - bytes..]);
+    [head, marker.as_bytes(), tail].concat()
+}

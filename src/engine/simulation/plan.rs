@@ -1,0 +1,524 @@
+//! What a simulated command does, and how it is started: chosen at random, and kept to be checked against.
+//! Unaware of the loop.
+
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::rc::Rc;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use crate::cancel::Cancel;
+use crate::command::Command;
+use crate::error::Cause;
+use crate::finished::Id;
+use crate::stdio::{Input, Output};
+use crate::sys::Signal;
+use crate::sys::simulated::{Act, Random, Reaction, Script, append, pause, prefix};
+
+/// Where a stdin comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Feed {
+    Null,
+    Bytes(usize),
+    Reader {
+        bytes: usize,
+        fails_at: usize,
+    },
+    /// A reader that gives so many bytes, and then never says anything again.
+    Stalled(usize),
+    Held,
+}
+
+/// Where an output goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Take {
+    Null,
+    Capture,
+    Ends(usize),
+    /// It fails once it has taken so many bytes.
+    Writer(usize),
+    /// It panics at the line of this number.
+    Lines(usize),
+    Held,
+}
+
+/// What happens to a command that is to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stop {
+    Kill,
+    Nothing,
+    Signal(Signal),
+    /// A callback that sends SIGTERM, or not, and returns this error number, if not 0.
+    Callback {
+        sends: bool,
+        error: i32,
+    },
+}
+
+/// What a writer or a line callback has got, and whether it has failed.
+#[derive(Default)]
+pub(super) struct Got {
+    pub(super) bytes: Vec<u8>,
+    pub(super) lines: Vec<Vec<u8>>,
+    pub(super) has_failed: bool,
+}
+
+impl fmt::Debug for Got {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (bytes, lines) = (self.bytes.len(), self.lines.len());
+        write!(
+            formatter,
+            "{bytes} bytes, {lines} lines, failed: {}",
+            self.has_failed
+        )
+    }
+}
+
+pub(super) type Shelf = Arc<Mutex<Got>>;
+
+/// One command of a simulation: what it is, and what the driver did to it.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) program: usize,
+    pub(super) script: Script,
+    pub(super) feed: Feed,
+    pub(super) takes: [Take; 2],
+    pub(super) is_merged: bool,
+    pub(super) stop: Stop,
+    pub(super) rungs: usize,
+    /// It leads a group, and signals go to that.
+    pub(super) is_group: bool,
+    pub(super) wait_delay: Option<Duration>,
+    pub(super) timeout: Option<Duration>,
+    pub(super) idle_timeout: Option<Duration>,
+    pub(super) context: Option<usize>,
+    pub(super) got: [Shelf; 2],
+    pub(super) fed: Shelf,
+    /// How often the cancel callback was called.
+    pub(super) callbacks: Arc<Mutex<usize>>,
+    pub(super) id: Option<Id>,
+    /// Sent by another thread.
+    pub(super) is_sent: bool,
+    pub(super) is_detached: bool,
+    pub(super) is_over: bool,
+    /// Requests to end it: when, why, and whether by force.
+    pub(super) requests: Vec<(Instant, Cause, bool)>,
+    /// Signals that the driver has sent to it.
+    pub(super) signals: usize,
+    /// How much the driver has read of its pipe, and whether it found the end.
+    pub(super) held_read: usize,
+    pub(super) held_ended: bool,
+    /// How much the driver has written to its pipe.
+    pub(super) fed_held: usize,
+}
+
+impl Job {
+    /// Chooses one. `program` is the number that its script will have.
+    pub(super) fn random(random: &mut Random, program: usize, contexts: usize) -> Job {
+        let is_held = random.one_in(12);
+        let feed = random_feed(random, is_held);
+        let takes = random_takes(random, is_held);
+        let is_large = random.one_in(20);
+        let mut script = Script {
+            acts: random_acts(random, feed, is_large, 2),
+            reaction: random_reaction(random),
+            survives_pipe: random.one_in(4),
+            writes_packets: random.one_in(8),
+            is_foreign: !is_held && random.one_in(25),
+            loses_status: random.one_in(25),
+            early_exits: if random.one_in(10) {
+                random.below(6)
+            } else {
+                0
+            },
+            busy_times: if random.one_in(15) {
+                random.below(10)
+            } else {
+                0
+            },
+            traffic: 0,
+            exec_error: random.one_in(30).then_some(libc::EACCES),
+        };
+        script.traffic = traffic(&script.acts).max(match feed {
+            Feed::Bytes(bytes) | Feed::Reader { bytes, .. } | Feed::Stalled(bytes) => bytes,
+            Feed::Null | Feed::Held => 0,
+        });
+        if let Feed::Stalled(_) = feed {
+            forget_input(&mut script.acts);
+        }
+        if is_held {
+            // What outlives the command could wait for the caller for ever.
+            script.acts.retain(|act| !matches!(act, Act::Fork(_)));
+        }
+        if feed == Feed::Held {
+            script.acts.insert(0, Act::Read(None));
+        }
+        let delay = |random: &mut Random| Duration::from_micros(random.below(40_000) as u64);
+        let after = |random: &mut Random, one_in| random.one_in(one_in).then(|| delay(random));
+        Job {
+            program,
+            script,
+            feed,
+            takes,
+            is_merged: takes[1] == Take::Null && random.one_in(4),
+            stop: if is_held {
+                Stop::Kill
+            } else {
+                random_stop(random)
+            },
+            rungs: if random.one_in(6) {
+                1 + random.below(3)
+            } else {
+                0
+            },
+            is_group: random.one_in(6),
+            wait_delay: after(random, 2).filter(|delay| !delay.is_zero()),
+            // The caller of a held pipe may stop to serve it; it must not wait for ever then.
+            timeout: if is_held {
+                Some(Duration::from_millis(50 + random.below(200) as u64))
+            } else {
+                after(random, 5)
+            },
+            idle_timeout: after(random, 8),
+            context: (contexts > 0 && random.one_in(3)).then(|| random.below(contexts)),
+            got: Default::default(),
+            fed: Shelf::default(),
+            callbacks: Arc::default(),
+            id: None,
+            is_sent: false,
+            is_detached: false,
+            is_over: false,
+            requests: Vec::new(),
+            signals: 0,
+            held_read: 0,
+            held_ended: false,
+            fed_held: 0,
+        }
+    }
+
+    /// The command that it is started by. `number` names it to whoever resumes it.
+    pub(super) fn command(&self, path: &str, number: usize, random: &mut Random) -> Command {
+        let mut command = Command::new(path);
+        command.stdin(match self.feed {
+            Feed::Null => Input::null(),
+            Feed::Bytes(bytes) => Input::bytes(prefix(self.program, bytes)),
+            Feed::Reader { bytes, fails_at } => Input::reader(Source {
+                key: self.program,
+                at: 0,
+                bytes,
+                fails_at,
+                number,
+                random: random.split(),
+                shelf: Arc::clone(&self.fed),
+            }),
+            Feed::Stalled(bytes) => Input::reader(Stalled(prefix(self.program, bytes))),
+            Feed::Held => Input::pipe(),
+        });
+        command.stdout(self.output(0, number, random));
+        if self.is_merged {
+            command.stderr_to_stdout();
+        } else {
+            command.stderr(self.output(1, number, random));
+        }
+        let cancel = self.cancel(random);
+        if self.is_group {
+            command.process_group(0).cancel(cancel.to_group());
+        } else {
+            command.cancel(cancel);
+        }
+        if let Some(delay) = self.wait_delay {
+            command.wait_delay(delay);
+        }
+        if let Some(timeout) = self.timeout {
+            command.timeout(timeout);
+        }
+        if let Some(timeout) = self.idle_timeout {
+            command.idle_timeout(timeout);
+        }
+        command
+    }
+
+    fn output(&self, which: usize, number: usize, random: &mut Random) -> Output {
+        let shelf = Arc::clone(&self.got[which]);
+        match self.takes[which] {
+            Take::Null => Output::null(),
+            Take::Capture => Output::capture(),
+            Take::Ends(bytes) => Output::capture_ends(bytes),
+            Take::Held => Output::pipe(),
+            Take::Writer(fails_at) => Output::writer(Sink {
+                fails_at,
+                number,
+                random: random.split(),
+                shelf,
+            }),
+            Take::Lines(panics_at) => Output::lines(move |line| {
+                let mut got = shelf.lock().expect("no panic while it is locked");
+                if got.lines.len() == panics_at {
+                    got.has_failed = true;
+                    drop(got);
+                    // Without the hook, which would print it.
+                    std::panic::resume_unwind(Box::new("at a line"));
+                }
+                got.lines.push(line.to_vec());
+            }),
+        }
+    }
+
+    fn cancel(&self, random: &mut Random) -> Cancel {
+        let mut cancel = match self.stop {
+            Stop::Kill => Cancel::kill(),
+            Stop::Nothing => return Cancel::nothing(),
+            Stop::Signal(signal) => Cancel::signal(signal),
+            Stop::Callback { sends, error } => {
+                let calls = Arc::clone(&self.callbacks);
+                Cancel::with(move |child| {
+                    *calls.lock().expect("no panic while it is locked") += 1;
+                    if sends {
+                        // What it answers is not this callback's to tell.
+                        let _ = child.signal(Signal::TERM);
+                    }
+                    if error == 0 {
+                        Ok(())
+                    } else {
+                        Err(io::Error::from_raw_os_error(error))
+                    }
+                })
+            }
+        };
+        for _ in 0..self.rungs {
+            let after = Duration::from_micros(random.below(10_000) as u64);
+            cancel = cancel.then(
+                after,
+                *random.pick(&[Signal::TERM, Signal::INT, Signal::HUP]),
+            );
+        }
+        cancel
+    }
+}
+
+/// Mostly small, sometimes more than a budget.
+fn random_size(random: &mut Random, is_large: bool) -> usize {
+    match random.below(4) {
+        0 => random.below(10),
+        1 | 2 => random.below(600),
+        _ if is_large => 60_000 + random.below(60_000) * 4,
+        _ => random.below(9_000),
+    }
+}
+
+fn random_feed(random: &mut Random, is_held: bool) -> Feed {
+    match random.below(6) {
+        0 if is_held => Feed::Held,
+        1 | 2 => {
+            let is_large = random.one_in(8);
+            Feed::Bytes(random_size(random, is_large))
+        }
+        3 => {
+            let is_large = random.one_in(8);
+            let bytes = random_size(random, is_large);
+            let fails_at = if random.one_in(5) {
+                random.below(bytes + 1)
+            } else {
+                usize::MAX
+            };
+            Feed::Reader { bytes, fails_at }
+        }
+        4 if random.one_in(3) => Feed::Stalled(random_size(random, true)),
+        _ => Feed::Null,
+    }
+}
+
+fn random_takes(random: &mut Random, is_held: bool) -> [Take; 2] {
+    let mut one = |can_be_held: bool| match random.below(8) {
+        0..=2 => Take::Capture,
+        3 => Take::Ends(random.below(3000)),
+        4 => Take::Writer(random_limit(random, 5000)),
+        5 => Take::Lines(random_limit(random, 100)),
+        6 if can_be_held => Take::Held,
+        _ => Take::Null,
+    };
+    // One at most: its caller reads one after the other.
+    let first = one(is_held);
+    [first, one(is_held && first != Take::Held)]
+}
+
+/// Mostly without a limit.
+fn random_limit(random: &mut Random, below: usize) -> usize {
+    if random.one_in(5) {
+        random.below(below)
+    } else {
+        usize::MAX
+    }
+}
+
+fn random_acts(random: &mut Random, feed: Feed, is_large: bool, depth: usize) -> Vec<Act> {
+    let mut acts = Vec::new();
+    for _ in 0..random.below(6) {
+        let act = match random.below(16) {
+            0..=4 => Act::Write(1, random_size(random, is_large)),
+            5 | 6 => Act::Write(2, random_size(random, is_large)),
+            7..=9 => Act::Sleep(Duration::from_micros(random.below(20_000) as u64)),
+            10 if random.one_in(4) => Act::Sleep(Duration::from_millis(random.below(3_000) as u64)),
+            10 | 11 if feed != Feed::Null => Act::Read(None),
+            12 if feed != Feed::Null => Act::Read(Some(random.below(3_000))),
+            13 => Act::Close(random.below(3)),
+            14 if depth > 0 => {
+                let child = Script {
+                    acts: random_acts(random, feed, false, depth - 1),
+                    reaction: random_reaction(random),
+                    ..Script::default()
+                };
+                Act::Fork(Rc::new(child))
+            }
+            _ => continue,
+        };
+        acts.push(act);
+    }
+    match random.below(8) {
+        0 => acts.push(Act::Exit(1 + random.below(255) as i32)),
+        1 => acts.push(Act::Die(*random.pick(&[
+            libc::SIGSEGV,
+            libc::SIGTERM,
+            libc::SIGKILL,
+        ]))),
+        _ => {}
+    }
+    acts
+}
+
+/// How many bytes a process and its children write.
+fn traffic(acts: &[Act]) -> usize {
+    let bytes = acts.iter().map(|act| match act {
+        Act::Write(_, bytes) => *bytes,
+        Act::Fork(script) => traffic(&script.acts),
+        _ => 0,
+    });
+    bytes.sum()
+}
+
+/// Nobody reads to an end that never comes.
+fn forget_input(acts: &mut Vec<Act>) {
+    acts.retain(|act| !matches!(act, Act::Read(None)));
+    for act in acts {
+        match act {
+            // What little it reads first is there.
+            Act::Read(bytes) => *bytes = Some(0),
+            Act::Fork(script) => forget_input(&mut Rc::make_mut(script).acts),
+            _ => {}
+        }
+    }
+}
+
+fn random_reaction(random: &mut Random) -> Reaction {
+    match random.below(6) {
+        0 => Reaction::Ignore,
+        1 | 2 => {
+            let after = Duration::from_micros(random.below(30_000) as u64);
+            Reaction::Exit(after, if random.one_in(2) { 0 } else { 7 })
+        }
+        _ => Reaction::Die,
+    }
+}
+
+fn random_stop(random: &mut Random) -> Stop {
+    match random.below(6) {
+        0 => Stop::Nothing,
+        1 | 2 => Stop::Signal(*random.pick(&[Signal::TERM, Signal::INT])),
+        3 => Stop::Callback {
+            sends: random.one_in(2),
+            error: *random.pick(&[0, libc::ESRCH, libc::EIO]),
+        },
+        _ => Stop::Kill,
+    }
+}
+
+/// A reader that gives a stream in pieces, and sometimes says that it would block.
+struct Source {
+    key: usize,
+    at: usize,
+    bytes: usize,
+    fails_at: usize,
+    number: usize,
+    random: Random,
+    shelf: Shelf,
+}
+
+impl Read for Source {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.random.one_in(8) {
+            pause(self.number);
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        if self.random.one_in(8) {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        if self.at >= self.fails_at {
+            self.shelf
+                .lock()
+                .expect("no panic while it is locked")
+                .has_failed = true;
+            return Err(io::Error::from_raw_os_error(libc::EIO));
+        }
+        let end = self.bytes.min(self.fails_at);
+        let most = buffer.len().min(end - self.at);
+        let count = most.min(1 + self.random.below(most.max(1)));
+        let mut piece = Vec::with_capacity(count);
+        append(self.key, self.at, count, &mut piece);
+        buffer[..count].copy_from_slice(&piece);
+        self.at += count;
+        Ok(count)
+    }
+}
+
+/// A reader that gives these bytes, and has nothing afterwards, for ever.
+struct Stalled(Vec<u8>);
+
+impl Read for Stalled {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.0.is_empty() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let count = buffer.len().min(self.0.len());
+        buffer[..count].copy_from_slice(&self.0[..count]);
+        self.0.drain(..count);
+        Ok(count)
+    }
+}
+
+/// A writer that takes a stream in pieces, sometimes says that it would block, and may fail.
+struct Sink {
+    fails_at: usize,
+    number: usize,
+    random: Random,
+    shelf: Shelf,
+}
+
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut got = self.shelf.lock().expect("no panic while it is locked");
+        if self.random.one_in(10) {
+            pause(self.number);
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        if self.random.one_in(10) {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        let room = self.fails_at - got.bytes.len();
+        if room == 0 {
+            got.has_failed = true;
+            return Err(io::Error::from_raw_os_error(libc::ENOSPC));
+        }
+        let count = bytes.len().min(room);
+        let count = if self.random.one_in(3) {
+            1 + self.random.below(count)
+        } else {
+            count
+        };
+        got.bytes.extend_from_slice(&bytes[..count]);
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

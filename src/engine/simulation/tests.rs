@@ -1,0 +1,140 @@
+//! A thousand seeds a run, each through another schedule; more or one alone by the environment. And the order of service.
+//! Unaware of what a schedule holds.
+
+use super::*;
+use crate::command::Command;
+use crate::stdio::Output;
+use crate::sys::simulated::{Act, Script};
+
+/// `EXECLOOP_SEED=n` replays one seed alone, `EXECLOOP_SEEDS=n` runs so many.
+fn seeds() -> std::ops::Range<u64> {
+    let number = |name| std::env::var(name).ok()?.parse::<u64>().ok();
+    match (number("EXECLOOP_SEED"), number("EXECLOOP_SEEDS")) {
+        (Some(seed), _) => seed..seed + 1,
+        (None, count) => 0..count.unwrap_or(1000),
+    }
+}
+
+/// Says which seed it was, if it fails.
+struct Name(u64);
+
+impl Drop for Name {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("seed {} failed; EXECLOOP_SEED={0} replays it alone", self.0);
+        }
+    }
+}
+
+#[test]
+#[cfg(not(execloop_canary))]
+#[cfg_attr(miri, ignore = "takes hours there")]
+fn every_promise_holds_through_a_thousand_schedules() {
+    for seed in seeds() {
+        let name = Name(seed);
+        run(Random::of_seed(seed));
+        drop(name);
+    }
+}
+
+/// `RUSTFLAGS="--cfg execloop_canary" cargo test --lib canary` builds a loop that forgets some streams.
+#[test]
+#[cfg(execloop_canary)]
+fn the_canary_is_caught() {
+    let caught = seeds().find(|seed| {
+        let _name = Name(*seed);
+        std::panic::catch_unwind(|| run(Random::of_seed(*seed))).is_err()
+    });
+    assert!(caught.is_some(), "a broken loop passes every simulation");
+}
+
+/// A reactor's loop over a machine where nothing goes wrong.
+fn calm(seed: u64) -> (Shared, Engine<Simulated>) {
+    let weather = Weather {
+        batch_max: 256,
+        pipe_bytes: vec![65_536],
+        fds_max: usize::MAX,
+        ..Weather::default()
+    };
+    let world = Rc::new(RefCell::new(World::new(Random::of_seed(seed), weather)));
+    let kernel = Simulated {
+        world: Rc::clone(&world),
+    };
+    let admission = Admission::new(usize::MAX, u64::MAX);
+    (world, Engine::new(kernel, admission, REACTOR))
+}
+
+#[test]
+#[cfg(not(execloop_canary))]
+fn short_commands_finish_beside_endless_writers_and_each_stream_has_its_turn() {
+    const ENDLESS: usize = 3;
+    const SHORT: usize = 200;
+    /// More turns than these to serve all would be a queue behind the endless.
+    const TURNS_MAX: usize = 2 * SHORT;
+    let (world, mut engine) = calm(1);
+    let mut start = |acts: Vec<Act>| {
+        let script = Script {
+            acts,
+            ..Script::default()
+        };
+        let path = world.borrow_mut().install(script);
+        let mut command = Command::new(path);
+        let started = engine.start(command.stdout(Output::capture_ends(10)));
+        started.expect("it starts")
+    };
+    for _ in 0..ENDLESS {
+        start(vec![Act::Write(1, usize::MAX)]);
+    }
+    let short: Vec<_> = (0..SHORT)
+        .map(|_| start(vec![Act::Write(1, 100), Act::Write(1, 100)]))
+        .collect();
+
+    let mut left: Vec<_> = short;
+    let mut listed: Vec<_> = Vec::new();
+    for turn in 0.. {
+        assert!(
+            turn < TURNS_MAX,
+            "{} of the short ones still wait",
+            left.len()
+        );
+        engine.visited.clear();
+        engine.turn(None).expect("the weather is calm");
+        // Once a turn each, and those that had to stop in the last turn are all served in this one, in their order.
+        let served = &engine.visited;
+        for (at, visit) in served.iter().enumerate() {
+            assert!(
+                !served[..at].contains(visit),
+                "twice in one turn: {visit:?}"
+            );
+        }
+        let mut order = served.iter();
+        for waiting in &listed {
+            assert!(
+                order.any(|visit| visit == waiting),
+                "passed over: {waiting:?}"
+            );
+        }
+        listed = engine
+            .visits
+            .iter()
+            .map(|visit| (visit.slot, visit.stream))
+            .collect();
+        left.retain(|id| match engine.take_finished(*id) {
+            Some(finished) => {
+                assert_eq!(
+                    finished.stdout.len(),
+                    20 + "\n... omitting 180 bytes ...\n".len()
+                );
+                assert!(finished.outcome.is_ok(), "{:?}", finished.outcome);
+                false
+            }
+            None => true,
+        });
+        if left.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(engine.running(), ENDLESS, "the endless ones go on");
+    drop(engine);
+    assert!(world.borrow().open_fds().is_empty());
+}

@@ -1,0 +1,124 @@
+//! A simulated pipe: how many bytes it took and gave. What they are follows from their places.
+//! Unaware of who reads and writes.
+
+use std::collections::VecDeque;
+
+use crate::sys::{Ready, Source};
+
+/// Linux splits what is written in packets at this size (pipe(2)).
+pub(super) const PACKET_BYTES_MAX: usize = 4096;
+/// A pipe has so many places for packets.
+const PACKETS_MAX: usize = 16;
+
+/// One pipe between a child and us.
+#[derive(Debug)]
+pub(crate) struct Pipe {
+    /// The key of its bytes.
+    pub(crate) key: usize,
+    pub(super) slot: u32,
+    pub(super) generation: u32,
+    /// The child's descriptor: stdin is written by us, the others are read.
+    pub(super) source: Source,
+    pub(super) bytes_max: usize,
+    /// Each write is read by itself; their sizes.
+    pub(super) packets: Option<VecDeque<usize>>,
+    pub(crate) written: usize,
+    pub(crate) read: usize,
+    /// Processes' descriptors that lead to it.
+    pub(crate) holders: usize,
+    pub(crate) is_ours_open: bool,
+    /// Processes that wait for a change.
+    pub(super) waiting: Vec<usize>,
+    /// What it held, and how many held it, when we closed it.
+    pub(crate) at_close: Option<(usize, usize)>,
+    /// Our last read found nothing in it.
+    pub(crate) was_found_empty: bool,
+    /// Nor will there ever be.
+    pub(crate) was_found_ended: bool,
+    /// A read of it failed.
+    pub(crate) has_failed: bool,
+}
+
+impl Pipe {
+    pub(super) fn new((slot, generation): (u32, u32), source: Source, key: usize) -> Pipe {
+        Pipe {
+            key,
+            slot,
+            generation,
+            source,
+            bytes_max: 0,
+            packets: None,
+            written: 0,
+            read: 0,
+            holders: 0,
+            is_ours_open: true,
+            waiting: Vec::new(),
+            at_close: None,
+            was_found_empty: false,
+            was_found_ended: false,
+            has_failed: false,
+        }
+    }
+
+    /// How many bytes it holds.
+    pub(crate) fn held(&self) -> usize {
+        self.written - self.read
+    }
+
+    pub(super) fn room(&self) -> usize {
+        if self
+            .packets
+            .as_ref()
+            .is_some_and(|list| list.len() >= PACKETS_MAX)
+        {
+            return 0;
+        }
+        self.bytes_max.saturating_sub(self.held())
+    }
+
+    /// What a poll says of our end.
+    pub(super) fn event(&self) -> Option<Ready> {
+        let hung_up = self.holders == 0;
+        let readable = match self.source {
+            Source::Stdin => self.room() > 0,
+            _ => self.held() > 0,
+        };
+        self.is_ours_open.then_some(Ready {
+            slot: self.slot,
+            generation: self.generation,
+            source: self.source,
+            readable,
+            hung_up,
+        })
+    }
+
+    /// Takes at most so many bytes out, as one read does. Returns where they begin and how many they are.
+    pub(super) fn take(&mut self, bytes_max: usize) -> (usize, usize) {
+        let from = self.read;
+        let count = match self.packets.as_mut().and_then(VecDeque::pop_front) {
+            Some(packet) => {
+                assert!(
+                    bytes_max >= packet,
+                    "a read without room for a packet cuts it"
+                );
+                packet
+            }
+            None => bytes_max.min(self.held()),
+        };
+        self.read += count;
+        (from, count)
+    }
+
+    /// Puts at most so many bytes in, as one write does. Returns how many.
+    pub(super) fn put(&mut self, bytes: usize) -> usize {
+        let mut count = bytes.min(self.room());
+        if let Some(packets) = &mut self.packets {
+            count = count.min(PACKET_BYTES_MAX);
+            if count > 0 {
+                packets.push_back(count);
+            }
+        }
+        self.written += count;
+        count
+    }
+}

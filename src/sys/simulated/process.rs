@@ -1,0 +1,336 @@
+//! Simulated processes: they follow their scripts, block on pipes, take signals, and end.
+//! Unaware of the loop.
+
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use super::script::{Act, Reaction, Script};
+use super::world::{Watched, World};
+use crate::sys::{Signal, Source, Target};
+
+/// A wait status, as wait(2) encodes it.
+fn exited(code: i32) -> i32 {
+    (code & 0xff) << 8
+}
+
+/// A process: one of our children, or one of theirs.
+#[derive(Debug)]
+pub(crate) struct Process {
+    script: Rc<Script>,
+    /// The act that it is at.
+    at: usize,
+    /// What is left to do of a write or a read; `None` before it begins.
+    left: Option<usize>,
+    /// The pipes that its descriptors 0, 1, 2 lead to.
+    ends: [Option<usize>; 3],
+    /// The process that leads its group; `None`: ours.
+    group: Option<usize>,
+    pub(crate) is_alive: bool,
+    epoch: u64,
+    /// What we know of it, where it is a child of ours.
+    pub(crate) child: Option<ChildFacts>,
+}
+
+/// The truth about one of our children.
+#[derive(Debug)]
+pub(crate) struct ChildFacts {
+    pub(crate) slot: u32,
+    pub(crate) generation: u32,
+    pub(crate) program: usize,
+    pub(crate) pipes: [Option<usize>; 3],
+    pub(crate) started: Instant,
+    /// When it ended, and with which wait status.
+    pub(crate) ended: Option<(Instant, i32)>,
+    pub(crate) reaped: Option<Instant>,
+    /// Its handle is there.
+    pub(crate) is_open: bool,
+    /// Its exit is announced.
+    pub(crate) is_watched: bool,
+    pub(super) early_exits: usize,
+    /// Every signal that was sent to it: when, which, to whom, and the answer's error number.
+    pub(crate) signals: Vec<(Instant, i32, Target, Option<i32>)>,
+}
+
+impl Process {
+    /// What was planned for it before is void.
+    pub(super) fn next_epoch(&mut self) -> u64 {
+        self.epoch += 1;
+        self.epoch
+    }
+
+    pub(crate) fn script(&self) -> &Script {
+        &self.script
+    }
+}
+
+impl World {
+    /// Makes a process that holds these pipes, and lets it begin.
+    pub(super) fn spawn(
+        &mut self,
+        script: Rc<Script>,
+        ends: [Option<usize>; 3],
+        group: Option<usize>,
+        child: Option<ChildFacts>,
+    ) -> usize {
+        for pipe in ends.into_iter().flatten() {
+            self.pipes[pipe].holders += 1;
+        }
+        self.processes.push(Process {
+            script,
+            at: 0,
+            left: None,
+            ends,
+            group,
+            is_alive: true,
+            epoch: 0,
+            child,
+        });
+        let process = self.processes.len() - 1;
+        let after = self.moment();
+        self.resume(process, after);
+        process
+    }
+
+    /// Puts a child at the head of a group of its own.
+    pub(super) fn lead_group(&mut self, process: usize) {
+        self.processes[process].group = Some(process);
+    }
+
+    /// A process does the next piece of what it is at.
+    pub(super) fn step(&mut self, process: usize, epoch: u64) {
+        let this = &mut self.processes[process];
+        if !this.is_alive || this.epoch != epoch {
+            return;
+        }
+        let Some(act) = this.script.acts.get(this.at).cloned() else {
+            return self.end(process, exited(0));
+        };
+        match act {
+            Act::Write(fd, bytes) => self.write_step(process, fd, bytes),
+            Act::Read(bytes) => self.read_step(process, bytes),
+            Act::Sleep(time) => {
+                self.processes[process].at += 1;
+                self.resume(process, time);
+            }
+            Act::Close(fd) => {
+                if let Some(pipe) = self.processes[process].ends[fd].take() {
+                    self.let_go(pipe);
+                }
+                self.next_act(process);
+            }
+            Act::Fork(script) => {
+                let (ends, group) = (self.processes[process].ends, self.processes[process].group);
+                self.spawn(script, ends, group, None);
+                self.next_act(process);
+            }
+            Act::Exit(code) => self.end(process, exited(code)),
+            Act::Die(signal) => self.end(process, signal),
+        }
+    }
+
+    fn next_act(&mut self, process: usize) {
+        let this = &mut self.processes[process];
+        this.at += 1;
+        this.left = None;
+        let after = self.moment();
+        self.resume(process, after);
+    }
+
+    fn write_step(&mut self, process: usize, fd: usize, bytes: usize) {
+        let this = &mut self.processes[process];
+        let left = *this.left.get_or_insert(bytes);
+        let Some(pipe) = this.ends[fd].filter(|_| left > 0) else {
+            // It goes to /dev/null.
+            return self.next_act(process);
+        };
+        if !self.pipes[pipe].is_ours_open {
+            if self.processes[process].script.survives_pipe {
+                return self.next_act(process);
+            }
+            return self.end(process, libc::SIGPIPE);
+        }
+        // Programs write in pieces of their own.
+        let piece = if self.random.one_in(3) {
+            1 + self.random.below(left.min(5000))
+        } else {
+            left
+        };
+        let was_empty = self.pipes[pipe].held() == 0;
+        let count = self.pipes[pipe].put(piece);
+        if count == 0 {
+            return self.pipes[pipe].waiting.push(process);
+        }
+        self.processes[process].left = Some(left - count);
+        // Newer kernels wake a poller for each write, older ones only for the first into an empty pipe.
+        if was_empty || self.random.one_in(4) {
+            self.announce(Watched::Pipe(pipe));
+        }
+        let after = self.moment();
+        self.resume(process, after);
+    }
+
+    fn read_step(&mut self, process: usize, bytes: Option<usize>) {
+        let this = &mut self.processes[process];
+        let left = *this.left.get_or_insert(bytes.unwrap_or(usize::MAX));
+        let Some(pipe) = this.ends[0].filter(|_| left > 0) else {
+            return self.next_act(process);
+        };
+        let end = &mut self.pipes[pipe];
+        if end.held() == 0 {
+            if end.is_ours_open {
+                return end.waiting.push(process);
+            }
+            return self.next_act(process);
+        }
+        let was_full = end.room() == 0;
+        let piece = if self.random.one_in(3) {
+            1 + self.random.below(left.min(5000))
+        } else {
+            left
+        };
+        let (_, count) = self.pipes[pipe].take(piece);
+        self.processes[process].left = Some(left - count);
+        if was_full {
+            self.announce(Watched::Pipe(pipe));
+        }
+        let after = self.moment();
+        self.resume(process, after);
+    }
+
+    /// One descriptor less leads to this pipe.
+    fn let_go(&mut self, pipe: usize) {
+        self.pipes[pipe].holders -= 1;
+        if self.pipes[pipe].holders == 0 && self.pipes[pipe].is_ours_open {
+            self.announce(Watched::Pipe(pipe));
+        }
+    }
+
+    /// A process is over: its descriptors first, then its exit.
+    pub(super) fn end(&mut self, process: usize, status: i32) {
+        let this = &mut self.processes[process];
+        if !this.is_alive {
+            return;
+        }
+        this.is_alive = false;
+        let ends = std::mem::take(&mut this.ends);
+        for pipe in ends.into_iter().flatten() {
+            self.let_go(pipe);
+        }
+        let now = self.now();
+        if let Some(child) = &mut self.processes[process].child {
+            child.ended = Some((now, status));
+            if child.is_watched {
+                self.announce(Watched::Exit(process));
+            }
+        }
+    }
+
+    /// Lets processes go on that waited for this pipe.
+    pub(super) fn stir(&mut self, pipe: usize) {
+        for process in std::mem::take(&mut self.pipes[pipe].waiting) {
+            let after = self.moment();
+            self.resume(process, after);
+        }
+    }
+
+    /// Sends a signal to a child of ours or its group. The error is a number.
+    pub(super) fn send(
+        &mut self,
+        process: usize,
+        target: Target,
+        signal: Signal,
+    ) -> Result<(), i32> {
+        let script = Rc::clone(&self.processes[process].script);
+        let answer = self.may_send(process, target, &script);
+        let now = self.now();
+        if let Some(child) = &mut self.processes[process].child {
+            child
+                .signals
+                .push((now, signal.number(), target, answer.err()));
+        }
+        answer?;
+        let group = self.processes[process].group;
+        let hit: Vec<usize> = match target {
+            Target::Process => vec![process],
+            Target::Group => (0..self.processes.len())
+                .filter(|other| self.processes[*other].group == group)
+                .collect(),
+        };
+        for other in hit {
+            self.hit(other, signal);
+        }
+        Ok(())
+    }
+
+    fn may_send(&self, process: usize, target: Target, script: &Script) -> Result<(), i32> {
+        let this = &self.processes[process];
+        let child = this.child.as_ref().ok_or(libc::ESRCH)?;
+        let mut is_gone = child.reaped.is_some() || (script.loses_status && child.ended.is_some());
+        if target == Target::Group {
+            let mut members = self.processes.iter();
+            let is_empty = !members.any(|one| one.is_alive && one.group == Some(process));
+            // Newer kernels still find the group of a leader that was reaped.
+            is_gone &= !self.weather.finds_groups || is_empty;
+            is_gone |= this.group != Some(process);
+        }
+        if is_gone {
+            return Err(libc::ESRCH);
+        }
+        if script.is_foreign {
+            return Err(libc::EPERM);
+        }
+        Ok(())
+    }
+
+    fn hit(&mut self, process: usize, signal: Signal) {
+        let this = &self.processes[process];
+        if !this.is_alive {
+            return;
+        }
+        let number = signal.number();
+        match this.script.reaction {
+            _ if number == libc::SIGKILL => self.end(process, number),
+            Reaction::Die => self.end(process, number),
+            Reaction::Ignore => {}
+            Reaction::Exit(after, code) => {
+                // The handler takes the place of what it was at.
+                let goodbye = Script {
+                    acts: vec![Act::Sleep(after), Act::Exit(code)],
+                    reaction: Reaction::Ignore,
+                    ..Script::clone(&this.script)
+                };
+                let this = &mut self.processes[process];
+                this.script = Rc::new(goodbye);
+                this.at = 0;
+                this.left = None;
+                self.resume(process, Duration::ZERO);
+            }
+        }
+    }
+
+    /// The facts about one of our children.
+    pub(crate) fn child(&self, pid: u32) -> Option<(&ChildFacts, &Process)> {
+        let process = self.processes.get(pid as usize - 1)?;
+        Some((process.child.as_ref()?, process))
+    }
+
+    pub(crate) fn children(&self) -> impl Iterator<Item = (u32, &ChildFacts)> {
+        let processes = self.processes.iter().enumerate();
+        processes.filter_map(|(at, process)| Some((at as u32 + 1, process.child.as_ref()?)))
+    }
+
+    /// Our end of a pipe is closed.
+    pub(super) fn close_ours(&mut self, pipe: usize) {
+        self.forget(Watched::Pipe(pipe));
+        self.close_fd(self.pipes[pipe].slot);
+        let end = &mut self.pipes[pipe];
+        end.is_ours_open = false;
+        let left = if end.source == Source::Stdin {
+            0
+        } else {
+            end.held()
+        };
+        end.at_close = Some((left, end.holders));
+        self.stir(pipe);
+    }
+}

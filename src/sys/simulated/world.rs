@@ -1,0 +1,414 @@
+//! The simulated machine: its clock, its agenda, its pipes and processes, and what it has to report.
+//! Unaware of the loop that drives it and of the `Kernel` contract.
+
+use std::cell::Cell;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::fmt;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use super::pipe::Pipe;
+use super::process::Process;
+use super::{Random, Script, Weather};
+use crate::error::Stream;
+use crate::sys::{Ready, Source};
+
+/// No poll comes more often than this: a turn takes its time.
+const POLL_US_MAX: usize = 20;
+/// A loop that polls so often in a row, without a need and without an effect, spins.
+const IDLE_POLLS_MAX: usize = 4;
+/// Longer than any honest simulation.
+const WORLD_SECONDS_MAX: u64 = 1_000_000;
+
+thread_local! {
+    /// The clock of the world that runs on this thread.
+    static CLOCK: Cell<Option<Instant>> = const { Cell::new(None) };
+}
+
+/// What time it is in the world that runs on this thread, if one does.
+pub(crate) fn clock() -> Option<Instant> {
+    CLOCK.get()
+}
+
+/// Something that is going to happen.
+enum Deed {
+    /// A process goes on, unless something else has happened to it meanwhile.
+    Step { process: usize, epoch: u64 },
+    /// Something outside of the machine: another thread.
+    Outside(Box<dyn FnOnce()>),
+}
+
+/// Something that a poll reports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Watched {
+    Pipe(usize),
+    Exit(usize),
+}
+
+pub(crate) struct World {
+    pub(crate) random: Random,
+    pub(crate) weather: Weather,
+    start: Instant,
+    now: Instant,
+    agenda: BTreeMap<(Instant, u64), Deed>,
+    next_deed: u64,
+    pub(crate) pipes: Vec<Pipe>,
+    pub(super) processes: Vec<Process>,
+    pub(super) programs: Vec<Rc<Script>>,
+    /// What has an edge that was not reported.
+    ready: VecDeque<Watched>,
+    /// Late events of what is closed.
+    stale: Vec<Ready>,
+    timer: Option<Instant>,
+    pub(super) woken: Arc<AtomicBool>,
+    /// Descriptors of ours that are open.
+    pub(super) fds: usize,
+    pub(super) children_open: usize,
+    /// The same for each slot of the loop's.
+    pub(super) slots: HashMap<u32, usize>,
+    /// What resumes a command's reader and writers.
+    pub(crate) on_resume: Option<Rc<dyn Fn(usize)>>,
+    idle_polls: usize,
+    /// Something came of the last poll, or of a call since.
+    pub(super) was_used: bool,
+    /// The driver itself asks for polls that do not sleep.
+    pub(crate) is_hurried: bool,
+}
+
+impl World {
+    pub(crate) fn new(seed: Random, weather: Weather) -> World {
+        let start = clock().unwrap_or_else(crate::sys::now);
+        CLOCK.set(Some(start));
+        World {
+            random: seed,
+            weather,
+            start,
+            now: start,
+            agenda: BTreeMap::new(),
+            next_deed: 0,
+            pipes: Vec::new(),
+            processes: Vec::new(),
+            programs: Vec::new(),
+            ready: VecDeque::new(),
+            stale: Vec::new(),
+            timer: None,
+            woken: Arc::default(),
+            fds: 0,
+            children_open: 0,
+            slots: HashMap::new(),
+            on_resume: None,
+            idle_polls: 0,
+            was_used: false,
+            is_hurried: false,
+        }
+    }
+
+    pub(crate) fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// Installs a program. Its path names it.
+    pub(crate) fn install(&mut self, script: Script) -> String {
+        self.programs.push(Rc::new(script));
+        format!("/simulated/{}", self.programs.len() - 1)
+    }
+
+    pub(crate) fn start(&self) -> Instant {
+        self.start
+    }
+
+    pub(crate) fn program_count(&self) -> usize {
+        self.programs.len()
+    }
+
+    /// Lets another thread do something, `after` so long.
+    pub(crate) fn outside(&mut self, after: Duration, deed: impl FnOnce() + 'static) {
+        self.plan(after, Deed::Outside(Box::new(deed)));
+    }
+
+    /// Lets a process go on after a while.
+    pub(super) fn resume(&mut self, process: usize, after: Duration) {
+        let epoch = self.processes[process].next_epoch();
+        self.plan(after, Deed::Step { process, epoch });
+    }
+
+    fn plan(&mut self, after: Duration, deed: Deed) {
+        self.next_deed += 1;
+        self.agenda.insert((self.now + after, self.next_deed), deed);
+    }
+
+    /// How long a small piece of work takes. Often nothing, so that it can happen within a turn.
+    pub(super) fn moment(&mut self) -> Duration {
+        if self.random.one_in(2) {
+            Duration::ZERO
+        } else {
+            Duration::from_micros(1 + self.random.below(30) as u64)
+        }
+    }
+
+    /// Whether one of the weather's things happens now.
+    pub(super) fn strikes(&mut self, one_in: usize) -> bool {
+        one_in > 0 && self.random.one_in(one_in)
+    }
+
+    pub(super) fn announce(&mut self, watched: Watched) {
+        if !self.ready.contains(&watched) {
+            self.ready.push_back(watched);
+        }
+    }
+
+    /// Nothing will be reported of this any more, or, in some weather, once, at some time.
+    pub(super) fn forget(&mut self, watched: Watched) {
+        let late = self.event_of(watched).map(|event| Ready {
+            readable: true,
+            hung_up: self.random.one_in(2),
+            ..event
+        });
+        self.ready.retain(|other| *other != watched);
+        let stale = self.weather.stale;
+        if self.strikes(stale) {
+            self.stale.extend(late);
+        }
+    }
+
+    /// What a poll would say of this now, with who it is for.
+    fn event_of(&self, watched: Watched) -> Option<Ready> {
+        match watched {
+            Watched::Pipe(pipe) => self.pipes[pipe].event(),
+            Watched::Exit(process) => {
+                let child = self.processes[process].child.as_ref()?;
+                child.is_watched.then_some(Ready {
+                    slot: child.slot,
+                    generation: child.generation,
+                    source: Source::Exit,
+                    readable: child.ended.is_some(),
+                    hung_up: false,
+                })
+            }
+        }
+    }
+
+    /// Lets due steps of processes happen within a turn, between two calls.
+    pub(super) fn jostle(&mut self) {
+        if !self.random.one_in(4) {
+            return;
+        }
+        while let Some(entry) = self.agenda.first_entry() {
+            if entry.key().0 > self.now || matches!(entry.get(), Deed::Outside(_)) {
+                return;
+            }
+            if let Deed::Step { process, epoch } = entry.remove() {
+                self.step(process, epoch);
+            }
+        }
+    }
+
+    pub(super) fn open_fd(&mut self, slot: u32) {
+        self.fds += 1;
+        *self.slots.entry(slot).or_default() += 1;
+    }
+
+    pub(super) fn close_fd(&mut self, slot: u32) {
+        self.fds -= 1;
+        *self.slots.entry(slot).or_default() -= 1;
+    }
+
+    pub(super) fn arm(&mut self, at: Instant) {
+        self.timer = Some(at);
+    }
+
+    /// Time passes while the loop is not asked for anything: its caller is busy. Returns what another thread is to do.
+    pub(super) fn dawdle(&mut self, until: Instant) -> Option<Box<dyn FnOnce()>> {
+        while self.now < until {
+            let next = self.agenda.first_key_value().map(|((at, _), _)| *at);
+            let Some(at) = next.filter(|at| *at <= until) else {
+                self.set_clock(until);
+                return None;
+            };
+            self.set_clock(at.max(self.now));
+            match self.agenda.pop_first()?.1 {
+                Deed::Step { process, epoch } => self.step(process, epoch),
+                Deed::Outside(deed) => return Some(deed),
+            }
+        }
+        None
+    }
+
+    /// The beginning of a poll: time passes, and whoever only spins is found out.
+    pub(super) fn enter_poll(&mut self, timeout: Option<Duration>) {
+        let hurried = self.is_hurried || timeout != Some(Duration::ZERO);
+        self.idle_polls = if self.was_used || hurried {
+            0
+        } else {
+            self.idle_polls + 1
+        };
+        assert!(
+            self.idle_polls <= IDLE_POLLS_MAX || std::thread::panicking(),
+            "the loop spins: it polls without sleeping, and nothing comes of it"
+        );
+        self.was_used = false;
+        let cost = 1 + self.random.below(POLL_US_MAX) as u64;
+        self.set_clock(self.now + Duration::from_micros(cost));
+    }
+
+    fn set_clock(&mut self, now: Instant) {
+        assert!(
+            now - self.start < Duration::from_secs(WORLD_SECONDS_MAX) || std::thread::panicking(),
+            "the world has grown too old: something goes on for ever"
+        );
+        self.now = now;
+        CLOCK.set(Some(now));
+    }
+
+    /// Whether a poll has something to report; an expired timer and a wake-up are used up by the answer.
+    fn has_news(&mut self) -> bool {
+        let expired = self.timer.take_if(|at| *at <= self.now).is_some();
+        let woken = self.woken.swap(false, Ordering::AcqRel);
+        expired || woken || self.has_events()
+    }
+
+    fn has_events(&self) -> bool {
+        self.ready.iter().any(|watched| {
+            let event = self.event_of(*watched);
+            event.is_some_and(|event| event.readable || event.hung_up)
+        })
+    }
+
+    /// Whether somebody who polls the loop's descriptor would find it readable.
+    pub(crate) fn is_readable_outside(&self) -> bool {
+        let expired = self.timer.is_some_and(|at| at <= self.now);
+        expired || self.woken.load(Ordering::Acquire) || self.has_events()
+    }
+
+    /// Does the next thing, not after `until`. Returns what another thread is to do, or `None` when `until` has come.
+    ///
+    /// # Panics
+    /// When nothing is going to happen, ever.
+    pub(super) fn advance(&mut self, until: Option<Instant>) -> Option<Box<dyn FnOnce()>> {
+        let next = self.agenda.first_key_value().map(|((at, _), _)| *at);
+        let Some(first) = [next, self.timer, until].into_iter().flatten().min() else {
+            panic!("the loop sleeps for ever:\n{self:?}");
+        };
+        if first > self.now {
+            self.set_clock(first);
+        }
+        if next != Some(first) {
+            return None;
+        }
+        match self.agenda.pop_first()?.1 {
+            Deed::Step { process, epoch } => {
+                self.step(process, epoch);
+                None
+            }
+            Deed::Outside(deed) => Some(deed),
+        }
+    }
+
+    /// Whether this much time has passed.
+    pub(super) fn has_come(&self, until: Option<Instant>) -> bool {
+        until.is_some_and(|until| until <= self.now)
+    }
+
+    /// What a poll reports, if it has a reason to return.
+    pub(super) fn report(&mut self, into: &mut Vec<Ready>) -> bool {
+        if !self.has_news() {
+            return false;
+        }
+        self.was_used = true;
+        let shuffles = self.weather.shuffles;
+        if self.strikes(shuffles) {
+            let count = self.ready.len();
+            for at in 1..count {
+                let other = self.random.below(at + 1);
+                self.ready.swap(at, other);
+            }
+        }
+        let count = 1 + self.random.below(self.weather.batch_max);
+        while into.len() < count
+            && let Some(watched) = self.ready.pop_front()
+        {
+            let event = self.event_of(watched);
+            into.extend(event.filter(|event| event.readable || event.hung_up));
+        }
+        if !self.stale.is_empty() && self.random.one_in(3) {
+            into.append(&mut self.stale);
+        }
+        let spurious = self.weather.spurious;
+        if self.strikes(spurious) {
+            into.extend(self.event_without_reason());
+        }
+        true
+    }
+
+    fn event_without_reason(&mut self) -> Option<Ready> {
+        let watched = if self.random.one_in(3) {
+            Watched::Exit(self.random.below(self.processes.len()))
+        } else {
+            Watched::Pipe(self.random.below(self.pipes.len()))
+        };
+        let exists = match watched {
+            Watched::Exit(process) => process < self.processes.len(),
+            Watched::Pipe(pipe) => pipe < self.pipes.len(),
+        };
+        exists.then(|| self.event_of(watched)).flatten()
+    }
+
+    /// Whether these are the bytes of a program's output from this place.
+    pub(crate) fn is_output(
+        &self,
+        program: usize,
+        stream: Stream,
+        from: usize,
+        bytes: &[u8],
+    ) -> bool {
+        self.children().any(|(_, child)| {
+            let pipe = child.pipes[stream as usize].filter(|_| child.program == program);
+            pipe.is_some_and(|pipe| super::pattern::matches(self.pipes[pipe].key, from, bytes))
+        })
+    }
+
+    /// How many children of ours have an open handle.
+    pub(crate) fn children_open(&self) -> usize {
+        self.children_open
+    }
+
+    pub(crate) fn is_child_open(&self, pid: u32) -> bool {
+        self.child(pid).is_some_and(|(child, _)| child.is_open)
+    }
+
+    /// Our descriptors that are open, by name.
+    pub(crate) fn open_fds(&self) -> Vec<String> {
+        let pipes = self.pipes.iter().enumerate();
+        let pipes = pipes.filter(|(_, pipe)| pipe.is_ours_open);
+        let children = self.processes.iter().enumerate();
+        let children = children.filter(|(_, process)| {
+            let child = process.child.as_ref();
+            child.is_some_and(|child| child.is_open)
+        });
+        pipes
+            .map(|(at, pipe)| format!("pipe {at}: {pipe:?}"))
+            .chain(children.map(|(at, child)| format!("child {at}: {child:?}")))
+            .collect()
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        CLOCK.set(None);
+    }
+}
+
+impl fmt::Debug for World {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("World")
+            .field("age", &(self.now - self.start))
+            .field("agenda", &self.agenda.len())
+            .field("timer", &self.timer.map(|at| at - self.start))
+            .field("ready", &self.ready)
+            .field("open", &self.open_fds())
+            .finish_non_exhaustive()
+    }
+}
