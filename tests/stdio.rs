@@ -473,7 +473,11 @@ fn paused_writer_gets_the_rest_after_the_exit() {
     while reactor.signal(id, Signal::CONT).is_ok() {
         reactor.turn(None).expect("turned");
     }
-    assert_eq!(reactor.running(), 1, "reaped, with its output not delivered");
+    assert_eq!(
+        reactor.running(),
+        1,
+        "reaped, with its output not delivered"
+    );
     gate.is_open.store(true, Ordering::Relaxed);
     reactor.resume(id);
     assert!(
