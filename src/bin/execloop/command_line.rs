@@ -48,7 +48,7 @@ pub(crate) enum DurationError {
 }
 
 const NANOS_PER_SECOND: u128 = 1_000_000_000;
-/// Digits behind the point that make a difference, whatever the unit. More are ignored.
+/// Digits behind the point that are read. All those after them are worth less than a nanosecond, whatever the unit.
 const FRACTION_DIGITS_MAX: usize = 15;
 
 /// Reads `500ms`, `30s`, `1.5m`, `1h`. A number without a unit means seconds.
@@ -67,12 +67,14 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, DurationError> {
     if !is_number(whole) || !is_number(fraction) {
         return Err(DurationError::Form);
     }
-    let whole: u64 = whole.parse().map_err(|_| DurationError::TooLong)?;
+    let whole: u128 = whole.parse().map_err(|_| DurationError::TooLong)?;
     let fraction = &fraction[..fraction.len().min(FRACTION_DIGITS_MAX)];
     let parts: u64 = fraction.parse().map_err(|_| DurationError::Form)?;
     let parts_per_unit = 10_u128.pow(fraction.len() as u32);
-    let nanos =
-        u128::from(whole) * nanos_per_unit + u128::from(parts) * nanos_per_unit / parts_per_unit;
+    let nanos = whole
+        .checked_mul(nanos_per_unit)
+        .and_then(|nanos| nanos.checked_add(u128::from(parts) * nanos_per_unit / parts_per_unit))
+        .ok_or(DurationError::TooLong)?;
     let seconds = u64::try_from(nanos / NANOS_PER_SECOND).map_err(|_| DurationError::TooLong)?;
     Ok(Duration::new(seconds, (nanos % NANOS_PER_SECOND) as u32))
 }
@@ -145,6 +147,10 @@ mod tests {
             ("007s", Duration::from_secs(7)),
             ("0", Duration::ZERO),
             ("18446744073709551615s", Duration::from_secs(u64::MAX)),
+            (
+                "18446744073709551616ms",
+                Duration::new(18_446_744_073_709_551, 616_000_000),
+            ),
         ];
         for (text, duration) in cases {
             assert_eq!(parse_duration(text), Ok(duration), "{text:?}");
@@ -163,6 +169,9 @@ mod tests {
             "18446744073709551616s",
             "18446744073709551615m",
             "99999999999999999999",
+            "18446744073709551616000ms",
+            "999999999999999999999999999999h",
+            "9999999999999999999999999999999999999999",
         ] {
             assert_eq!(
                 parse_duration(text),
