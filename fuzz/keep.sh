@@ -1,5 +1,7 @@
 #!/usr/bin/env bash
-# Makes the kept corpus the fewest files that reach what it and the finds of fuzz/run.sh reach: fuzz/keep.sh [TARGET ..]
+# Makes the kept corpus few files that reach what it and the finds of fuzz/run.sh reach: fuzz/keep.sh [TARGET ..]
+#
+# A file that has a name, not a hash, is kept whatever it reaches: it is an input that once found a mistake.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -8,9 +10,15 @@ if [ $# = 0 ]; then
         set -- "$@" "$(basename "$file" .rs)"
     done
 fi
+kept=$(mktemp -d)
+trap 'rm -rf "$kept"' EXIT
 for target in "$@"; do
-    mkdir -p "fuzz/target/found/$target" "fuzz/corpus/$target"
-    cp -n "fuzz/target/found/$target"/* "fuzz/corpus/$target/" 2>/dev/null || true
-    cargo +nightly fuzz cmin "$target"
-    printf '%s: %s files\n' "$target" "$(find "fuzz/corpus/$target" -type f | wc -l)"
+    corpus=fuzz/corpus/$target
+    found=fuzz/target/found/$target
+    mkdir -p "$kept/$target" "$corpus" "$found"
+    find "$corpus" -type f -regextype egrep -not -regex '.*/[0-9a-f]{40}' -exec cp -t "$kept/$target" {} +
+    cargo +nightly fuzz run "$target" "$kept/$target" "$corpus" "$found" -- -set_cover_merge=1
+    rm -rf "$corpus"
+    cp -r "$kept/$target" "$corpus"
+    printf '\n%s: %s files\n' "$target" "$(find "$corpus" -type f | wc -l)"
 done

@@ -29,6 +29,8 @@ pub fn deadlines(data: &[u8]) {
                 list[key] = None;
             }
             2 => {
+                // Where it is, as often as anywhere.
+                let at = list[key].filter(|_| act & 128 != 0).unwrap_or(at);
                 deadlines.discard(key, at);
                 list[key] = list[key].filter(|armed| *armed != at);
             }

@@ -25,11 +25,13 @@ pub fn env(data: &[u8]) {
         is_inherited: true,
         mentions_pwd: false,
         is_unchanged: true,
+        has_odd_name: false,
     };
     while !bytes.is_used_up() {
         match bytes.next() % 16 {
             0..=8 => {
                 let (key, value) = (string(&mut bytes), string(&mut bytes));
+                model.has_odd_name |= key.is_empty() || key.as_bytes().contains(&b'=');
                 model.set(key.as_bytes(), value.as_bytes());
                 changes.set(key, value);
             }
@@ -56,6 +58,7 @@ pub fn env(data: &[u8]) {
         }
         assert_eq!(changes.is_inherited(), model.is_inherited);
         assert_eq!(changes.is_unchanged(), model.is_unchanged);
+        assert_eq!(changes.has_odd_name(), model.has_odd_name);
     }
     let (found, has_nul) = resolve(&parent, &changes, pwd.as_deref());
     let (expected, must_have_nul) = model.finish(pwd.as_deref());
@@ -88,6 +91,7 @@ struct Model {
     is_inherited: bool,
     mentions_pwd: bool,
     is_unchanged: bool,
+    has_odd_name: bool,
 }
 
 impl Model {
@@ -106,6 +110,7 @@ impl Model {
     }
 
     fn replace(&mut self, entries: Vec<Vec<u8>>) {
+        self.has_odd_name = false;
         self.entries = entries;
         self.is_inherited = false;
         self.is_unchanged = false;

@@ -63,7 +63,7 @@ fn check_duration(text: &str) {
     let mut nanos: u128 = 0;
     for digit in whole.chars() {
         // Beyond this, every further digit is beyond it, too.
-        nanos = (nanos * 10 + value(digit)).min(1 << 70);
+        nanos = (nanos * 10 + value(digit)).min(1 << 80);
     }
     nanos *= nanos_per_unit;
     let mut parts = 0;
