@@ -283,9 +283,6 @@ impl Kernel for Simulated {
         end.was_found_empty = false;
         world.was_used = true;
         let (from, count) = end.take(bytes_max);
-        if std::env::var("TRACE").is_ok() {
-            eprintln!("   read {} {from} {count}", pipe.pipe);
-        }
         append(end.key, from, count, into);
         world.stir(pipe.pipe);
         Ok(count)
@@ -396,9 +393,6 @@ impl Kernel for Simulated {
         loop {
             let mut world = self.world.borrow_mut();
             if world.report(ready) || world.has_come(until) {
-                if std::env::var("TRACE").is_ok() {
-                    eprintln!("   {:?} reported {:?}", world.now() - world.start(), ready);
-                }
                 return Ok(());
             }
             let deed = world.advance(until);
