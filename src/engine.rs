@@ -11,31 +11,30 @@ use crate::env::Snapshot;
 use crate::error::Stream;
 use crate::finished::Id;
 use crate::inbox::Inbox;
-use crate::job::{Effect, Event};
+use crate::job::{Effect, Event, Streams};
 use crate::stream::{OurEnd, Progress};
-use crate::sys::{Kernel, Ready, Source};
+use crate::sys::{Kernel, Ready, Source, Whose};
 use crate::table::{Phase, Place, Table};
 use crate::watches::Watches;
 
 mod finish;
 mod held;
+mod reap;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod simulation;
 mod start;
 mod stop;
 
-/// A child whose exit is announced but not yet to be had, as it is traced, is asked again after this, doubled each
-/// time up to the maximum.
-const EARLY_EXIT_MS_MIN: u64 = 1;
-const EARLY_EXIT_MS_MAX: u64 = 256;
+/// What the kernel calls the streams 0, 1, 2.
+const STREAM_SOURCES: [Source; 3] = [Source::Stdin, Source::Stdout, Source::Stderr];
 
 /// What a deadline is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Due {
     /// A job's own, or the next try of a busy program.
     Slot(u32),
-    /// Reap again.
-    Reap(u32),
+    /// Ask a child again.
+    Ask(u32),
     /// A context's deadline.
     Context(usize),
     /// Try to admit again.
@@ -45,8 +44,7 @@ enum Due {
 /// A stream to visit without an event.
 #[derive(Clone, Copy, Debug)]
 struct Visit {
-    slot: u32,
-    generation: u32,
+    whose: Whose,
     stream: Stream,
 }
 
@@ -67,6 +65,8 @@ pub(crate) struct Engine<K: Kernel> {
     snapshot: Snapshot,
     /// Streams that used up their budget. While there are any, no poll sleeps.
     visits: Vec<Visit>,
+    /// Children that were started since the last turn, in this order, and that the kernel is not asked to announce yet.
+    fresh: Vec<Whose>,
     /// Slots to free at the end of the turn.
     vacant: Vec<u32>,
     /// Commands in the queue, and those whose program is busy.
@@ -95,6 +95,7 @@ impl<K: Kernel> Engine<K> {
             watches: Watches::default(),
             snapshot: Snapshot::default(),
             visits: Vec::new(),
+            fresh: Vec::new(),
             vacant: Vec::new(),
             waiting: 0,
             ready: Vec::new(),
@@ -144,9 +145,10 @@ impl<K: Kernel> Engine<K> {
         !self.visits.is_empty() || self.table.finished() > 0
     }
 
-    /// The same for an outer loop, which also sleeps past every deadline that the timer is not set to.
+    /// The same for an outer loop, which also sleeps past what the kernel does not know: fresh children, and deadlines
+    /// that the timer is not set to.
     pub(crate) fn is_unannounced(&self) -> bool {
-        self.is_pending() || self.is_timer_late()
+        self.is_pending() || !self.fresh.is_empty() || self.is_timer_late()
     }
 
     fn is_timer_late(&self) -> bool {
@@ -155,7 +157,7 @@ impl<K: Kernel> Engine<K> {
     }
 
     /// Sets the kernel's timer, if it would be late. One that is early only costs a turn, later.
-    pub(crate) fn set_timer(&mut self) {
+    fn set_timer(&mut self) {
         if self.is_timer_late()
             && let Some(earliest) = self.deadlines.earliest()
             && self.kernel.arm(earliest).is_ok()
@@ -164,7 +166,13 @@ impl<K: Kernel> Engine<K> {
         }
     }
 
-    /// One pass: what was left over, a poll of at most `timeout`, what it brought, what is due.
+    /// Tells the kernel what an outer loop will be woken for.
+    pub(crate) fn prepare_sleep(&mut self) {
+        self.watch_fresh();
+        self.set_timer();
+    }
+
+    /// One pass: what is over already, a poll of at most `timeout`, what it brought, what was left over, what is due.
     pub(crate) fn turn(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         self.take_messages();
         if !self.admission.is_queue_empty() {
@@ -173,7 +181,8 @@ impl<K: Kernel> Engine<K> {
             self.admit();
         }
         self.free_vacant();
-        let timeout = if self.visits.is_empty() {
+        let is_any_over = self.look_at_fresh();
+        let timeout = if self.visits.is_empty() && !is_any_over {
             self.arm(timeout)
         } else {
             Some(Duration::ZERO)
@@ -210,33 +219,39 @@ impl<K: Kernel> Engine<K> {
     }
 
     fn serve(&mut self, event: Ready) {
+        if !self.table.is_tenant(event.whose) {
+            return;
+        }
+        let slot = event.whose.slot;
         let stream = match event.source {
-            Source::Exit => {
-                if self.table.addressee(event.slot, event.generation).is_some() {
-                    self.reap(event.slot);
-                }
-                return;
-            }
+            Source::Exit => return self.reap(slot),
             Source::Stdin => Stream::Stdin,
             Source::Stdout => Stream::Stdout,
             Source::Stderr => Stream::Stderr,
         };
-        if !self.table.is_tenant(event.slot, event.generation) {
-            return;
-        }
-        match self.table.end(event.slot, stream) {
+        match self.table.end(slot, stream) {
             Some(OurEnd::Held { ready, .. }) => *ready = true,
             // It is in the list of visits, and has its turn when that is gone through.
             Some(OurEnd::Drain(drain)) if drain.is_listed => drain.hung_up |= event.hung_up,
             Some(OurEnd::Fill(fill)) if fill.is_listed => fill.hung_up |= event.hung_up,
-            _ => self.visit(event.slot, stream, event.hung_up),
+            _ => self.visit(slot, stream, event.hung_up),
         }
     }
 
     /// Visits a stream that had used up its budget.
     fn revisit(&mut self, visit: Visit) {
-        if self.table.is_tenant(visit.slot, visit.generation) {
-            self.visit(visit.slot, visit.stream, false);
+        if self.table.is_tenant(visit.whose) {
+            self.visit(visit.whose.slot, visit.stream, false);
+        }
+    }
+
+    /// Visits every copied stream that does not have its turn anyway.
+    fn visit_all(&mut self, slot: u32) {
+        for stream in Streams::ALL {
+            let end = self.table.end(slot, stream);
+            if end.is_some_and(|end| !end.is_listed()) {
+                self.visit(slot, stream, false);
+            }
         }
     }
 
@@ -258,12 +273,8 @@ impl<K: Kernel> Engine<K> {
             // The canary: a broken build, which the simulation has to find out.
             Progress::More if cfg!(execloop_canary) && slot % 4 == 1 => {}
             Progress::More => {
-                let generation = self.table.generation_of(slot);
-                self.visits.push(Visit {
-                    slot,
-                    generation,
-                    stream,
-                });
+                let whose = self.table.whose(slot);
+                self.visits.push(Visit { whose, stream });
             }
             Progress::Ended(result) => {
                 self.close_end(slot, stream);
@@ -301,42 +312,6 @@ impl<K: Kernel> Engine<K> {
             }
             other => *end = other,
         }
-    }
-
-    /// Takes a child's status, if it can be had.
-    fn reap(&mut self, slot: u32) {
-        let now = self.now;
-        let Some(running) = self.table.running(slot) else {
-            return;
-        };
-        if running.reaped.is_some() {
-            return;
-        }
-        let status = match self.kernel.reap(&mut running.child) {
-            Ok(Some(exit)) => {
-                running.usage = exit.usage;
-                exit.status
-            }
-            // Too early, or the kernel is short of something: it is asked again.
-            Ok(None) | Err(_) => return self.ask_again(slot),
-        };
-        running.reaped = Some(now);
-        let before = running.reap_at.take();
-        self.deadlines.move_to(Due::Reap(slot), before, None);
-        self.step(slot, Event::Exited(status));
-    }
-
-    /// Asks for a child's exit by timer, less and less often.
-    fn ask_again(&mut self, slot: u32) {
-        let now = self.now;
-        let Some(running) = self.table.running(slot) else {
-            return;
-        };
-        let wait_ms = EARLY_EXIT_MS_MIN << running.early_exits.min(16);
-        running.early_exits += 1;
-        let at = now + Duration::from_millis(wait_ms.min(EARLY_EXIT_MS_MAX));
-        let before = running.reap_at.replace(at);
-        self.deadlines.move_to(Due::Reap(slot), before, Some(at));
     }
 
     /// Steps a job, performs its effects in order with their answers, and puts its deadline in place.
@@ -463,12 +438,7 @@ impl<K: Kernel> Engine<K> {
                         self.step(slot, Event::Tick);
                     }
                 }
-                Due::Reap(slot) => {
-                    if let Some(running) = self.table.running(slot) {
-                        running.reap_at = None;
-                        self.reap(slot);
-                    }
-                }
+                Due::Ask(slot) => self.ask(slot),
                 Due::Context(key) => self.context_done(key),
                 Due::Admission => {
                     self.admission_due = None;

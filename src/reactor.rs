@@ -303,7 +303,7 @@ impl Reactor {
     /// that came up since the turn began.
     fn tell_outer_loop(&mut self) {
         if self.is_embedded.get() {
-            self.engine.set_timer();
+            self.engine.prepare_sleep();
             self.wake_outer_loop();
         }
     }

@@ -46,10 +46,12 @@ pub(crate) enum OurEnd<P> {
     Absent,
     Fill(Box<Fill<P>>),
     Drain(Drain<P>),
-    /// The caller reads or writes it. `ready`: the last event has not been used up.
+    /// The caller reads or writes it. `ready`: the last event has not been used up. `is_watched`: the kernel announces it,
+    /// which is first needed when the caller has to wait for it.
     Held {
         pipe: P,
         ready: bool,
+        is_watched: bool,
     },
     /// The caller's pipe, closed by the wait delay or the end of its stream.
     HeldClosed {
@@ -60,6 +62,14 @@ pub(crate) enum OurEnd<P> {
 }
 
 impl<P> OurEnd<P> {
+    fn held(pipe: P) -> OurEnd<P> {
+        OurEnd::Held {
+            pipe,
+            ready: true,
+            is_watched: false,
+        }
+    }
+
     /// The end for a stdin of this kind.
     pub(crate) fn of_input(pipe: Option<P>, input: InputKind) -> OurEnd<P> {
         let Some(pipe) = pipe else {
@@ -73,7 +83,7 @@ impl<P> OurEnd<P> {
                 filled: 0,
                 ended: false,
             },
-            _ => return OurEnd::Held { pipe, ready: true },
+            _ => return OurEnd::held(pipe),
         };
         OurEnd::Fill(Box::new(Fill {
             pipe,
@@ -101,7 +111,7 @@ impl<P> OurEnd<P> {
                 callback,
                 partial: Vec::new(),
             },
-            _ => return OurEnd::Held { pipe, ready: true },
+            _ => return OurEnd::held(pipe),
         };
         OurEnd::Drain(Drain {
             pipe,
@@ -115,7 +125,16 @@ impl<P> OurEnd<P> {
 
     /// A job waits for this stream's end.
     pub(crate) fn is_copied(&self) -> bool {
-        matches!(self, OurEnd::Fill(_) | OurEnd::Drain(_))
+        self.copied_pipe().is_some()
+    }
+
+    /// The pipe of a copied stream, until its end.
+    pub(crate) fn copied_pipe(&self) -> Option<&P> {
+        match self {
+            OurEnd::Fill(fill) => Some(&fill.pipe),
+            OurEnd::Drain(drain) => Some(&drain.pipe),
+            _ => None,
+        }
     }
 
     /// It used up its budget, and has its turn without an event.

@@ -16,7 +16,7 @@ use crate::error::Stream;
 use crate::finished::Finished;
 use crate::job::Job;
 use crate::stream::OurEnd;
-use crate::sys::{GENERATION_MASK, Kernel, RawUsage};
+use crate::sys::{GENERATION_MASK, Kernel, RawUsage, Whose};
 
 /// One slot.
 #[derive(Debug)]
@@ -59,10 +59,14 @@ pub(crate) struct Running<K: Kernel> {
     pub(crate) leads_group: bool,
     /// Nobody wants its outcome, and it survives the reactor.
     pub(crate) is_detached: bool,
-    /// How often its exit was announced too early.
-    pub(crate) early_exits: u32,
-    /// When to ask for it again.
-    pub(crate) reap_at: Option<Instant>,
+    /// Its exit and its pipes are announced by the kernel.
+    pub(crate) is_watched: bool,
+    /// Its exit was announced, which happens once.
+    pub(crate) is_announced: bool,
+    /// How often it had to be asked by timer.
+    pub(crate) asked: u32,
+    /// When to ask again.
+    pub(crate) ask_at: Option<Instant>,
     pub(crate) cost: Cost,
     pub(crate) usage: Option<RawUsage>,
     pub(crate) started: Instant,
@@ -141,30 +145,19 @@ impl<K: Kernel> Table<K> {
         }
     }
 
-    /// The running command that an event of this generation is for.
-    pub(crate) fn addressee(&mut self, slot: u32, generation: u32) -> Option<&mut Running<K>> {
-        match self.slots.get_mut(slot as usize) {
-            Some(Entry {
-                number,
-                phase: Phase::Running(running),
-                ..
-            }) if self::generation(*number) == generation => Some(running),
-            _ => None,
+    /// Whether these events are for whoever is in the slot now.
+    pub(crate) fn is_tenant(&self, whose: Whose) -> bool {
+        let entry = self.slots.get(whose.slot as usize);
+        entry.is_some_and(|entry| generation(entry.number) == whose.generation)
+    }
+
+    /// What names the present tenant to the kernel.
+    pub(crate) fn whose(&self, slot: u32) -> Whose {
+        let entry = self.slots.get(slot as usize);
+        Whose {
+            slot,
+            generation: entry.map_or(0, |entry| generation(entry.number)),
         }
-    }
-
-    /// Whether an event of this generation is for whoever is in the slot now.
-    pub(crate) fn is_tenant(&self, slot: u32, generation: u32) -> bool {
-        self.slots
-            .get(slot as usize)
-            .is_some_and(|entry| self::generation(entry.number) == generation)
-    }
-
-    /// What tells the present tenant from others.
-    pub(crate) fn generation_of(&self, slot: u32) -> u32 {
-        self.slots
-            .get(slot as usize)
-            .map_or(0, |entry| generation(entry.number))
     }
 
     /// Our end that an event is for, where the caller has the pipe: of a running command or a lingering one.
@@ -283,7 +276,7 @@ impl Hasher for Spread {
 }
 
 /// What tells the tenants of a slot apart.
-pub(crate) fn generation(number: u64) -> u32 {
+fn generation(number: u64) -> u32 {
     number as u32 & GENERATION_MASK
 }
 

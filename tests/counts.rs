@@ -40,7 +40,7 @@ fn check(kind: &str, parent_calls_max: f64) {
     let child = per_command(&few.child, &many.child);
     // Each command was seen, and none of its calls is missing.
     assert_eq!(parent.get("clone3"), Some(&1.0), "{parent:?}");
-    assert_eq!(parent.get("waitid"), Some(&1.0), "{parent:?}");
+    assert!(parent.get("waitid") >= Some(&1.0), "{parent:?}");
     assert_eq!(child.get("execve"), Some(&1.0), "{child:?}");
     let sum = |calls: &BTreeMap<&str, f64>| calls.values().sum::<f64>();
     assert!(

@@ -12,6 +12,7 @@ impl<K: Kernel> Engine<K> {
     /// Everything is known of this command: makes its `Finished`, and gives back what it held.
     pub(super) fn finish(&mut self, slot: u32) {
         let now = self.now;
+        self.stop_asking(slot);
         let Some(entry) = self.table.entry(slot) else {
             return;
         };

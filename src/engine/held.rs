@@ -3,10 +3,9 @@
 
 use std::io;
 
-use super::Engine;
+use super::{Engine, STREAM_SOURCES};
 use crate::error::Stream;
 use crate::finished::Id;
-use crate::job::Streams;
 use crate::stream::OurEnd;
 use crate::sys::Kernel;
 use crate::table::{Phase, Place};
@@ -82,11 +81,21 @@ impl<K: Kernel> Engine<K> {
                 }
                 _ => false,
             };
+            let whose = self.table.whose(slot);
             match self.table.end(slot, stream) {
-                Some(OurEnd::Held { pipe, ready }) if *ready => {
+                Some(OurEnd::Held {
+                    pipe,
+                    ready,
+                    is_watched,
+                }) if *ready => {
                     match attempt(&mut self.kernel, &mut self.scratch, pipe) {
                         // Events come once, so that the pipe has nothing is believed only when it is said twice.
                         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                            if was_refused && !*is_watched {
+                                let source = STREAM_SOURCES[stream as usize];
+                                self.kernel.watch_pipe(pipe, source, whose)?;
+                                *is_watched = true;
+                            }
                             *ready = !was_refused;
                             was_refused = !was_refused;
                         }
@@ -140,15 +149,6 @@ impl<K: Kernel> Engine<K> {
             return;
         };
         self.now = self.kernel.now();
-        for stream in Streams::ALL {
-            // One that is listed has its turn anyway, and must not be listed twice.
-            if !self
-                .table
-                .end(slot, stream)
-                .is_some_and(|end| end.is_listed())
-            {
-                self.visit(slot, stream, false);
-            }
-        }
+        self.visit_all(slot);
     }
 }

@@ -356,7 +356,7 @@ impl Driver {
 
     /// An outer loop polls the descriptor, and calls when that is readable.
     fn turn_from_outside(&mut self) {
-        self.engine().set_timer();
+        self.engine().prepare_sleep();
         if self.engine().is_unannounced() {
             self.engine().inbox().wake();
         }

@@ -13,7 +13,7 @@ use crate::finished::Id;
 use crate::job::{Job, Streams};
 use crate::stream::OurEnd;
 use crate::sys::{Kernel, SLOTS_MAX, StartFailure, Stdio};
-use crate::table::{Phase, Running, generation};
+use crate::table::{Phase, Running};
 
 /// A busy program is tried again after 1, 2, 4 .. 64 milliseconds.
 const TEXT_BUSY_TRIES_MAX: u32 = 7;
@@ -90,12 +90,12 @@ impl<K: Kernel> Engine<K> {
         let slot = self.table.insert(number, phase);
         self.waiting += 1;
         if let Some(context) = context {
-            self.watch(slot, &context);
+            self.watch_context(slot, &context);
         }
         slot
     }
 
-    fn watch(&mut self, slot: u32, context: &crate::Context) {
+    fn watch_context(&mut self, slot: u32, context: &crate::Context) {
         let (seat, deadline) = self.watches.add(context, slot, &self.inbox);
         if deadline.is_some() {
             self.deadlines.move_to(Due::Context(seat.0), None, deadline);
@@ -218,10 +218,7 @@ impl<K: Kernel> Engine<K> {
     /// Makes the process, into `slot` or a new one.
     fn launch(&mut self, slot: Option<u32>, number: u64, mut spec: Spec) -> Result<(), Refusal> {
         let free = slot.unwrap_or_else(|| self.table.next_slot());
-        let started = match self
-            .kernel
-            .start(&mut spec.launch, free, generation(number))
-        {
+        let started = match self.kernel.start(&mut spec.launch) {
             Ok(started) => started,
             Err(failure) => return Err(self.refusal(failure, spec)),
         };
@@ -249,8 +246,10 @@ impl<K: Kernel> Engine<K> {
             cancel: spec.cancel,
             leads_group,
             is_detached: false,
-            early_exits: 0,
-            reap_at: None,
+            is_watched: false,
+            is_announced: false,
+            asked: 0,
+            ask_at: None,
             cost,
             usage: None,
             started: self.now,
@@ -262,9 +261,7 @@ impl<K: Kernel> Engine<K> {
         for stream in spec.closed.iter() {
             self.close_one_held(self.id(number), stream);
         }
-        if !started.is_watched {
-            self.ask_again(free);
-        }
+        self.fresh.push(self.table.whose(free));
         if writes {
             // Most input fits the empty pipe at once, and then no event is needed for it.
             self.visit(free, Stream::Stdin, false);
@@ -284,7 +281,7 @@ impl<K: Kernel> Engine<K> {
             None => {
                 let slot = self.table.insert(number, Phase::Running(running));
                 if let Some(context) = context {
-                    self.watch(slot, context);
+                    self.watch_context(slot, context);
                 }
             }
         }

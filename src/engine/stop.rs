@@ -270,6 +270,7 @@ impl<K: Kernel> Engine<K> {
 
     /// Kills what runs, with the groups that commands lead, and reaps it. Calls nothing of the caller's.
     fn kill_and_reap(&mut self) {
+        self.watch_fresh();
         let slots: Vec<_> = self.table.slots().map(|(slot, _)| slot).collect();
         let mut awaited = Vec::new();
         for slot in slots {
@@ -300,7 +301,7 @@ impl<K: Kernel> Engine<K> {
             // An announcement can have come too early before, or be lost with a poll that fails.
             let polled = self.kernel.poll(Some(REAP_AGAIN), &mut ready);
             let is_quiet = polled.is_err() || ready.is_empty();
-            let named: Vec<u32> = ready.iter().map(|event| event.slot).collect();
+            let named: Vec<u32> = ready.iter().map(|event| event.whose.slot).collect();
             awaited.retain(|slot| {
                 let is_named = is_quiet || named.contains(slot);
                 let Some(running) = self.table.running(*slot).filter(|_| is_named) else {

@@ -1,7 +1,7 @@
 //! The boundary to the operating system: the contract `Kernel`, and the data that crosses it.
 //! Unaware of jobs, contexts, queues and callers; imports nothing of ours.
 //!
-//! Each implementation of [`Kernel`] defines: a child's handle, our end of a pipe, a waker, and ten calls. The real
+//! Each implementation of [`Kernel`] defines: a child's handle, our end of a pipe, a waker, and some calls. The real
 //! one is `unix.rs` over mio; `simulated.rs` is a machine in memory. Every `unsafe` block of the crate is below here.
 
 mod cstr;
@@ -41,14 +41,14 @@ pub(crate) trait Kernel {
 
     /// The monotonic clock: the only place where time is read.
     fn now(&self) -> Instant;
-    /// Starts one child, with its exit and our ends of its pipes registered under `slot` and `generation`.
-    /// On failure nothing is left behind and `launch` can be started again.
-    fn start(
-        &mut self,
-        launch: &mut Launch,
-        slot: u32,
-        generation: u32,
-    ) -> Result<Started<Self>, StartFailure>;
+    /// Starts one child. Nothing of it is watched yet. On failure nothing is left behind and `launch` can be started
+    /// again.
+    fn start(&mut self, launch: &mut Launch) -> Result<Started<Self>, StartFailure>;
+    /// Makes `poll` report our end of a pipe, until it is closed: what there is to say of it now, and each change. To ask
+    /// for it again does nothing.
+    fn watch_pipe(&mut self, pipe: &Self::Pipe, source: Source, whose: Whose) -> io::Result<()>;
+    /// The same for a child's exit.
+    fn watch_child(&mut self, child: &Self::Child, whose: Whose) -> io::Result<()>;
     /// Appends at most `bytes_max` bytes to `into`, in one read. `Ok(0)` is the end of the stream.
     fn read(
         &mut self,
@@ -86,9 +86,6 @@ pub(crate) trait Wake: Clone + Send + Sync + fmt::Debug + 'static {
 pub(crate) struct Started<K: Kernel + ?Sized> {
     pub(crate) child: K::Child,
     pub(crate) pipes: [Option<K::Pipe>; 3],
-    /// Its exit will be announced. Where the kernel had no room for that, the caller has to ask now and then: the
-    /// program runs already, and neither killing it nor running it twice would be right.
-    pub(crate) is_watched: bool,
 }
 
 /// What one command needs to be started: the prepared program, and the descriptors of this start.
@@ -127,11 +124,17 @@ pub(crate) enum Source {
     Exit = 3,
 }
 
-/// One event of `poll`. The generation tells a slot's former tenant from the present one.
+/// Whose events these are. The generation tells a slot's former tenant from the present one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Ready {
+pub(crate) struct Whose {
     pub(crate) slot: u32,
     pub(crate) generation: u32,
+}
+
+/// One event of `poll`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ready {
+    pub(crate) whose: Whose,
     pub(crate) source: Source,
     /// A read would give bytes or the end; for `Source::Exit`: the child may be reaped.
     pub(crate) readable: bool,
@@ -178,7 +181,7 @@ impl StartFailure {
     pub(crate) fn is_shortage(&self) -> bool {
         let makes_something = matches!(
             self.step,
-            Step::Open | Step::Pipe | Step::Clone | Step::Watch | Step::Descriptors | Step::Exec
+            Step::Open | Step::Pipe | Step::Clone | Step::Descriptors | Step::Exec
         );
         makes_something && is_shortage(&self.error)
     }
@@ -264,8 +267,6 @@ steps! {
     Pipe = "pipe",
     /// Making the process.
     Clone = "clone",
-    /// Registering the child or its pipes with the reactor, in the parent.
-    Watch = "epoll_ctl",
     /// Giving the child a descriptor table of its own.
     Descriptors = "close_range",
     /// Joining the cgroup.

@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 
 use super::{
     Exit, Kernel, Launch, RawUsage, Ready, Signal, Source, StartFailure, Started, Stdio, Step,
-    Target, Wake,
+    Target, Wake, Whose,
 };
 use world::Watched;
 
@@ -128,7 +128,6 @@ impl Simulated {
                 (Step::Pipe, libc::EMFILE),
                 (Step::Clone, libc::EAGAIN),
                 (Step::Clone, libc::ENOMEM),
-                (Step::Watch, libc::ENOSPC),
             ];
             let (step, number) = *world.random.pick(&shortages);
             return failure(step, number);
@@ -155,7 +154,7 @@ fn program_of(launch: &Launch) -> usize {
     name.and_then(|name| name.parse().ok()).expect("a number")
 }
 
-fn pipes_of(world: &mut World, launch: &Launch, at: (u32, u32)) -> [Option<usize>; 3] {
+fn pipes_of(world: &mut World, launch: &Launch) -> [Option<usize>; 3] {
     let mut pipes = [None; 3];
     let sources = [Source::Stdin, Source::Stdout, Source::Stderr];
     let program = program_of(launch);
@@ -165,7 +164,7 @@ fn pipes_of(world: &mut World, launch: &Launch, at: (u32, u32)) -> [Option<usize
             // The input of a command is known by its program, as its caller has to know it before there is a pipe.
             let is_input = source == Source::Stdin;
             let key = if is_input { program } else { world.pipes.len() };
-            let mut new = Pipe::new(at, source, key);
+            let mut new = Pipe::new(source, key);
             let sizes = world.weather.pipe_bytes.len();
             let size = world.weather.pipe_bytes[world.random.below(sizes)];
             new.bytes_max = size.max(script.traffic / PIECES_MAX);
@@ -174,7 +173,7 @@ fn pipes_of(world: &mut World, launch: &Launch, at: (u32, u32)) -> [Option<usize
                 new.packets = Some(VecDeque::new());
             }
             world.pipes.push(new);
-            world.open_fd(at.0);
+            world.fds += 1;
             *pipe = Some(world.pipes.len() - 1);
         }
     }
@@ -190,12 +189,7 @@ impl Kernel for Simulated {
         self.world.borrow().now()
     }
 
-    fn start(
-        &mut self,
-        launch: &mut Launch,
-        slot: u32,
-        generation: u32,
-    ) -> Result<Started<Simulated>, StartFailure> {
+    fn start(&mut self, launch: &mut Launch) -> Result<Started<Simulated>, StartFailure> {
         let world = &mut *self.world.borrow_mut();
         world.jostle();
         world.was_used = true;
@@ -204,40 +198,29 @@ impl Kernel for Simulated {
         if let Some(failure) = Simulated::start_failure(world, launch, 1 + 2 * count) {
             return Err(failure);
         }
-        let is_taken = world
-            .pipes
-            .iter()
-            .any(|pipe| pipe.is_ours_open && pipe.slot == slot);
-        assert!(!is_taken, "slot {slot} is given to two commands");
-        let pipes = pipes_of(world, launch, (slot, generation));
+        let pipes = pipes_of(world, launch);
         let mut ends = pipes;
         if matches!(launch.stdio[2], Stdio::SameAsStdout) {
             ends[2] = ends[1];
         }
         let program = program_of(launch);
         let script = Rc::clone(&world.programs[program]);
-        let is_watched = !world.strikes(world.weather.unwatched);
         let facts = ChildFacts {
-            slot,
-            generation,
+            whose: None,
             program,
             pipes,
             started: world.now(),
             ended: None,
             reaped: None,
             is_open: true,
-            is_watched,
             early_exits: script.early_exits,
             signals: Vec::new(),
         };
-        world.open_fd(slot);
+        world.fds += 1;
         world.children_open += 1;
         let process = world.spawn(script, ends, None, Some(facts));
         if launch.program.attributes.leads_group() {
             world.lead_group(process);
-        }
-        if let Some(pipe) = pipes[0] {
-            world.announce(Watched::Pipe(pipe));
         }
         let ours = |pipe| SimulatedPipe {
             pipe,
@@ -249,8 +232,17 @@ impl Kernel for Simulated {
                 world: Rc::clone(&self.world),
             },
             pipes: pipes.map(|pipe| pipe.map(ours)),
-            is_watched,
         })
+    }
+
+    fn watch_pipe(&mut self, pipe: &SimulatedPipe, _: Source, whose: Whose) -> io::Result<()> {
+        let world = &mut *self.world.borrow_mut();
+        world.watch(Watched::Pipe(pipe.pipe), whose)
+    }
+
+    fn watch_child(&mut self, child: &SimulatedChild, whose: Whose) -> io::Result<()> {
+        let world = &mut *self.world.borrow_mut();
+        world.watch(Watched::Exit(child.process), whose)
     }
 
     fn read(
@@ -424,9 +416,8 @@ impl Drop for SimulatedChild {
         world.forget(Watched::Exit(self.process));
         if let Some(child) = &mut world.processes[self.process].child {
             child.is_open = false;
-            child.is_watched = false;
-            let slot = child.slot;
-            world.close_fd(slot);
+            child.whose = None;
+            world.fds -= 1;
             world.children_open -= 1;
         }
     }

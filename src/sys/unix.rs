@@ -21,6 +21,7 @@ use super::spawn::Spawner;
 use super::timer::Timer;
 use super::{
     Exit, Kernel, Launch, Ready, Signal, Source, StartFailure, Started, Stdio, Step, Target, Wake,
+    Whose,
 };
 
 /// How many events one poll takes. More only wait for the next one.
@@ -72,36 +73,23 @@ impl Unix {
         child.0.pidfd.as_fd()
     }
 
-    fn watch(&self, fd: &OwnedFd, token: Token, interest: Interest) -> io::Result<()> {
-        self.poll
-            .registry()
-            .register(&mut SourceFd(&fd.as_raw_fd()), token, interest)
-    }
-
-    /// Registers our ends, before there is a child that could be lost. They are never deregistered: closing is enough,
-    /// as no other process holds copies for longer than its exec takes, and an event that comes late carries a
-    /// generation that is over.
-    fn watch_pipes(
-        &self,
-        pipes: &[Option<Pipe>; 3],
-        slot: u32,
-        generation: u32,
-    ) -> Result<(), StartFailure> {
-        for (pipe, source) in pipes
-            .iter()
-            .zip([Source::Stdin, Source::Stdout, Source::Stderr])
-        {
-            if let Some(pipe) = pipe {
-                let interest = if source == Source::Stdin {
-                    Interest::WRITABLE
-                } else {
-                    Interest::READABLE
-                };
-                self.watch(&pipe.0, token(slot, generation, source), interest)
-                    .map_err(|error| StartFailure::new(Step::Watch, error))?;
-            }
+    /// Registers a descriptor that is never deregistered: closing is enough, as no other process holds copies for longer
+    /// than its exec takes, and an event that comes late carries a generation that is over.
+    fn watch(&self, fd: &OwnedFd, source: Source, whose: Whose) -> io::Result<()> {
+        let interest = if source == Source::Stdin {
+            Interest::WRITABLE
+        } else {
+            Interest::READABLE
+        };
+        let registry = self.poll.registry();
+        match registry.register(
+            &mut SourceFd(&fd.as_raw_fd()),
+            token(whose, source),
+            interest,
+        ) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            result => result,
         }
-        Ok(())
     }
 }
 
@@ -136,23 +124,21 @@ impl Kernel for Unix {
         super::now()
     }
 
-    fn start(
-        &mut self,
-        launch: &mut Launch,
-        slot: u32,
-        generation: u32,
-    ) -> Result<Started<Unix>, StartFailure> {
+    fn start(&mut self, launch: &mut Launch) -> Result<Started<Unix>, StartFailure> {
         let (pipes, ends) = pipes(launch)?;
-        self.watch_pipes(&pipes, slot, generation)?;
         let child = self.spawner.spawn(launch, &ends)?;
-        drop(ends);
-        let token = token(slot, generation, Source::Exit);
-        let is_watched = self.watch(&child.pidfd, token, Interest::READABLE).is_ok();
         Ok(Started {
             child: UnixChild(child),
             pipes,
-            is_watched,
         })
+    }
+
+    fn watch_pipe(&mut self, pipe: &Pipe, source: Source, whose: Whose) -> io::Result<()> {
+        self.watch(&pipe.0, source, whose)
+    }
+
+    fn watch_child(&mut self, child: &UnixChild, whose: Whose) -> io::Result<()> {
+        self.watch(&child.0.pidfd, Source::Exit, whose)
     }
 
     fn read(&mut self, pipe: &Pipe, into: &mut Vec<u8>, bytes_max: usize) -> io::Result<usize> {
@@ -189,11 +175,10 @@ impl Kernel for Unix {
             result => result?,
         }
         ready.extend(self.events.iter().filter_map(|event| {
-            let (slot, generation, source) = untoken(event.token())?;
+            let (whose, source) = untoken(event.token())?;
             let hung_up = event.is_read_closed() || event.is_write_closed() || event.is_error();
             Some(Ready {
-                slot,
-                generation,
+                whose,
                 source,
                 readable: event.is_readable(),
                 hung_up,
@@ -253,13 +238,14 @@ pub(crate) const SLOTS_MAX: usize = (1 << SLOT_BITS) - 1;
 /// The bits of a generation that come back with an event.
 pub(crate) const GENERATION_MASK: u32 = (usize::MAX >> (SLOT_BITS + SOURCE_BITS)) as u32;
 
-fn token(slot: u32, generation: u32, source: Source) -> Token {
-    debug_assert!((slot as usize) < SLOTS_MAX);
-    let generation = (generation as usize) << (SLOT_BITS + SOURCE_BITS);
-    Token(generation | (slot as usize) << SOURCE_BITS | source as usize)
+fn token(whose: Whose, source: Source) -> Token {
+    let slot = whose.slot as usize;
+    debug_assert!(slot < SLOTS_MAX);
+    let generation = (whose.generation as usize) << (SLOT_BITS + SOURCE_BITS);
+    Token(generation | slot << SOURCE_BITS | source as usize)
 }
 
-fn untoken(Token(token): Token) -> Option<(u32, u32, Source)> {
+fn untoken(Token(token): Token) -> Option<(Whose, Source)> {
     if Token(token) == WAKER || Token(token) == TIMER {
         return None;
     }
@@ -269,12 +255,11 @@ fn untoken(Token(token): Token) -> Option<(u32, u32, Source)> {
         2 => Source::Stderr,
         _ => Source::Exit,
     };
-    let slot = (token >> SOURCE_BITS) & SLOTS_MAX;
-    Some((
-        slot as u32,
-        (token >> (SLOT_BITS + SOURCE_BITS)) as u32,
-        source,
-    ))
+    let whose = Whose {
+        slot: ((token >> SOURCE_BITS) & SLOTS_MAX) as u32,
+        generation: (token >> (SLOT_BITS + SOURCE_BITS)) as u32,
+    };
+    Some((whose, source))
 }
 
 #[cfg(test)]
@@ -286,10 +271,8 @@ mod tests {
         for slot in [0, 1, 77_777, SLOTS_MAX as u32 - 1] {
             for generation in [0, 1, GENERATION_MASK] {
                 for source in [Source::Stdin, Source::Stdout, Source::Stderr, Source::Exit] {
-                    assert_eq!(
-                        untoken(token(slot, generation, source)),
-                        Some((slot, generation, source))
-                    );
+                    let whose = Whose { slot, generation };
+                    assert_eq!(untoken(token(whose, source)), Some((whose, source)));
                 }
             }
         }

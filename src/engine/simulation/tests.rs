@@ -117,7 +117,7 @@ fn short_commands_finish_beside_endless_writers_and_each_stream_has_its_turn() {
         listed = engine
             .visits
             .iter()
-            .map(|visit| (visit.slot, visit.stream))
+            .map(|visit| (visit.whose.slot, visit.stream))
             .collect();
         left.retain(|id| match engine.take_finished(*id) {
             Some(finished) => {

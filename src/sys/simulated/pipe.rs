@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use crate::sys::{Ready, Source};
+use crate::sys::{Ready, Source, Whose};
 
 /// Linux splits what is written in packets at this size (pipe(2)).
 pub(super) const PACKET_BYTES_MAX: usize = 4096;
@@ -15,8 +15,8 @@ const PACKETS_MAX: usize = 16;
 pub(crate) struct Pipe {
     /// The key of its bytes.
     pub(crate) key: usize,
-    pub(super) slot: u32,
-    pub(super) generation: u32,
+    /// Who is told of it; `None`: it is not watched.
+    pub(super) whose: Option<Whose>,
     /// The child's descriptor: stdin is written by us, the others are read.
     pub(super) source: Source,
     pub(super) bytes_max: usize,
@@ -40,11 +40,10 @@ pub(crate) struct Pipe {
 }
 
 impl Pipe {
-    pub(super) fn new((slot, generation): (u32, u32), source: Source, key: usize) -> Pipe {
+    pub(super) fn new(source: Source, key: usize) -> Pipe {
         Pipe {
             key,
-            slot,
-            generation,
+            whose: None,
             source,
             bytes_max: 0,
             packets: None,
@@ -83,9 +82,8 @@ impl Pipe {
             Source::Stdin => self.room() > 0,
             _ => self.held() > 0,
         };
-        self.is_ours_open.then_some(Ready {
-            slot: self.slot,
-            generation: self.generation,
+        self.whose.filter(|_| self.is_ours_open).map(|whose| Ready {
+            whose,
             source: self.source,
             readable,
             hung_up,

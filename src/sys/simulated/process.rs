@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::script::{Act, Reaction, Script};
 use super::world::{Watched, World};
-use crate::sys::{Signal, Source, Target};
+use crate::sys::{Signal, Source, Target, Whose};
 
 /// A wait status, as wait(2) encodes it.
 fn exited(code: i32) -> i32 {
@@ -34,8 +34,8 @@ pub(crate) struct Process {
 /// The truth about one of our children.
 #[derive(Debug)]
 pub(crate) struct ChildFacts {
-    pub(crate) slot: u32,
-    pub(crate) generation: u32,
+    /// Who is told of its exit; `None`: it is not watched.
+    pub(super) whose: Option<Whose>,
     pub(crate) program: usize,
     pub(crate) pipes: [Option<usize>; 3],
     pub(crate) started: Instant,
@@ -44,8 +44,6 @@ pub(crate) struct ChildFacts {
     pub(crate) reaped: Option<Instant>,
     /// Its handle is there.
     pub(crate) is_open: bool,
-    /// Its exit is announced.
-    pub(crate) is_watched: bool,
     pub(super) early_exits: usize,
     /// Every signal that was sent to it: when, which, to whom, and the answer's error number.
     pub(crate) signals: Vec<(Instant, i32, Target, Option<i32>)>,
@@ -219,7 +217,7 @@ impl World {
         let now = self.now();
         if let Some(child) = &mut self.processes[process].child {
             child.ended = Some((now, status));
-            if child.is_watched {
+            if child.whose.is_some() {
                 self.announce(Watched::Exit(process));
             }
         }
@@ -322,7 +320,7 @@ impl World {
     /// Our end of a pipe is closed.
     pub(super) fn close_ours(&mut self, pipe: usize) {
         self.forget(Watched::Pipe(pipe));
-        self.close_fd(self.pipes[pipe].slot);
+        self.fds -= 1;
         let end = &mut self.pipes[pipe];
         end.is_ours_open = false;
         let left = if end.source == Source::Stdin {

@@ -90,7 +90,7 @@ pub(crate) struct Weather {
     pub(crate) spurious: usize,
     /// Closed pipes and children leave an event behind.
     pub(crate) stale: usize,
-    /// There is no room for a child's exit in the set of what is watched.
+    /// There is no room for a pipe or an exit in the set of what is watched.
     pub(crate) unwatched: usize,
     /// Starts find the kernel short of something.
     pub(crate) shortages: usize,

@@ -2,8 +2,9 @@
 //! Unaware of the loop that drives it and of the `Kernel` contract.
 
 use std::cell::Cell;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
+use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +14,7 @@ use super::pipe::Pipe;
 use super::process::Process;
 use super::{Random, Script, Weather};
 use crate::error::Stream;
-use crate::sys::{Ready, Source};
+use crate::sys::{Ready, Source, Whose};
 
 /// No poll comes more often than this: a turn takes its time.
 const POLL_US_MAX: usize = 20;
@@ -66,8 +67,6 @@ pub(crate) struct World {
     /// Descriptors of ours that are open.
     pub(super) fds: usize,
     pub(super) children_open: usize,
-    /// The same for each slot of the loop's.
-    pub(super) slots: HashMap<u32, usize>,
     /// What resumes a command's reader and writers.
     pub(crate) on_resume: Option<Rc<dyn Fn(usize)>>,
     idle_polls: usize,
@@ -97,7 +96,6 @@ impl World {
             woken: Arc::default(),
             fds: 0,
             children_open: 0,
-            slots: HashMap::new(),
             on_resume: None,
             idle_polls: 0,
             was_used: false,
@@ -153,6 +151,35 @@ impl World {
         one_in > 0 && self.random.one_in(one_in)
     }
 
+    /// From now on, this is reported: what there is to say of it now, too.
+    pub(super) fn watch(&mut self, watched: Watched, whose: Whose) -> io::Result<()> {
+        self.jostle();
+        let unwatched = self.weather.unwatched;
+        if self.strikes(unwatched) {
+            return Err(io::Error::from_raw_os_error(libc::ENOSPC));
+        }
+        let is_taken = |other: Option<Whose>| {
+            other.is_some_and(|other| other.slot == whose.slot && other != whose)
+        };
+        let mut pipes = self.pipes.iter().filter(|pipe| pipe.is_ours_open);
+        assert!(
+            !pipes.any(|pipe| is_taken(pipe.whose)),
+            "{whose:?} has the slot of another command"
+        );
+        let known = match watched {
+            Watched::Pipe(pipe) => &mut self.pipes[pipe].whose,
+            Watched::Exit(process) => {
+                let child = self.processes[process].child.as_mut();
+                &mut child.expect("a child of ours").whose
+            }
+        };
+        if known.is_none() {
+            *known = Some(whose);
+            self.announce(watched);
+        }
+        Ok(())
+    }
+
     pub(super) fn announce(&mut self, watched: Watched) {
         if !self.ready.contains(&watched) {
             self.ready.push_back(watched);
@@ -179,9 +206,8 @@ impl World {
             Watched::Pipe(pipe) => self.pipes[pipe].event(),
             Watched::Exit(process) => {
                 let child = self.processes[process].child.as_ref()?;
-                child.is_watched.then_some(Ready {
-                    slot: child.slot,
-                    generation: child.generation,
+                child.whose.map(|whose| Ready {
+                    whose,
                     source: Source::Exit,
                     readable: child.ended.is_some(),
                     hung_up: false,
@@ -203,16 +229,6 @@ impl World {
                 self.step(process, epoch);
             }
         }
-    }
-
-    pub(super) fn open_fd(&mut self, slot: u32) {
-        self.fds += 1;
-        *self.slots.entry(slot).or_default() += 1;
-    }
-
-    pub(super) fn close_fd(&mut self, slot: u32) {
-        self.fds -= 1;
-        *self.slots.entry(slot).or_default() -= 1;
     }
 
     pub(super) fn arm(&mut self, at: Instant) {

@@ -276,7 +276,8 @@ fn tmpfs(commands: usize) -> ExitCode {
             .expect("a reactor")
     };
     let make = |number: usize| {
-        let file = File::create(format!("/mnt/{}", number % 50)).expect("a file");
+        // Its own: to create one anew would free the page of a command that is still writing.
+        let file = File::create(format!("/mnt/{number}")).expect("a file");
         let mut head = Command::new("/usr/bin/head");
         head.args(["-c", "8192", "/dev/zero"])
             .stdout(Output::file(file));

@@ -1,0 +1,146 @@
+//! How the loop learns that a child is over: by looking, by the kernel's announcement, or by asking again and again.
+//! Unaware of what an exit means to a job.
+
+use std::time::Duration;
+
+use super::{Due, Engine, STREAM_SOURCES};
+use crate::job::Event;
+use crate::sys::Kernel;
+
+/// A child that the kernel does not announce, or too early, is asked by timer: after this, doubled each time up to the
+/// maximum.
+const ASK_AGAIN_MS_MIN: u64 = 1;
+const ASK_AGAIN_MS_MAX: u64 = 256;
+
+impl<K: Kernel> Engine<K> {
+    /// Looks whether children are over that were started since the last turn: a short command is, and to have its end
+    /// announced would cost more than all the rest of it. The others are watched from here on. The youngest has hardly
+    /// begun its program, and is looked at in the next turn, if that comes at once.
+    pub(super) fn look_at_fresh(&mut self) -> bool {
+        let Some(youngest) = self.fresh.pop() else {
+            return false;
+        };
+        self.now = self.kernel.now();
+        let mut is_any_over = false;
+        let mut fresh = std::mem::take(&mut self.fresh);
+        for whose in fresh.drain(..) {
+            if self.table.is_tenant(whose) {
+                let is_over = self.try_reap(whose.slot);
+                if is_over {
+                    self.visit_all(whose.slot);
+                }
+                is_any_over |= is_over;
+                self.watch_running(whose.slot);
+            }
+        }
+        self.fresh = fresh;
+        self.fresh.push(youngest);
+        if !is_any_over {
+            self.watch_fresh();
+        }
+        is_any_over
+    }
+
+    /// Has the kernel announce what becomes of the fresh children.
+    pub(super) fn watch_fresh(&mut self) {
+        while let Some(whose) = self.fresh.pop() {
+            if self.table.is_tenant(whose) {
+                self.watch_running(whose.slot);
+            }
+        }
+    }
+
+    /// Has the kernel announce what is still to come of a command. Where it has no room for that, the command is asked
+    /// by timer: its program runs already, and neither killing it nor running it twice would be right.
+    fn watch_running(&mut self, slot: u32) {
+        let whose = self.table.whose(slot);
+        let Some(running) = self.table.running(slot) else {
+            return;
+        };
+        let mut watched = Ok(());
+        for (end, source) in running.ends.iter().zip(STREAM_SOURCES) {
+            if let Some(pipe) = end.copied_pipe() {
+                watched = watched.and(self.kernel.watch_pipe(pipe, source, whose));
+            }
+        }
+        if running.reaped.is_none() {
+            watched = watched.and(self.kernel.watch_child(&running.child, whose));
+        }
+        running.is_watched = watched.is_ok();
+        if watched.is_err() {
+            self.ask_again(slot);
+        }
+    }
+
+    /// The exit of a child is announced.
+    pub(super) fn reap(&mut self, slot: u32) {
+        let Some(running) = self.table.running(slot) else {
+            return;
+        };
+        running.is_announced = true;
+        if running.reaped.is_none() && !self.try_reap(slot) {
+            // Too early, as it is traced, or the kernel is short of something.
+            self.ask_again(slot);
+        }
+    }
+
+    /// Takes a child's status. `false`: it is not to be had now, or was taken.
+    fn try_reap(&mut self, slot: u32) -> bool {
+        let now = self.now;
+        let Some(running) = self.table.running(slot) else {
+            return false;
+        };
+        if running.reaped.is_some() {
+            return false;
+        }
+        let Ok(Some(exit)) = self.kernel.reap(&mut running.child) else {
+            return false;
+        };
+        running.usage = exit.usage;
+        running.reaped = Some(now);
+        if running.is_watched {
+            self.stop_asking(slot);
+        }
+        self.step(slot, Event::Exited(exit.status));
+        true
+    }
+
+    /// Asks a child by timer, less and less often.
+    fn ask_again(&mut self, slot: u32) {
+        let now = self.now;
+        let Some(running) = self.table.running(slot) else {
+            return;
+        };
+        let wait_ms = ASK_AGAIN_MS_MIN << running.asked.min(16);
+        running.asked += 1;
+        let at = now + Duration::from_millis(wait_ms.min(ASK_AGAIN_MS_MAX));
+        let before = running.ask_at.replace(at);
+        self.deadlines.move_to(Due::Ask(slot), before, Some(at));
+    }
+
+    pub(super) fn stop_asking(&mut self, slot: u32) {
+        if let Some(running) = self.table.running(slot)
+            && let Some(before) = running.ask_at.take()
+        {
+            self.deadlines.move_to(Due::Ask(slot), Some(before), None);
+        }
+    }
+
+    /// The time to ask a child has come. Of one that is not watched, its pipes are asked, too.
+    pub(super) fn ask(&mut self, slot: u32) {
+        let Some(running) = self.table.running(slot) else {
+            return;
+        };
+        running.ask_at = None;
+        let is_watched = running.is_watched;
+        if running.is_announced {
+            self.reap(slot);
+        } else {
+            self.try_reap(slot);
+        }
+        if !is_watched {
+            self.visit_all(slot);
+            self.watch_running(slot);
+        }
+    }
+}
