@@ -3,6 +3,7 @@
 
 use std::io;
 
+use super::reap::wait_before_asking;
 use super::{Engine, STREAM_SOURCES};
 use crate::error::Stream;
 use crate::finished::Id;
@@ -70,7 +71,9 @@ impl<K: Kernel> Engine<K> {
         mut attempt: impl FnMut(&mut K, &mut Vec<u8>, &K::Pipe) -> io::Result<usize>,
     ) -> io::Result<usize> {
         let mut was_refused = false;
+        let mut asked = 0;
         loop {
+            let mut timeout = None;
             let slot = self.slot_of_pipes(id).ok_or(io::ErrorKind::NotConnected)?;
             let is_waiting = match self.table.entry(slot).map(|entry| &entry.phase) {
                 Some(Phase::Queued(spec) | Phase::TextBusy(spec)) => {
@@ -87,23 +90,27 @@ impl<K: Kernel> Engine<K> {
                     pipe,
                     ready,
                     is_watched,
-                }) if *ready => {
-                    match attempt(&mut self.kernel, &mut self.scratch, pipe) {
-                        // Events come once, so that the pipe has nothing is believed only when it is said twice.
-                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                            if was_refused && !*is_watched {
-                                let source = STREAM_SOURCES[stream as usize];
-                                self.kernel.watch_pipe(pipe, source, whose)?;
-                                *is_watched = true;
-                            }
-                            *ready = !was_refused;
-                            was_refused = !was_refused;
-                        }
-                        Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                        result => return result,
+                }) if *ready => match attempt(&mut self.kernel, &mut self.scratch, pipe) {
+                    // Events come once, so that the pipe has nothing is believed only when it is said twice.
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock && !was_refused => {
+                        was_refused = true;
+                        continue;
                     }
-                    continue;
-                }
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        was_refused = false;
+                        if !*is_watched {
+                            let source = STREAM_SOURCES[stream as usize];
+                            *is_watched = self.kernel.watch_pipe(pipe, source, whose).is_ok();
+                        }
+                        *ready = !*is_watched;
+                        if *ready {
+                            timeout = Some(wait_before_asking(asked));
+                            asked += 1;
+                        }
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                    result => return result,
+                },
                 Some(OurEnd::Held { .. }) => {}
                 Some(OurEnd::HeldClosed { cut: false }) => {
                     return Err(io::ErrorKind::NotConnected.into());
@@ -117,7 +124,7 @@ impl<K: Kernel> Engine<K> {
                 _ if is_waiting => {}
                 _ => return Err(io::ErrorKind::NotConnected.into()),
             }
-            self.turn(None)?;
+            self.turn(timeout)?;
         }
     }
 

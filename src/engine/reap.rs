@@ -7,10 +7,15 @@ use super::{Due, Engine, STREAM_SOURCES};
 use crate::job::Event;
 use crate::sys::Kernel;
 
-/// A child that the kernel does not announce, or too early, is asked by timer: after this, doubled each time up to the
+/// What the kernel does not announce, or too early, is asked for by timer: after this, doubled each time up to the
 /// maximum.
 const ASK_AGAIN_MS_MIN: u64 = 1;
 const ASK_AGAIN_MS_MAX: u64 = 256;
+
+/// How long to wait when it was asked for so often already.
+pub(super) fn wait_before_asking(asked: u32) -> Duration {
+    Duration::from_millis((ASK_AGAIN_MS_MIN << asked.min(16)).min(ASK_AGAIN_MS_MAX))
+}
 
 impl<K: Kernel> Engine<K> {
     /// Looks whether children are over that were started since the last turn: a short command is, and to have its end
@@ -111,9 +116,8 @@ impl<K: Kernel> Engine<K> {
         let Some(running) = self.table.running(slot) else {
             return;
         };
-        let wait_ms = ASK_AGAIN_MS_MIN << running.asked.min(16);
+        let at = now + wait_before_asking(running.asked);
         running.asked += 1;
-        let at = now + Duration::from_millis(wait_ms.min(ASK_AGAIN_MS_MAX));
         let before = running.ask_at.replace(at);
         self.deadlines.move_to(Due::Ask(slot), before, Some(at));
     }
