@@ -10,7 +10,7 @@
 )]
 
 use std::error::Error;
-use std::io::{self, Write};
+use std::io::{self, BufRead, Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -213,16 +213,23 @@ struct Repeat {
     at: usize,
 }
 
-impl io::Read for Repeat {
+impl Read for Repeat {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let from = self.at % PATTERN_BYTES;
-        let count = buffer
-            .len()
-            .min(PATTERN_BYTES - from)
-            .min(CAT_BYTES - self.at);
-        buffer[..count].copy_from_slice(&self.pattern[from..from + count]);
-        self.at += count;
+        let count = self.fill_buf()?.read(buffer)?;
+        self.consume(count);
         Ok(count)
+    }
+}
+
+impl BufRead for Repeat {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        let from = self.at % PATTERN_BYTES;
+        let count = (PATTERN_BYTES - from).min(CAT_BYTES - self.at);
+        Ok(&self.pattern[from..from + count])
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.at += count;
     }
 }
 
@@ -256,7 +263,7 @@ fn cats(n: usize) -> Outcome<String> {
     let mut reactor = Reactor::new()?;
     let ends: Vec<_> = (0..n).map(|_| Arc::new(AtomicUsize::new(0))).collect();
     for at in &ends {
-        let input = Input::reader(Repeat {
+        let input = Input::buffered(Repeat {
             pattern: Arc::clone(&pattern),
             at: 0,
         });

@@ -28,6 +28,10 @@ mod stop;
 /// What the kernel calls the streams 0, 1, 2.
 const STREAM_SOURCES: [Source; 3] = [Source::Stdin, Source::Stdout, Source::Stderr];
 
+/// Longer than a short child's whole life, and shorter than the slice of a process that only computes.
+const AWAY_MAX: Duration = Duration::from_millis(1);
+const HOLD_ON_TURNS: u32 = 1000;
+
 /// What a deadline is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Due {
@@ -67,6 +71,8 @@ pub(crate) struct Engine<K: Kernel> {
     visits: Vec<Visit>,
     /// Children that were started since the last turn, in this order, and that the kernel is not asked to announce yet.
     fresh: Vec<Whose>,
+    /// For so many turns without sleep, nobody else is given the processor.
+    turns_to_hold_on: u32,
     /// Slots to free at the end of the turn.
     vacant: Vec<u32>,
     /// Commands in the queue, and those whose program is busy.
@@ -96,6 +102,7 @@ impl<K: Kernel> Engine<K> {
             snapshot: Snapshot::default(),
             visits: Vec::new(),
             fresh: Vec::new(),
+            turns_to_hold_on: 0,
             vacant: Vec::new(),
             waiting: 0,
             ready: Vec::new(),
@@ -182,10 +189,13 @@ impl<K: Kernel> Engine<K> {
         }
         self.free_vacant();
         let is_any_over = self.look_at_fresh();
-        let timeout = if self.visits.is_empty() && !is_any_over {
-            self.arm(timeout)
-        } else {
+        let timeout = if !self.visits.is_empty() {
+            self.give_way();
             Some(Duration::ZERO)
+        } else if is_any_over {
+            Some(Duration::ZERO)
+        } else {
+            self.arm(timeout)
         };
         let mut ready = std::mem::take(&mut self.ready);
         let polled = self.kernel.poll(timeout, &mut ready);
@@ -206,6 +216,21 @@ impl<K: Kernel> Engine<K> {
         self.admit();
         self.free_vacant();
         polled
+    }
+
+    /// A loop that does not sleep keeps a processor from the very children that it waits for, and reads from its writers
+    /// in small pieces. Where others have so much to do that it would not get the processor back soon, it holds on to
+    /// it for a while.
+    fn give_way(&mut self) {
+        if self.turns_to_hold_on > 0 {
+            self.turns_to_hold_on -= 1;
+            return;
+        }
+        let before = self.kernel.now();
+        self.kernel.give_way();
+        if self.kernel.now() - before > AWAY_MAX {
+            self.turns_to_hold_on = HOLD_ON_TURNS;
+        }
     }
 
     /// Sets the timer. Where the kernel refuses, the poll itself is bounded.

@@ -2,7 +2,7 @@
 //! Unaware of pipes and of who copies.
 
 use std::fmt;
-use std::io::{Read, Write};
+use std::io::{BufRead, Read, Write};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
@@ -17,6 +17,7 @@ pub(crate) enum InputKind {
     Pipe,
     Bytes(Arc<[u8]>),
     Reader(Box<dyn Read + Send>),
+    Buffered(Box<dyn BufRead + Send>),
     File(OwnedFd),
     /// An earlier start took it.
     Consumed,
@@ -51,6 +52,13 @@ impl Input {
         Input(InputKind::Reader(Box::new(reader)))
     }
 
+    /// As [`reader`](Input::reader), written straight out of the reader's own buffer: nothing is copied on the way. For
+    /// what has one anyway, such as a [`Cursor`](std::io::Cursor) over shared bytes or a
+    /// [`BufReader`](std::io::BufReader). For one start.
+    pub fn buffered(reader: impl BufRead + Send + 'static) -> Input {
+        Input(InputKind::Buffered(Box::new(reader)))
+    }
+
     /// This file, socket or pipe end itself, without copying. Ours is closed once the child has it. For one start.
     pub fn file(file: impl Into<OwnedFd>) -> Input {
         Input(InputKind::File(file.into()))
@@ -75,6 +83,7 @@ impl fmt::Debug for Input {
             InputKind::Pipe => "Input::pipe",
             InputKind::Bytes(_) => "Input::bytes",
             InputKind::Reader(_) => "Input::reader",
+            InputKind::Buffered(_) => "Input::buffered",
             InputKind::File(_) => "Input::file",
             InputKind::Consumed => "Input (used up)",
         })
@@ -181,7 +190,10 @@ impl InputKind {
         match self {
             InputKind::Null | InputKind::Consumed => Stdio::Null,
             InputKind::Inherit => Stdio::Inherit,
-            InputKind::Pipe | InputKind::Bytes(_) | InputKind::Reader(_) => Stdio::Pipe,
+            InputKind::Pipe
+            | InputKind::Bytes(_)
+            | InputKind::Reader(_)
+            | InputKind::Buffered(_) => Stdio::Pipe,
             InputKind::File(_) => match std::mem::replace(self, InputKind::Consumed) {
                 InputKind::File(file) => Stdio::File(file),
                 _ => Stdio::Null,

@@ -2,7 +2,7 @@
 //! Unaware of jobs, of slots and of when it is called.
 
 use std::fmt;
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -76,19 +76,17 @@ impl<P> OurEnd<P> {
             return OurEnd::Absent;
         };
         let source = match input {
-            InputKind::Bytes(bytes) => FillSource::Bytes(bytes),
-            InputKind::Reader(reader) => FillSource::Reader {
-                reader,
-                chunk: Vec::new(),
-                filled: 0,
-                ended: false,
-            },
+            InputKind::Bytes(bytes) => FillSource::Bytes { bytes, at: 0 },
+            InputKind::Reader(reader) => {
+                let reader = BufReader::with_capacity(STREAM_BYTES_PER_TURN_MAX, reader);
+                FillSource::Buffered(Box::new(reader))
+            }
+            InputKind::Buffered(reader) => FillSource::Buffered(reader),
             _ => return OurEnd::held(pipe),
         };
         OurEnd::Fill(Box::new(Fill {
             pipe,
             source,
-            at: 0,
             hung_up: false,
             is_listed: false,
             was_refused: false,
@@ -156,8 +154,6 @@ impl<P> OurEnd<P> {
 pub(crate) struct Fill<P> {
     pub(crate) pipe: P,
     source: FillSource,
-    /// How much of the bytes or of the chunk is written.
-    at: usize,
     /// Nobody can read any more.
     pub(crate) hung_up: bool,
     /// The engine has it in its list of visits.
@@ -167,14 +163,12 @@ pub(crate) struct Fill<P> {
 }
 
 enum FillSource {
-    Bytes(Arc<[u8]>),
-    Reader {
-        reader: Box<dyn Read + Send>,
-        chunk: Vec<u8>,
-        /// How much of the chunk the reader has filled.
-        filled: usize,
-        ended: bool,
+    /// `at`: how much of them is written.
+    Bytes {
+        bytes: Arc<[u8]>,
+        at: usize,
     },
+    Buffered(Box<dyn BufRead + Send>),
 }
 
 impl<P: fmt::Debug> Fill<P> {
@@ -187,23 +181,27 @@ impl<P: fmt::Debug> Fill<P> {
         }
         let mut budget = STREAM_BYTES_PER_TURN_MAX;
         for _ in 0..PIECES_PER_TURN_MAX {
-            let bytes = match self.source.pending(&mut self.at) {
+            let (given, written) = match self.source.next() {
                 Ok([]) => return Progress::Ended(Ok(())),
-                Ok(bytes) => &bytes[..bytes.len().min(STREAM_BYTES_PER_TURN_MAX)],
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Progress::Idle,
-                Err(error) => return Progress::Ended(Err(error)),
-            };
-            let written = kernel.write(&self.pipe, bytes);
-            if written.is_ok() {
-                self.was_refused = false;
-            }
-            match written {
-                Ok(written) if written < bytes.len() => {
-                    self.at += written;
-                    return Progress::Idle;
+                Ok(bytes) => {
+                    let bytes = &bytes[..bytes.len().min(STREAM_BYTES_PER_TURN_MAX)];
+                    (bytes.len(), kernel.write(&self.pipe, bytes))
                 }
+                Err(error) => match error.kind() {
+                    io::ErrorKind::Interrupted => continue,
+                    io::ErrorKind::WouldBlock => return Progress::Idle,
+                    _ => return Progress::Ended(Err(error)),
+                },
+            };
+            match written {
                 Ok(written) => {
-                    self.at += written;
+                    self.was_refused = false;
+                    if let Err(error) = self.source.advance(written) {
+                        return Progress::Ended(Err(error));
+                    }
+                    if written < given {
+                        return Progress::Idle;
+                    }
                     budget = budget.saturating_sub(written);
                 }
                 Err(error) => match error.kind() {
@@ -228,38 +226,24 @@ impl<P: fmt::Debug> Fill<P> {
 }
 
 impl FillSource {
-    /// The bytes to write next, from `at`; empty at the end. Reads on when a chunk is used up.
-    fn pending(&mut self, at: &mut usize) -> io::Result<&[u8]> {
+    /// What to write next; empty at the end.
+    fn next(&mut self) -> io::Result<&[u8]> {
         match self {
-            FillSource::Bytes(bytes) => Ok(&bytes[*at..]),
-            FillSource::Reader {
-                reader,
-                chunk,
-                filled,
-                ended,
-            } => {
-                if *at == *filled && !*ended {
-                    *at = 0;
-                    *filled = 0;
-                    *filled = read_chunk(reader, chunk)?;
-                    *ended = *filled == 0;
-                }
-                Ok(&chunk[*at..*filled])
-            }
+            FillSource::Bytes { bytes, at } => Ok(&bytes[*at..]),
+            FillSource::Buffered(reader) => guarded("reader", || reader.fill_buf()),
         }
     }
-}
 
-/// Reads one chunk in place of the last. Returns how much of it is filled.
-fn read_chunk(reader: &mut Box<dyn Read + Send>, chunk: &mut Vec<u8>) -> io::Result<usize> {
-    // Once: a reader that gives little at a time is not to pay for the whole chunk each time.
-    chunk.resize(STREAM_BYTES_PER_TURN_MAX, 0);
-    loop {
-        match guarded("reader", || reader.read(chunk)) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            // A reader that claims more than there was room for gets no further.
-            read => return Ok(read?.min(chunk.len())),
+    /// So much of it is written.
+    fn advance(&mut self, bytes: usize) -> io::Result<()> {
+        match self {
+            FillSource::Bytes { at, .. } => *at += bytes,
+            FillSource::Buffered(reader) => guarded("reader", || {
+                reader.consume(bytes);
+                Ok(())
+            })?,
         }
+        Ok(())
     }
 }
 
@@ -570,7 +554,6 @@ impl<P: fmt::Debug> fmt::Debug for Fill<P> {
         formatter
             .debug_struct("Fill")
             .field("pipe", &self.pipe)
-            .field("at", &self.at)
             .finish_non_exhaustive()
     }
 }

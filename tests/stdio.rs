@@ -163,6 +163,11 @@ fn stdin_is_what_was_given_and_then_ends() {
     for input in [
         Input::bytes(long.as_bytes()),
         Input::reader(io::Cursor::new(long.clone())),
+        Input::buffered(io::Cursor::new(long.clone())),
+        Input::buffered(io::BufReader::with_capacity(
+            1000,
+            Trickle(long.clone().into_bytes()),
+        )),
         Input::reader(Trickle(long.clone().into_bytes())),
     ] {
         let done = finish(
@@ -187,6 +192,7 @@ fn stdin_is_what_was_given_and_then_ends() {
         Input::null(),
         Input::bytes(*b""),
         Input::reader(io::empty()),
+        Input::buffered(io::empty()),
     ] {
         let done = finish(helper("stdin-is").arg("").stdin(input));
         assert!(done.success(), "{:?}", done.outcome);

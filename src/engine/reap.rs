@@ -12,12 +12,23 @@ use crate::sys::Kernel;
 const ASK_AGAIN_MS_MIN: u64 = 1;
 const ASK_AGAIN_MS_MAX: u64 = 256;
 
+/// Whoever starts more children in a row does not turn the loop meanwhile: they are not all left to the next turn.
+const FRESH_MAX: usize = 64;
+
 /// How long to wait when it was asked for so often already.
 pub(super) fn wait_before_asking(asked: u32) -> Duration {
     Duration::from_millis((ASK_AGAIN_MS_MIN << asked.min(16)).min(ASK_AGAIN_MS_MAX))
 }
 
 impl<K: Kernel> Engine<K> {
+    /// A child was started. It is looked at in the next turn.
+    pub(super) fn keep_fresh(&mut self, slot: u32) {
+        if self.fresh.len() == FRESH_MAX {
+            self.watch_fresh();
+        }
+        self.fresh.push(self.table.whose(slot));
+    }
+
     /// Looks whether children are over that were started since the last turn: a short command is, and to have its end
     /// announced would cost more than all the rest of it. The others are watched from here on. The youngest has hardly
     /// begun its program, and is looked at in the next turn, if that comes at once.

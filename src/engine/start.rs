@@ -261,7 +261,7 @@ impl<K: Kernel> Engine<K> {
         for stream in spec.closed.iter() {
             self.close_one_held(self.id(number), stream);
         }
-        self.fresh.push(self.table.whose(free));
+        self.keep_fresh(free);
         if writes {
             // Most input fits the empty pipe at once, and then no event is needed for it.
             self.visit(free, Stream::Stdin, false);

@@ -70,6 +70,8 @@ pub(crate) trait Kernel {
     fn arm(&mut self, at: Instant) -> io::Result<()>;
     /// Waits for events until one comes, the armed time comes, the waker is used, or `timeout` is over.
     fn poll(&mut self, timeout: Option<Duration>, ready: &mut Vec<Ready>) -> io::Result<()>;
+    /// Lets other processes have this processor, if any wait for it.
+    fn give_way(&mut self);
     /// A waker for this kernel's `poll`.
     fn waker(&self) -> Self::Waker;
     /// The pid of a child, for people and logs.

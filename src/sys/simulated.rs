@@ -395,6 +395,10 @@ impl Kernel for Simulated {
         }
     }
 
+    fn give_way(&mut self) {
+        self.world.borrow_mut().jostle();
+    }
+
     fn waker(&self) -> SimulatedWaker {
         SimulatedWaker(Arc::clone(&self.world.borrow().woken))
     }

@@ -187,6 +187,11 @@ impl Kernel for Unix {
         Ok(())
     }
 
+    fn give_way(&mut self) {
+        // Also sched_yield(2), which does not fail on Linux.
+        std::thread::yield_now();
+    }
+
     fn waker(&self) -> Waker {
         Waker(Arc::clone(&self.waker))
     }
