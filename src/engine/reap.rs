@@ -13,7 +13,7 @@ const ASK_AGAIN_MS_MIN: u64 = 1;
 const ASK_AGAIN_MS_MAX: u64 = 256;
 
 /// Whoever starts more children in a row does not turn the loop meanwhile: they are not all left to the next turn.
-const FRESH_MAX: usize = 64;
+pub(super) const FRESH_MAX: usize = 64;
 
 /// How long to wait when it was asked for so often already.
 pub(super) fn wait_before_asking(asked: u32) -> Duration {

@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::command::Command;
+use crate::engine::reap::FRESH_MAX;
 use crate::stdio::Output;
 use crate::sys::simulated::{Act, Script};
 
@@ -137,4 +138,56 @@ fn short_commands_finish_beside_endless_writers_and_each_stream_has_its_turn() {
     assert_eq!(engine.running(), ENDLESS, "the endless ones go on");
     drop(engine);
     assert!(world.borrow().open_fds().is_empty());
+}
+
+/// Starts a program of these acts, with its stdout captured.
+fn start(world: &Shared, engine: &mut Engine<Simulated>, acts: Vec<Act>) -> Id {
+    let script = Script {
+        acts,
+        ..Script::default()
+    };
+    let path = world.borrow_mut().install(script);
+    let mut command = Command::new(path);
+    let started = engine.start(command.stdout(Output::capture()));
+    started.expect("it starts")
+}
+
+#[test]
+#[cfg(not(execloop_canary))]
+fn what_is_over_at_the_first_look_is_never_registered_and_the_rest_before_a_sleep() {
+    let (world, mut engine) = calm(1);
+    let short = start(&world, &mut engine, vec![Act::Write(1, 100)]);
+    let long = start(
+        &world,
+        &mut engine,
+        vec![Act::Sleep(Duration::from_secs(1))],
+    );
+    Simulated::dawdle(&world, Duration::from_millis(1));
+
+    // It does not sleep for the long one, as there is something to hand out.
+    engine.turn(None).expect("the weather is calm");
+    let finished = engine.take_finished(short).expect("it is over");
+    assert_eq!(finished.stdout.len(), 100);
+    assert_eq!(world.borrow().watched, 0);
+    assert!(engine.is_unannounced(), "nobody would tell of the long one");
+
+    engine.prepare_sleep();
+    assert_eq!(world.borrow().watched, 2, "its stdout and its exit");
+    assert!(!engine.is_unannounced());
+    while engine.take_finished(long).is_none() {
+        engine.turn(None).expect("the weather is calm");
+    }
+    assert_eq!(world.borrow().watched, 2, "and no more than once");
+}
+
+#[test]
+#[cfg(not(execloop_canary))]
+fn whoever_starts_many_in_a_row_does_not_leave_them_all_to_the_next_turn() {
+    let (world, mut engine) = calm(1);
+    for _ in 0..10 * FRESH_MAX {
+        let acts = vec![Act::Sleep(Duration::from_secs(1))];
+        start(&world, &mut engine, acts);
+    }
+    assert_eq!(engine.fresh.len(), FRESH_MAX);
+    assert_eq!(world.borrow().watched, 2 * 9 * FRESH_MAX);
 }

@@ -62,6 +62,8 @@ pub(crate) struct World {
     ready: VecDeque<Watched>,
     /// Late events of what is closed.
     stale: Vec<Ready>,
+    /// How often something was asked to be reported.
+    pub(crate) watched: usize,
     timer: Option<Instant>,
     pub(super) woken: Arc<AtomicBool>,
     /// Descriptors of ours that are open.
@@ -92,6 +94,7 @@ impl World {
             programs: Vec::new(),
             ready: VecDeque::new(),
             stale: Vec::new(),
+            watched: 0,
             timer: None,
             woken: Arc::default(),
             fds: 0,
@@ -154,6 +157,7 @@ impl World {
     /// From now on, this is reported: what there is to say of it now, too.
     pub(super) fn watch(&mut self, watched: Watched, whose: Whose) -> io::Result<()> {
         self.jostle();
+        self.watched += 1;
         let unwatched = self.weather.unwatched;
         if self.strikes(unwatched) {
             return Err(io::Error::from_raw_os_error(libc::ENOSPC));
