@@ -181,6 +181,7 @@ mod tests {
     #[test]
     fn random_moves_agree_with_a_plain_list() {
         const KEYS: usize = 12;
+        const TURNS: u64 = if cfg!(miri) { 200 } else { 20_000 };
         let base = base();
         let mut seed = 0x9e37_79b9_7f4a_7c15u64;
         let mut random = |below: u64| {
@@ -191,7 +192,7 @@ mod tests {
         };
         let mut deadlines = Deadlines::new();
         let mut list = [None; KEYS];
-        for turn in 0..20_000 {
+        for turn in 0..TURNS {
             let key = random(KEYS as u64) as usize;
             let to = (random(4) > 0).then(|| base + ms(turn / 4 + random(20)));
             deadlines.move_to(key, list[key], to);
