@@ -9,7 +9,8 @@ use std::ptr;
 
 /// All strings in one buffer, and the array of pointers into it that ends with a null pointer.
 pub(crate) struct CStrings {
-    bytes: Box<[u8]>,
+    /// Not a box: to move one ends the life of the pointers into it, by Rust's rules of aliasing.
+    bytes: Vec<u8>,
     pointers: Box<[*const c_char]>,
 }
 
@@ -22,7 +23,7 @@ impl Default for CStrings {
     /// No strings.
     fn default() -> CStrings {
         CStrings {
-            bytes: Box::default(),
+            bytes: Vec::new(),
             pointers: Box::new([ptr::null()]),
         }
     }
@@ -41,7 +42,6 @@ impl CStrings {
             bytes.extend_from_slice(string);
             bytes.push(0);
         }
-        let bytes = bytes.into_boxed_slice();
         let mut pointers = Vec::with_capacity(strings.len() + 1);
         let mut rest = &bytes[..];
         for string in strings {
