@@ -30,6 +30,10 @@ pub(crate) fn stay(words: &[OsString]) -> ExitCode {
     let mut end = 0;
     let mut cut = None;
     let mut orphan = None;
+    // A test in the background of a shell is started with some of them ignored, and so would this be.
+    for number in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM] {
+        act(number, libc::SIG_DFL);
+    }
     for word in words {
         let word = word.to_str().expect("UTF-8");
         let (key, value) = word.split_once('=').unwrap_or((word, ""));
