@@ -396,7 +396,7 @@ impl Kernel for Simulated {
     }
 
     fn give_way(&mut self) {
-        self.world.borrow_mut().jostle();
+        self.world.borrow_mut().give_way();
     }
 
     fn waker(&self) -> SimulatedWaker {

@@ -4,6 +4,7 @@
 use super::*;
 use crate::command::Command;
 use crate::engine::reap::FRESH_MAX;
+use crate::engine::{AWAY_MAX, HOLD_ON_TURNS};
 use crate::stdio::Output;
 use crate::sys::simulated::{Act, Script};
 
@@ -140,7 +141,7 @@ fn short_commands_finish_beside_endless_writers_and_each_stream_has_its_turn() {
     assert!(world.borrow().open_fds().is_empty());
 }
 
-/// Starts a program of these acts, with its stdout captured.
+/// Starts a program of these acts, with both ends of its stdout captured.
 fn start(world: &Shared, engine: &mut Engine<Simulated>, acts: Vec<Act>) -> Id {
     let script = Script {
         acts,
@@ -148,7 +149,7 @@ fn start(world: &Shared, engine: &mut Engine<Simulated>, acts: Vec<Act>) -> Id {
     };
     let path = world.borrow_mut().install(script);
     let mut command = Command::new(path);
-    let started = engine.start(command.stdout(Output::capture()));
+    let started = engine.start(command.stdout(Output::capture_ends(100)));
     started.expect("it starts")
 }
 
@@ -190,4 +191,21 @@ fn whoever_starts_many_in_a_row_does_not_leave_them_all_to_the_next_turn() {
     }
     assert_eq!(engine.fresh.len(), FRESH_MAX);
     assert_eq!(world.borrow().watched, 2 * 9 * FRESH_MAX);
+}
+
+#[test]
+#[cfg(not(execloop_canary))]
+fn a_turn_that_will_not_sleep_gives_way_unless_that_takes_long() {
+    const BUSY_TURNS: usize = 3 * (HOLD_ON_TURNS as usize + 1);
+    for (away, expected) in [(Duration::ZERO, BUSY_TURNS), (2 * AWAY_MAX, 3)] {
+        let (world, mut engine) = calm(1);
+        world.borrow_mut().away = away;
+        start(&world, &mut engine, vec![Act::Write(1, usize::MAX)]);
+        let mut busy_turns = 0;
+        while busy_turns < BUSY_TURNS {
+            busy_turns += usize::from(!engine.visits.is_empty());
+            engine.turn(None).expect("the weather is calm");
+        }
+        assert_eq!(world.borrow().gave_way, expected, "{away:?}");
+    }
 }

@@ -64,6 +64,9 @@ pub(crate) struct World {
     stale: Vec<Ready>,
     /// How often something was asked to be reported.
     pub(crate) watched: usize,
+    /// How often the loop gave way, and how long the others keep the processor then.
+    pub(crate) gave_way: usize,
+    pub(crate) away: Duration,
     timer: Option<Instant>,
     pub(super) woken: Arc<AtomicBool>,
     /// Descriptors of ours that are open.
@@ -95,6 +98,8 @@ impl World {
             ready: VecDeque::new(),
             stale: Vec::new(),
             watched: 0,
+            gave_way: 0,
+            away: Duration::ZERO,
             timer: None,
             woken: Arc::default(),
             fds: 0,
@@ -280,6 +285,12 @@ impl World {
         );
         self.now = now;
         CLOCK.set(Some(now));
+    }
+
+    pub(super) fn give_way(&mut self) {
+        self.gave_way += 1;
+        self.set_clock(self.now + self.away);
+        self.jostle();
     }
 
     /// Whether a poll has something to report; an expired timer and a wake-up are used up by the answer.
