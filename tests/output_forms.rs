@@ -209,7 +209,7 @@ fn death_by_a_signal_is_told_with_its_name() {
     for signal in [
         Signal::KILL,
         Signal::TERM,
-        Signal::HUP,
+        Signal::USR2,
         Signal::PIPE,
         Signal::USR1,
     ] {
@@ -231,13 +231,13 @@ fn death_by_a_signal_is_told_with_its_name() {
 fn core_dump_is_told() {
     let scratch = Scratch::new();
     for limit in ["0", "unlimited"] {
-        let mut command = shell("ulimit -c $0; kill -QUIT $$");
+        let mut command = shell("ulimit -c $0; kill -SEGV $$");
         let done = finish(command.arg(limit).current_dir(scratch.path()));
         let is_dumped = done.status.expect("a status").core_dumped();
         let expected = if is_dumped {
-            "signal: SIGQUIT (core dumped)"
+            "signal: SIGSEGV (core dumped)"
         } else {
-            "signal: SIGQUIT"
+            "signal: SIGSEGV"
         };
         assert_eq!(exit_error(done.outcome).to_string(), expected);
         if limit == "unlimited" && !is_dumped {
