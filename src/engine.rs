@@ -153,9 +153,9 @@ impl<K: Kernel> Engine<K> {
     }
 
     /// The same for an outer loop, which also sleeps past what the kernel does not know: fresh children, and deadlines
-    /// that the timer is not set to.
+    /// that the timer is not set to; and places that became free between two turns.
     pub(crate) fn is_unannounced(&self) -> bool {
-        self.is_pending() || !self.fresh.is_empty() || self.is_timer_late()
+        self.is_pending() || !self.fresh.is_empty() || self.is_timer_late() || self.can_admit()
     }
 
     fn is_timer_late(&self) -> bool {

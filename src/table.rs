@@ -126,6 +126,10 @@ impl<K: Kernel> Table<K> {
         self.slots.get_mut(slot as usize)
     }
 
+    pub(crate) fn phase(&self, slot: u32) -> Option<&Phase<K>> {
+        self.slots.get(slot as usize).map(|entry| &entry.phase)
+    }
+
     pub(crate) fn running(&mut self, slot: u32) -> Option<&mut Running<K>> {
         match self
             .slots
@@ -139,7 +143,7 @@ impl<K: Kernel> Table<K> {
 
     /// The process of a running command.
     pub(crate) fn child(&self, slot: u32) -> Option<&K::Child> {
-        match self.slots.get(slot as usize).map(|entry| &entry.phase) {
+        match self.phase(slot) {
             Some(Phase::Running(running)) => Some(&running.child),
             _ => None,
         }

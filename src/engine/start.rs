@@ -105,6 +105,15 @@ impl<K: Kernel> Engine<K> {
         }
     }
 
+    /// The next turn would begin with a start from the queue, or with the end of one that was cancelled in it.
+    pub(super) fn can_admit(&self) -> bool {
+        let front = self.admission.front();
+        front.is_some_and(|slot| match self.table.phase(slot) {
+            Some(Phase::Queued(spec)) => self.admission.has_room(cost_of(spec)),
+            _ => true,
+        })
+    }
+
     /// Starts as many from the queue as there is room for.
     pub(super) fn admit(&mut self) {
         while let Some(slot) = self.admission.front() {

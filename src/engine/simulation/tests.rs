@@ -209,3 +209,31 @@ fn a_turn_that_will_not_sleep_gives_way_unless_that_takes_long() {
         assert_eq!(world.borrow().gave_way, expected, "{away:?}");
     }
 }
+
+#[test]
+#[cfg(not(execloop_canary))]
+fn a_place_that_becomes_free_between_two_turns_is_told_to_an_outer_loop() {
+    let (world, mut engine) = calm(1);
+    engine.admission = Admission::new(1, u64::MAX);
+    let orphan = Script {
+        acts: vec![Act::Sleep(Duration::from_secs(1000))],
+        ..Script::default()
+    };
+    let held = start(&world, &mut engine, vec![Act::Fork(Rc::new(orphan))]);
+    let queued = start(&world, &mut engine, Vec::new());
+    while engine
+        .table
+        .running(0)
+        .is_some_and(|running| running.reaped.is_none())
+    {
+        engine.turn(None).expect("the weather is calm");
+    }
+
+    engine.kill(held);
+    assert!(engine.take_finished(held).is_some(), "it is over at once");
+    engine.prepare_sleep();
+    assert!(engine.is_unannounced(), "the queue would wait for ever");
+    while engine.take_finished(queued).is_none() {
+        engine.turn(None).expect("the weather is calm");
+    }
+}
