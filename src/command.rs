@@ -277,6 +277,14 @@ impl Command {
         self.change(|command| command.attributes.session = session)
     }
 
+    /// With `true`, whoever is left of its process group when it has exited is killed then, also after a normal end: what
+    /// it has left in the background does not survive it. Default: `false`. It has to lead a group
+    /// ([`process_group(0)`](Command::process_group) or [`session`](Command::session)), else its start is refused. The
+    /// trap: a descendant with a group or session of its own is out of reach.
+    pub fn sweep_group(&mut self, sweep: bool) -> &mut Command {
+        self.change(|command| command.attributes.sweeps_group = sweep)
+    }
+
     /// Ends it with this context. Default: none. A context that has ended already makes the start fail.
     pub fn context(&mut self, context: &Context) -> &mut Command {
         self.change(|command| command.context = Some(context.clone()))
@@ -311,8 +319,9 @@ impl Command {
         self.change(|command| command.policy.timeout = Some(timeout))
     }
 
-    /// Ends it as a context would, once it has written nothing to its captured or copied output for this long. Default:
-    /// never.
+    /// Ends it as a context would, once nothing of its output was read for this long. Default: never. Only what passes
+    /// through this process can be seen: an output that is inherited or a file is refused by the start, and so is a
+    /// command without any other. Of an [`Output::pipe`](crate::Output::pipe) counts what the caller reads.
     pub fn idle_timeout(&mut self, timeout: Duration) -> &mut Command {
         self.change(|command| command.policy.idle_timeout = Some(timeout))
     }

@@ -67,6 +67,11 @@ impl<W: Wake> Inbox<W> {
         self.waker.wake();
     }
 
+    /// There is something to take.
+    pub(crate) fn has_messages(&self) -> bool {
+        self.has_messages.load(Ordering::Acquire)
+    }
+
     /// The messages so far.
     pub(crate) fn take(&self) -> Vec<Message> {
         if !self.has_messages.load(Ordering::Acquire) {

@@ -50,6 +50,7 @@ compile_error!(
 );
 
 mod admission;
+mod caller_pipe;
 mod cancel;
 mod command;
 mod context;
@@ -82,6 +83,6 @@ pub use context::Context;
 pub use error::{CallbackPanicked, Cause, Error, ExitError, StartError, Stream};
 pub use finished::{Finished, Id, Usage};
 pub use lookpath::{LookPathError, look_path};
-pub use reactor::{Builder, Handle, Reactor, StdinPipe, StdoutPipe};
+pub use reactor::{Builder, Handle, Reactor, StdinPipe, StdoutPipe, Turn};
 pub use stdio::{Input, Output};
 pub use sys::{Signal, SignalParseError, Step};

@@ -43,6 +43,15 @@ pub struct Reactor {
     is_embedded: Cell<bool>,
 }
 
+/// What a [turn](Reactor::turn) has left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// Nothing to do before something happens.
+    Done,
+    /// Something to do or to take: leftovers of a budget, events behind a full batch, finished commands.
+    More,
+}
+
 /// Marks ids, so that one reactor's is not taken for another's.
 static NEXT_REACTOR: AtomicU32 = AtomicU32::new(1);
 
@@ -125,11 +134,12 @@ impl Reactor {
     }
 
     /// Does one pass: waits at most `timeout` for events (`None`: as long as it takes; zero: not at all), and acts on
-    /// them. Returns early when something happens, when a [`Handle`] wakes it, and by a signal handler that ran.
+    /// them. Returns early when something happens, when a [`Handle`] wakes it, and by a signal handler that ran. Says
+    /// whether the next pass has something to do already; the [descriptor](AsFd) then tells it, too.
     ///
     /// # Errors
     /// As [`wait_any`](Reactor::wait_any).
-    pub fn turn(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+    pub fn turn(&mut self, timeout: Option<Duration>) -> io::Result<Turn> {
         // Who asks for a turn is to see what is finished; who waits for something else may sleep on it.
         let timeout = if self.engine.is_pending() {
             Some(Duration::ZERO)
@@ -138,7 +148,12 @@ impl Reactor {
         };
         let turned = self.engine.turn(timeout);
         self.tell_outer_loop();
-        turned
+        turned?;
+        Ok(if self.engine.is_unannounced() {
+            Turn::More
+        } else {
+            Turn::Done
+        })
     }
 
     /// Hands out a command that is finished; `None` when there is none now. Does not wait and does not turn.
@@ -207,7 +222,7 @@ impl Reactor {
     /// out yet.
     pub fn stdin(&mut self, id: Id) -> Option<StdinPipe<'_>> {
         self.engine
-            .has_held(id, Stream::Stdin)
+            .has_callers_pipe(id, Stream::Stdin)
             .then_some(StdinPipe { reactor: self, id })
     }
 
@@ -215,7 +230,7 @@ impl Reactor {
     /// out yet.
     pub fn stdout(&mut self, id: Id) -> Option<StdoutPipe<'_>> {
         self.engine
-            .has_held(id, Stream::Stdout)
+            .has_callers_pipe(id, Stream::Stdout)
             .then_some(StdoutPipe {
                 reactor: self,
                 id,
@@ -226,7 +241,7 @@ impl Reactor {
     /// The read end of a command's stderr, as [`stdout`](Reactor::stdout).
     pub fn stderr(&mut self, id: Id) -> Option<StdoutPipe<'_>> {
         self.engine
-            .has_held(id, Stream::Stderr)
+            .has_callers_pipe(id, Stream::Stderr)
             .then_some(StdoutPipe {
                 reactor: self,
                 id,
@@ -259,18 +274,15 @@ impl Reactor {
     }
 
     /// Kills what runs, at once, with the process groups that commands lead, waits until all of it is reaped, and hands
-    /// out everything that was not yet. Commands in the queue end with [`StartError::ShutDown`]. To ask first, cancel a
-    /// [`Context`](crate::Context) and use [`wait_any`](Reactor::wait_any).
+    /// out everything that was not yet. Commands in the queue end with [`StartError::ShutDown`]. A command that this process
+    /// may not kill, as it took another user's identity, is not waited for: its pipes are closed, and it is handed out with
+    /// [`Error::Kill`](crate::Error::Kill) and without a status. To ask first, cancel a [`Context`](crate::Context) and use
+    /// [`wait_any`](Reactor::wait_any).
     ///
     /// # Errors
     /// As [`wait_any`](Reactor::wait_any).
     pub fn shutdown(mut self) -> io::Result<Vec<Finished>> {
-        self.engine.close_inbox();
-        self.engine.abort_all();
-        while self.engine.unfinished() > 0 {
-            self.engine.turn(None)?;
-        }
-        Ok(self.engine.drain_finished())
+        self.engine.shut_down()
     }
 
     /// Commands that were started or queued and not handed out.
@@ -319,6 +331,10 @@ impl Reactor {
 /// contexts, messages from other threads, leftovers of the last turn, and finished commands that were not taken. Then call
 /// [`turn`](Reactor::turn) with a zero timeout and take what is [`finished`](Reactor::finished). No timeout has to be
 /// computed outside.
+///
+/// An outer loop that is told of edges alone (`EPOLLET`, tokio's `AsyncFd`) is served as well: whatever a turn or any other
+/// call leaves to do, and no kernel will announce anew, becomes a new edge before that call returns. So one turn for each
+/// edge is enough.
 impl AsFd for Reactor {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.is_embedded.set(true);
@@ -457,7 +473,7 @@ pub struct StdinPipe<'a> {
 impl StdinPipe<'_> {
     /// Closes the pipe. A second time does nothing.
     pub fn close(self) {
-        self.reactor.engine.close_one_held(self.id, Stream::Stdin);
+        self.reactor.engine.close_callers_pipe(self.id, Stream::Stdin);
     }
 }
 
@@ -465,7 +481,7 @@ impl Write for StdinPipe<'_> {
     /// # Errors
     /// `BrokenPipe` when the command reads no more, `NotConnected` after `close` or after the wait delay has cut the pipe.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.reactor.engine.write_held(self.id, bytes);
+        let written = self.reactor.engine.write_callers_pipe(self.id, bytes);
         self.reactor.tell_outer_loop();
         written
     }
@@ -487,7 +503,7 @@ pub struct StdoutPipe<'a> {
 impl StdoutPipe<'_> {
     /// Closes the pipe: the command gets SIGPIPE when it writes on. A second time does nothing.
     pub fn close(self) {
-        self.reactor.engine.close_one_held(self.id, self.stream);
+        self.reactor.engine.close_callers_pipe(self.id, self.stream);
     }
 }
 
@@ -496,7 +512,7 @@ impl Read for StdoutPipe<'_> {
     /// `NotConnected` after `close` or after the wait delay has cut the pipe.
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let held = &mut self.reactor.engine;
-        let read = held.read_held(self.id, self.stream, buffer);
+        let read = held.read_callers_pipe(self.id, self.stream, buffer);
         self.reactor.tell_outer_loop();
         read
     }

@@ -44,7 +44,7 @@ pub(crate) enum Phase<K: Kernel> {
     /// Started. Ours until it is finished.
     Running(Running<K>),
     /// Finished, but the caller may still read and write its pipes until it takes the `Finished`.
-    Lingering([OurEnd<K::Pipe>; 3]),
+    Lingering(Running<K>),
     /// Nothing; the slot is freed at the end of the turn.
     Vacant,
 }
@@ -141,6 +141,18 @@ impl<K: Kernel> Table<K> {
         }
     }
 
+    /// A command that was started: it runs, or it lingers.
+    pub(crate) fn begun(&mut self, slot: u32) -> Option<&mut Running<K>> {
+        match self
+            .slots
+            .get_mut(slot as usize)
+            .map(|entry| &mut entry.phase)
+        {
+            Some(Phase::Running(running) | Phase::Lingering(running)) => Some(running),
+            _ => None,
+        }
+    }
+
     /// The process of a running command.
     pub(crate) fn child(&self, slot: u32) -> Option<&K::Child> {
         match self.phase(slot) {
@@ -172,7 +184,7 @@ impl<K: Kernel> Table<K> {
             .map(|entry| &mut entry.phase)
         {
             Some(Phase::Running(running)) => Some(&mut running.ends[stream as usize]),
-            Some(Phase::Lingering(ends)) => Some(&mut ends[stream as usize]),
+            Some(Phase::Lingering(running)) => Some(&mut running.ends[stream as usize]),
             _ => None,
         }
     }
@@ -238,6 +250,15 @@ impl<K: Kernel> Table<K> {
         self.places.remove(&number);
     }
 
+    /// How many linger.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn lingering(&self) -> usize {
+        let is_lingering = |entry: &Entry<K>| matches!(entry.phase, Phase::Lingering(_));
+        self.slots()
+            .filter(|(_, entry)| is_lingering(entry))
+            .count()
+    }
+
     /// How many numbers lead somewhere.
     #[cfg(any(test, fuzzing))]
     pub(crate) fn known(&self) -> usize {
@@ -247,6 +268,11 @@ impl<K: Kernel> Table<K> {
     /// Frees a slot: its number may be given out again from here on.
     pub(crate) fn free(&mut self, slot: u32) {
         self.slots.try_remove(slot as usize);
+    }
+
+    /// Takes everything out.
+    pub(crate) fn drain(&mut self) -> impl Iterator<Item = Entry<K>> {
+        self.slots.drain()
     }
 
     pub(crate) fn slots(&self) -> impl Iterator<Item = (u32, &Entry<K>)> {

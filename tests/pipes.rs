@@ -430,16 +430,16 @@ fn pipe_that_the_wait_delay_cut_says_so() {
     while reactor.running() > 0 {
         reactor.turn(None).expect("turned");
     }
-    let error = reactor
-        .stdout(id)
-        .expect("its stdout")
-        .read(&mut [0])
-        .expect_err("cut");
+    let mut stdout = reactor.stdout(id).expect("its stdout");
+    let mut kept = [0; 7];
+    stdout.read_exact(&mut kept).expect("it was written before");
+    assert_eq!(&kept, b"unread\n");
+    let error = stdout.read(&mut [0]).expect_err("cut");
     assert_eq!(
         (error.kind(), error.to_string().as_str()),
         (
             ErrorKind::NotConnected,
-            "the pipe was cut by the wait delay"
+            "the pipe was closed when the wait delay was over"
         )
     );
     let done = wait(&mut reactor, id);

@@ -15,6 +15,7 @@ mod spawn;
 mod timer;
 mod unix;
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -58,6 +59,8 @@ pub(crate) trait Kernel {
     ) -> io::Result<usize>;
     /// Writes what fits, in one write.
     fn write(&mut self, pipe: &Self::Pipe, bytes: &[u8]) -> io::Result<usize>;
+    /// Nobody else has the other end now. Asked only where no event could have told in time.
+    fn is_abandoned(&mut self, pipe: &Self::Pipe) -> bool;
     /// Closes our end. Events that are already under way for it may still be reported once.
     fn close(&mut self, pipe: Self::Pipe);
     /// Asks for a pipe that holds more bytes. A wish: a refusal is no error.
@@ -68,8 +71,13 @@ pub(crate) trait Kernel {
     fn reap(&mut self, child: &mut Self::Child) -> io::Result<Option<Exit>>;
     /// Makes a later `poll` return at `at`, whoever polls. Replaces the time armed before.
     fn arm(&mut self, at: Instant) -> io::Result<()>;
-    /// Waits for events until one comes, the armed time comes, the waker is used, or `timeout` is over.
-    fn poll(&mut self, timeout: Option<Duration>, ready: &mut Vec<Ready>) -> io::Result<()>;
+    /// Waits for events until one comes, the armed time comes, the waker is used, or `timeout` is over. `true`: there may be
+    /// more, which the next poll brings and nothing announces anew.
+    fn poll(
+        &mut self,
+        timeout: Option<Duration>,
+        ready: &mut VecDeque<Ready>,
+    ) -> io::Result<bool>;
     /// Lets other processes have this processor, if any wait for it.
     fn give_way(&mut self);
     /// A waker for this kernel's `poll`.
@@ -179,32 +187,24 @@ impl StartFailure {
         StartFailure { step, error }
     }
 
-    /// The system is short of something that other commands will give back.
+    /// The system is short of something that other commands may give back: descriptors, processes, memory. No limit on
+    /// namespaces (`ENOSPC`, clone(2)) and none of the child's own (`EMFILE` of an exec) is that.
     pub(crate) fn is_shortage(&self) -> bool {
-        let makes_something = matches!(
-            self.step,
-            Step::Open | Step::Pipe | Step::Clone | Step::Descriptors | Step::Exec
-        );
-        makes_something && is_shortage(&self.error)
+        let numbers: &[i32] = match self.step {
+            Step::Open | Step::Pipe | Step::Clone | Step::Descriptors => {
+                &[libc::EAGAIN, libc::EMFILE, libc::ENFILE, libc::ENOMEM]
+            }
+            Step::Exec => &[libc::EAGAIN, libc::ENFILE, libc::ENOMEM],
+            _ => &[],
+        };
+        let number = self.error.raw_os_error();
+        number.is_some_and(|number| numbers.contains(&number))
     }
 
     /// The program's file is open for writing somewhere: it will not be for long.
     pub(crate) fn is_text_busy(&self) -> bool {
         self.step == Step::Exec && self.error.raw_os_error() == Some(libc::ETXTBSY)
     }
-}
-
-fn is_shortage(error: &io::Error) -> bool {
-    let shortages = [
-        libc::EAGAIN,
-        libc::EMFILE,
-        libc::ENFILE,
-        libc::ENOMEM,
-        libc::ENOSPC,
-    ];
-    error
-        .raw_os_error()
-        .is_some_and(|number| shortages.contains(&number))
 }
 
 /// The process is gone, so there is nothing left to signal. A callback may have wrapped that (Go: `errors.Is`).

@@ -5,6 +5,7 @@
     reason = "mio's poll lends its descriptor as a number only"
 )]
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -126,7 +127,8 @@ impl Kernel for Unix {
 
     fn start(&mut self, launch: &mut Launch) -> Result<Started<Unix>, StartFailure> {
         let (pipes, ends) = pipes(launch)?;
-        let child = self.spawner.spawn(launch, &ends)?;
+        let mut child = self.spawner.spawn(launch, &ends)?;
+        child.sweeps_group = launch.program.attributes.sweeps_group;
         Ok(Started {
             child: UnixChild(child),
             pipes,
@@ -149,6 +151,10 @@ impl Kernel for Unix {
         fd::write_from(&pipe.0, bytes)
     }
 
+    fn is_abandoned(&mut self, pipe: &Pipe) -> bool {
+        fd::is_abandoned(&pipe.0)
+    }
+
     fn close(&mut self, pipe: Pipe) {
         drop(pipe);
     }
@@ -169,11 +175,16 @@ impl Kernel for Unix {
         self.timer.set(at.saturating_duration_since(self.now()))
     }
 
-    fn poll(&mut self, timeout: Option<Duration>, ready: &mut Vec<Ready>) -> io::Result<()> {
+    fn poll(
+        &mut self,
+        timeout: Option<Duration>,
+        ready: &mut VecDeque<Ready>,
+    ) -> io::Result<bool> {
         match self.poll.poll(&mut self.events, timeout) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(true),
             result => result?,
         }
+        let is_full = self.events.iter().count() >= EVENTS_PER_POLL_MAX;
         ready.extend(self.events.iter().filter_map(|event| {
             let (whose, source) = untoken(event.token())?;
             let hung_up = event.is_read_closed() || event.is_write_closed() || event.is_error();
@@ -184,7 +195,7 @@ impl Kernel for Unix {
                 hung_up,
             })
         }));
-        Ok(())
+        Ok(is_full)
     }
 
     fn give_way(&mut self) {

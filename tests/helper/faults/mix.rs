@@ -213,7 +213,7 @@ impl Mix {
                 panic!("{id} was given twice");
             }
             if number % 5 == 0 {
-                self.tolerate(reactor.turn(Some(Duration::ZERO)));
+                self.tolerate(reactor.turn(Some(Duration::ZERO)).map(drop));
             }
         }
         let mut handed_out = 0;
@@ -264,7 +264,7 @@ impl Mix {
                 assert!(self.fault.explains_start(&error), "{error}");
             }
         }
-        self.tolerate(reactor.turn(Some(Duration::ZERO)));
+        self.tolerate(reactor.turn(Some(Duration::ZERO)).map(drop));
         drop(reactor);
     }
 
