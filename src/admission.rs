@@ -212,7 +212,11 @@ mod tests {
         let mut waits = 0;
         while let Some(until) = patience.wait(now) {
             for _ in 0..100 {
-                assert_eq!(patience.wait(now), Some(until), "one ended, and it did not help");
+                assert_eq!(
+                    patience.wait(now),
+                    Some(until),
+                    "one ended, and it did not help"
+                );
             }
             assert!(until - now >= last, "each wait is longer");
             (now, last) = (until, until - now);

@@ -473,7 +473,9 @@ pub struct StdinPipe<'a> {
 impl StdinPipe<'_> {
     /// Closes the pipe. A second time does nothing.
     pub fn close(self) {
-        self.reactor.engine.close_callers_pipe(self.id, Stream::Stdin);
+        self.reactor
+            .engine
+            .close_callers_pipe(self.id, Stream::Stdin);
     }
 }
 

@@ -76,11 +76,7 @@ impl<K: Kernel> Engine<K> {
         &mut self,
         id: Id,
         stream: Stream,
-        mut attempt: impl FnMut(
-            &mut K,
-            &mut Vec<u8>,
-            &mut CallerPipe<K::Pipe>,
-        ) -> io::Result<usize>,
+        mut attempt: impl FnMut(&mut K, &mut Vec<u8>, &mut CallerPipe<K::Pipe>) -> io::Result<usize>,
     ) -> io::Result<usize> {
         if self.is_turn_due() {
             self.turn(Some(Duration::ZERO))?;

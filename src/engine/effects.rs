@@ -5,8 +5,8 @@ use std::io;
 use std::sync::Arc;
 
 use super::Engine;
-use crate::cancel::{Action, Child};
 use crate::caller_pipe::PipeCut;
+use crate::cancel::{Action, Child};
 use crate::error::Stream;
 use crate::job::{Effect, Event};
 use crate::stream::{OurEnd, guarded};
@@ -72,10 +72,9 @@ impl<K: Kernel> Engine<K> {
             return Err(process_gone());
         };
         match running.cancel.rungs.get(rung) {
-            Some((_, signal)) => {
-                self.kernel
-                    .signal(&running.child, running.cancel.target, *signal)
-            }
+            Some((_, signal)) => self
+                .kernel
+                .signal(&running.child, running.cancel.target, *signal),
             None => Ok(()),
         }
     }

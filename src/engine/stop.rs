@@ -164,8 +164,7 @@ impl<K: Kernel> Engine<K> {
     pub(crate) fn shut_down(&mut self) -> io::Result<Vec<Finished>> {
         self.close_inbox();
         self.abort_all();
-        let is_unkillable =
-            |phase: &Phase<K>| matches!(phase, Phase::Running(running) if running.job.kill_failed());
+        let is_unkillable = |phase: &Phase<K>| matches!(phase, Phase::Running(running) if running.job.kill_failed());
         let slots = self.table.slots();
         let unkillable: Vec<_> = slots
             .filter(|(_, entry)| is_unkillable(&entry.phase))
@@ -265,7 +264,9 @@ impl<K: Kernel> Drop for Engine<K> {
         self.watches.clear(&self.inbox);
         self.kill_and_reap();
         // What is left of the caller's may panic when it is dropped, each for itself.
-        messages.into_iter().for_each(|message| drop_callers("command", message));
+        messages
+            .into_iter()
+            .for_each(|message| drop_callers("command", message));
         for entry in self.table.drain() {
             drop_callers("command", entry);
         }

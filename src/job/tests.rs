@@ -352,7 +352,14 @@ fn a_killed_group_has_a_while_to_let_go_of_the_pipes() {
         kills_group: true,
         ..Policy::default()
     };
-    let start = || Play::new(policy.clone(), streams(&[Stream::Stdout]), false, sys::now());
+    let start = || {
+        Play::new(
+            policy.clone(),
+            streams(&[Stream::Stdout]),
+            false,
+            sys::now(),
+        )
+    };
     let mut killed = start();
     killed.happen(Happening::Abort(Cause::Cancelled), PLAIN);
     killed.happen(Happening::Exits(Ending::Signal(9)), PLAIN);

@@ -73,11 +73,7 @@ pub(crate) trait Kernel {
     fn arm(&mut self, at: Instant) -> io::Result<()>;
     /// Waits for events until one comes, the armed time comes, the waker is used, or `timeout` is over. `true`: there may be
     /// more, which the next poll brings and nothing announces anew.
-    fn poll(
-        &mut self,
-        timeout: Option<Duration>,
-        ready: &mut VecDeque<Ready>,
-    ) -> io::Result<bool>;
+    fn poll(&mut self, timeout: Option<Duration>, ready: &mut VecDeque<Ready>) -> io::Result<bool>;
     /// Lets other processes have this processor, if any wait for it.
     fn give_way(&mut self);
     /// A waker for this kernel's `poll`.

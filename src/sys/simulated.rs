@@ -411,11 +411,7 @@ impl Kernel for Simulated {
         Ok(())
     }
 
-    fn poll(
-        &mut self,
-        timeout: Option<Duration>,
-        ready: &mut VecDeque<Ready>,
-    ) -> io::Result<bool> {
+    fn poll(&mut self, timeout: Option<Duration>, ready: &mut VecDeque<Ready>) -> io::Result<bool> {
         let until = {
             let world = &mut *self.world.borrow_mut();
             world.pass(SPENT.take());

@@ -175,11 +175,7 @@ impl Kernel for Unix {
         self.timer.set(at.saturating_duration_since(self.now()))
     }
 
-    fn poll(
-        &mut self,
-        timeout: Option<Duration>,
-        ready: &mut VecDeque<Ready>,
-    ) -> io::Result<bool> {
+    fn poll(&mut self, timeout: Option<Duration>, ready: &mut VecDeque<Ready>) -> io::Result<bool> {
         match self.poll.poll(&mut self.events, timeout) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(true),
             result => result?,

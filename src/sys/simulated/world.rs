@@ -301,11 +301,7 @@ impl World {
         }
         let until = self.now + time;
         let is_due = |at: Instant, deed: &Deed| at <= until && matches!(deed, Deed::Step { .. });
-        while let Some((key, _)) = self
-            .agenda
-            .iter()
-            .find(|((at, _), deed)| is_due(*at, deed))
-        {
+        while let Some((key, _)) = self.agenda.iter().find(|((at, _), deed)| is_due(*at, deed)) {
             let key = *key;
             self.set_clock(key.0.max(self.now));
             if let Some(Deed::Step { process, epoch }) = self.agenda.remove(&key) {
