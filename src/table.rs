@@ -32,10 +32,6 @@ pub(crate) struct Entry<K: Kernel> {
 
 /// What occupies a slot. Dropped and reused only at the end of a turn.
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "nearly every slot is a running command, and a box would be an allocation for each"
-)]
 pub(crate) enum Phase<K: Kernel> {
     /// In the admission queue.
     Queued(Box<Spec>),
