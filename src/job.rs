@@ -433,8 +433,6 @@ impl Job {
             return Err(Error::Exit(ExitError {
                 status,
                 cause: self.cause,
-                stdout: Vec::new(),
-                stderr: Vec::new(),
             }));
         }
         match std::mem::replace(&mut self.answer, Answer::Nothing) {

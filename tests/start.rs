@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use common::{Scratch, check, finish, helper, helper_path, text};
 use execloop::{
-    Cancel, Cause, Command, Context, Error, Input, LookPathError, Output, Reactor, StartError,
-    look_path,
+    Cancel, Cause, Command, CommandError, Context, Error, Input, LookPathError, Output, Reactor,
+    StartError, look_path,
 };
 
 /// Puts an executable of this name into a new subdirectory: the helper, by another name.
@@ -149,9 +149,9 @@ fn lookup_error_is_told_by_every_start_until_it_is_allowed() {
 
     let mut missing = Command::new("execloop-no-such-program");
     missing.allow_dot();
-    let is_lookup = |error: Error| {
+    let is_lookup = |error: CommandError| {
         matches!(
-            error,
+            error.reason(),
             Error::Start(StartError::LookPath(LookPathError::NotFound { .. }))
         )
     };
@@ -203,9 +203,10 @@ fn lookup_is_by_the_parents_path_and_not_by_the_childs() {
     place_tool(&scratch, "bin", "execloop-tool");
     let mut command = Command::new("execloop-tool");
     command.env("PATH", scratch.join("bin"));
+    let error = command.run().expect_err("not found");
     assert!(matches!(
-        command.run(),
-        Err(Error::Start(StartError::LookPath(_)))
+        error.reason(),
+        Error::Start(StartError::LookPath(_))
     ));
 
     let mut command = Command::new("sh");
@@ -329,11 +330,8 @@ fn lookup_error_names_the_program_and_keeps_its_cause() {
     );
     assert_eq!(error.name(), "execloop-no-such-program");
     let error = look_path("/").expect_err("a directory");
-    let source = std::error::Error::source(&error).expect("a cause");
-    let source = source
-        .downcast_ref::<std::io::Error>()
-        .expect("of the system");
-    assert_eq!(source.kind(), std::io::ErrorKind::IsADirectory);
+    assert_eq!(error.raw_os_error(), Some(libc::EISDIR));
+    assert_eq!(error.kind(), std::io::ErrorKind::IsADirectory);
 }
 
 // Statement 19: a command can be started again, which Go refuses.
@@ -412,11 +410,11 @@ fn of_several_faults_the_first_in_gos_order_is_told() {
     let expected = [
         "no command: the program's name is empty",
         "\"execloop-no-such-program\": executable file not found in $PATH",
-        "a cancel to the group needs process_group(0) or session(true)",
-        "not started: cancelled",
-        "stdin was used up by an earlier start of this command",
-        "environment contains a NUL byte",
-        "chdir /no/such/directory: No such file or directory",
+        "/bin/true: a cancel to the group needs process_group(0) or session(true)",
+        "/bin/true: not started: cancelled",
+        "/bin/true: stdin was used up by an earlier start of this command",
+        "/bin/true: environment contains a NUL byte",
+        "/bin/true: chdir /no/such/directory: No such file or directory",
     ];
     assert_eq!(told, expected);
     faulty(7).run().expect("nothing is wrong any more");

@@ -229,7 +229,7 @@ fn reader_is_not_read_by_a_start_that_fails() {
         .stdin(Input::reader(Untouchable))
         .run()
         .expect_err("no such program");
-    assert!(matches!(error, Error::Start(_)), "{error:?}");
+    assert!(matches!(error.reason(), Error::Start(_)), "{error:?}");
 }
 
 /// Writes alternately to both, each line by a system call of its own.

@@ -544,17 +544,16 @@ fn reader_fails(reactor: &mut Reactor, _: &Path) {
     }
 }
 
-/// The panic is the source of the source.
+/// The panic is in the error's `io::Error`, and its text is no source besides.
 #[track_caller]
 fn assert_panicked(error: &Error, text: &str) {
     assert_eq!(error.to_string(), text);
-    let source = error
-        .source()
-        .and_then(|source| source.downcast_ref::<io::Error>());
-    let panicked = source
-        .and_then(|source| source.get_ref())
-        .expect("a source");
+    let panicked = error
+        .io_error()
+        .and_then(io::Error::get_ref)
+        .expect("a panic");
     assert!(panicked.is::<CallbackPanicked>(), "{panicked:?}");
+    assert!(error.source().is_none());
 }
 
 fn panic_in_writer(reactor: &mut Reactor, _: &Path) {
