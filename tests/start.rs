@@ -189,11 +189,17 @@ fn relative_program_is_resolved_in_the_childs_directory() {
         "start",
         &["--dir", "sub", "sub/tool", "cwd"],
     );
-    assert_eq!(printed, "exec sub/tool: No such file or directory\n");
+    assert_eq!(
+        printed,
+        "exec sub/tool: No such file or directory (in sub)\n"
+    );
     // The same goes for one that was looked up relative to the directory and allowed.
     let arguments = ["--allow-dot", "--dir", "sub", "tool", "cwd"];
     let printed = in_scratch(&scratch, Some("sub"), "start", &arguments);
-    assert_eq!(printed, "exec sub/tool: No such file or directory\n");
+    assert_eq!(
+        printed,
+        "exec sub/tool: No such file or directory (in sub)\n"
+    );
 }
 
 // Statement 5.

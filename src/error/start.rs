@@ -56,7 +56,8 @@ pub enum StartError {
         path: Option<PathBuf>,
         /// The kernel's answer.
         source: io::Error,
-        /// What else is known of the cause, such as the size of an argument list that is too long.
+        /// What else is known of the cause: where a relative program was looked for, what kind of file it is, which
+        /// argument is too long.
         detail: Option<String>,
     },
     /// The reactor was shut down or dropped before the command's turn came.
