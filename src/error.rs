@@ -99,7 +99,10 @@ pub enum Error {
     Kill(io::Error),
     /// It exited with status 0, but some process still held its pipes when the wait delay was over, and they were
     /// cut (Go: `ErrWaitDelay`).
-    WaitDelay,
+    WaitDelay {
+        /// Those that were cut.
+        streams: Vec<Stream>,
+    },
     /// It exited with status 0, but a reader, a writer or a pipe of one of its streams failed.
     Copy {
         /// Which stream.
@@ -132,7 +135,9 @@ impl Error {
             | Error::Kill(source)
             | Error::Copy { source, .. }
             | Error::Reactor(source) => Some(source),
-            Error::Exit(_) | Error::Stopped(_) | Error::WaitDelay | Error::StatusLost => None,
+            Error::Exit(_) | Error::Stopped(_) | Error::WaitDelay { .. } | Error::StatusLost => {
+                None
+            }
         }
     }
 
@@ -147,7 +152,7 @@ impl Error {
     pub fn kind(&self) -> io::ErrorKind {
         match self {
             Error::Start(error) => error.kind(),
-            Error::WaitDelay => io::ErrorKind::TimedOut,
+            Error::WaitDelay { .. } => io::ErrorKind::TimedOut,
             _ => match (self.io_error(), self.cause()) {
                 (Some(error), _) => error.kind(),
                 (None, Some(cause)) => cause.kind(),
@@ -165,7 +170,18 @@ impl fmt::Display for Error {
             Error::Stopped(cause) => cause.fmt(formatter),
             Error::Cancel(source) => write!(formatter, "cancelling the command: {}", Plain(source)),
             Error::Kill(source) => write!(formatter, "killing the command: {}", Plain(source)),
-            Error::WaitDelay => formatter.write_str("wait delay expired before its output ended"),
+            Error::WaitDelay { streams } => {
+                formatter.write_str("wait delay expired with ")?;
+                for (place, stream) in streams.iter().enumerate() {
+                    let separator = match streams.len() - place {
+                        _ if place == 0 => "",
+                        1 => " and ",
+                        _ => ", ",
+                    };
+                    write!(formatter, "{separator}{stream}")?;
+                }
+                formatter.write_str(" still open")
+            }
             Error::Copy { stream, source } => {
                 write!(formatter, "copying {stream}: {}", Plain(source))
             }

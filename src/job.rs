@@ -444,7 +444,8 @@ impl Job {
             Answer::Nothing => {}
         }
         if !self.cut.is_empty() {
-            return Err(Error::WaitDelay);
+            let streams = self.cut.iter().collect();
+            return Err(Error::WaitDelay { streams });
         }
         match self.copy_error.take() {
             Some((stream, source)) if !self.killed => Err(Error::Copy { stream, source }),

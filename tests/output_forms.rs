@@ -341,7 +341,7 @@ const ENDINGS: [Ending; 5] = [
         set_up: |_| None,
     },
     Ending {
-        text: "/bin/sh: wait delay expired",
+        text: "/bin/sh: wait delay expired with stdout ",
         script: "cat <&3 & exit 0",
         set_up: |command| {
             let (orphans_stdin, leash) = io::pipe().expect("a pipe");

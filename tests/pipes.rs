@@ -444,7 +444,7 @@ fn pipe_that_the_wait_delay_cut_says_so() {
     );
     let done = wait(&mut reactor, id);
     assert!(
-        matches!(done.outcome, Err(Error::WaitDelay)),
+        matches!(done.outcome, Err(Error::WaitDelay { .. })),
         "{:?}",
         done.outcome
     );

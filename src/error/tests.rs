@@ -116,12 +116,19 @@ fn ended(code: i32, cause: Option<Cause>) -> Error {
     })
 }
 
+fn cut(streams: &[Stream]) -> Error {
+    Error::WaitDelay {
+        streams: streams.to_vec(),
+    }
+}
+
 fn errors() -> Vec<Error> {
     let mut errors = vec![
         ended(1 << 8, None),
         ended(libc::SIGKILL, Some(Cause::Timeout)),
         Error::Stopped(Cause::Cancelled),
-        Error::WaitDelay,
+        cut(&[Stream::Stdin]),
+        cut(&[Stream::Stdin, Stream::Stdout, Stream::Stderr]),
         Error::StatusLost,
     ];
     errors.extend(start_errors().into_iter().map(Error::from));
@@ -144,7 +151,7 @@ fn errors() -> Vec<Error> {
             | Error::Stopped(_)
             | Error::Cancel(_)
             | Error::Kill(_)
-            | Error::WaitDelay
+            | Error::WaitDelay { .. }
             | Error::Copy { .. }
             | Error::StatusLost
             | Error::Reactor(_) => {}
@@ -237,7 +244,7 @@ fn an_io_error_made_of_an_error_keeps_its_kind_its_text_and_the_error() {
             ended(libc::SIGKILL, Some(Cause::Timeout)).into(),
             io::ErrorKind::TimedOut,
         ),
-        (Error::WaitDelay.into(), io::ErrorKind::TimedOut),
+        (cut(&[Stream::Stdout]).into(), io::ErrorKind::TimedOut),
         (
             StartError::from(LookPathError::NotFound { name: "cc".into() }).into(),
             io::ErrorKind::NotFound,
@@ -303,6 +310,21 @@ fn the_program_is_named_once() {
         };
         assert_eq!(text(error.into()), expected);
     }
+}
+
+#[test]
+fn the_wait_delay_names_the_streams_that_it_cut() {
+    let text = |streams: &[Stream]| cut(streams).to_string();
+    let all = [Stream::Stdin, Stream::Stdout, Stream::Stderr];
+    assert_eq!(text(&all[..1]), "wait delay expired with stdin still open");
+    assert_eq!(
+        text(&all[1..]),
+        "wait delay expired with stdout and stderr still open"
+    );
+    assert_eq!(
+        text(&all),
+        "wait delay expired with stdin, stdout and stderr still open"
+    );
 }
 
 #[test]

@@ -9,6 +9,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use execloop::{
     CallbackPanicked, Cancel, Cause, Command, Context, Error, Finished, Input, LookPathError,
@@ -34,6 +35,7 @@ pub(crate) fn run(arguments: &[OsString]) -> ExitCode {
         "used-up" => used_up,
         "queued" => queued,
         "stdin-closed-early" => stdin_closed_early,
+        "stdin-held" => stdin_held,
         "writer-fails" => writer_fails,
         "reader-fails" => reader_fails,
         "panic-in-writer" => panic_in_writer,
@@ -471,6 +473,23 @@ fn stdin_closed_early(reactor: &mut Reactor, _: &Path) {
     let done = finish(reactor, &mut closer);
     assert!(done.success(), "{:?}", done.outcome);
     assert_eq!(done.stdout, b"on\n");
+}
+
+fn stdin_held(reactor: &mut Reactor, _: &Path) {
+    let (orphans_stdin, leash) = io::pipe().expect("a pipe");
+    let mut command = shell("exec 5<&0; cat <&3 & exit 0");
+    command
+        .stdin(Input::bytes(vec![b'x'; 1024 * 1024]))
+        .extra_fd(3, orphans_stdin)
+        .wait_delay(Duration::from_millis(1));
+    let done = finish(reactor, &mut command);
+    drop(leash);
+    let error = done.outcome.expect_err("it is cut");
+    assert_eq!(
+        error.to_string(),
+        "wait delay expired with stdin still open"
+    );
+    assert_eq!(done.leaked, [Stream::Stdin]);
 }
 
 /// Takes so many bytes, then does what `end` says, once and for all.
