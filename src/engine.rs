@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::admission::Admission;
 use crate::deadlines::Deadlines;
 use crate::env::Snapshot;
-use crate::error::Stream;
+use crate::error::{Closed, Stream};
 use crate::finished::Id;
 use crate::inbox::Inbox;
 use crate::job::{Effect, Event, Streams};
@@ -430,10 +430,12 @@ impl<K: Kernel> Engine<K> {
         if let Some(running) = self.table.running(slot)
             && !open.is_empty()
         {
+            let cause = running.job.cause();
+            let by = cause.map_or(Closed::ByWaitDelay, Closed::ByStop);
             for end in &mut running.ends {
                 if end.is_held()
                     && let OurEnd::Held { pipe, .. } =
-                        std::mem::replace(end, OurEnd::HeldClosed { cut: true })
+                        std::mem::replace(end, OurEnd::HeldClosed(by))
                 {
                     self.kernel.close(pipe);
                 }

@@ -11,6 +11,7 @@ use std::io;
 use std::process::ExitStatus;
 
 use crate::plain::Plain;
+use crate::sys::{Target, is_process_gone};
 
 mod command;
 mod start;
@@ -246,6 +247,59 @@ impl fmt::Display for ExitError {
 }
 
 impl std::error::Error for ExitError {}
+
+/// There is nobody to signal: the command has ended, waits for its start, is not this reactor's, or leads no group (Go:
+/// `os.ErrProcessDone`). It is inside an [`io::Error`] of kind [`NotFound`](io::ErrorKind::NotFound), with `ESRCH` as
+/// its source.
+#[derive(Debug, thiserror::Error)]
+#[error("{text}")]
+pub struct NotRunning {
+    text: &'static str,
+    source: io::Error,
+}
+
+impl NotRunning {
+    /// Says so of a signal that found no process, in place of the system's `No such process`.
+    pub(crate) fn explain(error: io::Error, target: Target) -> io::Error {
+        if !is_process_gone(&error) {
+            return error;
+        }
+        let text = match target {
+            Target::Process => "the command is not running",
+            Target::Group => "the command leads no process group that is running",
+        };
+        let source = error;
+        io::Error::new(io::ErrorKind::NotFound, NotRunning { text, source })
+    }
+}
+
+/// Why a pipe that the caller reads or writes is closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Closed {
+    /// The caller has closed it.
+    ByCaller,
+    /// The wait delay was over.
+    ByWaitDelay,
+    /// The command was asked to stop or killed.
+    ByStop(Cause),
+    /// The command ended before it was started.
+    NeverOpened,
+}
+
+impl Closed {
+    /// What a read or write of the pipe comes to.
+    pub(crate) fn error(self, stream: Stream) -> io::Error {
+        let text = match self {
+            Closed::ByCaller => format!("{stream} is closed"),
+            Closed::ByWaitDelay => format!("{stream} was cut: wait delay expired"),
+            Closed::ByStop(cause) => format!("{stream} was cut: {cause}"),
+            Closed::NeverOpened => {
+                format!("{stream} was never opened: the command was not started")
+            }
+        };
+        io::Error::new(io::ErrorKind::NotConnected, text)
+    }
+}
 
 /// A caller's callback panicked. It is the source of an [`io::Error`] in the command's outcome.
 #[derive(Debug, thiserror::Error)]

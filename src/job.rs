@@ -196,7 +196,12 @@ impl Job {
         self.cut
     }
 
-    /// Something has ended it: a context, a limit, or somebody's word.
+    /// What has asked it to stop: a context, a limit, or somebody's word.
+    pub(crate) fn cause(&self) -> Option<Cause> {
+        self.cause
+    }
+
+    /// Something has asked it to stop.
     pub(crate) fn is_stopped(&self) -> bool {
         self.cause.is_some()
     }

@@ -87,7 +87,9 @@ mod watches;
 pub use cancel::{Cancel, Child};
 pub use command::Command;
 pub use context::Context;
-pub use error::{CallbackPanicked, Cause, CommandError, Error, ExitError, StartError, Stream};
+pub use error::{
+    CallbackPanicked, Cause, CommandError, Error, ExitError, NotRunning, StartError, Stream,
+};
 pub use finished::{Finished, Id, Usage};
 pub use lookpath::{LookPathError, look_path};
 pub use reactor::{Builder, Handle, Reactor, StdinPipe, StdoutPipe};

@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use crate::ends::Ends;
-use crate::error::CallbackPanicked;
+use crate::error::{CallbackPanicked, Closed};
 use crate::stdio::{InputKind, LineCallback, OutputKind};
 use crate::sys::Kernel;
 
@@ -53,10 +53,8 @@ pub(crate) enum OurEnd<P> {
         ready: bool,
         is_watched: bool,
     },
-    /// The caller's pipe, closed by the wait delay or the end of its stream.
-    HeldClosed {
-        cut: bool,
-    },
+    /// The caller's pipe, closed by him or cut.
+    HeldClosed(Closed),
     /// What a capture collected.
     Collected(Vec<u8>),
 }

@@ -10,8 +10,8 @@ use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::time::Duration;
 
 use execloop::{
-    Cancel, Cause, Command, Context, Error, Finished, Id, Input, Output, Reactor, Signal,
-    StartError,
+    Cancel, Cause, Command, Context, Error, Finished, Id, Input, NotRunning, Output, Reactor,
+    Signal, StartError,
 };
 
 use common::{Scratch, shell};
@@ -32,7 +32,11 @@ fn wait_any(reactor: &mut Reactor) -> Finished {
 }
 
 fn is_gone(result: io::Result<()>) -> bool {
-    result.is_err_and(|error| error.raw_os_error() == Some(libc::ESRCH))
+    result.is_err_and(|error| {
+        error
+            .get_ref()
+            .is_some_and(|inner| inner.is::<NotRunning>())
+    })
 }
 
 const NOW: Option<Duration> = Some(Duration::ZERO);

@@ -48,7 +48,7 @@ impl<K: Kernel> Engine<K> {
         let lingers = running
             .ends
             .iter()
-            .any(|end| matches!(end, OurEnd::Held { .. } | OurEnd::HeldClosed { .. }));
+            .any(|end| matches!(end, OurEnd::Held { .. } | OurEnd::HeldClosed(_)));
         if lingers && let Some(entry) = self.table.entry(slot) {
             entry.phase = Phase::Lingering(running.ends);
         } else {

@@ -5,7 +5,7 @@ use std::io;
 
 use super::reap::wait_before_asking;
 use super::{Engine, STREAM_SOURCES};
-use crate::error::Stream;
+use crate::error::{Closed, Stream};
 use crate::finished::Id;
 use crate::stream::OurEnd;
 use crate::sys::Kernel;
@@ -24,7 +24,7 @@ impl<K: Kernel> Engine<K> {
         }
         matches!(
             self.table.end(slot, stream),
-            Some(OurEnd::Held { .. } | OurEnd::HeldClosed { .. })
+            Some(OurEnd::Held { .. } | OurEnd::HeldClosed(_))
         )
     }
 
@@ -74,11 +74,13 @@ impl<K: Kernel> Engine<K> {
         let mut asked = 0;
         loop {
             let mut timeout = None;
-            let slot = self.slot_of_pipes(id).ok_or(io::ErrorKind::NotConnected)?;
+            let slot = self
+                .slot_of_pipes(id)
+                .ok_or_else(|| Closed::NeverOpened.error(stream))?;
             let is_waiting = match self.table.entry(slot).map(|entry| &entry.phase) {
                 Some(Phase::Queued(spec) | Phase::TextBusy(spec)) => {
                     if spec.closed.contains(stream) {
-                        return Err(io::ErrorKind::NotConnected.into());
+                        return Err(Closed::ByCaller.error(stream));
                     }
                     true
                 }
@@ -112,17 +114,9 @@ impl<K: Kernel> Engine<K> {
                     result => return result,
                 },
                 Some(OurEnd::Held { .. }) => {}
-                Some(OurEnd::HeldClosed { cut: false }) => {
-                    return Err(io::ErrorKind::NotConnected.into());
-                }
-                Some(OurEnd::HeldClosed { cut: true }) => {
-                    return Err(io::Error::new(
-                        io::ErrorKind::NotConnected,
-                        "the pipe was cut by the wait delay",
-                    ));
-                }
+                Some(OurEnd::HeldClosed(by)) => return Err(by.error(stream)),
                 _ if is_waiting => {}
-                _ => return Err(io::ErrorKind::NotConnected.into()),
+                _ => return Err(Closed::NeverOpened.error(stream)),
             }
             self.turn(timeout)?;
         }
@@ -140,7 +134,7 @@ impl<K: Kernel> Engine<K> {
         }
         if let Some(end @ OurEnd::Held { .. }) = self.table.end(slot, stream)
             && let OurEnd::Held { pipe, .. } =
-                std::mem::replace(end, OurEnd::HeldClosed { cut: false })
+                std::mem::replace(end, OurEnd::HeldClosed(Closed::ByCaller))
         {
             self.kernel.close(pipe);
         }

@@ -285,6 +285,21 @@ fn the_error_number_is_had_from_every_layer() {
 }
 
 #[test]
+fn a_signal_that_finds_no_process_says_so_and_keeps_its_number_behind_it() {
+    for target in [Target::Process, Target::Group] {
+        let error = NotRunning::explain(crate::sys::process_gone(), target);
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+        let texts = chain(&error);
+        assert!(texts[0].starts_with("the command "), "{texts:?}");
+        assert_eq!(texts[1..], ["No such process (os error 3)"]);
+        assert!(is_process_gone(&error), "a cancel callback may pass it on");
+    }
+    let refused = io::Error::from_raw_os_error(libc::EPERM);
+    let error = NotRunning::explain(refused, Target::Process);
+    assert_eq!(error.raw_os_error(), Some(libc::EPERM));
+}
+
+#[test]
 fn the_program_is_named_once() {
     let text =
         |reason: Error| CommandError::new("cc".into(), reason, Vec::new(), Vec::new()).to_string();
