@@ -82,6 +82,9 @@ mod stream;
 #[allow(unsafe_code, reason = "the one fence: every unsafe block is below it")]
 mod sys;
 mod table;
+#[cfg(test)]
+#[path = "../tests/common/watchdog.rs"]
+mod watchdog;
 mod watches;
 
 pub use cancel::{Cancel, Child};

@@ -1,6 +1,9 @@
 //! The documents say what the crate does: their examples are code that is compiled, and their links lead somewhere.
 //! Unaware of what the examples do.
 
+#[path = "common/watchdog.rs"]
+mod watchdog;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

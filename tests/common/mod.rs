@@ -3,6 +3,8 @@
 #![allow(dead_code, reason = "each test file uses the part that it needs")]
 #![allow(unreachable_pub, reason = "each test file is a crate of its own")]
 
+mod watchdog;
+
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
