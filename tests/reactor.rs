@@ -389,6 +389,28 @@ fn signal_reaches_the_process_while_it_runs_and_nobody_afterwards() {
 }
 
 #[test]
+fn nobody_signals_a_command_that_is_reaped_and_drains() {
+    let mut reactor = reactor();
+    let mut stay = Stay::new(&["orphan"]);
+    stay.command.process_group(0).stdout(Output::capture());
+    let id = start(&mut reactor, &mut stay.command);
+    let pid = stay.pid();
+    stay.exit_unseen();
+    // By the kernel's word, as the reactor's is what is asked here.
+    while std::fs::exists(format!("/proc/{pid}")).expect("/proc") {
+        reactor.turn(None).expect("turned");
+    }
+    assert_eq!(reactor.running(), 1, "the orphan holds its stdout");
+    let probe = Signal::new(0).expect("a probe");
+    for signal in [probe, Signal::TERM, Signal::KILL] {
+        assert!(is_gone(reactor.signal(id, signal)), "{signal}");
+    }
+    assert!(stay.is_alive(), "nor is its descendant signalled");
+    stay.release_orphan();
+    assert!(wait(&mut reactor, id).success());
+}
+
+#[test]
 fn kill_hits_the_process_alone() {
     let mut reactor = reactor();
     let mut stay = Stay::new(&["orphan"]);
