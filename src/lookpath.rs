@@ -13,7 +13,8 @@ use crate::plain::Plain;
 ///
 /// A name with a slash isn't searched for: it is checked, and returned as it is. Otherwise the first entry of
 /// `PATH` that holds an executable file of that name decides; an entry that can't be read is passed over.
-/// An empty entry means the current directory; an empty or unset `PATH` has no entries.
+/// An empty entry means the current directory; an empty or unset `PATH` has no entries. Entries are taken as they are
+/// spelt (Go cleans `link/../bin` to `bin`, which is another directory where `link` is a symbolic link).
 ///
 /// The trap: an entry that isn't absolute ends the search with [`LookPathError::Dot`], even if a later one would do.
 ///

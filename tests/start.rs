@@ -93,6 +93,22 @@ fn bare_name_is_looked_up_at_construction() {
     ));
 }
 
+// Statements 2 and 17: behind a symbolic link only the file system knows where `..` leads.
+#[test]
+fn entries_are_taken_as_they_are_spelt() {
+    let scratch = Scratch::new();
+    place_tool(&scratch, "far/bin", "tool");
+    fs::create_dir_all(scratch.join("far/away")).expect("a directory");
+    symlink("far/away", scratch.join("link")).expect("a link");
+    let path = Some("{}/link/../bin//");
+    assert_eq!(
+        in_scratch(&scratch, path, "look", &["tool"]),
+        "found {}/link/../bin//tool\n{}/link/../bin//tool true\n"
+    );
+    let ran = in_scratch(&scratch, path, "start", &["tool", "echo", "found"]);
+    assert_eq!(ran, "found\nok\n");
+}
+
 // Statements 2 and 17: the path that was found is kept beside the error.
 #[test]
 fn name_found_by_a_relative_entry_is_refused_with_its_path() {
