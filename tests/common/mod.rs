@@ -12,6 +12,9 @@ use execloop::{Command, Finished, Output};
 
 /// The path of the helper child.
 pub fn helper_path() -> &'static str {
+    if !cfg!(feature = "test-helper") {
+        panic!("the helper child is not built: run `cargo test --all-features`");
+    }
     env!("CARGO_BIN_EXE_execloop-test-helper")
 }
 
