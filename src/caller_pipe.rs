@@ -3,7 +3,7 @@
 
 use std::io;
 
-use crate::error::Cause;
+use crate::error::{Closed, Stream};
 use crate::stream::{LAST_DRAIN_BYTES_MAX, REFUSALS_BELIEVED, STREAM_BYTES_PER_TURN_MAX};
 use crate::sys::Kernel;
 
@@ -22,33 +22,10 @@ pub(crate) enum CallerPipe<P> {
     Cut {
         left: Vec<u8>,
         read: usize,
-        why: Option<PipeCut>,
+        why: Option<Closed>,
     },
     /// Closed by the caller.
     Closed,
-}
-
-/// Why a pipe was closed before its end: the source of the [`io::Error`] that its reader or writer gets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum PipeCut {
-    #[error("the pipe was closed when the wait delay was over")]
-    WaitDelay,
-    #[error("the pipe was closed with its command ({0})")]
-    Stopped(Cause),
-}
-
-/// The caller has closed this pipe.
-#[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("the pipe is closed")]
-struct PipeClosed;
-
-fn not_connected(why: impl std::error::Error + Send + Sync + 'static) -> io::Error {
-    io::Error::new(io::ErrorKind::NotConnected, why)
-}
-
-/// The error of a pipe that was closed by its caller.
-pub(crate) fn pipe_closed() -> io::Error {
-    not_connected(PipeClosed)
 }
 
 impl<P> CallerPipe<P> {
@@ -64,6 +41,7 @@ impl<P> CallerPipe<P> {
     pub(crate) fn read<K: Kernel<Pipe = P>>(
         &mut self,
         kernel: &mut K,
+        stream: Stream,
         scratch: &mut Vec<u8>,
         buffer: &mut [u8],
     ) -> io::Result<usize> {
@@ -77,14 +55,14 @@ impl<P> CallerPipe<P> {
             CallerPipe::Cut { left, read, why } => {
                 let rest = &left[*read..];
                 if let (true, Some(why)) = (rest.is_empty(), *why) {
-                    return Err(not_connected(why));
+                    return Err(why.error(stream));
                 }
                 let count = rest.len().min(buffer.len());
                 buffer[..count].copy_from_slice(&rest[..count]);
                 *read += count;
                 Ok(count)
             }
-            CallerPipe::Closed => Err(pipe_closed()),
+            CallerPipe::Closed => Err(Closed::ByCaller.error(stream)),
         }
     }
 
@@ -96,13 +74,15 @@ impl<P> CallerPipe<P> {
     ) -> io::Result<usize> {
         match self {
             CallerPipe::Open { pipe, .. } => kernel.write(pipe, bytes),
-            CallerPipe::Cut { why: Some(why), .. } => Err(not_connected(*why)),
-            CallerPipe::Cut { why: None, .. } | CallerPipe::Closed => Err(pipe_closed()),
+            CallerPipe::Cut { why: Some(why), .. } => Err(why.error(Stream::Stdin)),
+            CallerPipe::Cut { why: None, .. } | CallerPipe::Closed => {
+                Err(Closed::ByCaller.error(Stream::Stdin))
+            }
         }
     }
 
     /// Closes an output by force, and keeps what it holds: who has written that meant it to be read.
-    pub(crate) fn cut_output<K: Kernel<Pipe = P>>(&mut self, kernel: &mut K, why: PipeCut) {
+    pub(crate) fn cut_output<K: Kernel<Pipe = P>>(&mut self, kernel: &mut K, why: Closed) {
         let CallerPipe::Open { pipe, .. } = self else {
             return;
         };
@@ -139,7 +119,7 @@ impl<P> CallerPipe<P> {
     }
 
     /// Closes an input by force.
-    pub(crate) fn cut_input<K: Kernel<Pipe = P>>(&mut self, kernel: &mut K, why: PipeCut) {
+    pub(crate) fn cut_input<K: Kernel<Pipe = P>>(&mut self, kernel: &mut K, why: Closed) {
         if let CallerPipe::Open { .. } = self {
             let cut = CallerPipe::Cut {
                 left: Vec::new(),

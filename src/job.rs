@@ -532,8 +532,6 @@ impl Job {
             return Err(Error::Exit(ExitError {
                 status,
                 cause: self.cause,
-                stdout: Vec::new(),
-                stderr: Vec::new(),
             }));
         }
         match std::mem::replace(&mut self.answer, Answer::Nothing) {
@@ -545,7 +543,8 @@ impl Job {
             Answer::Nothing => {}
         }
         if !self.cut.is_empty() {
-            return Err(Error::WaitDelay);
+            let streams = self.cut.iter().collect();
+            return Err(Error::WaitDelay { streams });
         }
         match self.copy_error.take() {
             Some((stream, source)) if !self.killed => Err(Error::Copy { stream, source }),

@@ -12,7 +12,7 @@ use std::time::Duration;
 use crate::admission::Admission;
 use crate::command::Command;
 use crate::engine::Engine;
-use crate::error::{StartError, Stream};
+use crate::error::{NotRunning, StartError, Stream};
 use crate::finished::{Finished, Id};
 use crate::inbox::{Inbox, Message};
 use crate::sys::{Kernel, Signal, Target, Unix, fd_limit_soft, raise_fd_limit};
@@ -184,18 +184,23 @@ impl Reactor {
     /// Signals a command's process.
     ///
     /// # Errors
-    /// `ESRCH` when it is not running: queued, reaped, or not this reactor's. Never another process. `EPERM` when it took
-    /// another user's identity.
+    /// [`NotRunning`] when it is queued, reaped, or not this reactor's. Never another process. `EPERM` when it took another
+    /// user's identity.
     pub fn signal(&mut self, id: Id, signal: Signal) -> io::Result<()> {
-        self.engine.signal(id, Target::Process, signal)
+        self.send(id, Target::Process, signal)
     }
 
     /// Signals the process group that a command leads.
     ///
     /// # Errors
-    /// As [`signal`](Reactor::signal); `ESRCH` also when it leads none.
+    /// As [`signal`](Reactor::signal); [`NotRunning`] also when it leads none.
     pub fn signal_group(&mut self, id: Id, signal: Signal) -> io::Result<()> {
-        self.engine.signal(id, Target::Group, signal)
+        self.send(id, Target::Group, signal)
+    }
+
+    fn send(&mut self, id: Id, target: Target, signal: Signal) -> io::Result<()> {
+        let sent = self.engine.signal(id, target, signal);
+        sent.map_err(|error| NotRunning::explain(error, target))
     }
 
     /// The pidfd of a command's process (pidfd_open(2); Go: `SysProcAttr.PidFD`). `None` while it is queued and once it is
@@ -481,7 +486,7 @@ impl StdinPipe<'_> {
 
 impl Write for StdinPipe<'_> {
     /// # Errors
-    /// `BrokenPipe` when the command reads no more, `NotConnected` after `close` or after the wait delay has cut the pipe.
+    /// `BrokenPipe` when the command reads no more, `NotConnected` after `close` or after the pipe was cut; its text says by what.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = self.reactor.engine.write_callers_pipe(self.id, bytes);
         self.reactor.tell_outer_loop();
@@ -511,7 +516,7 @@ impl StdoutPipe<'_> {
 
 impl Read for StdoutPipe<'_> {
     /// # Errors
-    /// `NotConnected` after `close` or after the wait delay has cut the pipe.
+    /// `NotConnected` after `close` or after the pipe was cut; its text says by what.
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let held = &mut self.reactor.engine;
         let read = held.read_callers_pipe(self.id, self.stream, buffer);

@@ -8,7 +8,7 @@ use std::fs::File;
 
 use common::{finish, helper, shell, text};
 use execloop::linux::{CommandExt, Namespaces, Resource};
-use execloop::{Cancel, Cause, Command, Context, Error, Input, Output, StartError};
+use execloop::{Cancel, Cause, Command, CommandError, Context, Error, Input, Output, StartError};
 
 /// Runs one scenario with these calls refused (`CALL=ERRNO`).
 #[track_caller]
@@ -222,10 +222,14 @@ fn without_any_of_the_three_all_is_the_same() {
 /// What a contradiction is refused with.
 #[track_caller]
 fn refusal(command: &mut Command) -> &'static str {
-    match command.run() {
+    match run(command) {
         Err(Error::Start(StartError::Refused(why))) => why,
         other => panic!("{other:?}"),
     }
+}
+
+fn run(command: &mut Command) -> Result<(), Error> {
+    command.run().map_err(CommandError::into_reason)
 }
 
 fn null() -> File {
@@ -302,7 +306,7 @@ fn a_contradiction_is_told_before_an_ended_context_and_after_a_missing_program()
     context.cancel();
     let mut command = shell("exit 0");
     refusal(command.context(&context).controlling_terminal(0));
-    let outcome = command.session(true).run();
+    let outcome = run(command.session(true));
     assert!(
         matches!(
             outcome,
@@ -310,14 +314,12 @@ fn a_contradiction_is_told_before_an_ended_context_and_after_a_missing_program()
         ),
         "{outcome:?}"
     );
-    let outcome = Command::new("").controlling_terminal(0).run();
+    let outcome = run(Command::new("").controlling_terminal(0));
     assert!(
         matches!(outcome, Err(Error::Start(StartError::NoCommand))),
         "{outcome:?}"
     );
-    let outcome = Command::new("no-such-program")
-        .controlling_terminal(0)
-        .run();
+    let outcome = run(Command::new("no-such-program").controlling_terminal(0));
     assert!(
         matches!(outcome, Err(Error::Start(StartError::LookPath(_)))),
         "{outcome:?}"
@@ -326,7 +328,7 @@ fn a_contradiction_is_told_before_an_ended_context_and_after_a_missing_program()
 
 #[test]
 fn a_nul_byte_in_the_root_is_refused() {
-    let outcome = Command::new("/bin/true").chroot("/usr\0").run();
+    let outcome = run(Command::new("/bin/true").chroot("/usr\0"));
     assert!(
         matches!(&outcome, Err(Error::Start(StartError::Nul { what })) if what == "root directory"),
         "{outcome:?}"

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::reap::wait_before_asking;
 use super::{Engine, STREAM_SOURCES};
-use crate::caller_pipe::{CallerPipe, pipe_closed};
-use crate::error::Stream;
+use crate::caller_pipe::CallerPipe;
+use crate::error::{Closed, Stream};
 use crate::finished::Id;
 use crate::stream::{OurEnd, REFUSALS_BELIEVED};
 use crate::sys::Kernel;
@@ -49,7 +49,7 @@ impl<K: Kernel> Engine<K> {
             return Ok(0);
         }
         let read = self.until_done(id, stream, |kernel, scratch, pipe| {
-            pipe.read(kernel, scratch, buffer)
+            pipe.read(kernel, stream, scratch, buffer)
         })?;
         // The caller has heard from his command.
         if read > 0
@@ -86,19 +86,21 @@ impl<K: Kernel> Engine<K> {
         let mut asked = 0;
         loop {
             let mut timeout = None;
-            let slot = self.slot_of_pipes(id).ok_or_else(pipe_closed)?;
+            let slot = self
+                .slot_of_pipes(id)
+                .ok_or_else(|| Closed::NeverOpened.error(stream))?;
             if let Some(Phase::Queued(spec) | Phase::TextBusy(spec)) =
                 self.table.entry(slot).map(|entry| &entry.phase)
             {
                 if spec.closed.contains(stream) {
-                    return Err(pipe_closed());
+                    return Err(Closed::ByCaller.error(stream));
                 }
                 self.turn(None)?;
                 continue;
             }
             let whose = self.table.whose(slot);
             let Some(OurEnd::Caller(pipe)) = self.table.end(slot, stream) else {
-                return Err(pipe_closed());
+                return Err(Closed::NeverOpened.error(stream));
             };
             if !matches!(pipe, CallerPipe::Open { ready: false, .. }) {
                 match attempt(&mut self.kernel, &mut self.scratch, pipe) {

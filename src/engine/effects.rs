@@ -5,9 +5,8 @@ use std::io;
 use std::sync::Arc;
 
 use super::Engine;
-use crate::caller_pipe::PipeCut;
 use crate::cancel::{Action, Child};
-use crate::error::Stream;
+use crate::error::{Closed, Stream};
 use crate::job::{Effect, Event};
 use crate::stream::{OurEnd, guarded};
 use crate::sys::{Kernel, Signal, Target, process_gone};
@@ -107,7 +106,7 @@ impl<K: Kernel> Engine<K> {
         let why = running
             .job
             .cause()
-            .map_or(PipeCut::WaitDelay, PipeCut::Stopped);
+            .map_or(Closed::ByWaitDelay, Closed::ByStop);
         for stream in open.iter() {
             let Some(running) = self.table.running(slot) else {
                 break;
@@ -132,7 +131,7 @@ impl<K: Kernel> Engine<K> {
     }
 
     /// The caller's own pipes go with the copied ones (Go closes them together).
-    fn cut_callers_pipes(&mut self, slot: u32, why: PipeCut) {
+    fn cut_callers_pipes(&mut self, slot: u32, why: Closed) {
         if let Some(running) = self.table.begun(slot) {
             for (end, stream) in running.ends.iter_mut().zip(crate::job::Streams::ALL) {
                 match end {

@@ -578,7 +578,7 @@ impl Verdict {
             | (Verdict::Lost, Err(Error::StatusLost))
             | (Verdict::KillFailed, Err(Error::Kill(_)))
             | (Verdict::CancelFailed, Err(Error::Cancel(_)))
-            | (Verdict::WaitDelay, Err(Error::WaitDelay)) => true,
+            | (Verdict::WaitDelay, Err(Error::WaitDelay { .. })) => true,
             (Verdict::Exit(ending, cause), Err(Error::Exit(exit))) => {
                 ending.status() == Some(exit.status) && cause == exit.cause
             }

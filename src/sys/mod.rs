@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 
 pub(crate) use cstr::{CStrings, nul_free};
 pub(crate) use fd::{fd_limit_soft, raise_fd_limit};
-pub(crate) use process::executable;
+pub(crate) use process::{executable, string_bytes_max};
 pub use signal::{Signal, SignalParseError};
 pub use spawn::names::{Capability, Namespaces, Resource};
 pub(crate) use spawn::plan::{Attributes, Groups, IdMap, Program, Rlimit};
@@ -230,9 +230,14 @@ pub(crate) fn may_be_of_interpreter(step: Step, error: &io::Error) -> bool {
             .is_some_and(|number| numbers.contains(&number))
 }
 
-/// Exec found the arguments and the environment too large together.
+/// Exec found the arguments and the environment too large together, or one string too long.
 pub(crate) fn is_argument_list_too_long(step: Step, error: &io::Error) -> bool {
     step == Step::Exec && error.raw_os_error() == Some(libc::E2BIG)
+}
+
+/// Exec found a file that may be executed and is no program.
+pub(crate) fn is_unknown_format(step: Step, error: &io::Error) -> bool {
+    step == Step::Exec && error.raw_os_error() == Some(libc::ENOEXEC)
 }
 
 macro_rules! steps {

@@ -53,6 +53,13 @@ fn signal_by_pid(child: &Child, target: Target, signal: Signal) -> io::Result<()
     cvt(unsafe { libc::kill(pid, signal.number()) }).map(drop)
 }
 
+/// How long one argument or entry of the environment may be, its end not counted (`MAX_ARG_STRLEN`, execve(2)).
+pub(crate) fn string_bytes_max() -> usize {
+    // SAFETY: sysconf(3) takes a number and gives one.
+    let page_bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    32 * usize::try_from(page_bytes).unwrap_or(4096) - 1
+}
+
 /// Whether `path` is a file that this process may execute: a directory is `EISDIR`, a missing bit or a `noexec` mount
 /// `EACCES` (Go: `os/exec.findExecutable`). Where a seccomp filter refuses the question, the mode bits answer it.
 pub(crate) fn executable(path: &Path) -> io::Result<()> {

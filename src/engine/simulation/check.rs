@@ -369,7 +369,7 @@ impl Evidence<'_> {
             Err(Error::Stopped(cause)) => is_zero && causes.contains(cause),
             Err(Error::Cancel(error)) => is_zero && self.is_cancel_error(error, refused),
             Err(Error::Kill(error)) => is_zero && refused(error.raw_os_error()),
-            Err(Error::WaitDelay) => is_zero && is_cut && self.job.wait_delay.is_some(),
+            Err(Error::WaitDelay { .. }) => is_zero && is_cut && self.job.wait_delay.is_some(),
             Err(Error::Copy { stream, source }) => {
                 let is_blocked = source.kind() == io::ErrorKind::WouldBlock;
                 is_zero && !is_cut && (failures.contains(stream) || is_blocked)
@@ -381,7 +381,7 @@ impl Evidence<'_> {
             let is_plain = match &self.finished.outcome {
                 Ok(()) => failures.is_empty() && !is_cut,
                 Err(Error::Copy { .. }) => !is_cut,
-                Err(Error::WaitDelay) => is_cut,
+                Err(Error::WaitDelay { .. }) => is_cut,
                 _ => false,
             };
             self.confirm(is_plain, "nobody asked it to stop");

@@ -62,7 +62,7 @@ impl Fault {
 
     fn explains(&self, error: &Error) -> bool {
         if self.stalls()
-            && (error.cause() == Some(Cause::Timeout) || matches!(error, Error::WaitDelay))
+            && (error.cause() == Some(Cause::Timeout) || matches!(error, Error::WaitDelay { .. }))
         {
             return true;
         }
@@ -439,7 +439,9 @@ impl Mix {
             (Want::Missing, Err(Error::Start(error))) if is_no_such_file(error) => {
                 done.pid.is_none()
             }
-            (Want::Cut, Err(Error::WaitDelay)) => is_whole && done.leaked == [Stream::Stdout],
+            (Want::Cut, Err(Error::WaitDelay { .. })) => {
+                is_whole && done.leaked == [Stream::Stdout]
+            }
             _ => false,
         };
         if is_true {
