@@ -7,6 +7,7 @@
 mod cstr;
 mod exit;
 mod fd;
+mod fork;
 mod process;
 mod signal;
 #[cfg(any(test, fuzzing))]
@@ -39,6 +40,14 @@ pub(crate) trait Kernel {
     /// Ends a `poll` from any thread.
     type Waker: Wake;
 
+    /// Whether this kernel is the calling process's own. In a forked copy nothing else may be asked of it but to close:
+    /// what it polls by is shared with the process that was copied, and so are its children's handles and pipes.
+    ///
+    /// # Errors
+    /// In a forked copy.
+    fn check_process(&self) -> io::Result<()> {
+        Ok(())
+    }
     /// The monotonic clock: the only place where time is read.
     fn now(&self) -> Instant;
     /// Starts one child. Nothing of it is watched yet. On failure nothing is left behind and `launch` can be started
@@ -81,6 +90,10 @@ pub(crate) trait Kernel {
 /// Ends a `poll`, from any thread.
 pub(crate) trait Wake: Clone + Send + Sync + fmt::Debug + 'static {
     fn wake(&self);
+    /// Whether there is a `poll` to end: none in a forked copy of the process.
+    fn is_heard(&self) -> bool {
+        true
+    }
 }
 
 /// What `Kernel::start` made: the child, and our ends of the pipes asked for, by descriptor number.

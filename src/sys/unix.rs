@@ -16,6 +16,7 @@ use mio::{Events, Interest, Poll, Token};
 
 use super::exit::{Child, check_floor};
 use super::fd;
+use super::fork::Origin;
 use super::process;
 use super::spawn::Spawner;
 use super::timer::Timer;
@@ -36,7 +37,7 @@ pub(crate) struct Unix {
     events: Events,
     spawner: Spawner,
     timer: Timer,
-    waker: Arc<mio::Waker>,
+    waker: Arc<Alarm>,
 }
 
 impl Unix {
@@ -48,7 +49,10 @@ impl Unix {
         let spawner = Spawner::new()?;
         let held = fd::hold_stdio_numbers()?;
         let poll = Poll::new()?;
-        let waker = Arc::new(mio::Waker::new(poll.registry(), WAKER)?);
+        let waker = Arc::new(Alarm {
+            waker: mio::Waker::new(poll.registry(), WAKER)?,
+            origin: Origin::new(),
+        });
         let timer = Timer::new()?;
         drop(held);
         poll.registry()
@@ -68,6 +72,11 @@ impl Unix {
         unsafe { BorrowedFd::borrow_raw(self.poll.as_raw_fd()) }
     }
 
+    /// Each call below that others could feel begins with this: a forked copy has the same epoll, timer, pipes and pidfds.
+    fn check(&self) -> io::Result<()> {
+        self.waker.origin.check()
+    }
+
     /// The child's pidfd, until its handle is dropped.
     pub(crate) fn pidfd(child: &UnixChild) -> BorrowedFd<'_> {
         child.0.pidfd.as_fd()
@@ -76,6 +85,7 @@ impl Unix {
     /// Registers a descriptor that is never deregistered: closing is enough, as no other process holds copies for longer
     /// than its exec takes, and an event that comes late carries a generation that is over.
     fn watch(&self, fd: &OwnedFd, source: Source, whose: Whose) -> io::Result<()> {
+        self.check()?;
         let interest = if source == Source::Stdin {
             Interest::WRITABLE
         } else {
@@ -120,11 +130,17 @@ impl Kernel for Unix {
     type Pipe = Pipe;
     type Waker = Waker;
 
+    fn check_process(&self) -> io::Result<()> {
+        self.check()
+    }
+
     fn now(&self) -> Instant {
         super::now()
     }
 
     fn start(&mut self, launch: &mut Launch) -> Result<Started<Unix>, StartFailure> {
+        let failed = |error| StartFailure::new(Step::Clone, error);
+        self.check().map_err(failed)?;
         let (pipes, ends) = pipes(launch)?;
         let child = self.spawner.spawn(launch, &ends)?;
         Ok(Started {
@@ -142,10 +158,12 @@ impl Kernel for Unix {
     }
 
     fn read(&mut self, pipe: &Pipe, into: &mut Vec<u8>, bytes_max: usize) -> io::Result<usize> {
+        self.check()?;
         fd::read_into(&pipe.0, into, bytes_max)
     }
 
     fn write(&mut self, pipe: &Pipe, bytes: &[u8]) -> io::Result<usize> {
+        self.check()?;
         fd::write_from(&pipe.0, bytes)
     }
 
@@ -158,18 +176,22 @@ impl Kernel for Unix {
     }
 
     fn signal(&mut self, child: &UnixChild, target: Target, signal: Signal) -> io::Result<()> {
+        self.check()?;
         process::signal(&child.0, target, signal)
     }
 
     fn reap(&mut self, child: &mut UnixChild) -> io::Result<Option<Exit>> {
+        self.check()?;
         child.0.reap()
     }
 
     fn arm(&mut self, at: Instant) -> io::Result<()> {
+        self.check()?;
         self.timer.set(at.saturating_duration_since(self.now()))
     }
 
     fn poll(&mut self, timeout: Option<Duration>, ready: &mut Vec<Ready>) -> io::Result<()> {
+        self.check()?;
         match self.poll.poll(&mut self.events, timeout) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
             result => result?,
@@ -221,12 +243,24 @@ pub(crate) struct UnixChild(Child);
 
 /// An eventfd in the poll's set.
 #[derive(Clone, Debug)]
-pub(crate) struct Waker(Arc<mio::Waker>);
+pub(crate) struct Waker(Arc<Alarm>);
+
+#[derive(Debug)]
+struct Alarm {
+    waker: mio::Waker,
+    origin: Origin,
+}
 
 impl Wake for Waker {
     fn wake(&self) {
         // A full counter means that the poll is about to return anyway; anything else leaves no way to tell.
-        let _ = self.0.wake();
+        if self.is_heard() {
+            let _ = self.0.waker.wake();
+        }
+    }
+
+    fn is_heard(&self) -> bool {
+        self.0.origin.is_here()
     }
 }
 
