@@ -120,6 +120,9 @@ pub enum StartError {
     /// The reactor was shut down or dropped before the command's turn came.
     #[error("not started: the reactor was shut down")]
     ShutDown,
+    /// The reactor belongs to the process that this one was forked from: make another.
+    #[error("the reactor belongs to the process that this one was forked from")]
+    Forked,
     /// A private reactor for one command could not be made.
     #[error("reactor: {}", Plain(.0))]
     Reactor(#[source] io::Error),

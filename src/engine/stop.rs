@@ -323,6 +323,10 @@ const REFUSALS_MAX: usize = 10_000;
 
 impl<K: Kernel> Drop for Engine<K> {
     fn drop(&mut self) {
+        // The children are another process's. And its locks: one of its threads may have held them at the fork.
+        if self.kernel.check_process().is_err() {
+            return;
+        }
         self.inbox.close();
         self.watches.clear(&self.inbox);
         self.kill_and_reap();
