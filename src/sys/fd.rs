@@ -156,13 +156,6 @@ pub(super) fn read_into(fd: &OwnedFd, into: &mut Vec<u8>, bytes_max: usize) -> i
     Ok(read)
 }
 
-/// One write(2).
-pub(super) fn write_from(fd: &OwnedFd, bytes: &[u8]) -> io::Result<usize> {
-    // SAFETY: `bytes` is readable for its length.
-    let written = unsafe { libc::write(fd.as_raw_fd(), bytes.as_ptr().cast(), bytes.len()) };
-    usize::try_from(written).map_err(|_| io::Error::last_os_error())
-}
-
 /// Whether a file of that kind exists and this process, by its effective ids, may execute it (faccessat(2)).
 pub(super) fn may_execute(path: &CStr) -> io::Result<()> {
     // SAFETY: the path is a C string.

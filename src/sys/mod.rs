@@ -9,6 +9,7 @@ mod exit;
 mod fd;
 mod fork;
 mod process;
+mod quiet;
 mod signal;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod simulated;
@@ -65,7 +66,7 @@ pub(crate) trait Kernel {
         into: &mut Vec<u8>,
         bytes_max: usize,
     ) -> io::Result<usize>;
-    /// Writes what fits, in one write.
+    /// Writes what fits, in one write. Where nobody reads, it fails with `EPIPE`, and no signal is raised.
     fn write(&mut self, pipe: &Self::Pipe, bytes: &[u8]) -> io::Result<usize>;
     /// Closes our end. Events that are already under way for it may still be reported once.
     fn close(&mut self, pipe: Self::Pipe);

@@ -18,6 +18,7 @@ use super::exit::{Child, check_floor};
 use super::fd;
 use super::fork::Origin;
 use super::process;
+use super::quiet::QuietWrites;
 use super::spawn::Spawner;
 use super::timer::Timer;
 use super::{
@@ -37,6 +38,7 @@ pub(crate) struct Unix {
     events: Events,
     spawner: Spawner,
     timer: Timer,
+    writes: QuietWrites,
     waker: Arc<Alarm>,
 }
 
@@ -62,6 +64,7 @@ impl Unix {
             events: Events::with_capacity(EVENTS_PER_POLL_MAX),
             spawner,
             timer,
+            writes: QuietWrites::new(),
             waker,
         })
     }
@@ -164,7 +167,7 @@ impl Kernel for Unix {
 
     fn write(&mut self, pipe: &Pipe, bytes: &[u8]) -> io::Result<usize> {
         self.check()?;
-        fd::write_from(&pipe.0, bytes)
+        self.writes.write(&pipe.0, bytes)
     }
 
     fn close(&mut self, pipe: Pipe) {
