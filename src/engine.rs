@@ -199,6 +199,7 @@ impl<K: Kernel> Engine<K> {
 
     /// One pass: what is over already, a poll of at most `timeout`, what it brought, what was left over, what is due.
     pub(crate) fn turn(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        self.kernel.check_process()?;
         self.take_messages();
         if !self.admission.is_queue_empty() {
             // What is started now has its time limits from now, however long the caller stayed away.

@@ -26,6 +26,15 @@ use crate::sys::{Kernel, Signal, Target, Unix, fd_limit_soft, raise_fd_limit};
 /// Dropping it kills what still runs, with the process groups that commands lead, and reaps it: no zombie and no child
 /// is left. It owns no signal handler and no global state; several reactors in one process do not know of each other.
 ///
+/// # In a forked copy of the process
+///
+/// A reactor works in the process that made it. In a copy of that, as fork(2) makes it, it only closes: dropping it there
+/// kills, reaps and waits for nothing. Until then the copy holds descriptors that the commands may need closed, as every
+/// forked copy does that does not exec. [`start`](Reactor::start) answers [`StartError::Forked`] there; whatever would
+/// wait, read, write or signal fails with [`Unsupported`](io::ErrorKind::Unsupported); a [`Handle`] and a
+/// [`Context`](crate::Context) reach nobody. The original feels none of it. The copy may make a reactor of its own; a copy
+/// of a process with several threads may call little more than exec or _exit, here as everywhere (fork(2)).
+///
 /// ```
 /// use execloop::{Command, Output, Reactor};
 /// let mut reactor = Reactor::builder().max_running(8).build()?;
@@ -88,7 +97,8 @@ impl Reactor {
     /// Waits until some command is finished, and hands it out. `None` when there is no command left.
     ///
     /// # Errors
-    /// When polling fails, which it does not in normal operation. The commands go on; the call can be repeated.
+    /// When polling fails, which it does not in normal operation. The commands go on; the call can be repeated. Always in
+    /// a forked copy of the process ([`Unsupported`](io::ErrorKind::Unsupported)).
     pub fn wait_any(&mut self) -> io::Result<Option<Finished>> {
         loop {
             if let Some(finished) = self.finished() {
@@ -415,7 +425,7 @@ pub struct Handle {
 
 impl Handle {
     /// Starts or queues a command. Returns the id that its [`Finished`] will carry, also if it cannot be started; `None`
-    /// when the reactor is gone.
+    /// when the reactor is gone, or another process's that this one was forked from.
     pub fn start(&self, command: Command) -> Option<Id> {
         let number = self.inbox.take_number();
         let sent = self.inbox.send(Message::Start(number, Box::new(command)));

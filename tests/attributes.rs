@@ -147,6 +147,14 @@ fn no_handler_of_ours_runs_in_a_child() {
 }
 
 #[test]
+fn input_that_a_child_does_not_read_raises_no_sigpipe() {
+    scenario("unread-input", &[]);
+    for refusal in ["EOPNOTSUPP", "ENOSYS", "EINVAL", "EPERM"] {
+        scenario("unread-input", &[&format!("pwritev2={refusal}")]);
+    }
+}
+
+#[test]
 fn a_child_takes_leaves_and_is_put_in_front_of_a_terminal() {
     scenario("terminals", &[]);
 }

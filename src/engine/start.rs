@@ -31,6 +31,9 @@ enum Refusal {
 impl<K: Kernel> Engine<K> {
     /// Starts a command, or queues it.
     pub(crate) fn start(&mut self, command: &mut Command) -> Result<Id, StartError> {
+        self.kernel
+            .check_process()
+            .map_err(|_| StartError::Forked)?;
         self.now = self.kernel.now();
         self.free_vacant();
         let spec = command.spec(&mut self.snapshot)?;

@@ -162,6 +162,7 @@ impl<K: Kernel> Engine<K> {
 
     /// Ends everything, at once, waits for it, and hands all of it out. What cannot be killed is not waited for.
     pub(crate) fn shut_down(&mut self) -> io::Result<Vec<Finished>> {
+        self.kernel.check_process()?;
         self.close_inbox();
         self.abort_all();
         let is_unkillable = |phase: &Phase<K>| matches!(phase, Phase::Running(running) if running.job.kill_failed());
@@ -260,6 +261,10 @@ const REFUSALS_MAX: usize = 10_000;
 
 impl<K: Kernel> Drop for Engine<K> {
     fn drop(&mut self) {
+        // The children are another process's. And its locks: one of its threads may have held them at the fork.
+        if self.kernel.check_process().is_err() {
+            return;
+        }
         let messages = self.inbox.close();
         self.watches.clear(&self.inbox);
         self.kill_and_reap();

@@ -62,6 +62,8 @@ pub enum StartError {
     },
     /// The reactor was shut down or dropped before the command's turn came.
     ShutDown,
+    /// The reactor belongs to the process that this one was forked from: make another.
+    Forked,
     /// A private reactor for one command could not be made.
     Reactor(io::Error),
 }
@@ -80,7 +82,8 @@ impl StartError {
             | StartError::Nul { .. }
             | StartError::Consumed { .. }
             | StartError::Refused(_)
-            | StartError::ShutDown => None,
+            | StartError::ShutDown
+            | StartError::Forked => None,
         }
     }
 
@@ -101,6 +104,7 @@ impl StartError {
             | StartError::Nul { .. }
             | StartError::Consumed { .. }
             | StartError::Refused(_) => io::ErrorKind::InvalidInput,
+            StartError::Forked => io::ErrorKind::Unsupported,
             _ => self
                 .io_error()
                 .map_or(io::ErrorKind::Other, io::Error::kind),
@@ -162,6 +166,9 @@ impl fmt::Display for StartError {
                 }
             }
             StartError::ShutDown => formatter.write_str("not started: the reactor was shut down"),
+            StartError::Forked => formatter.write_str(
+                "not started: the reactor belongs to the process that this one was forked from",
+            ),
             StartError::Reactor(source) => write!(formatter, "reactor: {}", Plain(source)),
         }
     }

@@ -60,6 +60,7 @@ fn start_errors() -> Vec<StartError> {
         },
         StartError::Refused("stdout is already set"),
         StartError::ShutDown,
+        StartError::Forked,
     ];
     errors.extend(look_path_errors().into_iter().map(StartError::from));
     for (first, (second, third)) in io_errors()
@@ -102,6 +103,7 @@ fn start_errors() -> Vec<StartError> {
             | StartError::Interpreter { .. }
             | StartError::Step { .. }
             | StartError::ShutDown
+            | StartError::Forked
             | StartError::Reactor(_) => {}
         }
     }

@@ -168,13 +168,6 @@ pub(super) fn is_abandoned(end: &OwnedFd) -> bool {
     answered == 1 && asked.revents & (libc::POLLHUP | libc::POLLERR) != 0
 }
 
-/// One write(2).
-pub(super) fn write_from(fd: &OwnedFd, bytes: &[u8]) -> io::Result<usize> {
-    // SAFETY: `bytes` is readable for its length.
-    let written = unsafe { libc::write(fd.as_raw_fd(), bytes.as_ptr().cast(), bytes.len()) };
-    usize::try_from(written).map_err(|_| io::Error::last_os_error())
-}
-
 /// Whether a file of that kind exists and this process, by its effective ids, may execute it (faccessat(2)).
 pub(super) fn may_execute(path: &CStr) -> io::Result<()> {
     // SAFETY: the path is a C string.

@@ -7,7 +7,9 @@
 mod cstr;
 mod exit;
 mod fd;
+mod fork;
 mod process;
+mod quiet;
 mod signal;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod simulated;
@@ -40,6 +42,14 @@ pub(crate) trait Kernel {
     /// Ends a `poll` from any thread.
     type Waker: Wake;
 
+    /// Whether this kernel is the calling process's own. In a forked copy nothing else may be asked of it but to close:
+    /// what it polls by is shared with the process that was copied, and so are its children's handles and pipes.
+    ///
+    /// # Errors
+    /// In a forked copy.
+    fn check_process(&self) -> io::Result<()> {
+        Ok(())
+    }
     /// The monotonic clock: the only place where time is read.
     fn now(&self) -> Instant;
     /// Starts one child. Nothing of it is watched yet. On failure nothing is left behind and `launch` can be started
@@ -57,7 +67,7 @@ pub(crate) trait Kernel {
         into: &mut Vec<u8>,
         bytes_max: usize,
     ) -> io::Result<usize>;
-    /// Writes what fits, in one write.
+    /// Writes what fits, in one write. Where nobody reads, it fails with `EPIPE`, and no signal is raised.
     fn write(&mut self, pipe: &Self::Pipe, bytes: &[u8]) -> io::Result<usize>;
     /// Nobody else has the other end now. Asked only where no event could have told in time.
     fn is_abandoned(&mut self, pipe: &Self::Pipe) -> bool;
@@ -85,6 +95,10 @@ pub(crate) trait Kernel {
 /// Ends a `poll`, from any thread.
 pub(crate) trait Wake: Clone + Send + Sync + fmt::Debug + 'static {
     fn wake(&self);
+    /// Whether there is a `poll` to end: none in a forked copy of the process.
+    fn is_heard(&self) -> bool {
+        true
+    }
 }
 
 /// What `Kernel::start` made: the child, and our ends of the pipes asked for, by descriptor number.

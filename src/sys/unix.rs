@@ -17,7 +17,9 @@ use mio::{Events, Interest, Poll, Token};
 
 use super::exit::{Child, check_floor};
 use super::fd;
+use super::fork::Origin;
 use super::process;
+use super::quiet::QuietWrites;
 use super::spawn::Spawner;
 use super::timer::Timer;
 use super::{
@@ -37,7 +39,8 @@ pub(crate) struct Unix {
     events: Events,
     spawner: Spawner,
     timer: Timer,
-    waker: Arc<mio::Waker>,
+    writes: QuietWrites,
+    waker: Arc<Alarm>,
 }
 
 impl Unix {
@@ -49,7 +52,10 @@ impl Unix {
         let spawner = Spawner::new()?;
         let held = fd::hold_stdio_numbers()?;
         let poll = Poll::new()?;
-        let waker = Arc::new(mio::Waker::new(poll.registry(), WAKER)?);
+        let waker = Arc::new(Alarm {
+            waker: mio::Waker::new(poll.registry(), WAKER)?,
+            origin: Origin::new(),
+        });
         let timer = Timer::new()?;
         drop(held);
         poll.registry()
@@ -59,6 +65,7 @@ impl Unix {
             events: Events::with_capacity(EVENTS_PER_POLL_MAX),
             spawner,
             timer,
+            writes: QuietWrites::new(),
             waker,
         })
     }
@@ -69,6 +76,11 @@ impl Unix {
         unsafe { BorrowedFd::borrow_raw(self.poll.as_raw_fd()) }
     }
 
+    /// Each call below that others could feel begins with this: a forked copy has the same epoll, timer, pipes and pidfds.
+    fn check(&self) -> io::Result<()> {
+        self.waker.origin.check()
+    }
+
     /// The child's pidfd, until its handle is dropped.
     pub(crate) fn pidfd(child: &UnixChild) -> BorrowedFd<'_> {
         child.0.pidfd.as_fd()
@@ -77,6 +89,7 @@ impl Unix {
     /// Registers a descriptor that is never deregistered: closing is enough, as no other process holds copies for longer
     /// than its exec takes, and an event that comes late carries a generation that is over.
     fn watch(&self, fd: &OwnedFd, source: Source, whose: Whose) -> io::Result<()> {
+        self.check()?;
         let interest = if source == Source::Stdin {
             Interest::WRITABLE
         } else {
@@ -121,11 +134,17 @@ impl Kernel for Unix {
     type Pipe = Pipe;
     type Waker = Waker;
 
+    fn check_process(&self) -> io::Result<()> {
+        self.check()
+    }
+
     fn now(&self) -> Instant {
         super::now()
     }
 
     fn start(&mut self, launch: &mut Launch) -> Result<Started<Unix>, StartFailure> {
+        let failed = |error| StartFailure::new(Step::Clone, error);
+        self.check().map_err(failed)?;
         let (pipes, ends) = pipes(launch)?;
         let mut child = self.spawner.spawn(launch, &ends)?;
         child.sweeps_group = launch.program.attributes.sweeps_group;
@@ -144,11 +163,13 @@ impl Kernel for Unix {
     }
 
     fn read(&mut self, pipe: &Pipe, into: &mut Vec<u8>, bytes_max: usize) -> io::Result<usize> {
+        self.check()?;
         fd::read_into(&pipe.0, into, bytes_max)
     }
 
     fn write(&mut self, pipe: &Pipe, bytes: &[u8]) -> io::Result<usize> {
-        fd::write_from(&pipe.0, bytes)
+        self.check()?;
+        self.writes.write(&pipe.0, bytes)
     }
 
     fn is_abandoned(&mut self, pipe: &Pipe) -> bool {
@@ -164,18 +185,22 @@ impl Kernel for Unix {
     }
 
     fn signal(&mut self, child: &UnixChild, target: Target, signal: Signal) -> io::Result<()> {
+        self.check()?;
         process::signal(&child.0, target, signal)
     }
 
     fn reap(&mut self, child: &mut UnixChild) -> io::Result<Option<Exit>> {
+        self.check()?;
         child.0.reap()
     }
 
     fn arm(&mut self, at: Instant) -> io::Result<()> {
+        self.check()?;
         self.timer.set(at.saturating_duration_since(self.now()))
     }
 
     fn poll(&mut self, timeout: Option<Duration>, ready: &mut VecDeque<Ready>) -> io::Result<bool> {
+        self.check()?;
         match self.poll.poll(&mut self.events, timeout) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(true),
             result => result?,
@@ -228,12 +253,24 @@ pub(crate) struct UnixChild(Child);
 
 /// An eventfd in the poll's set.
 #[derive(Clone, Debug)]
-pub(crate) struct Waker(Arc<mio::Waker>);
+pub(crate) struct Waker(Arc<Alarm>);
+
+#[derive(Debug)]
+struct Alarm {
+    waker: mio::Waker,
+    origin: Origin,
+}
 
 impl Wake for Waker {
     fn wake(&self) {
         // A full counter means that the poll is about to return anyway; anything else leaves no way to tell.
-        let _ = self.0.wake();
+        if self.is_heard() {
+            let _ = self.0.waker.wake();
+        }
+    }
+
+    fn is_heard(&self) -> bool {
+        self.0.origin.is_here()
     }
 }
 

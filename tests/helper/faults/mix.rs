@@ -38,7 +38,7 @@ impl Fault {
     fn stalls(&self) -> bool {
         match self {
             Fault::Of { call, errno } => {
-                matches!(call.as_str(), "read" | "write") && *errno == libc::EAGAIN
+                matches!(call.as_str(), "read" | "write" | "pwritev2") && *errno == libc::EAGAIN
             }
             Fault::Elsewhere => true,
             Fault::None | Fault::InChildren => false,
