@@ -110,6 +110,11 @@ impl Admission {
         self.queue.push_back(slot);
     }
 
+    /// Puts a command before all that wait now: it has waited longer.
+    pub(crate) fn enqueue_first(&mut self, slot: u32) {
+        self.queue.push_front(slot);
+    }
+
     /// How many run: started and not finished.
     pub(crate) fn running(&self) -> usize {
         self.running

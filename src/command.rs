@@ -21,7 +21,7 @@ use crate::sys::{Attributes, Groups, Signal};
 mod prepare;
 
 use prepare::Prepared;
-pub(crate) use prepare::Spec;
+pub(crate) use prepare::{Retry, Spec};
 
 /// A descriptor for the child above 2; `Consumed` once a start took it.
 enum Extra {

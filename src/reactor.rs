@@ -132,10 +132,10 @@ impl Reactor {
             if let Some(finished) = self.engine.take_finished(id) {
                 return Ok(Some(finished));
             }
-            if self.engine.place(id).is_none() {
+            if !self.engine.knows(id) {
                 // It may be on its way from a handle.
                 self.engine.take_messages();
-                if self.engine.place(id).is_none() {
+                if !self.engine.knows(id) {
                     return Ok(None);
                 }
             }

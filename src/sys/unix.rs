@@ -23,8 +23,8 @@ use super::quiet::QuietWrites;
 use super::spawn::Spawner;
 use super::timer::Timer;
 use super::{
-    Exit, Kernel, Launch, Ready, Signal, Source, StartFailure, Started, Stdio, Step, Target, Wake,
-    Whose,
+    Exit, Kernel, Launch, Ready, Signal, Source, StartFailure, Started, Stdio, Step, Target,
+    Tenant, Wake,
 };
 
 /// How many events one poll takes. More only wait for the next one.
@@ -88,7 +88,7 @@ impl Unix {
 
     /// Registers a descriptor that is never deregistered: closing is enough, as no other process holds copies for longer
     /// than its exec takes, and an event that comes late carries a generation that is over.
-    fn watch(&self, fd: &OwnedFd, source: Source, whose: Whose) -> io::Result<()> {
+    fn watch(&self, fd: &OwnedFd, source: Source, tenant: Tenant) -> io::Result<()> {
         self.check()?;
         let interest = if source == Source::Stdin {
             Interest::WRITABLE
@@ -98,7 +98,7 @@ impl Unix {
         let registry = self.poll.registry();
         match registry.register(
             &mut SourceFd(&fd.as_raw_fd()),
-            token(whose, source),
+            token(tenant, source),
             interest,
         ) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
@@ -142,6 +142,10 @@ impl Kernel for Unix {
         super::now()
     }
 
+    fn can_start(&self, _: &Launch) -> bool {
+        true
+    }
+
     fn start(&mut self, launch: &mut Launch) -> Result<Started<Unix>, StartFailure> {
         let failed = |error| StartFailure::new(Step::Clone, error);
         self.check().map_err(failed)?;
@@ -154,12 +158,16 @@ impl Kernel for Unix {
         })
     }
 
-    fn watch_pipe(&mut self, pipe: &Pipe, source: Source, whose: Whose) -> io::Result<()> {
-        self.watch(&pipe.0, source, whose)
+    fn has_executed(&mut self, _: &UnixChild) -> bool {
+        true
     }
 
-    fn watch_child(&mut self, child: &UnixChild, whose: Whose) -> io::Result<()> {
-        self.watch(&child.0.pidfd, Source::Exit, whose)
+    fn watch_pipe(&mut self, pipe: &Pipe, source: Source, tenant: Tenant) -> io::Result<()> {
+        self.watch(&pipe.0, source, tenant)
+    }
+
+    fn watch_child(&mut self, child: &UnixChild, tenant: Tenant) -> io::Result<()> {
+        self.watch(&child.0.pidfd, Source::Exit, tenant)
     }
 
     fn read(&mut self, pipe: &Pipe, into: &mut Vec<u8>, bytes_max: usize) -> io::Result<usize> {
@@ -207,10 +215,10 @@ impl Kernel for Unix {
         }
         let is_full = self.events.iter().count() >= EVENTS_PER_POLL_MAX;
         ready.extend(self.events.iter().filter_map(|event| {
-            let (whose, source) = untoken(event.token())?;
+            let (tenant, source) = untoken(event.token())?;
             let hung_up = event.is_read_closed() || event.is_write_closed() || event.is_error();
             Some(Ready {
-                whose,
+                tenant,
                 source,
                 readable: event.is_readable(),
                 hung_up,
@@ -287,14 +295,14 @@ pub(crate) const SLOTS_MAX: usize = (1 << SLOT_BITS) - 1;
 /// The bits of a generation that come back with an event.
 pub(crate) const GENERATION_MASK: u32 = (usize::MAX >> (SLOT_BITS + SOURCE_BITS)) as u32;
 
-fn token(whose: Whose, source: Source) -> Token {
-    let slot = whose.slot as usize;
+fn token(tenant: Tenant, source: Source) -> Token {
+    let slot = tenant.slot as usize;
     debug_assert!(slot < SLOTS_MAX);
-    let generation = (whose.generation as usize) << (SLOT_BITS + SOURCE_BITS);
+    let generation = (tenant.generation as usize) << (SLOT_BITS + SOURCE_BITS);
     Token(generation | slot << SOURCE_BITS | source as usize)
 }
 
-fn untoken(Token(token): Token) -> Option<(Whose, Source)> {
+fn untoken(Token(token): Token) -> Option<(Tenant, Source)> {
     if Token(token) == WAKER || Token(token) == TIMER {
         return None;
     }
@@ -304,11 +312,11 @@ fn untoken(Token(token): Token) -> Option<(Whose, Source)> {
         2 => Source::Stderr,
         _ => Source::Exit,
     };
-    let whose = Whose {
+    let tenant = Tenant {
         slot: ((token >> SOURCE_BITS) & SLOTS_MAX) as u32,
         generation: (token >> (SLOT_BITS + SOURCE_BITS)) as u32,
     };
-    Some((whose, source))
+    Some((tenant, source))
 }
 
 #[cfg(test)]
@@ -320,8 +328,8 @@ mod tests {
         for slot in [0, 1, 77_777, SLOTS_MAX as u32 - 1] {
             for generation in [0, 1, GENERATION_MASK] {
                 for source in [Source::Stdin, Source::Stdout, Source::Stderr, Source::Exit] {
-                    let whose = Whose { slot, generation };
-                    assert_eq!(untoken(token(whose, source)), Some((whose, source)));
+                    let tenant = Tenant { slot, generation };
+                    assert_eq!(untoken(token(tenant, source)), Some((tenant, source)));
                 }
             }
         }

@@ -112,6 +112,9 @@ impl Evidence<'_> {
             return self.confirm(false, "not started, and no reason");
         };
         let is_true = match error {
+            // Its time limits count from its birth, also where its program was never executed.
+            StartError::ContextDone(Cause::Timeout) => self.job.timeout.is_some(),
+            StartError::ContextDone(Cause::IdleTimeout) => self.job.idle_timeout.is_some(),
             StartError::ContextDone(cause) => self.causes().contains(cause),
             StartError::ShutDown => self.is_shut_down,
             StartError::Step { source, .. } => match source.raw_os_error() {

@@ -77,6 +77,7 @@ impl Child {
         };
         match result {
             Err(error) if lost(&error) => Ok(Some(Exit {
+                failure: None,
                 status: self.status_after_reap(),
                 usage: None,
             })),
@@ -100,6 +101,7 @@ impl Child {
             )
         })?;
         Ok((waited != 0).then(|| Exit {
+            failure: None,
             status: Some(ExitStatus::from_raw(status)),
             usage: Some(raw_usage(&usage)),
         }))
@@ -136,6 +138,7 @@ impl Child {
             _ => status,
         };
         Ok(Some(Exit {
+            failure: None,
             status: Some(ExitStatus::from_raw(raw)),
             usage: Some(raw_usage(&usage)),
         }))
