@@ -37,7 +37,8 @@ for what in "$@"; do
             build=-Zbuild-std
         fi
         tests=
-        for file in tests/*.rs; do
+        for file in tests/*.rs tests/*/main.rs; do
+            file=${file%/main.rs}
             case $what:$file in
             *:tests/faults.rs | *:tests/counts.rs | *:tests/memory.rs | thread:tests/attributes.rs) ;;
             *) tests="$tests --test $(basename "$file" .rs)" ;;

@@ -24,7 +24,7 @@ use crate::sys::{Kernel, Signal, Target, Unix, fd_limit_soft, raise_fd_limit};
 /// is readable.
 ///
 /// Dropping it kills what still runs, with the process groups that commands lead, and reaps it: no zombie and no child
-/// is left. It owns no signal handler and no global state; several reactors in one process do not know of each other.
+/// is left. It owns no signal handler; several reactors in one process do not know of each other.
 ///
 /// # In a forked copy of the process
 ///

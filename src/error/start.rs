@@ -41,7 +41,7 @@ pub enum StartError {
     },
     /// A script may be executed, but the interpreter that its `#!` line names is missing or may not.
     Interpreter {
-        /// The script.
+        /// The script; a relative one with the directory that it was looked for in.
         program: PathBuf,
         /// The interpreter, as the script names it.
         interpreter: PathBuf,
@@ -95,7 +95,8 @@ impl StartError {
     /// The kind that an [`io::Error`] made of this has: that of [`io_error`](StartError::io_error),
     /// [`NotFound`](io::ErrorKind::NotFound) for a bare name that is in no directory of `PATH`, too,
     /// [`InvalidInput`](io::ErrorKind::InvalidInput) for a command that cannot be started as it is set up,
-    /// [`TimedOut`](io::ErrorKind::TimedOut) for a deadline, and otherwise [`Other`](io::ErrorKind::Other).
+    /// [`TimedOut`](io::ErrorKind::TimedOut) for a deadline, [`Unsupported`](io::ErrorKind::Unsupported) in a forked copy of
+    /// the process, and otherwise [`Other`](io::ErrorKind::Other).
     pub fn kind(&self) -> io::ErrorKind {
         match self {
             StartError::LookPath(error) => error.kind(),

@@ -294,6 +294,11 @@ fn bad_interpreter(reactor: &mut Reactor, directory: &Path) {
     file(directory, "relative", "#!missing/sh\n", 0o755);
     let error = refused(reactor, Command::new("./relative").current_dir(directory));
     assert!(matches!(error, StartError::Interpreter { .. }), "{error:?}");
+    let begin = format!(
+        "exec {}/./relative: interpreter \"missing/sh\"",
+        directory.display()
+    );
+    assert!(error.to_string().starts_with(&begin), "{error}");
 }
 
 fn missing_loader(reactor: &mut Reactor, directory: &Path) {
