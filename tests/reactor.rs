@@ -1300,3 +1300,15 @@ fn commands_started_by_several_threads_at_once_get_the_end_of_their_input() {
         thread.join().expect("no panic");
     }
 }
+
+/// 2^32 milliseconds and one, and 2^31: where a timeout is cut to 32 bits, they are over at once.
+#[test]
+fn turn_with_a_timeout_of_weeks_waits_for_the_exit() {
+    for timeout_ms in [(1 << 32) + 1, 1 << 31] {
+        let mut reactor = reactor();
+        let id = start(&mut reactor, Command::new("sleep").arg("0.1"));
+        let turned = reactor.turn(Some(Duration::from_millis(timeout_ms)));
+        turned.expect("a poll");
+        assert_eq!(reactor.finished().expect("it has exited").id, id);
+    }
+}
