@@ -90,6 +90,7 @@ fn number_of(call: &str) -> libc::c_long {
         "pidfd_send_signal" => libc::SYS_pidfd_send_signal,
         "unshare" => libc::SYS_unshare,
         "mount" => libc::SYS_mount,
+        "waitid" => libc::SYS_waitid,
         "pwritev2" => libc::SYS_pwritev2,
         _ => panic!("no call {call:?}"),
     }
@@ -100,6 +101,7 @@ fn errno_of(name: &str) -> i32 {
         "ENOSYS" => libc::ENOSYS,
         "EPERM" => libc::EPERM,
         "EINVAL" => libc::EINVAL,
+        "EACCES" => libc::EACCES,
         "EOPNOTSUPP" => libc::EOPNOTSUPP,
         _ => panic!("no error number {name:?}"),
     }
