@@ -347,6 +347,9 @@ impl Command {
 
     /// Runs it to its end, on this thread, in a reactor of its own.
     ///
+    /// That reactor is made for this run, after all that the program has open, which a start then copies
+    /// ([`Reactor`], "Make it early"). Who runs many commands keeps a reactor.
+    ///
     /// # Errors
     /// As [`Finished::outcome`], or why it could not be started.
     pub fn run(&mut self) -> Result<(), Error> {

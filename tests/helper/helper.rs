@@ -47,7 +47,7 @@ fn main() -> ExitCode {
         "permutations" => layout::permutations(&arguments),
         "closed-stdio" => layout::closed_stdio(),
         "block" => layout::block(),
-        "hermetic" => layout::hermetic(),
+        "hermetic" => layout::hermetic(&arguments),
         "parent-ends" => layout::parent_ends(),
         "dropped" => layout::dropped(),
         "above-the-limit" => layout::above_the_limit(),

@@ -265,12 +265,14 @@ pub(crate) fn block() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// `hermetic`: a parent with many descriptors that lack close-on-exec.
-pub(crate) fn hermetic() -> ExitCode {
+/// `hermetic N`: a parent with many descriptors that lack close-on-exec, N of them from before its reactor.
+pub(crate) fn hermetic(arguments: &[OsString]) -> ExitCode {
+    let before = arguments.first().and_then(|text| text.to_str());
+    let before: usize = before.expect("N").parse().expect("a number");
     // SAFETY: the name is a C string.
     let leak = || own(unsafe { libc::memfd_create(c"leak".as_ptr(), 0) });
     // Below the reactor's own descriptors and above them.
-    let mut leaks: Vec<OwnedFd> = (0..10).map(|_| leak()).collect();
+    let mut leaks: Vec<OwnedFd> = (0..before).map(|_| leak()).collect();
     let mut reactor = Reactor::new().expect("a reactor");
     leaks.extend((0..30).map(|_| leak()));
     let extra = memfd("extra");

@@ -363,6 +363,10 @@ fn die_with_parent(plan: &Plan<'_>, signal: Signal) -> Result<(), Failed> {
     Ok(())
 }
 
+/// A table that had to be copied beyond this is left to the exec to close (Linux 5.11): the parent waits for the exec to
+/// begin, and not for that.
+const CLOSED_HERE_MAX: u32 = 256;
+
 fn lay_out_descriptors(plan: &Plan<'_>) -> Result<(), Failed> {
     for step in plan.moves {
         let result = match *step {
@@ -388,9 +392,16 @@ fn lay_out_descriptors(plan: &Plan<'_>) -> Result<(), Failed> {
         let blocking = [*fd as usize, libc::F_SETFL as usize, 0, 0, 0];
         at(Step::Layout, call(libc::SYS_fcntl, blocking))?;
     }
+    let is_large = plan
+        .share_below
+        .is_some_and(|first| first > CLOSED_HERE_MAX);
     for (first, last) in plan.gaps {
-        let range = [*first as usize, *last as usize, 0, 0, 0];
-        let closed = call(libc::SYS_close_range, range);
+        let (first, last) = (*first as usize, *last as usize);
+        let at_exec = libc::CLOSE_RANGE_CLOEXEC as usize;
+        if is_large && call(libc::SYS_close_range, [first, last, at_exec, 0, 0]).is_ok() {
+            continue;
+        }
+        let closed = call(libc::SYS_close_range, [first, last, 0, 0, 0]);
         // Where it is refused, exec closes all that is no target.
         if plan.share_below.is_some() {
             at(Step::Descriptors, closed)?;

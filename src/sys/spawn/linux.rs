@@ -2,7 +2,7 @@
 //! Unaware of pipes' other ends and of the reactor.
 //!
 //! The child shares the parent's descriptor table for one system call only: with its own ends at low numbers, its
-//! first act copies just those. A start therefore costs the same however many descriptors the parent has open.
+//! first act copies just those. A start therefore costs the same however many descriptors the parent opens above them.
 #![allow(unsafe_code, reason = "clone, signal masks, a stack")]
 
 use std::io;
@@ -87,6 +87,9 @@ impl Spawner {
     fn attempt(&mut self, launch: &Launch, ends: &[Option<OwnedFd>; 3]) -> Attempt {
         let attributes = &launch.program.attributes;
         let shares = self.shares_table && !attributes.inherit_fds;
+        if shares {
+            self.block.sink();
+        }
         let placed = self.carry(attributes, shares).and_then(|carried| {
             let placed = self.place(launch, ends, shares);
             placed.map_err(|error| StartFailure::new(Step::Open, error))?;
@@ -458,6 +461,26 @@ impl Block {
             self.places.push(duplicate(self.null_in.as_fd())?);
         }
         Ok(())
+    }
+
+    /// Moves what is not low to lower numbers, if others have left some: of a reactor that was made late, when much was
+    /// open, each child copies all the numbers below.
+    fn sink(&mut self) {
+        let Block {
+            null_in,
+            null_out,
+            places,
+            ..
+        } = self;
+        for fd in [null_in, null_out].into_iter().chain(places) {
+            if fd.as_raw_fd() < LOW_FDS {
+                continue;
+            }
+            match duplicate(fd.as_fd()) {
+                Ok(lower) if lower.as_raw_fd() < fd.as_raw_fd() => *fd = lower,
+                _ => return,
+            }
+        }
     }
 
     /// The number at which the child finds `fd`: `fd` itself where the whole table is copied or it is low enough, or a
