@@ -333,7 +333,10 @@ fn cost_of(spec: &Spec) -> Cost {
         .iter()
         .filter(|stdio| matches!(stdio, Stdio::Pipe))
         .count();
+    let extra = &spec.launch.extra;
+    let extra = extra.iter().filter(|(_, fd)| fd.is_some()).count();
     Cost {
         pipes: pipes as u64,
+        extra: extra as u64,
     }
 }

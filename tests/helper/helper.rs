@@ -47,6 +47,7 @@ fn main() -> ExitCode {
         "permutations" => layout::permutations(&arguments),
         "closed-stdio" => layout::closed_stdio(),
         "block" => layout::block(),
+        "many-extras" => layout::many_extras(),
         "hermetic" => layout::hermetic(&arguments),
         "parent-ends" => layout::parent_ends(),
         "dropped" => layout::dropped(),

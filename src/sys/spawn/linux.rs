@@ -442,6 +442,9 @@ const LOW_FDS: i32 = 64;
 /// Places for a child's stdin, stdout and stderr; extra descriptors add to them.
 const PLACES_MIN: usize = 3;
 
+/// How many places stay after a start that needed more.
+const PLACES_KEPT_MAX: usize = 8;
+
 impl Block {
     fn new() -> io::Result<Block> {
         let null_in = open_null(libc::O_RDONLY)?;
@@ -514,10 +517,11 @@ impl Block {
         Ok(spares)
     }
 
-    /// Takes the places back, at once: a pipe's end left here would keep its reader waiting. A place that cannot be
-    /// taken back is closed and given up.
+    /// Takes the places back, at once: a pipe's end left here would keep its reader waiting. Those that few starts need
+    /// are closed, and so is one that cannot be taken back.
     fn take_back(&mut self) {
-        for index in (0..self.used).rev() {
+        self.places.truncate(PLACES_KEPT_MAX);
+        for index in (0..self.used.min(self.places.len())).rev() {
             if duplicate_onto(self.null_in.as_fd(), &self.places[index]).is_err() {
                 drop(self.places.remove(index));
             }
