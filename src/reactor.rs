@@ -365,8 +365,8 @@ pub struct Builder {
 impl Builder {
     /// Runs at most this many commands at once, at least 1; more wait in the queue. A command counts from its start until
     /// it is finished. Default: no limit but that of descriptors, which queues too: each command costs one descriptor and
-    /// one for each pipe, and that is counted against the soft limit, less 32 for others. Its start takes
-    /// more for a moment, and that is counted, too.
+    /// one for each pipe, and that is counted against the soft limit, less 32 for others. What a start takes for a moment
+    /// is counted, too.
     pub fn max_running(mut self, commands: usize) -> Builder {
         self.running_max = commands;
         self
