@@ -356,6 +356,9 @@ impl Command {
 
     /// Runs it to its end, on this thread, in a reactor of its own.
     ///
+    /// That reactor is made for this run, after all that the program has open, which a start then copies
+    /// ([`Reactor`], "Make it early"). Who runs many commands keeps a reactor.
+    ///
     /// # Errors
     /// [`CommandError`] tells why it could not be started or did not succeed, and holds what was captured.
     pub fn run(&mut self) -> Result<(), CommandError> {

@@ -26,6 +26,13 @@ use crate::sys::{Kernel, Signal, Target, Unix, fd_limit_soft, raise_fd_limit};
 /// Dropping it kills what still runs, with the process groups that commands lead, and reaps it: no zombie and no child
 /// is left. It owns no signal handler; several reactors in one process do not know of each other.
 ///
+/// # Make it early
+///
+/// A start costs the same however many descriptors this process opens after its reactor was made. The reactor takes the
+/// lowest free numbers for what a child needs, and each child copies what is below those, as it copies everything where
+/// others start it. So one that is made when 10,000 are open copies 10,000 into each child, until lower numbers become
+/// free: from then on it uses these.
+///
 /// # In a forked copy of the process
 ///
 /// A reactor works in the process that made it. In a copy of that, as fork(2) makes it, it only closes: dropping it there
@@ -379,7 +386,8 @@ pub struct Builder {
 impl Builder {
     /// Runs at most this many commands at once, at least 1; more wait in the queue. A command counts from its start until
     /// it is finished. Default: no limit but that of descriptors, which queues too: each command costs one descriptor and
-    /// one for each pipe, and that is counted against the soft limit, less 32 for others.
+    /// one for each pipe, and that is counted against the soft limit, less 32 for others. What a start takes for a moment
+    /// is counted, too.
     pub fn max_running(mut self, commands: usize) -> Builder {
         self.running_max = commands;
         self

@@ -342,7 +342,9 @@ impl<K: Kernel> Engine<K> {
 
 fn cost_of(spec: &Spec) -> Cost {
     let is_pipe = |stdio: &&Stdio| matches!(stdio, Stdio::Pipe);
+    let extra = spec.launch.extra.iter();
     Cost {
         pipes: spec.launch.stdio.iter().filter(is_pipe).count() as u64,
+        extra: extra.filter(|(_, fd)| fd.is_some()).count() as u64,
     }
 }

@@ -113,9 +113,22 @@ fn fd_limit() -> io::Result<libc::rlimit> {
     Ok(limit)
 }
 
+/// A limit as the kernel has it, where libc's type may have 32 bits.
+#[allow(
+    clippy::unnecessary_cast,
+    reason = "32 bits on some targets, 64 on others"
+)]
+fn wide(limit: libc::rlim_t) -> u64 {
+    if limit == libc::RLIM_INFINITY {
+        u64::MAX
+    } else {
+        limit as u64
+    }
+}
+
 /// How many descriptors this process may have open.
 pub(crate) fn fd_limit_soft() -> u64 {
-    fd_limit().map_or(u64::MAX, |limit| limit.rlim_cur)
+    fd_limit().map_or(u64::MAX, |limit| wide(limit.rlim_cur))
 }
 
 /// The soft limit of descriptors from before it was raised. It is the process's, and so is this: what any reactor has
@@ -128,7 +141,7 @@ pub(crate) fn raise_fd_limit() -> io::Result<()> {
     if before.rlim_cur == before.rlim_max {
         return Ok(());
     }
-    LIMIT_BEFORE.get_or_init(|| before.rlim_cur);
+    LIMIT_BEFORE.get_or_init(|| wide(before.rlim_cur));
     let raised = libc::rlimit {
         rlim_cur: before.rlim_max,
         rlim_max: before.rlim_max,

@@ -69,6 +69,8 @@ const ALONE: &[(&str, fn())] = &[
     ("death-signal", ending::print_death_signal),
     ("in-session", terminal::in_session),
     ("storm-maker", signals::storm_maker),
+    ("waitid-filtered", ending::waitid_filtered),
+    ("waitid-missing", ending::waitid_missing),
     ("unread-input", signals::unread_input),
 ];
 

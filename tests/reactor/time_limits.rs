@@ -123,3 +123,24 @@ fn idle_timeout_minds_stderr_too_and_not_what_the_caller_reads_himself() {
         "signal: SIGKILL (timed out without output)"
     );
 }
+
+/// 2^32 milliseconds and one, and 2^31: where a timeout is cut to 32 bits, they are over at once, and the loop spins.
+#[test]
+fn turn_with_a_timeout_of_weeks_sleeps_until_the_exit() {
+    const TURNS_MAX: usize = 1000;
+    for timeout_ms in [(1 << 32) + 1, 1 << 31] {
+        let mut reactor = reactor();
+        let id = start(&mut reactor, Command::new("sleep").arg("0.1"));
+        let mut turns = 0;
+        let done = loop {
+            if let Some(done) = reactor.finished() {
+                break done;
+            }
+            turns += 1;
+            assert!(turns < TURNS_MAX, "it spins");
+            let turned = reactor.turn(Some(Duration::from_millis(timeout_ms)));
+            turned.expect("a poll");
+        };
+        assert_eq!(done.id, id);
+    }
+}

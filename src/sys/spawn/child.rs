@@ -136,12 +136,18 @@ fn prepare_and_exec(plan: &Plan<'_>) -> Result<(), Failed> {
     }
     set_rlimits(attributes, |resource| resource == Resource::NOFILE)?;
     let program = plan.program;
-    let argv = program.argv.as_ptr().addr();
+    let argv = program.argv.as_ptr().expose_provenance();
     at(
         Step::Exec,
         call(
             libc::SYS_execve,
-            [text(&program.path), argv, plan.environment.addr(), 0, 0],
+            [
+                text(&program.path),
+                argv,
+                plan.environment.expose_provenance(),
+                0,
+                0,
+            ],
         ),
     )?;
     Ok(())
@@ -170,7 +176,7 @@ fn enter_group(plan: &Plan<'_>, attributes: &Attributes) -> Result<(), Failed> {
             Some(group) if group > 0 => group,
             _ => own,
         };
-        let group = ptr::from_ref(&group).addr();
+        let group = ptr::from_ref(&group).expose_provenance();
         at(
             Step::Foreground,
             call(
@@ -189,11 +195,11 @@ const SIGNAL_SET_SIZE: usize = 8;
 /// Caught signals get their default action, ignored ones stay ignored, but for SIGPIPE, which Rust ignores.
 fn restore_signals(plan: &Plan<'_>) -> Result<(), Failed> {
     let default: SignalAction = [0; 8];
-    let default = ptr::from_ref(&default).addr();
+    let default = ptr::from_ref(&default).expose_provenance();
     if plan.reset_handlers {
         for signal in 1..=64 {
             let mut present: SignalAction = [0; 8];
-            let old = ptr::from_mut(&mut present).addr();
+            let old = ptr::from_mut(&mut present).expose_provenance();
             let known = call(libc::SYS_rt_sigaction, [signal, 0, old, SIGNAL_SET_SIZE, 0]);
             // The handler is the structure's first word on every architecture but MIPS, where flags come first.
             let handler = if cfg!(any(target_arch = "mips", target_arch = "mips64")) {
@@ -220,7 +226,7 @@ fn restore_signals(plan: &Plan<'_>) -> Result<(), Failed> {
         ),
     )?;
     if let Some(mask) = plan.mask {
-        let mask = ptr::from_ref(&mask).addr();
+        let mask = ptr::from_ref(&mask).expose_provenance();
         let how = libc::SIG_SETMASK as usize;
         at(
             Step::Signals,
@@ -265,7 +271,7 @@ fn enter_namespaces(plan: &Plan<'_>, attributes: &Attributes) -> Result<(), Fail
 /// Raw calls, for this process alone: libc's wrappers would change every thread of the parent's.
 fn take_credentials(attributes: &Attributes) -> Result<(), Failed> {
     if let Some(groups) = attributes.groups_to_set() {
-        let list = groups.as_ptr().addr();
+        let list = groups.as_ptr().expose_provenance();
         let result = call(SYS_SETGROUPS, [groups.len(), list, 0, 0, 0]);
         // Dropping groups by default is for those who may.
         let may_fail = attributes.groups == Groups::Automatic && result == Err(libc::EPERM);
@@ -306,8 +312,8 @@ fn raise_capabilities(capabilities: &[Capability]) -> Result<(), Failed> {
     };
     let mut words = (low, low);
     let (header, data) = (
-        ptr::from_ref(&header).addr(),
-        ptr::from_mut(&mut words).addr(),
+        ptr::from_ref(&header).expose_provenance(),
+        ptr::from_mut(&mut words).expose_provenance(),
     );
     at(
         Step::Capabilities,
@@ -323,7 +329,7 @@ fn raise_capabilities(capabilities: &[Capability]) -> Result<(), Failed> {
         word.inheritable |= bit;
     }
     words = (low, high);
-    let data = ptr::from_mut(&mut words).addr();
+    let data = ptr::from_mut(&mut words).expose_provenance();
     at(
         Step::Capabilities,
         call(libc::SYS_capset, [header, data, 0, 0, 0]),
@@ -357,6 +363,10 @@ fn die_with_parent(plan: &Plan<'_>, signal: Signal) -> Result<(), Failed> {
     Ok(())
 }
 
+/// A table that had to be copied beyond this is left to the exec to close (Linux 5.11): the parent waits for the exec to
+/// begin, and not for that.
+const CLOSED_HERE_MAX: u32 = 256;
+
 fn lay_out_descriptors(plan: &Plan<'_>) -> Result<(), Failed> {
     for step in plan.moves {
         let result = match *step {
@@ -382,9 +392,16 @@ fn lay_out_descriptors(plan: &Plan<'_>) -> Result<(), Failed> {
         let blocking = [*fd as usize, libc::F_SETFL as usize, 0, 0, 0];
         at(Step::Layout, call(libc::SYS_fcntl, blocking))?;
     }
+    let is_large = plan
+        .share_below
+        .is_some_and(|first| first > CLOSED_HERE_MAX);
     for (first, last) in plan.gaps {
-        let range = [*first as usize, *last as usize, 0, 0, 0];
-        let closed = call(libc::SYS_close_range, range);
+        let (first, last) = (*first as usize, *last as usize);
+        let at_exec = libc::CLOSE_RANGE_CLOEXEC as usize;
+        if is_large && call(libc::SYS_close_range, [first, last, at_exec, 0, 0]).is_ok() {
+            continue;
+        }
+        let closed = call(libc::SYS_close_range, [first, last, 0, 0, 0]);
         // Where it is refused, exec closes all that is no target.
         if plan.share_below.is_some() {
             at(Step::Descriptors, closed)?;
@@ -412,7 +429,7 @@ fn close_listed_at_exec() -> Result<(), Failed> {
     )?;
     let mut buffer = [0_u8; 1024];
     loop {
-        let start = buffer.as_mut_ptr().addr();
+        let start = buffer.as_mut_ptr().expose_provenance();
         let length = at(
             Step::Descriptors,
             call(libc::SYS_getdents64, [list, start, buffer.len(), 0, 0]),
@@ -486,7 +503,7 @@ fn set_rlimits(attributes: &Attributes, which: fn(Resource) -> bool) -> Result<(
 
 fn set_rlimit(resource: Resource, soft: u64, hard: u64) -> Result<(), Failed> {
     let limit = [soft, hard];
-    let limit = ptr::from_ref(&limit).addr();
+    let limit = ptr::from_ref(&limit).expose_provenance();
     at(
         Step::Rlimit,
         call(
@@ -500,7 +517,7 @@ fn set_rlimit(resource: Resource, soft: u64, hard: u64) -> Result<(), Failed> {
 /// Only ever lowers the soft limit: the program may have set a lower one, or a lower hard one, since it was raised.
 fn lower_fd_limit(soft: u64) -> Result<(), Failed> {
     let mut present = [0_u64; 2];
-    let old = ptr::from_mut(&mut present).addr();
+    let old = ptr::from_mut(&mut present).expose_provenance();
     let resource = Resource::NOFILE.number() as usize;
     at(
         Step::Rlimit,
@@ -546,7 +563,13 @@ pub(super) fn wait(word: &AtomicU32, value: u32) {
     let wait = libc::FUTEX_WAIT as usize;
     let _ = call(
         libc::SYS_futex,
-        [word.as_ptr().addr(), wait, value as usize, 0, 0],
+        [
+            word.as_ptr().expose_provenance(),
+            wait,
+            value as usize,
+            0,
+            0,
+        ],
     );
 }
 
@@ -554,7 +577,13 @@ pub(super) fn wait(word: &AtomicU32, value: u32) {
 pub(super) fn wake(word: &AtomicU32) {
     let _ = call(
         libc::SYS_futex,
-        [word.as_ptr().addr(), libc::FUTEX_WAKE as usize, 1, 0, 0],
+        [
+            word.as_ptr().expose_provenance(),
+            libc::FUTEX_WAKE as usize,
+            1,
+            0,
+            0,
+        ],
     );
 }
 
@@ -569,7 +598,13 @@ use libc::{
 fn write(fd: i32, bytes: &[u8]) -> Result<usize, i32> {
     call(
         libc::SYS_write,
-        [fd as usize, bytes.as_ptr().addr(), bytes.len(), 0, 0],
+        [
+            fd as usize,
+            bytes.as_ptr().expose_provenance(),
+            bytes.len(),
+            0,
+            0,
+        ],
     )
 }
 
@@ -578,7 +613,7 @@ fn prctl(option: i32, second: usize, third: usize) -> Result<usize, i32> {
 }
 
 fn text(string: &CStr) -> usize {
-    string.as_ptr().addr()
+    string.as_ptr().expose_provenance()
 }
 
 fn call(number: libc::c_long, arguments: [usize; 5]) -> Result<usize, i32> {

@@ -2,7 +2,7 @@
 //! Unaware of pipes' other ends and of the reactor.
 //!
 //! The child shares the parent's descriptor table for one system call only: with its own ends at low numbers, its
-//! first act copies just those. A start therefore costs the same however many descriptors the parent has open.
+//! first act copies just those. A start therefore costs the same however many descriptors the parent opens above them.
 #![allow(unsafe_code, reason = "clone, signal masks, a stack")]
 
 use std::io;
@@ -14,7 +14,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::child::{self, Plan, Report, gate};
 use super::plan::{Attributes, IdMap, Mapping, Move, gaps, layout, stashes};
-use super::raw;
+use super::raw::{self, CloneArguments};
 use crate::sys::exit::Child;
 use crate::sys::fd::{duplicate, duplicate_onto, fd_limit_before_raise, is_open, open_null};
 use crate::sys::{Launch, StartFailure, Stdio, Step, cvt};
@@ -87,6 +87,9 @@ impl Spawner {
     fn attempt(&mut self, launch: &Launch, ends: &[Option<OwnedFd>; 3]) -> Attempt {
         let attributes = &launch.program.attributes;
         let shares = self.shares_table && !attributes.inherit_fds;
+        if shares {
+            self.block.sink();
+        }
         let placed = self.carry(attributes, shares).and_then(|carried| {
             let placed = self.place(launch, ends, shares);
             placed.map_err(|error| StartFailure::new(Step::Open, error))?;
@@ -280,33 +283,23 @@ impl Spawner {
         shares: bool,
     ) -> io::Result<(u32, i32)> {
         let mut pidfd = -1;
-        // SAFETY: clone_args is plain numbers, for which zero is valid.
-        let mut arguments: libc::clone_args = unsafe { mem::zeroed() };
-        arguments.flags = Self::flags(attributes, shares) | CLEAR_SIGHAND;
-        arguments.pidfd = ptr::from_mut(&mut pidfd).addr() as u64;
-        arguments.child_tid = plan.gate.as_ptr().addr() as u64;
-        arguments.exit_signal = libc::SIGCHLD as u64;
-        arguments.stack = self.stack.low() as u64;
-        arguments.stack_size = STACK_BYTES as u64;
+        let mut arguments = CloneArguments {
+            flags: Self::flags(attributes, shares) | CLEAR_SIGHAND,
+            pidfd: ptr::from_mut(&mut pidfd).expose_provenance() as u64,
+            child_tid: plan.gate.as_ptr().expose_provenance() as u64,
+            exit_signal: libc::SIGCHLD as u64,
+            stack: self.stack.low() as u64,
+            stack_size: STACK_BYTES as u64,
+            ..CloneArguments::default()
+        };
         if let Some(cgroup) = &attributes.cgroup {
             arguments.flags |= INTO_CGROUP;
             arguments.cgroup = cgroup.as_raw_fd() as u64;
         }
-        // SAFETY: the arguments are whole and name this spawner's stack, which no other child uses now; `child::run`
-        // never returns; the plan outlives the child's use of this memory (CLONE_VFORK, or `accompany`).
-        let pid = unsafe {
-            raw::clone3(
-                &raw const arguments,
-                size_of_val(&arguments),
-                child::run,
-                plan_pointer(plan),
-            )
-        };
-        if pid < 0 {
-            Err(io::Error::from_raw_os_error(-pid as i32))
-        } else {
-            Ok((pid as u32, pidfd))
-        }
+        // SAFETY: the arguments name this spawner's stack, which no other child uses now; `child::run` never returns; the
+        // plan outlives the child's use of this memory (CLONE_VFORK, or `accompany`).
+        let pid = unsafe { raw::clone3(&arguments, child::run, plan_pointer(plan)) };
+        born(pid, pidfd)
     }
 
     fn clone(
@@ -315,30 +308,33 @@ impl Spawner {
         attributes: &Attributes,
         shares: bool,
     ) -> io::Result<(u32, i32)> {
-        extern "C" fn entry(plan: *mut libc::c_void) -> libc::c_int {
-            child::run(plan)
-        }
         let mut pidfd = -1;
         let flags = libc::c_int::try_from(Self::flags(attributes, shares)).unwrap_or(-1);
         // The low byte is the exit signal here, so a flag in it (CLONE_NEWTIME) cannot be asked for.
         if flags & 0xff != 0 {
             return Err(io::Error::from_raw_os_error(libc::EINVAL));
         }
-        let top = self.stack.low().wrapping_add(STACK_BYTES);
-        let no_tls = ptr::null_mut::<libc::c_void>();
-        // SAFETY: as for `clone3`; clone(2) with CLONE_PIDFD stores the pidfd where the parent's tid would go.
+        // SAFETY: as for `clone3`.
         let pid = unsafe {
-            libc::clone(
-                entry,
-                ptr::with_exposed_provenance_mut(top),
+            raw::clone(
                 flags | libc::SIGCHLD,
-                plan_pointer(plan).cast_mut(),
-                &raw mut pidfd,
-                no_tls,
+                self.stack.low() + STACK_BYTES,
+                &mut pidfd,
                 plan.gate.as_ptr(),
+                child::run,
+                plan_pointer(plan),
             )
         };
-        Ok((cvt(pid)? as u32, pidfd))
+        born(pid, pidfd)
+    }
+}
+
+/// The pid and the pidfd of a child, or the error that the kernel returned in the pid's place.
+fn born(pid: isize, pidfd: i32) -> io::Result<(u32, i32)> {
+    if pid < 0 {
+        Err(io::Error::from_raw_os_error(-pid as i32))
+    } else {
+        Ok((pid as u32, pidfd))
     }
 }
 
@@ -446,6 +442,9 @@ const LOW_FDS: i32 = 64;
 /// Places for a child's stdin, stdout and stderr; extra descriptors add to them.
 const PLACES_MIN: usize = 3;
 
+/// How many places stay after a start that needed more.
+const PLACES_KEPT_MAX: usize = 8;
+
 impl Block {
     fn new() -> io::Result<Block> {
         let null_in = open_null(libc::O_RDONLY)?;
@@ -465,6 +464,26 @@ impl Block {
             self.places.push(duplicate(self.null_in.as_fd())?);
         }
         Ok(())
+    }
+
+    /// Moves what is not low to lower numbers, if others have left some: of a reactor that was made late, when much was
+    /// open, each child copies all the numbers below.
+    fn sink(&mut self) {
+        let Block {
+            null_in,
+            null_out,
+            places,
+            ..
+        } = self;
+        for fd in [null_in, null_out].into_iter().chain(places) {
+            if fd.as_raw_fd() < LOW_FDS {
+                continue;
+            }
+            match duplicate(fd.as_fd()) {
+                Ok(lower) if lower.as_raw_fd() < fd.as_raw_fd() => *fd = lower,
+                _ => return,
+            }
+        }
     }
 
     /// The number at which the child finds `fd`: `fd` itself where the whole table is copied or it is low enough, or a
@@ -498,10 +517,11 @@ impl Block {
         Ok(spares)
     }
 
-    /// Takes the places back, at once: a pipe's end left here would keep its reader waiting. A place that cannot be
-    /// taken back is closed and given up.
+    /// Takes the places back, at once: a pipe's end left here would keep its reader waiting. Those that few starts need
+    /// are closed, and so is one that cannot be taken back.
     fn take_back(&mut self) {
-        for index in (0..self.used).rev() {
+        self.places.truncate(PLACES_KEPT_MAX);
+        for index in (0..self.used.min(self.places.len())).rev() {
             if duplicate_onto(self.null_in.as_fd(), &self.places[index]).is_err() {
                 drop(self.places.remove(index));
             }
@@ -578,8 +598,8 @@ impl SignalMask {
     }
 
     fn set(mask: u64, before: Option<&mut u64>) {
-        let before = before.map_or(0, |before| ptr::from_mut(before).addr());
-        let mask = ptr::from_ref(&mask).addr();
+        let before = before.map_or(0, |before| ptr::from_mut(before).expose_provenance());
+        let mask = ptr::from_ref(&mask).expose_provenance();
         // SAFETY: both addresses, where given, lead to 8 bytes that live across the call.
         let result = unsafe {
             raw::syscall(

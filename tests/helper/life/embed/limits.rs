@@ -20,7 +20,7 @@ fn fd_limit() -> libc::rlimit {
     limit
 }
 
-fn set_fd_limit(soft: u64, hard: u64) {
+fn set_fd_limit(soft: libc::rlim_t, hard: libc::rlim_t) {
     let limit = libc::rlimit {
         rlim_cur: soft,
         rlim_max: hard,
@@ -34,7 +34,7 @@ const CHILDREN: usize = 3_000;
 
 pub(super) fn three_thousand_at_once() {
     // A pidfd and a pipe for each, and some room.
-    if fd_limit().rlim_max < 2 * CHILDREN as u64 + 200 {
+    if fd_limit().rlim_max < 2 * CHILDREN as libc::rlim_t + 200 {
         println!(
             "skipped: the hard limit of descriptors is {}",
             fd_limit().rlim_max
@@ -86,7 +86,7 @@ pub(super) fn three_thousand_at_once() {
     assert_fds(&before);
 }
 
-pub(super) fn a_thousand_with_few_descriptors(fds: u64) {
+pub(super) fn a_thousand_with_few_descriptors(fds: libc::rlim_t) {
     set_fd_limit(fds, fd_limit().rlim_max);
     let before = open_fds();
     let mut reactor = reactor();
@@ -99,7 +99,7 @@ pub(super) fn a_thousand_with_few_descriptors(fds: u64) {
     // 3 for each that runs, with 32 left to others; one alone always may.
     let most = (fds.saturating_sub(32) / 3).max(1);
     assert!(
-        reactor.running() as u64 <= most,
+        reactor.running() as libc::rlim_t <= most,
         "{} run",
         reactor.running()
     );
