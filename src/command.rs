@@ -377,9 +377,11 @@ impl Command {
     fn finish_alone(&mut self) -> Result<Finished, Error> {
         let mut reactor = Reactor::new().map_err(StartError::Reactor)?;
         let id = reactor.start(self)?;
-        match reactor.wait(id).map_err(Error::Reactor)? {
-            Some(finished) => Ok(finished),
-            None => Err(Error::StatusLost),
+        let finished = reactor.wait(id).map_err(Error::Reactor)?;
+        let finished = finished.ok_or(Error::StatusLost)?;
+        match finished.outcome {
+            Err(error @ Error::Start(_)) => Err(error),
+            _ => Ok(finished),
         }
     }
 

@@ -89,12 +89,17 @@ impl Reactor {
         }
     }
 
-    /// Starts `command`, or queues it when a limit is reached or the kernel is short of descriptors, processes or memory
-    /// while others run. Returns at once. First in, first out.
+    /// Starts `command`, or queues it when a limit is reached, as many starts as may be are under way, or the kernel is
+    /// short of descriptors, processes or memory while others run. Returns at once, and does not wait for the program's
+    /// exec. First in, first out.
+    ///
+    /// There are two kinds of failure, and which one it is never depends on the queue. What is wrong with the command itself
+    /// is told here. Whatever the system has to say (a pipe, the process, a directory, the program ..) arrives as the
+    /// command's [`Finished`], with [`Error::Start`](crate::Error::Start) and without a pid. No child is left in either case.
     ///
     /// # Errors
-    /// Everything that can be told at once, see [`StartError`]: no child is left then. A failure to start a queued command
-    /// arrives as its [`Finished`], with [`Error::Start`](crate::Error::Start).
+    /// [`StartError`] without a system call behind it: no program, a name not found in `PATH`, settings that contradict each
+    /// other, a NUL byte, streams that were used up, a context that has ended, a reactor of another process.
     pub fn start(&mut self, command: &mut Command) -> Result<Id, StartError> {
         let started = self.engine.start(command);
         self.tell_outer_loop();
