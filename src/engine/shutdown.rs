@@ -102,6 +102,8 @@ impl<K: Kernel> Drop for Engine<K> {
         let messages = self.inbox.close();
         self.watches.clear(&self.inbox);
         self.kill_and_reap();
+        // One that was let go may be on its way to its exec, with descriptors that are closed below.
+        self.kernel.part_tables();
         // What is left of the caller's may panic when it is dropped, each for itself.
         messages
             .into_iter()

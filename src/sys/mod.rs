@@ -59,6 +59,8 @@ pub(crate) trait Kernel {
     fn start(&mut self, launch: &mut Launch) -> Result<Started<Self>, StartFailure>;
     /// The child's program is executed, or it was ended before by somebody. `false`: it is under way, or has failed.
     fn has_executed(&mut self, child: &Self::Child) -> bool;
+    /// Waits, for a while, until no child under way uses descriptors that are about to be closed.
+    fn part_tables(&mut self) {}
     /// Makes `poll` report our end of a pipe, until it is closed: what there is to say of it now, and each change. To ask
     /// for it again does nothing.
     fn watch_pipe(&mut self, pipe: &Self::Pipe, source: Source, tenant: Tenant) -> io::Result<()>;
@@ -356,6 +358,15 @@ pub(crate) fn now() -> Instant {
         return now;
     }
     Instant::now()
+}
+
+/// Lets a moment pass. For the end of things alone: a loop sleeps in its poll.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "nobody announces what is waited for here"
+)]
+fn nap(time: Duration) {
+    std::thread::sleep(time);
 }
 
 /// Turns the `-1` of a C function into the error that `errno` holds.

@@ -143,14 +143,19 @@ impl Kernel for Unix {
     }
 
     fn can_start(&self, _: &Launch) -> bool {
-        true
+        self.spawner.has_room()
     }
 
     fn start(&mut self, launch: &mut Launch) -> Result<Started<Unix>, StartFailure> {
         let failed = |error| StartFailure::new(Step::Clone, error);
         self.check().map_err(failed)?;
         let (pipes, ends) = pipes(launch)?;
-        let mut child = self.spawner.spawn(launch, &ends)?;
+        let ours: Vec<i32> = pipes
+            .iter()
+            .flatten()
+            .map(|pipe| pipe.0.as_raw_fd())
+            .collect();
+        let mut child = self.spawner.spawn(launch, ends, &ours)?;
         child.sweeps_group = launch.program.attributes.sweeps_group;
         Ok(Started {
             child: UnixChild(child),
@@ -158,8 +163,12 @@ impl Kernel for Unix {
         })
     }
 
-    fn has_executed(&mut self, _: &UnixChild) -> bool {
-        true
+    fn has_executed(&mut self, child: &UnixChild) -> bool {
+        self.spawner.has_executed(&child.0)
+    }
+
+    fn part_tables(&mut self) {
+        self.spawner.part_tables();
     }
 
     fn watch_pipe(&mut self, pipe: &Pipe, source: Source, tenant: Tenant) -> io::Result<()> {
@@ -199,7 +208,11 @@ impl Kernel for Unix {
 
     fn reap(&mut self, child: &mut UnixChild) -> io::Result<Option<Exit>> {
         self.check()?;
-        child.0.reap()
+        let exit = child.0.reap()?;
+        Ok(exit.map(|exit| Exit {
+            failure: self.spawner.take_failure(&child.0),
+            ..exit
+        }))
     }
 
     fn arm(&mut self, at: Instant) -> io::Result<()> {

@@ -13,6 +13,7 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use crate::sys::fd::above_stdio_if_possible;
+use crate::sys::spawn::Birth;
 use crate::sys::{Exit, RawUsage, Signal, Target, cvt, cvt_long, process};
 
 /// A child, from its start until its handle is dropped.
@@ -24,6 +25,8 @@ pub(in crate::sys) struct Child {
     pub(in crate::sys) reaped: bool,
     /// Who is left of its group is killed before it is reaped.
     pub(in crate::sys) sweeps_group: bool,
+    /// Its program may not be executed yet.
+    pub(in crate::sys) birth: Option<Birth>,
 }
 
 impl Child {
@@ -40,6 +43,7 @@ impl Child {
             pidfd,
             reaped: false,
             sweeps_group: false,
+            birth: None,
         })
     }
 

@@ -6,27 +6,34 @@
     reason = "system calls in a process that shares our memory"
 )]
 
-use std::ffi::{CStr, c_char};
+use std::ffi::CStr;
 use std::ptr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::names::{Capability, Namespaces, Resource};
 use super::plan::{Attributes, Groups, Move, Program};
 use super::raw;
-use crate::sys::{Signal, Step};
+use crate::sys::{CStrings, Signal, Step};
 
-/// What a child is to do, and where it says what failed. Everything in it outlives the child's use of it.
+/// What a child is to do, and where it says how far it is and what failed. It owns all that the child uses, and is kept
+/// until the child uses it no more.
 #[derive(Debug)]
-pub(super) struct Plan<'a> {
-    pub(super) program: &'a Program,
-    pub(super) environment: *const *const c_char,
+pub(super) struct Plan {
+    pub(super) program: Arc<Program>,
+    pub(super) environment: Arc<CStrings>,
     /// The table is the parent's until the child cuts it off here; `None` where it has a copy already.
     pub(super) share_below: Option<u32>,
-    pub(super) moves: &'a [Move],
+    /// Ranges of descriptors below that which are the business of others: closed before anything that can take time, as a
+    /// sibling's pipe would be held open meanwhile.
+    pub(super) foreign: Vec<(u32, u32)>,
+    /// The child has a table of its own, without anything foreign in it.
+    pub(super) has_table: AtomicU32,
+    pub(super) moves: Vec<Move>,
     /// Descriptors that are to block, after the moves.
-    pub(super) pipes: &'a [i32],
-    /// Ranges of descriptors to close after the moves.
-    pub(super) gaps: &'a [(u32, u32)],
+    pub(super) pipes: Vec<i32>,
+    /// Ranges of descriptors to close after the moves, where the table is a copy of the whole.
+    pub(super) gaps: Vec<(u32, u32)>,
     /// The parent's handlers are still in place.
     pub(super) reset_handlers: bool,
     /// The mask to put back, where the parent blocked all signals for the clone.
@@ -65,7 +72,8 @@ impl Report {
     }
 }
 
-/// The values of `Plan::gate` while parent and child write id maps together.
+/// The values of `Plan::gate`: the kernel's word on the child's use of our memory (`CLONE_CHILD_CLEARTID`, clone(2)), and
+/// before that those of parent and child while they write id maps together.
 pub(super) mod gate {
     /// The kernel's, when the child no longer uses our memory.
     pub(in crate::sys::spawn) const RELEASED: u32 = 0;
@@ -78,7 +86,7 @@ pub(super) mod gate {
 /// The child's first function. `plan` leads to a [`Plan`].
 pub(super) extern "C" fn run(plan: *const libc::c_void) -> ! {
     // SAFETY: the parent passes a plan that outlives the child's use of its memory.
-    let plan = unsafe { &*plan.cast::<Plan<'_>>() };
+    let plan = unsafe { &*plan.cast::<Plan>() };
     if let Err((step, errno)) = prepare_and_exec(plan) {
         plan.report.errno.store(errno as u32, Ordering::Release);
         plan.report.step.store(step as u32 + 1, Ordering::Release);
@@ -90,7 +98,7 @@ pub(super) extern "C" fn run(plan: *const libc::c_void) -> ! {
 
 type Failed = (Step, i32);
 
-fn prepare_and_exec(plan: &Plan<'_>) -> Result<(), Failed> {
+fn prepare_and_exec(plan: &Plan) -> Result<(), Failed> {
     // The first act, and nothing before it: until here the table is the parent's.
     if let Some(first) = plan.share_below {
         let unshare = libc::CLOSE_RANGE_UNSHARE as usize;
@@ -101,6 +109,11 @@ fn prepare_and_exec(plan: &Plan<'_>) -> Result<(), Failed> {
                 [first as usize, u32::MAX as usize, unshare, 0, 0],
             ),
         )?;
+        for (first, last) in &plan.foreign {
+            let range = [*first as usize, *last as usize, 0, 0, 0];
+            at(Step::Descriptors, call(libc::SYS_close_range, range))?;
+        }
+        plan.has_table.store(1, Ordering::Release);
     } else if !plan.gaps.is_empty() && !has_close_range() {
         // Now, as a new root may have no /proc.
         close_listed_at_exec()?;
@@ -135,7 +148,7 @@ fn prepare_and_exec(plan: &Plan<'_>) -> Result<(), Failed> {
         lower_fd_limit(soft)?;
     }
     set_rlimits(attributes, |resource| resource == Resource::NOFILE)?;
-    let program = plan.program;
+    let program = &plan.program;
     let argv = program.argv.as_ptr().expose_provenance();
     at(
         Step::Exec,
@@ -144,7 +157,7 @@ fn prepare_and_exec(plan: &Plan<'_>) -> Result<(), Failed> {
             [
                 text(&program.path),
                 argv,
-                plan.environment.expose_provenance(),
+                plan.environment.as_ptr().expose_provenance(),
                 0,
                 0,
             ],
@@ -155,7 +168,7 @@ fn prepare_and_exec(plan: &Plan<'_>) -> Result<(), Failed> {
 
 /// Session, group and foreground come while signals are blocked, so that no stop of the terminal can hit the child
 /// while the parent waits for it, and tcsetpgrp(3) raises no SIGTTOU.
-fn enter_group(plan: &Plan<'_>, attributes: &Attributes) -> Result<(), Failed> {
+fn enter_group(plan: &Plan, attributes: &Attributes) -> Result<(), Failed> {
     if attributes.session {
         at(Step::Session, call(libc::SYS_setsid, [0; 5]))?;
     }
@@ -193,7 +206,7 @@ type SignalAction = [usize; 8];
 const SIGNAL_SET_SIZE: usize = 8;
 
 /// Caught signals get their default action, ignored ones stay ignored, but for SIGPIPE, which Rust ignores.
-fn restore_signals(plan: &Plan<'_>) -> Result<(), Failed> {
+fn restore_signals(plan: &Plan) -> Result<(), Failed> {
     let default: SignalAction = [0; 8];
     let default = ptr::from_ref(&default).expose_provenance();
     if plan.reset_handlers {
@@ -236,7 +249,7 @@ fn restore_signals(plan: &Plan<'_>) -> Result<(), Failed> {
     Ok(())
 }
 
-fn enter_namespaces(plan: &Plan<'_>, attributes: &Attributes) -> Result<(), Failed> {
+fn enter_namespaces(plan: &Plan, attributes: &Attributes) -> Result<(), Failed> {
     let entered = attributes.unshare;
     if !entered.is_empty() {
         at(
@@ -348,7 +361,7 @@ fn raise_capabilities(capabilities: &[Capability]) -> Result<(), Failed> {
 }
 
 /// After setuid, which clears the setting. A parent that died before it was made sends no signal: do it ourselves.
-fn die_with_parent(plan: &Plan<'_>, signal: Signal) -> Result<(), Failed> {
+fn die_with_parent(plan: &Plan, signal: Signal) -> Result<(), Failed> {
     let number = signal.number() as usize;
     at(Step::ParentDeath, prctl(libc::PR_SET_PDEATHSIG, number, 0))?;
     let parent = at(Step::ParentDeath, call(libc::SYS_getppid, [0; 5]))?;
@@ -363,12 +376,8 @@ fn die_with_parent(plan: &Plan<'_>, signal: Signal) -> Result<(), Failed> {
     Ok(())
 }
 
-/// A table that had to be copied beyond this is left to the exec to close (Linux 5.11): the parent waits for the exec to
-/// begin, and not for that.
-const CLOSED_HERE_MAX: u32 = 256;
-
-fn lay_out_descriptors(plan: &Plan<'_>) -> Result<(), Failed> {
-    for step in plan.moves {
+fn lay_out_descriptors(plan: &Plan) -> Result<(), Failed> {
+    for step in &plan.moves {
         let result = match *step {
             Move::Stash { from, to } => call(
                 libc::SYS_dup3,
@@ -388,30 +397,22 @@ fn lay_out_descriptors(plan: &Plan<'_>) -> Result<(), Failed> {
             at(Step::Layout, result)?;
         }
     }
-    for fd in plan.pipes {
+    for fd in &plan.pipes {
         let blocking = [*fd as usize, libc::F_SETFL as usize, 0, 0, 0];
         at(Step::Layout, call(libc::SYS_fcntl, blocking))?;
     }
-    let is_large = plan
-        .share_below
-        .is_some_and(|first| first > CLOSED_HERE_MAX);
-    for (first, last) in plan.gaps {
-        let (first, last) = (*first as usize, *last as usize);
-        let at_exec = libc::CLOSE_RANGE_CLOEXEC as usize;
-        if is_large && call(libc::SYS_close_range, [first, last, at_exec, 0, 0]).is_ok() {
-            continue;
-        }
-        let closed = call(libc::SYS_close_range, [first, last, 0, 0, 0]);
+    for (first, last) in &plan.gaps {
         // Where it is refused, exec closes all that is no target.
-        if plan.share_below.is_some() {
-            at(Step::Descriptors, closed)?;
-        }
+        let _ = call(
+            libc::SYS_close_range,
+            [*first as usize, *last as usize, 0, 0, 0],
+        );
     }
     Ok(())
 }
 
 /// Whether close_range(2) is there and allowed. Closes nothing: there is no such number.
-fn has_close_range() -> bool {
+pub(super) fn has_close_range() -> bool {
     let nothing = u32::MAX as usize;
     call(libc::SYS_close_range, [nothing, nothing, 0, 0, 0]).is_ok()
 }
@@ -532,7 +533,7 @@ fn lower_fd_limit(soft: u64) -> Result<(), Failed> {
 
 /// Tells the parent that the namespace is there, and waits until its maps are written. If the parent is killed
 /// meanwhile, nobody would ever come: then this child is killed too.
-fn wait_for_maps(plan: &Plan<'_>) -> Result<(), Failed> {
+fn wait_for_maps(plan: &Plan) -> Result<(), Failed> {
     let kill = libc::SIGKILL as usize;
     at(Step::IdMaps, prctl(libc::PR_SET_PDEATHSIG, kill, 0))?;
     let parent = at(Step::IdMaps, call(libc::SYS_getppid, [0; 5]))?;
@@ -543,7 +544,7 @@ fn wait_for_maps(plan: &Plan<'_>) -> Result<(), Failed> {
     at(Step::IdMaps, prctl(libc::PR_SET_PDEATHSIG, 0, 0)).map(drop)
 }
 
-fn await_answer(plan: &Plan<'_>) -> Result<(), Failed> {
+fn await_answer(plan: &Plan) -> Result<(), Failed> {
     plan.gate.store(gate::WANTS_MAPS, Ordering::Release);
     wake(&plan.gate);
     loop {
