@@ -11,6 +11,11 @@ use crate::plain::Plain;
 use crate::sys::Step;
 
 /// A command that could not be started. No child is left behind.
+///
+/// [`Reactor::start`](crate::Reactor::start) returns what is wrong with the command itself. What the system says of its
+/// start ([`Step`](StartError::Step), [`Interpreter`](StartError::Interpreter)) is in its
+/// [`Finished`](crate::Finished), also when it is found out at once, and so is what ended it before it was started. The
+/// forms for one command return either.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum StartError {
@@ -18,7 +23,8 @@ pub enum StartError {
     NoCommand,
     /// The program's name was not found, or found only relative to the current directory.
     LookPath(LookPathError),
-    /// The context had ended before the start; nothing was spawned.
+    /// Its context had ended before the start, or it was asked to stop before its program ran: while it waited, or while
+    /// its start was tried again.
     ContextDone(Cause),
     /// A string that the program would see cut off: it holds a NUL byte.
     Nul {

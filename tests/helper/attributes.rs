@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use execloop::{Command, Finished, Output, Reactor, StartError, Step};
 
 use crate::counts::{assert_fds, assert_no_children, open_fds};
+use crate::start_error::start_error;
 
 mod calls;
 mod cgroup;
@@ -211,12 +212,12 @@ impl Stat {
 /// Starts a command that must fail at this step with this error number.
 #[track_caller]
 fn fails(reactor: &mut Reactor, command: &mut Command, step: Step, errno: i32) {
-    match reactor.start(command) {
-        Err(StartError::Step {
+    match start_error(reactor, command) {
+        StartError::Step {
             step: found,
             source,
             ..
-        }) => {
+        } => {
             assert_eq!(
                 (found, source.raw_os_error()),
                 (step, Some(errno)),

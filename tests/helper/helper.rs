@@ -13,6 +13,8 @@ mod faults;
 mod layout;
 mod life;
 mod look;
+#[path = "../common/start_error.rs"]
+mod start_error;
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1);

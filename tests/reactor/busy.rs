@@ -33,9 +33,7 @@ fn busy_program_fails_in_the_end_or_at_once_if_so_wished() {
     let mut reactor = reactor();
     let is_busy = |error: &StartError| matches!(error, StartError::Step { source, .. } if source.raw_os_error() == Some(libc::ETXTBSY));
     let mut command = Command::new(&path);
-    let error = reactor
-        .start(command.retry_text_busy(false))
-        .expect_err("busy");
+    let error = start_error(&mut reactor, command.retry_text_busy(false));
     assert!(is_busy(&error), "{error:?}");
     assert!(reactor.is_empty());
 

@@ -22,9 +22,10 @@ use std::time::Duration;
 
 use execloop::{
     Cancel, Cause, Command, Context, Error, Finished, Id, Input, NotRunning, Output, Reactor,
-    Signal, StartError,
+    Signal, StartError, Step,
 };
 
+use common::start_error::start_error;
 use common::{Scratch, shell};
 use life::{Shared, Stay, embed, pass_ms, signals_orphaned_groups, turn_until_reaped, wait, word};
 

@@ -143,3 +143,65 @@ fn queued_command_that_cannot_be_started_is_told_as_such() {
         done.outcome
     );
 }
+
+#[test]
+fn a_failure_that_the_system_tells_comes_by_the_finished_whether_the_queue_was_empty_or_not() {
+    let mut unplaced = shell("exit 0");
+    unplaced.current_dir("/no/such/directory");
+    let mut ungrouped = shell("exit 0");
+    ungrouped.process_group(i32::MAX);
+    let faulty = [
+        (Command::new("/nonexistent/program"), Step::Exec),
+        (unplaced, Step::Chdir),
+        (ungrouped, Step::ProcessGroup),
+    ];
+    let (mut idle, (mut busy, mut stay, first)) = (reactor(), full());
+    let mut begun = Vec::new();
+    for (mut command, step) in faulty {
+        let at_once = start(&mut idle, &mut command);
+        begun.push((at_once, start(&mut busy, &mut command), step));
+    }
+    assert_eq!((busy.running(), busy.queued()), (1, begun.len()));
+    stay.release();
+    assert!(wait(&mut busy, first).success());
+    for (at_once, queued, expected) in begun {
+        for done in [wait(&mut idle, at_once), wait(&mut busy, queued)] {
+            let Err(Error::Start(StartError::Step { step, .. })) = done.outcome else {
+                panic!("{expected}: {:?}", done.outcome)
+            };
+            assert_eq!(step, expected);
+            assert_eq!((done.pid, done.status, done.started), (None, None, None));
+        }
+    }
+    assert!(idle.is_empty() && busy.is_empty());
+}
+
+#[test]
+fn what_is_wrong_with_the_command_itself_is_told_by_start_whether_the_queue_was_empty_or_not() {
+    let (mut busy, _stay, _) = full();
+    start(&mut busy, &mut shell("exit 0"));
+    for mut reactor in [reactor(), busy] {
+        let before = (reactor.running(), reactor.queued(), reactor.len());
+        let mut refused = |command: &mut Command| reactor.start(command).expect_err("it is wrong");
+        let over = Context::new();
+        over.cancel();
+        let mut used_up = shell("exit 0");
+        used_up.stdin(Input::reader(io::empty()));
+        used_up.run().expect("it runs once");
+        let error = refused(&mut Command::new(""));
+        assert!(matches!(error, StartError::NoCommand), "{error:?}");
+        let error = refused(&mut Command::new("execloop-no-such-program"));
+        assert!(matches!(error, StartError::LookPath(_)), "{error:?}");
+        let error = refused(shell("exit 0").cancel(Cancel::kill().to_group()));
+        assert!(matches!(error, StartError::Refused(_)), "{error:?}");
+        let error = refused(shell("exit 0").arg("a\0b"));
+        assert!(matches!(error, StartError::Nul { .. }), "{error:?}");
+        let error = refused(&mut used_up);
+        assert!(matches!(error, StartError::Consumed { .. }), "{error:?}");
+        let error = refused(shell("exit 0").context(&over));
+        assert!(matches!(error, StartError::ContextDone(_)), "{error:?}");
+        let after = (reactor.running(), reactor.queued(), reactor.len());
+        assert_eq!(after, before);
+        assert!(reactor.finished().is_none());
+    }
+}

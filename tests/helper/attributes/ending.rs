@@ -10,6 +10,7 @@ use execloop::{Cancel, Command, Error, Finished, Id, Input, Output, Reactor, Sig
 
 use super::plain::pid_of;
 use super::{calls, finish, helper, is_root, print, shell, skip};
+use crate::start_error::start_error;
 
 fn ended_by(done: &Finished, signal: Signal) -> bool {
     matches!(&done.outcome, Err(Error::Exit(exit)) if exit.status.signal() == Some(signal.number()))
@@ -156,8 +157,8 @@ pub(super) fn waitid_filtered() {
     let mut reactor = Reactor::new().expect("a reactor");
     let done = finish(&mut reactor, &mut shell("exit 7"));
     assert_eq!(done.status.and_then(|status| status.code()), Some(7));
-    let failed = reactor.start(&mut Command::new("/nonexistent"));
-    assert!(matches!(failed, Err(StartError::Step { .. })), "{failed:?}");
+    let failed = start_error(&mut reactor, &mut Command::new("/nonexistent"));
+    assert!(matches!(failed, StartError::Step { .. }), "{failed:?}");
     let id = reactor.start(Command::new("/bin/sleep").arg("3600"));
     assert!(reactor.kill(id.expect("it starts")));
     let done = reactor.wait_any().expect("waited").expect("finished");

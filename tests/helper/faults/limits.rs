@@ -15,6 +15,7 @@ use execloop::{Command, Error, Finished, Input, Output, Reactor, StartError, Str
 
 use super::SKIPPED;
 use crate::counts::{assert_fds, assert_no_children, open_fds};
+use crate::start_error::start_error;
 
 /// `descriptors`, `descriptors-taken`, `processes`, `pids CGROUP`, `full`, `tmpfs` or `pipes`.
 pub(super) fn run(name: &str, commands: usize) -> ExitCode {
@@ -190,8 +191,8 @@ fn alone_without_descriptors() {
     while let Ok(null) = File::open("/dev/null") {
         taken.push(null);
     }
-    let refused = reactor.start(&mut various(1));
-    let is_told = matches!(&refused, Err(StartError::Step { source, .. })
+    let refused = start_error(&mut reactor, &mut various(1));
+    let is_told = matches!(&refused, StartError::Step { source, .. }
         if source.raw_os_error() == Some(libc::EMFILE));
     assert!(is_told, "{refused:?}");
     assert!(reactor.is_empty());

@@ -8,6 +8,7 @@ use execloop::{Cause, Command, Context, Error, Input, Output, Reactor, Signal, S
 
 use super::{leashed, reactor, shell, wait};
 use crate::counts::{assert_fds, assert_no_children, open_fds};
+use crate::start_error::start_error;
 
 fn fd_limit() -> libc::rlimit {
     let mut limit = libc::rlimit {
@@ -140,10 +141,8 @@ pub(super) fn no_descriptor_left() {
         let held = open_fds_by_count();
         let mut command = Command::new("/bin/true");
         command.stdout(Output::capture()).stderr(Output::capture());
-        let error = reactor
-            .start(&mut command)
-            .expect_err("nothing runs that could give any back");
-        match error {
+        // Nothing runs that could give any back.
+        match start_error(&mut reactor, &mut command) {
             StartError::Step { step, source, .. } => {
                 assert_eq!(
                     (step, source.raw_os_error()),
