@@ -15,19 +15,21 @@ impl<K: Kernel> Engine<K> {
     /// Asks a command to stop, by its cancel action. `false`: it is not here or has finished.
     pub(crate) fn cancel(&mut self, id: Id) -> bool {
         self.now = self.kernel.now();
+        let is_unfinished = self.table.slot_of(id).is_some();
         if let Some(slot) = self.table.slot_of_pipes(id) {
             self.stop(slot, Cause::Cancelled);
         }
-        self.table.slot_of(id).is_some()
+        is_unfinished
     }
 
     /// Kills a command at once. `false`: it is not here or has finished.
     pub(crate) fn kill(&mut self, id: Id) -> bool {
         self.now = self.kernel.now();
+        let is_unfinished = self.table.slot_of(id).is_some();
         if let Some(slot) = self.table.slot_of_pipes(id) {
             self.abort(slot, StartError::ContextDone(Cause::Cancelled));
         }
-        self.table.slot_of(id).is_some()
+        is_unfinished
     }
 
     /// What a context's end, a timeout or a cancel comes to, wherever the command stands. Of one that is finished, the

@@ -107,6 +107,23 @@ impl Unix {
     }
 }
 
+impl Unix {
+    fn try_start(&mut self, launch: &Launch) -> Result<Started<Unix>, StartFailure> {
+        let (pipes, ends) = pipes(launch)?;
+        let ours: Vec<i32> = pipes
+            .iter()
+            .flatten()
+            .map(|pipe| pipe.0.as_raw_fd())
+            .collect();
+        let mut child = self.spawner.spawn(launch, ends, &ours)?;
+        child.sweeps_group = launch.program.attributes.sweeps_group;
+        Ok(Started {
+            child: UnixChild(child),
+            pipes,
+        })
+    }
+}
+
 type Ends = [Option<OwnedFd>; 3];
 
 /// The pipes that a launch asks for: our ends and the child's.
@@ -149,18 +166,13 @@ impl Kernel for Unix {
     fn start(&mut self, launch: &mut Launch) -> Result<Started<Unix>, StartFailure> {
         let failed = |error| StartFailure::new(Step::Clone, error);
         self.check().map_err(failed)?;
-        let (pipes, ends) = pipes(launch)?;
-        let ours: Vec<i32> = pipes
-            .iter()
-            .flatten()
-            .map(|pipe| pipe.0.as_raw_fd())
-            .collect();
-        let mut child = self.spawner.spawn(launch, ends, &ours)?;
-        child.sweeps_group = launch.program.attributes.sweeps_group;
-        Ok(Started {
-            child: UnixChild(child),
-            pipes,
-        })
+        match self.try_start(launch) {
+            // What is kept for many starts at once may be all that one of them lacks.
+            Err(failure) if failure.is_shortage() && self.spawner.shrink() => {
+                self.try_start(launch)
+            }
+            started => started,
+        }
     }
 
     fn has_executed(&mut self, child: &UnixChild) -> bool {

@@ -379,6 +379,9 @@ pub(crate) fn parent_ends() -> ExitCode {
         .stdout(Output::pipe())
         .stderr(Output::capture());
     let id = reactor.start(&mut piped).expect("it starts");
+    // What is written is written to a program: its start is over.
+    let mut stdin = reactor.stdin(id).expect("its pipe");
+    stdin.write_all(b"x").expect("it reads");
     let mut pipes = added();
     assert!(pipes.remove(0).contains("pidfd"), "{pipes:?}");
     assert!(

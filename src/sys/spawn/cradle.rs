@@ -115,6 +115,11 @@ impl Cradle {
         &self.stack
     }
 
+    /// What the last child in it had to say has been taken, too.
+    pub(super) fn is_settled(&self) -> bool {
+        self.under_way.is_none()
+    }
+
     /// No child uses it.
     pub(super) fn is_free(&self) -> bool {
         match &self.under_way {

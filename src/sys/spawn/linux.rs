@@ -77,13 +77,15 @@ impl Spawner {
 
     /// Whether the clone returns only when its child has executed or failed (`CLONE_VFORK`). So it is where the child does
     /// something to memory that both share, beyond its own stack and plan: other credentials clear *dumpable*, id maps are
-    /// written by both, fallbacks for old kernels reset signals one by one. And where nobody can tell when the child is done
-    /// with it: on architectures without system calls by hand, and under sanitizers, whose code keeps accounts in what both
-    /// share. `--cfg execloop_start_waits` makes all starts wait.
-    fn waits(&self, attributes: &Attributes) -> bool {
+    /// written by both, fallbacks for old kernels reset signals one by one. Where the caller gave a descriptor of his: ours
+    /// is to be closed when the start returns, as he may wait for the other end. And where nobody can tell when the child is
+    /// done with it: on architectures without system calls by hand, and under sanitizers, whose code keeps accounts in what
+    /// both share. `--cfg execloop_start_waits` makes all starts wait.
+    fn waits(&self, attributes: &Attributes, has_files: bool) -> bool {
         cfg!(execloop_start_waits)
             || !self.has_clone3
             || !self.shares_table
+            || has_files
             || attributes.changes_credentials()
             || attributes.has_id_maps()
     }
@@ -108,8 +110,10 @@ impl Spawner {
             return true;
         };
         self.settle();
-        let cradle = &self.cradles[birth.cradle];
-        let is_under_way = cradle.serial == birth.serial && !cradle.is_free();
+        let cradle = self.cradles.get(birth.cradle);
+        // Not what the word says now: what has failed since is not taken yet.
+        let is_under_way =
+            cradle.is_some_and(|cradle| cradle.serial == birth.serial && !cradle.is_settled());
         !is_under_way && self.failed.iter().all(|(pid, ..)| *pid != child.pid)
     }
 
@@ -132,9 +136,20 @@ impl Spawner {
         }
     }
 
+    /// Gives back what idle cradles hold, but for the first. `false`: there was nothing.
+    pub(in crate::sys) fn shrink(&mut self) -> bool {
+        self.settle();
+        let before = self.cradles.len();
+        // A child names its cradle by its place.
+        while self.cradles.len() > 1 && self.cradles.last().is_some_and(Cradle::is_settled) {
+            self.cradles.pop();
+        }
+        self.cradles.len() < before
+    }
+
     fn free_cradle(&mut self) -> io::Result<usize> {
         self.settle();
-        if let Some(free) = self.cradles.iter().position(Cradle::is_free) {
+        if let Some(free) = self.cradles.iter().position(Cradle::is_settled) {
             return Ok(free);
         }
         if self.cradles.len() == STARTS_UNDER_WAY_MAX {
@@ -194,7 +209,12 @@ impl Spawner {
         }
         let planned = self.plan(index, launch, ends, ours, shares);
         let outcome = match planned {
-            Ok((plan, carried)) => self.clone_child(index, plan, carried),
+            Ok((plan, carried)) => {
+                let mut stdio = launch.stdio.iter();
+                let has_files = stdio.any(|stdio| matches!(stdio, Stdio::File(_)))
+                    || launch.extra.iter().any(|(_, fd)| fd.is_some());
+                self.clone_child(index, plan, carried, has_files)
+            }
             Err(failure) => Attempt::Failed(failure),
         };
         if !matches!(outcome, Attempt::Started(_, Some(_))) {
@@ -328,10 +348,16 @@ impl Spawner {
         Ok(carried)
     }
 
-    fn clone_child(&mut self, index: usize, mut plan: Box<Plan>, carried: Carried) -> Attempt {
+    fn clone_child(
+        &mut self,
+        index: usize,
+        mut plan: Box<Plan>,
+        carried: Carried,
+        has_files: bool,
+    ) -> Attempt {
         let program = Arc::clone(&plan.program);
         let attributes = &program.attributes;
-        let waits = self.waits(attributes);
+        let waits = self.waits(attributes, has_files);
         let block_signals = !self.has_clone3 || attributes.changes_group();
         let mask = if block_signals {
             Some(SignalMask::block_all())
