@@ -365,7 +365,7 @@ fn signal_reaches_the_process_while_it_runs_and_nobody_afterwards() {
     let mut stay = Stay::new(&["say=USR1"]);
     stay.command.stdout(Output::writer(out.clone()));
     let id = start(&mut reactor, &mut stay.command);
-    stay.pid();
+    assert_eq!(reactor.pid(id), Some(stay.pid()));
     reactor.signal(id, Signal::USR1).expect("it runs");
     out.turn_until(&mut reactor, "USR1\n");
     reactor
@@ -382,6 +382,7 @@ fn signal_reaches_the_process_while_it_runs_and_nobody_afterwards() {
     assert!(!reactor.kill(id) && !reactor.cancel(id));
     assert!(wait(&mut reactor, id).success());
     assert!(is_gone(reactor.signal(id, Signal::KILL)), "handed out");
+    assert_eq!(reactor.pid(id), None);
 }
 
 #[test]

@@ -8,6 +8,9 @@ mod cstr;
 mod exit;
 mod fd;
 mod process;
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod program;
 mod signal;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod simulated;
