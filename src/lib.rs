@@ -101,4 +101,7 @@ pub use finished::{Finished, Id, Usage};
 pub use lookpath::{LookPathError, look_path};
 pub use reactor::{Builder, Handle, Reactor, StdinPipe, StdoutPipe, Turn};
 pub use stdio::{Input, Output};
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub use sys::program;
 pub use sys::{Signal, SignalParseError, Step};

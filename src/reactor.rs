@@ -225,6 +225,14 @@ impl Reactor {
         sent.map_err(|error| NotRunning::explain(error, target))
     }
 
+    /// The pid of a command's process, for people and logs. `None` while it is queued and once it is finished.
+    ///
+    /// The trap: when the process is reaped, the number may be given to another one.
+    /// [`signal`](Reactor::signal) never takes that for the command's.
+    pub fn pid(&self, id: Id) -> Option<u32> {
+        self.engine.child(id).map(Unix::pid)
+    }
+
     /// The pidfd of a command's process (pidfd_open(2); Go: `SysProcAttr.PidFD`). `None` while it is queued and once it is
     /// finished. It is readable when the process has exited.
     ///

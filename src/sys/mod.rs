@@ -9,6 +9,9 @@ mod exit;
 mod fd;
 mod fork;
 mod process;
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod program;
 mod quiet;
 mod signal;
 #[cfg(any(test, fuzzing))]

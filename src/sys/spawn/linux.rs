@@ -78,7 +78,8 @@ impl Spawner {
     /// Whether the clone returns only when its child has executed or failed (`CLONE_VFORK`). So it is where the child does
     /// something to memory that both share, beyond its own stack and plan: other credentials clear *dumpable*, id maps are
     /// written by both, fallbacks for old kernels reset signals one by one. Where the caller gave a descriptor of his: ours
-    /// is to be closed when the start returns, as he may wait for the other end. And where nobody can tell when the child is
+    /// is to be closed when the start returns, as he may wait for the other end. Where the child leaves our process group by
+    /// an act of its own: until then, a signal to its group would be one to ours. And where nobody can tell when the child is
     /// done with it: on architectures without system calls by hand, and under sanitizers, whose code keeps accounts in what
     /// both share. `--cfg execloop_start_waits` makes all starts wait.
     fn waits(&self, attributes: &Attributes, has_files: bool) -> bool {
@@ -86,6 +87,8 @@ impl Spawner {
             || !self.has_clone3
             || !self.shares_table
             || has_files
+            || attributes.session
+            || attributes.foreground.is_some()
             || attributes.changes_credentials()
             || attributes.has_id_maps()
     }
@@ -376,6 +379,9 @@ impl Spawner {
             if attributes.has_id_maps() {
                 accompany(&plan, pid, attributes);
             }
+            if !waits && let Some(group) = attributes.process_group {
+                enter_group(pid, group);
+            }
             Child::new(pid, pidfd)
         });
         drop(dumpable);
@@ -422,6 +428,13 @@ impl Spawner {
         };
         Attempt::Failed(StartFailure::new(step, error))
     }
+}
+
+/// Puts the child into its group, as it does itself: whoever is first. From here on, a signal to the child's group is not one
+/// to ours, and others can join it.
+fn enter_group(pid: u32, group: i32) {
+    // SAFETY: setpgid(2) takes two numbers. That it fails means that the child has executed, ended, or may not: it tells.
+    unsafe { libc::setpgid(libc::pid_t::try_from(pid).unwrap_or(-1), group) };
 }
 
 fn flags(plan: &Plan, waits: bool) -> u64 {
