@@ -45,7 +45,7 @@ for what in "$@"; do
             esac
         done
         # shellcheck disable=SC2086 # a list of words
-        RUSTFLAGS="-Zsanitizer=$what" cargo +nightly test $build --target "$host" --target-dir "target/sanitizer-$what" \
+        RUSTFLAGS="--cfg execloop_start_waits -Zsanitizer=$what" cargo +nightly test $build --target "$host" --target-dir "target/sanitizer-$what" \
             --all-features --lib --bins $tests -- \
             --skip a_failure_at_any_step_leaves_nothing_behind \
             --skip deadline_fires_by_the_timer_and_not_by_polling \

@@ -453,7 +453,7 @@ impl Run {
 fn has_ended(reactor: &mut Reactor, id: Id) -> bool {
     let probe = Signal::new(0).expect("0 is a number of a signal");
     let answer = reactor.signal(id, probe);
-    answer.is_err_and(|error| error.raw_os_error() == Some(libc::ESRCH))
+    answer.is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
 
 /// A copy that a thread can own.
