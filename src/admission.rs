@@ -230,6 +230,7 @@ mod tests {
             assert!(until - now >= last, "each wait is longer");
             (now, last) = (until, until - now);
             waits += 1;
+            assert!(waits <= BACKOFFS_MAX, "it never ends");
         }
         assert_eq!(waits, BACKOFFS_MAX);
         assert!(now - start > Duration::from_secs(10), "{:?}", now - start);

@@ -136,7 +136,8 @@ fn an_ignored_hangup_stays_ignored() {
 fn ctrl_z_suspends_the_commands_with_the_program_and_they_go_on_with_it() {
     let scratch = Scratch::new();
     let gate = fifo(&scratch, "gate");
-    let mut live = Live::start(&["--stream"]);
+    // A group of its own with a parent in another: one without is not suspended, and this test may run in one.
+    let mut live = Live::of(program(&["--stream"]).process_group(0));
     live.list(&format!("echo $$ $PPID; read x <{gate}; echo on\n"));
     let pids = live.output_line().split_off("1: ".len());
     live.signal(Signal::TSTP);
