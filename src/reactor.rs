@@ -40,7 +40,8 @@ use crate::sys::{Kernel, Signal, Target, Unix, fd_limit_soft, raise_fd_limit};
 /// forked copy does that does not exec. [`start`](Reactor::start) answers [`StartError::Forked`] there; whatever would
 /// wait, read, write or signal fails with [`Unsupported`](io::ErrorKind::Unsupported); a [`Handle`] and a
 /// [`Context`](crate::Context) reach nobody. The original feels none of it. The copy may make a reactor of its own; a copy
-/// of a process with several threads may call little more than exec or _exit, here as everywhere (fork(2)).
+/// of a process with several threads may call little more than exec or _exit, here as everywhere (fork(2)). One
+/// that is made while a start is under way has the child's ends of that command's pipes, too, until it execs or exits.
 ///
 /// ```
 /// use execloop::{Command, Output, Reactor};
