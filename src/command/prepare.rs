@@ -169,7 +169,7 @@ impl Command {
         )?;
         self.refuse_set(
             attributes.session && attributes.foreground.is_some(),
-            "a new session has no terminal tenant foreground it could take",
+            "a new session has no terminal whose foreground it could take",
         )?;
         let born = attributes.namespaces.contains(Namespaces::USER);
         let enters = attributes.unshare.contains(Namespaces::USER);
