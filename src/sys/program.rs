@@ -3,6 +3,7 @@
 //! Unaware of commands; nothing in the library calls it.
 #![allow(unsafe_code, reason = "signal dispositions and waitid")]
 
+use std::io;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::{Signal, cvt};
@@ -27,6 +28,24 @@ extern "C" fn look() {
 /// Descriptor 0, 1 or 2 was closed when the process began.
 pub fn was_closed_at_start(number: u32) -> bool {
     CLOSED.load(Ordering::Relaxed) >> number & 1 == 1
+}
+
+/// The flag of open(2) for a file without a name.
+pub const NAMELESS: i32 = libc::O_TMPFILE;
+
+/// What is said of a descriptor that is closed.
+pub fn closed_error() -> io::Error {
+    io::Error::from_raw_os_error(libc::EBADF)
+}
+
+/// What is said of a directory where a file is needed.
+pub fn directory_error() -> io::Error {
+    io::Error::from_raw_os_error(libc::EISDIR)
+}
+
+/// The kernel does not know what to make of a file that may be executed: a script without its first line.
+pub fn is_unknown_format(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::ENOEXEC)
 }
 
 /// Gives a signal its default action, whatever the process was started with.

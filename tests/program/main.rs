@@ -67,13 +67,13 @@ impl Done {
     }
 }
 
-/// Takes ` in 1.25s` out of a summary. It has to be there.
+/// Takes ` in 1.25s, 2.4/s` out of a summary. It has to be there.
 fn untimed(text: &str) -> String {
     let Some((before, after)) = text.rsplit_once(" in ") else {
         panic!("no time in {text:?}");
     };
     let end = after.find(['\n', ';']).unwrap_or(after.len());
-    let is_time = |c: char| c.is_ascii_digit() || ".smh".contains(c);
+    let is_time = |c: char| c.is_ascii_digit() || ".smh, /".contains(c);
     assert!(after[..end].chars().all(is_time), "{text:?}");
     format!("{before}{}", &after[end..])
 }

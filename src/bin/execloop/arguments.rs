@@ -1,18 +1,20 @@
 //! The arguments of the program, as clap reads them and `--help` tells of them.
 //! Unaware of what is done with them.
 
+use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use execloop::Signal;
 
 use crate::command_line::parse_duration;
+use crate::limits::{Halt, Jobs, parse_halt, parse_jobs, parse_size};
 
 /// Runs thousands of commands at once
 #[derive(Debug, Parser)]
-#[command(name = "execloop", version)]
+#[command(name = "execloop", version, max_term_width = 80)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     pub(crate) action: Action,
@@ -20,30 +22,166 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Action {
-    Run(RunArguments),
+    Run(Box<RunArguments>),
 }
 
-/// Run shell commands from a list, several at a time
+/// Run many commands, several at a time
 ///
-/// Each line of FILE is run by /bin/sh -c. Blank lines and lines that begin with #
-/// are skipped. A line is read when its command can start, or little before, so
-/// that the list may be of any length, and may come from a program or a terminal
-/// that goes on writing it.
+/// With one word, FILE (or - for stdin) lists commands, one a line. Blank lines
+/// and lines that begin with # are skipped; a line that ends in a backslash goes
+/// on in the next. With a COMMAND of several words, or with a place such as {} in
+/// it, each line of stdin is an argument for it. ::: begins arguments, and ::::
+/// files of them; of several of these all combinations are run.
+///
+/// A list is read when the next command can start, or little before, so that it
+/// may be of any length, and may come from a program that goes on writing it.
 ///
 /// What a command writes to stdout and stderr is kept together and printed on
 /// stdout when it ends; until then it is in memory, and in a temporary file where
 /// it is more than 1 MiB. Commands have no stdin, and cannot read from the
 /// terminal.
 #[derive(Args, Debug)]
-#[command(verbatim_doc_comment, after_help = AFTER_HELP, after_long_help = AFTER_LONG_HELP)]
+#[command(verbatim_doc_comment, after_help = AFTER_HELP, after_long_help = AFTER_LONG_HELP,
+    override_usage = USAGE)]
 pub(crate) struct RunArguments {
-    /// The list of commands; - is stdin
-    #[arg(default_value = "-")]
-    pub(crate) file: PathBuf,
+    /// The list of commands, or a command and its arguments
+    ///
+    /// Places in the command are filled:
+    ///   {}   the argument                {.}  without its extension
+    ///   {/}  without its directory       {//} its directory
+    ///   {/.} without both                {2}  the second argument
+    ///   {#}  the command's number        {%}  its slot, 1 to that of --jobs
+    /// Without a place for it, the argument comes last. A command of several
+    /// words is executed as it is. One word with blanks in it is a line of shell,
+    /// in which arguments are quoted.
+    #[arg(value_name = "COMMAND", trailing_var_arg = true, verbatim_doc_comment)]
+    pub(crate) words: Vec<OsString>,
 
-    /// How many run at once [default: one for each core]
-    #[arg(short, long, value_name = "N", value_parser = parse_jobs)]
-    pub(crate) jobs: Option<NonZeroUsize>,
+    #[command(flatten)]
+    pub(crate) input: InputArguments,
+    #[command(flatten)]
+    pub(crate) limits: LimitArguments,
+    #[command(flatten)]
+    pub(crate) output: OutputArguments,
+    #[command(flatten)]
+    pub(crate) child: ChildArguments,
+    #[command(flatten)]
+    pub(crate) record: RecordArguments,
+}
+
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Arguments of commands")]
+pub(crate) struct InputArguments {
+    /// Read arguments, one a line, from FILE; - is stdin
+    #[arg(short = 'a', long, value_name = "FILE")]
+    pub(crate) arg_file: Vec<PathBuf>,
+
+    /// What is read ends in NUL, not in a newline: find -print0
+    #[arg(short = '0', long)]
+    pub(crate) null: bool,
+
+    /// Give each command up to N arguments, or records of --pipe
+    #[arg(short = 'n', long, value_name = "N")]
+    pub(crate) max_args: Option<NonZeroUsize>,
+
+    /// Cut stdin into blocks, each the stdin of one command
+    ///
+    /// A block ends where a line ends, or with -0 at a NUL. It has at least the
+    /// size that --block gives, or the number of lines that -n gives.
+    #[arg(long, verbatim_doc_comment)]
+    pub(crate) pipe: bool,
+
+    /// The size of a block: 512K, 1M, 1G
+    #[arg(long, value_name = "SIZE", default_value = "1M", value_parser = parse_size,
+        requires = "pipe", conflicts_with = "max_args")]
+    pub(crate) block: u64,
+
+    /// Give every line to /bin/sh -c
+    ///
+    /// By default one that needs no shell is executed directly, as make does:
+    /// it has no character that means something to a shell, and its command is
+    /// not one that a shell has built in. Words of COMMAND are joined to a line.
+    #[arg(long, verbatim_doc_comment, conflicts_with = "argv")]
+    pub(crate) shell: bool,
+
+    /// Give no line to a shell; only blanks, quotes and \ count
+    #[arg(long)]
+    pub(crate) argv: bool,
+}
+
+#[derive(Args, Debug)]
+#[command(next_help_heading = "How many, and how long")]
+pub(crate) struct LimitArguments {
+    /// How many run at once, or 50% of the cores [default: the cores]
+    ///
+    /// While it runs, SIGUSR1 makes it one more, and SIGUSR2 one less.
+    #[arg(short, long, value_name = "N", value_parser = parse_jobs, verbatim_doc_comment)]
+    pub(crate) jobs: Option<Jobs>,
+
+    /// Start no further command while so many processes want to run
+    ///
+    /// As many as /proc/loadavg says at this instant. One command always runs.
+    #[arg(short = 'l', long, value_name = "LOAD", verbatim_doc_comment)]
+    pub(crate) load: Option<f64>,
+
+    /// Start no further command while less memory is available
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub(crate) memfree: Option<u64>,
+
+    /// Stop a command that runs longer: 500ms, 30s, 1.5m, 1h
+    #[arg(short, long, value_name = "TIME", value_parser = parse_duration)]
+    pub(crate) timeout: Option<Duration>,
+
+    /// Stop a command that writes nothing for so long
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub(crate) idle_timeout: Option<Duration>,
+
+    /// How long a command has to stop; 0 is for ever
+    ///
+    /// It is killed then. And a command that has ended by itself, but has
+    /// left a process that holds its output open, has failed after this time.
+    #[arg(long, verbatim_doc_comment, value_name = "TIME", default_value = "5s",
+        value_parser = parse_duration)]
+    pub(crate) wait_delay: Duration,
+
+    /// What asks a command's processes to stop
+    #[arg(long, value_name = "SIGNAL", default_value = "TERM")]
+    pub(crate) signal: Signal,
+
+    /// Run a failed command up to N times more
+    ///
+    /// Only the output of the last try is printed, unless by --stream.
+    #[arg(
+        long,
+        value_name = "N",
+        default_value = "0",
+        hide_default_value = true,
+        verbatim_doc_comment
+    )]
+    pub(crate) retries: u32,
+
+    /// Stop everything after the first failure
+    #[arg(short, long, conflicts_with_all = ["keep_going", "halt"])]
+    pub(crate) fail_fast: bool,
+
+    /// Go on after failures (this is the default)
+    #[arg(long, conflicts_with = "halt")]
+    pub(crate) keep_going: bool,
+
+    /// Stop everything after N failures, or when N% have failed
+    ///
+    /// The percentage is of those that have ended, and counts from the third
+    /// failure on.
+    #[arg(long, value_name = "N|N%", value_parser = parse_halt, verbatim_doc_comment)]
+    pub(crate) halt: Option<Halt>,
+}
+
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Output")]
+pub(crate) struct OutputArguments {
+    /// Print a command's output when it ends (this is the default)
+    #[arg(long, conflicts_with_all = ["stream", "ungroup"])]
+    pub(crate) group: bool,
 
     /// Print the outputs in the order of the list
     ///
@@ -60,35 +198,101 @@ pub(crate) struct RunArguments {
     #[arg(short, long, verbatim_doc_comment, conflicts_with = "keep_order")]
     pub(crate) stream: bool,
 
-    /// Stop a command that runs longer: 500ms, 30s, 1.5m, 1h
-    #[arg(short, long, value_name = "TIME", value_parser = parse_duration)]
-    pub(crate) timeout: Option<Duration>,
+    /// Let commands write to stdout and stderr themselves
+    #[arg(short, long, conflicts_with_all = ["keep_order", "stream", "tag", "output_limit",
+        "idle_timeout", "json", "results"])]
+    pub(crate) ungroup: bool,
 
-    /// How long a command has to stop; 0 is for ever
+    /// Put the arguments before each line of output, or the command
+    #[arg(long)]
+    pub(crate) tag: bool,
+
+    /// Keep no more than the first SIZE of each command's output
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub(crate) output_limit: Option<u64>,
+
+    /// Print an object of JSON a line for each command that ended
     ///
-    /// It is killed then. And a command that has ended by itself, but has
-    /// left a process that holds its output open, has failed after this time.
-    #[arg(long, verbatim_doc_comment, value_name = "TIME", default_value = "5s",
-        value_parser = parse_duration)]
-    pub(crate) wait_delay: Duration,
+    /// Its output is in it, and is not printed otherwise.
+    #[arg(long, conflicts_with = "stream", verbatim_doc_comment)]
+    pub(crate) json: bool,
 
-    /// What asks a command's processes to stop
-    #[arg(long, value_name = "SIGNAL", default_value = "TERM")]
-    pub(crate) signal: Signal,
+    /// Print the commands, and run none
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 
-    /// Stop everything after the first failure
-    #[arg(short, long)]
-    pub(crate) fail_fast: bool,
+    /// Show what runs: on a terminal, or as lines where piped
+    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    pub(crate) progress: When,
 
     /// Print no summary; failures are told all the same
     #[arg(short, long)]
     pub(crate) quiet: bool,
 }
 
+/// When something is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum When {
+    /// On a terminal
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Args, Debug)]
+#[command(next_help_heading = "What commands are given")]
+pub(crate) struct ChildArguments {
+    /// Set a variable in the commands' environment
+    #[arg(long, value_name = "NAME=VALUE", value_parser = clap::builder::ValueParser::new(parse_variable))]
+    pub(crate) env: Vec<(OsString, OsString)>,
+
+    /// Run the commands in DIR
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+
+    /// Run everything with a niceness that is N higher
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub(crate) nice: Option<i32>,
+}
+
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Records")]
+pub(crate) struct RecordArguments {
+    /// Keep stdout, stderr and status of each in DIR/NUMBER
+    #[arg(long, value_name = "DIR")]
+    pub(crate) results: Option<PathBuf>,
+
+    /// Write a line for each command that ended, as GNU parallel does
+    ///
+    /// Those that were cancelled are left out: they have still to run.
+    #[arg(long, value_name = "FILE", verbatim_doc_comment)]
+    pub(crate) joblog: Option<PathBuf>,
+
+    /// Skip commands whose number is in the job log, and add to it
+    #[arg(long, requires = "joblog")]
+    pub(crate) resume: bool,
+
+    /// The same, but run those again that failed
+    #[arg(long, requires = "joblog", conflicts_with = "resume")]
+    pub(crate) resume_failed: bool,
+}
+
+const USAGE: &str = "\
+execloop run [OPTIONS] [FILE]
+       execloop run [OPTIONS] COMMAND.. [{}] [< FILE | -a FILE]
+       execloop run [OPTIONS] COMMAND.. ::: ARGUMENT.. [:::: FILE..]";
+
 const AFTER_HELP: &str = "\
 Exit status: 0 if all succeeded, 1 if not, 2 for wrong usage. More with --help.";
 
 const AFTER_LONG_HELP: &str = "\
+Examples:
+  execloop run -j 8 < commands             the commands of a list
+  execloop run gzip -t {} ::: *.gz         one command an argument
+  find . -name '*.png' -print0 | execloop run -0 optipng -o {/.}.png {}
+  execloop run 'sort {} > {.}.sorted' ::: *.txt
+  execloop run --joblog log --resume -a urls curl -fsSO
+
 On stderr, a failure is told when it happens, and there is a summary at the end:
   failed: line 7: make test: exit status 2
   300 commands: 299 succeeded, 1 failed in 12.3s
@@ -106,9 +310,9 @@ shown as 141. Ctrl-Z suspends the commands, too; their timeouts run on. A signal
 that was ignored when it was started, as with nohup, stays ignored. If it is
 killed itself, the commands are killed, too.";
 
-fn parse_jobs(text: &str) -> Result<NonZeroUsize, String> {
-    match text.parse::<usize>() {
-        Ok(jobs) => NonZeroUsize::new(jobs).ok_or_else(|| "at least 1 must run".to_owned()),
-        Err(_) => Err("expected a number, such as 8".to_owned()),
+fn parse_variable(text: &str) -> Result<(OsString, OsString), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.into(), value.into())),
+        _ => Err("expected a name and a value, such as LC_ALL=C".to_owned()),
     }
 }

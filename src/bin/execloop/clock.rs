@@ -1,7 +1,7 @@
 //! The time, for the summary, and how durations are shown.
 //! Unaware of what takes the time.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 #[expect(
     clippy::disallowed_methods,
@@ -9,6 +9,35 @@ use std::time::{Duration, Instant};
 )]
 pub(crate) fn now() -> Instant {
     Instant::now()
+}
+
+/// The instant of the run's beginning, by both clocks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Epoch {
+    pub(crate) instant: Instant,
+    since_1970: Duration,
+}
+
+impl Epoch {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the program's own clock is read here only"
+    )]
+    pub(crate) fn now() -> Epoch {
+        let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        Epoch {
+            instant: now(),
+            since_1970: since_1970.unwrap_or_default(),
+        }
+    }
+
+    /// Seconds since 1970; of nothing, those of the beginning.
+    pub(crate) fn seconds(self, instant: Option<Instant>) -> f64 {
+        let later = instant
+            .unwrap_or(self.instant)
+            .saturating_duration_since(self.instant);
+        (self.since_1970 + later).as_secs_f64()
+    }
 }
 
 /// `0.05s`, `12.3s`, `3m20s`, `1h02m`.

@@ -2,53 +2,23 @@
 //! Unaware of what becomes of the commands.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read, Seek};
+use std::io::{self, BufReader, Read, Seek};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::thread;
 
-use crate::command_line::{LINE_BYTES_MAX, LineError, parse_line};
+use crate::cut::{Cut, Cutter, Item};
 use crate::patient::Patient;
 use crate::report::NeverStarted;
 
 const READ_BYTES: usize = 64 * 1024;
 
-/// So much is kept of a line that cannot be a command, to show it.
-const FAULTY_BYTES_KEPT: usize = 1024;
-
-/// One line that holds a command.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Line {
-    /// From 1, with blank lines and comments counted.
-    pub(crate) number: u64,
-    pub(crate) text: Vec<u8>,
-    /// It cannot be run, and `text` is no more than its beginning.
-    pub(crate) fault: Option<LineError>,
-}
-
-impl Line {
-    fn parse(number: u64, bytes: &[u8]) -> Option<Line> {
-        let (text, fault) = match parse_line(bytes)? {
-            Ok(text) => (text, None),
-            Err(fault) => {
-                let text = bytes.trim_ascii_end();
-                (&text[..text.len().min(FAULTY_BYTES_KEPT)], Some(fault))
-            }
-        };
-        Some(Line {
-            number,
-            text: text.to_vec(),
-            fault,
-        })
-    }
-}
-
 /// What there is to do next.
 #[derive(Debug)]
 pub(crate) enum Next {
-    Line(Line),
+    Item(Item),
     /// Nothing has come yet. The reader's wake-up will tell.
     Later,
     /// The list is over, or cannot be read any further.
@@ -58,7 +28,7 @@ pub(crate) enum Next {
 /// The commands to come.
 #[derive(Debug)]
 pub(crate) struct Lines {
-    receiver: Receiver<io::Result<Line>>,
+    receiver: Receiver<io::Result<Item>>,
     /// No further one is wanted.
     is_stopped: bool,
     shared: Arc<Shared>,
@@ -90,10 +60,11 @@ impl Shared {
 }
 
 impl Lines {
-    /// Reads `input`, at most `ahead_max` commands ahead of [`next`](Lines::next). Calls `wake`, from the reader's thread,
+    /// Reads `input`, cut in this way, at most `ahead_max` commands ahead of [`next`](Lines::next). Calls `wake`, from the reader's thread,
     /// when there is something after a [`Next::Later`], and when there is an answer after `never_started` had none.
     pub(crate) fn read(
         input: File,
+        cut: Cut,
         ahead_max: usize,
         wake: impl Fn() + Send + 'static,
     ) -> io::Result<Lines> {
@@ -101,6 +72,7 @@ impl Lines {
         let shared = Arc::new(Shared::default());
         let reader = Reader {
             input: BufReader::with_capacity(READ_BYTES, ListFile::new(input, &shared)?),
+            cutter: Cutter::new(cut),
             shared: Arc::clone(&shared),
         };
         thread::Builder::new()
@@ -125,7 +97,7 @@ impl Lines {
             received = self.receiver.try_recv();
         }
         match received {
-            Ok(Ok(line)) => Next::Line(line),
+            Ok(Ok(item)) => Next::Item(item),
             Ok(Err(error)) => Next::End(Err(error)),
             Err(TryRecvError::Empty) => Next::Later,
             Err(TryRecvError::Disconnected) => Next::End(Ok(())),
@@ -173,11 +145,12 @@ impl Lines {
 /// The reader's thread.
 struct Reader<R> {
     input: BufReader<R>,
+    cutter: Cutter,
     shared: Arc<Shared>,
 }
 
 impl<R: Read> Reader<R> {
-    fn read_list(mut self, sender: SyncSender<io::Result<Line>>, wake: &impl Fn()) {
+    fn read_list(mut self, sender: SyncSender<io::Result<Item>>, wake: &impl Fn()) {
         self.send_lines(&sender, wake);
         self.shared.is_counted.store(true, Ordering::SeqCst);
         // The end of the list is that nobody can send any more.
@@ -186,20 +159,16 @@ impl<R: Read> Reader<R> {
     }
 
     /// Sends until the list is over, or counts when nobody wants it any more.
-    fn send_lines(&mut self, sender: &SyncSender<io::Result<Line>>, wake: &impl Fn()) {
-        let mut bytes = Vec::new();
-        let mut number = 0;
+    fn send_lines(&mut self, sender: &SyncSender<io::Result<Item>>, wake: &impl Fn()) {
         loop {
-            number += 1;
-            let item = match read_line(&mut self.input, &mut bytes) {
-                Ok(true) => Line::parse(number, &bytes).map(Ok),
-                Ok(false) => return,
+            let item = match self.cutter.next(&mut self.input) {
+                Ok(Some(item)) => Ok(item),
+                Ok(None) => return,
                 Err(error) => {
                     self.shared.is_cut.store(true, Ordering::SeqCst);
-                    Some(Err(error))
+                    Err(error)
                 }
             };
-            let Some(item) = item else { continue };
             let is_last = item.is_err();
             let is_unwanted =
                 self.shared.is_over.load(Ordering::SeqCst) || sender.send(item).is_err();
@@ -269,42 +238,32 @@ impl Read for ListFile {
     }
 }
 
-/// Reads one line in place of the last, but no more of it than shows that it is too long. `false`: the list is over.
-fn read_line(input: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
-    // Room for CRLF.
-    let bytes_max = LINE_BYTES_MAX + 2;
-    line.clear();
-    let read = input
-        .by_ref()
-        .take(bytes_max as u64)
-        .read_until(b'\n', line)?;
-    if read == bytes_max && !line.ends_with(b"\n") {
-        input.skip_until(b'\n')?;
-    }
-    Ok(read > 0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::command_line::{LINE_BYTES_MAX, LineError};
+    use crate::cut::read_line;
+
+    const LINES: Cut = Cut::Commands { separator: b'\n' };
 
     fn reader<R: Read>(input: R) -> Reader<R> {
         Reader {
             input: BufReader::with_capacity(7, input),
+            cutter: Cutter::new(LINES),
             shared: Arc::default(),
         }
     }
 
-    fn lines_of(input: impl Read) -> Vec<Line> {
+    fn lines_of(input: impl Read) -> Vec<Item> {
         let (sender, receiver) = sync_channel(1000);
         reader(input).read_list(sender, &|| {});
         receiver.iter().map(|line| line.expect("a line")).collect()
     }
 
-    fn line(number: u64, text: &[u8]) -> Line {
-        Line {
+    fn line(number: u64, text: &[u8]) -> Item {
+        Item {
             number,
-            text: text.to_vec(),
+            values: vec![text.to_vec()],
             fault: None,
         }
     }
@@ -324,17 +283,17 @@ mod tests {
     fn a_line_without_end_takes_no_memory_and_the_next_is_read() {
         let endless = io::repeat(b'a').take(3 * LINE_BYTES_MAX as u64);
         let lines = lines_of(endless.chain(&b"\nnext\n"[..]));
-        let too_long = Line {
+        let too_long = Item {
             number: 1,
-            text: vec![b'a'; FAULTY_BYTES_KEPT],
+            values: vec![vec![b'a'; 1024]],
             fault: Some(LineError::TooLong),
         };
         assert_eq!(lines, [too_long, line(2, b"next")]);
         let mut bytes = Vec::new();
         let mut endless = BufReader::new(io::repeat(b'a').take(5 * LINE_BYTES_MAX as u64));
-        assert!(read_line(&mut endless, &mut bytes).expect("a line"));
+        assert!(read_line(&mut endless, b'\n', &mut bytes).expect("a line"));
         assert_eq!(bytes.len(), LINE_BYTES_MAX + 2);
-        assert!(!read_line(&mut endless, &mut bytes).expect("the end"));
+        assert!(!read_line(&mut endless, b'\n', &mut bytes).expect("the end"));
     }
 
     #[test]
@@ -375,13 +334,13 @@ mod tests {
         let wake = move || {
             let _ = sender.send(());
         };
-        (Lines::read(input, 2, wake).expect("a thread"), woken)
+        (Lines::read(input, LINES, 2, wake).expect("a thread"), woken)
     }
 
     fn wait_for_line(lines: &mut Lines, woken: &Receiver<()>) -> u64 {
         loop {
             match lines.next() {
-                Next::Line(line) => return line.number,
+                Next::Item(line) => return line.number,
                 Next::Later => woken.recv().expect("a wake-up"),
                 Next::End(end) => panic!("{end:?}"),
             }

@@ -1,39 +1,57 @@
-//! The program `execloop`: runs a list of shell commands, many at a time.
+//! The program `execloop`: runs many commands, some at a time.
 //!
-//! `main.rs` knows the exit codes, `arguments.rs` the arguments, `run.rs` the loop. `lines.rs` reads the list, `outbox.rs`
-//! writes stdout and stderr, and `signals.rs` receives signals, each by threads of their own, as each may have to wait
-//! for ever (`patient.rs` does, for the first two). `output.rs` and `tagged.rs` take what commands write, `spill.rs` what
-//! is too large for memory. The rest is pure.
+//! `main.rs` knows the exit codes, `arguments.rs` the arguments, `plan.rs` what they come to, `run.rs` the loop.
+//!
+//! What there is to run goes through four layers. `source.rs` has the items: `lines.rs` reads a list, which `cut.rs` cuts
+//! up. `job.rs` makes a task of each, by `template.rs` and `words.rs`; `launch.rs` makes that a command of the library;
+//! and `sink.rs` is what is told of it: `joblog.rs`, `json.rs`.
+//!
+//! The list is read, stdout and stderr are written (`outbox.rs`) and signals are received (`signals.rs`) by threads of
+//! their own, as each may have to wait for ever (`patient.rs` does). `output.rs`, `capture.rs` and `tagged.rs` take what
+//! commands write, `spill.rs` what is too large for memory. The rest is pure.
 
 mod arguments;
+mod capture;
 mod clock;
 mod command_line;
+mod cut;
+mod invocation;
+mod job;
+mod joblog;
+mod json;
+mod launch;
+mod limits;
 mod lines;
 mod order;
 mod outbox;
 mod output;
 mod patient;
+mod plan;
 mod printable;
 mod report;
 mod run;
 mod signals;
+mod sink;
 mod slots;
+mod source;
 mod spill;
 mod tagged;
+mod template;
+mod words;
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::num::NonZeroUsize;
 use std::os::fd::AsFd;
-use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
 use execloop::{Signal, program};
 
 use arguments::{Action, Arguments, RunArguments};
+use joblog::JobLog;
 use patient::Patient;
-use run::{Options, Printing, Run};
+use plan::Plan;
+use run::Run;
 
 /// Some command failed.
 const FAILURE: u8 = 1;
@@ -44,67 +62,40 @@ fn main() -> ExitCode {
     // Else nobody is told how a child ended (waitpid(2)). Children get the default anyway.
     program::set_default_action(Signal::CHLD);
     let Action::Run(arguments) = Arguments::parse().action;
-    let (input, name) = match arguments.file.to_str() {
-        Some("-") => (stdin(), "stdin".to_owned()),
-        _ => (open(&arguments.file), arguments.file.display().to_string()),
-    };
-    let input = match input {
-        Ok(input) => input,
-        Err(error) => return fail(USAGE, &name, &error),
+    let plan = match Plan::new(&arguments) {
+        Ok(plan) => plan,
+        Err(wrong) => {
+            write_to_stderr(&message(&wrong));
+            return ExitCode::from(USAGE);
+        }
     };
     if program::was_closed_at_start(1) {
-        return fail(FAILURE, "stdout", &closed());
+        return fail(FAILURE, "stdout", &program::closed_error());
     }
-    match run(input, &name, arguments) {
+    match run(plan, &arguments) {
         Ok(code) => code,
         Err(error) => fail(FAILURE, "reactor", &error),
     }
 }
 
-fn run(input: File, name: &str, arguments: RunArguments) -> io::Result<ExitCode> {
-    let quiet = arguments.quiet;
-    let mut run = Run::new(input, arguments.into_options())?;
+fn run(plan: Plan, arguments: &RunArguments) -> io::Result<ExitCode> {
+    if let Some(nice) = arguments.child.nice
+        && let Err(error) = rustix::process::nice(nice)
+    {
+        return Ok(fail(USAGE, "--nice", &error.into()));
+    }
+    let quiet = plan.options.quiet;
+    if plan.is_typed && !quiet {
+        let what = "reading the terminal, one line for each command; Ctrl-D ends the list";
+        write_to_stderr(&message(what));
+    }
+    let mut run = Run::new(plan.origin, plan.options)?;
+    if let Some((name, file)) = plan.job_log {
+        let outbox = run.file(name, file)?;
+        run.add_sink(Box::new(JobLog::new(outbox, run.epoch())));
+    }
     run.drive()?;
-    conclude(run, name, quiet)
-}
-
-impl RunArguments {
-    fn into_options(self) -> Options {
-        let cores = || std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-        Options {
-            jobs: self.jobs.unwrap_or_else(cores).get(),
-            printing: match (self.keep_order, self.stream) {
-                (_, true) => Printing::Streamed,
-                (true, false) => Printing::InOrder,
-                (false, false) => Printing::AtEnd,
-            },
-            timeout: self.timeout.filter(|timeout| !timeout.is_zero()),
-            wait_delay: self.wait_delay,
-            signal: self.signal,
-            fail_fast: self.fail_fast,
-            quiet: self.quiet,
-        }
-    }
-}
-
-/// What std has put in place of a closed one would be an empty list.
-fn stdin() -> io::Result<File> {
-    if program::was_closed_at_start(0) {
-        return Err(closed());
-    }
-    Ok(File::from(io::stdin().as_fd().try_clone_to_owned()?))
-}
-
-fn closed() -> io::Error {
-    io::Error::from_raw_os_error(libc::EBADF)
-}
-
-fn open(path: &Path) -> io::Result<File> {
-    let file = File::open(path)?;
-    if file.metadata()?.is_dir() {
-        return Err(io::Error::from_raw_os_error(libc::EISDIR));
-    }
-    Ok(file)
+    conclude(run, &plan.list, quiet)
 }
 
 /// Says what came of it, and finds the exit status. `list` is what the list is called.
@@ -119,6 +110,10 @@ fn conclude(mut run: Run, list: &str, quiet: bool) -> io::Result<ExitCode> {
     let mut status = u8::from(!run.is_success()) * FAILURE;
     if let Some(error) = output_error.filter(|error| !is_closed(error)) {
         text.extend(message(&about("stdout", &error)));
+        status = FAILURE;
+    }
+    for (name, error) in run.take_file_errors() {
+        text.extend(message(&about(&name, &error)));
         status = FAILURE;
     }
     if let Some(error) = run.take_input_error() {

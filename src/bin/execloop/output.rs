@@ -67,6 +67,12 @@ impl Output {
         is_there
     }
 
+    /// How many bytes it is.
+    pub(crate) fn bytes(&self) -> u64 {
+        let spilled = self.spilled.as_ref().map_or(0, Spilled::bytes);
+        self.memory.len() as u64 + spilled
+    }
+
     /// How much it holds, in memory and in the file.
     pub(crate) fn held_bytes(&self) -> u64 {
         let spilled = self.spilled.as_ref().map_or(0, Spilled::bytes);

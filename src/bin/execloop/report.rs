@@ -19,9 +19,23 @@ pub(crate) struct Report {
     succeeded: u64,
     failed: u64,
     cancelled: u64,
+    skipped: u64,
 }
 
 impl Report {
+    /// One that had been done before.
+    pub(crate) fn skipped(&mut self) {
+        self.skipped += 1;
+    }
+
+    pub(crate) fn all_failed(&self) -> u64 {
+        self.failed
+    }
+
+    pub(crate) fn ended(&self) -> u64 {
+        self.succeeded + self.failed + self.cancelled
+    }
+
     pub(crate) fn succeeded(&mut self) {
         self.succeeded += 1;
     }
@@ -39,10 +53,10 @@ impl Report {
         self.failed + self.cancelled == 0
     }
 
-    /// `3 commands: 2 succeeded, 1 failed in 1.25s`, with `, 4 cancelled` behind the failed and `; 5 never started` at the
-    /// end, if there were any. Programs read this: keep it.
+    /// `3 commands: 2 succeeded, 1 failed in 1.25s, 2.4/s`, with `, 4 cancelled` behind the failed, and `; 6 done before`
+    /// and `; 5 never started` at the end, if there were any. Programs read this: keep it.
     pub(crate) fn summary(&self, elapsed: Duration, never_started: NeverStarted) -> String {
-        let all = self.succeeded + self.failed + self.cancelled;
+        let all = self.ended();
         let plural = if all == 1 { "" } else { "s" };
         let (succeeded, failed) = (self.succeeded, self.failed);
         let mut line = format!("{all} command{plural}: {succeeded} succeeded, {failed} failed");
@@ -50,6 +64,12 @@ impl Report {
             let _ = write!(line, ", {} cancelled", self.cancelled);
         }
         let _ = write!(line, " in {}", shown(elapsed));
+        if all > 0 {
+            let _ = write!(line, ", {}/s", rate(all, elapsed));
+        }
+        if self.skipped > 0 {
+            let _ = write!(line, "; {} done before", self.skipped);
+        }
         match never_started {
             NeverStarted::Exactly(0) => {}
             NeverStarted::Exactly(commands) => {
@@ -61,6 +81,16 @@ impl Report {
             }
         }
         line
+    }
+}
+
+/// Commands a second, to about three digits.
+pub(crate) fn rate(commands: u64, elapsed: Duration) -> String {
+    let rate = commands as f64 / elapsed.as_secs_f64().max(0.001);
+    if rate < 100.0 {
+        format!("{rate:.1}")
+    } else {
+        format!("{rate:.0}")
     }
 }
 
@@ -81,19 +111,25 @@ mod tests {
         report.succeeded();
         assert_eq!(
             summary(&report),
-            "1 command: 1 succeeded, 0 failed in 1.25s"
+            "1 command: 1 succeeded, 0 failed in 1.25s, 0.8/s"
         );
         report.failed();
         assert_eq!(
             summary(&report),
-            "2 commands: 1 succeeded, 1 failed in 1.25s"
+            "2 commands: 1 succeeded, 1 failed in 1.25s, 1.6/s"
         );
         assert!(!report.is_success());
         report.cancelled();
         assert_eq!(
             summary(&report),
-            "3 commands: 1 succeeded, 1 failed, 1 cancelled in 1.25s"
+            "3 commands: 1 succeeded, 1 failed, 1 cancelled in 1.25s, 2.4/s"
         );
+        report.skipped();
+        assert_eq!(
+            summary(&report),
+            "3 commands: 1 succeeded, 1 failed, 1 cancelled in 1.25s, 2.4/s; 1 done before"
+        );
+        assert_eq!(rate(2000, Duration::from_secs(2)), "1000");
     }
 
     #[test]

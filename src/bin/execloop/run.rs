@@ -1,45 +1,63 @@
-//! `execloop run`: one loop that starts commands as their lines come, prints what they wrote, and keeps the tally.
-//! Unaware of arguments and of exit codes.
+//! `execloop run`: one loop that starts commands as their turn comes, prints what they wrote, and keeps the tally.
+//! Unaware of arguments, of exit codes and of what sinks record.
 
-use std::collections::HashMap;
-use std::ffi::OsStr;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::ffi::OsStrExt;
+use std::sync::Arc;
 use std::sync::mpsc::Receiver;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use execloop::linux::CommandExt;
-use execloop::{Cancel, Cause, Command, Context, Finished, Id, Reactor, Signal, program};
+use execloop::{Cause, Error, Finished, Handle, Id, Reactor, Signal, program};
 
-use crate::clock;
-use crate::lines::{Line, Lines, Next};
+use crate::clock::{self, Epoch};
+use crate::cut::Item;
+use crate::job::{Recipe, Task};
+use crate::json;
+use crate::launch::{self, Launch, Target};
+use crate::limits::{Halt, Throttle};
+use crate::lines::{Lines, Next};
 use crate::order::Order;
 use crate::outbox::Outbox;
 use crate::output::{Collector, Output, Room};
 use crate::printable::{printable, printable_message};
 use crate::report::{NeverStarted, Report};
 use crate::signals::{self, Request};
+use crate::sink::{Ended, Fate, Job, Sink};
 use crate::slots::Slots;
-use crate::tagged::{Backlog, TaggedLines};
+use crate::source::{Combinations, Source};
+use crate::tagged::Backlog;
+use crate::template::Position;
 
 /// At most so many lines are read before their turn, or as many as can run at once where that is less.
 const LINES_AHEAD_MAX: usize = 64;
+/// The same of blocks for stdin, which are large.
+const BLOCKS_AHEAD_MAX: usize = 2;
 /// How long last words may take once everything was killed: whoever asks two times wants an end.
 const LAST_WORDS_MAX: Duration = Duration::from_secs(1);
+/// While the machine has no room, it is looked at again after this.
+const THROTTLE_EVERY: Duration = Duration::from_millis(100);
+/// Commands that end where they start, as a dry run has them, are no more than so many between two looks at signals.
+const STARTS_PER_PASS_MAX: u32 = 1000;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
     /// How many run at once; at least 1.
     pub(crate) jobs: usize,
+    pub(crate) throttle: Throttle,
     pub(crate) printing: Printing,
-    pub(crate) timeout: Option<Duration>,
-    /// Zero: no bound.
-    pub(crate) wait_delay: Duration,
-    pub(crate) signal: Signal,
-    pub(crate) fail_fast: bool,
+    pub(crate) json: bool,
+    pub(crate) dry_run: bool,
+    pub(crate) retries: u32,
+    pub(crate) halt: Option<Halt>,
     pub(crate) quiet: bool,
+    pub(crate) recipe: Recipe,
+    /// Items are for stdin.
+    pub(crate) pipes: bool,
+    pub(crate) launch: Launch,
+    /// Numbers of commands that need not run.
+    pub(crate) done_before: HashSet<u64>,
 }
 
 /// When the output of a command is printed.
@@ -51,6 +69,15 @@ pub(crate) enum Printing {
     InOrder,
     /// Line by line as it comes.
     Streamed,
+    /// By the command itself.
+    Inherited,
+}
+
+/// What the commands are made of.
+#[derive(Debug)]
+pub(crate) enum Origin {
+    List(File, crate::cut::Cut),
+    Fixed(Combinations),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,10 +97,11 @@ enum State {
 pub(crate) struct Run {
     options: Options,
     state: State,
-    started_at: Instant,
+    epoch: Epoch,
     reactor: Reactor,
-    context: Context,
-    lines: Lines,
+    source: Source,
+    /// How many items were taken.
+    sequence: u64,
     requests: Receiver<Request>,
     /// To stdout.
     outbox: Outbox,
@@ -85,40 +113,53 @@ pub(crate) struct Run {
     running: HashMap<Id, Running>,
     slots: Slots<Id>,
     report: Report,
+    /// Nothing starts as the machine has no room.
+    is_throttled: bool,
+    sinks: Vec<Box<dyn Sink>>,
+    /// What sinks write, with the files' names.
+    files: Vec<(String, Outbox)>,
     interrupted_by: Option<Signal>,
     input_error: Option<io::Error>,
 }
 
 #[derive(Debug)]
 struct Running {
-    line: u64,
-    command: String,
+    job: Job,
+    task: Task,
+    input: Option<Arc<[u8]>>,
     /// In the order of outputs.
     place: u64,
-    slot: usize,
     /// What it has written, unless that is streamed.
     collector: Option<Collector>,
 }
 
 impl Run {
-    /// Begins to read the commands that `input` lists.
-    pub(crate) fn new(input: File, options: Options) -> io::Result<Run> {
-        let started_at = clock::now();
+    /// Begins to read what the commands are made of.
+    pub(crate) fn new(origin: Origin, options: Options) -> io::Result<Run> {
+        let epoch = Epoch::now();
         let reactor = Reactor::builder().raise_fd_limit(true).build()?;
-        let waker = || {
-            let handle = reactor.handle();
-            move || handle.wake()
-        };
+        let waker = || waker(reactor.handle());
         let outbox = Outbox::start("stdout", copy(io::stdout().as_fd())?, waker())?;
         let notes = Outbox::start("stderr", copy(io::stderr().as_fd())?, waker())?;
         let requests = signals::receive(waker())?;
-        let lines = Lines::read(input, options.jobs.min(LINES_AHEAD_MAX), waker())?;
+        let ahead_max = if options.pipes {
+            BLOCKS_AHEAD_MAX
+        } else {
+            LINES_AHEAD_MAX
+        };
+        let source = match origin {
+            Origin::List(file, cut) => {
+                let ahead_max = options.jobs.min(ahead_max);
+                Source::List(Lines::read(file, cut, ahead_max, waker())?)
+            }
+            Origin::Fixed(combinations) => Source::Fixed(combinations),
+        };
         Ok(Run {
             options,
             state: State::Feeding,
-            started_at,
-            context: Context::new(),
-            lines,
+            epoch,
+            source,
+            sequence: 0,
             requests,
             outbox,
             notes,
@@ -128,17 +169,36 @@ impl Run {
             running: HashMap::new(),
             slots: Slots::default(),
             report: Report::default(),
+            is_throttled: false,
+            sinks: Vec::new(),
+            files: Vec::new(),
             interrupted_by: None,
             input_error: None,
             reactor,
         })
     }
 
+    pub(crate) fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// A file that sinks write to. What goes wrong with it is told at the end, by this name.
+    pub(crate) fn file(&mut self, name: String, file: File) -> io::Result<Outbox> {
+        let outbox = Outbox::start("record", file, waker(self.reactor.handle()))?;
+        self.files.push((name, outbox.clone()));
+        Ok(outbox)
+    }
+
+    /// Has a sink told of all commands.
+    pub(crate) fn add_sink(&mut self, sink: Box<dyn Sink>) {
+        self.sinks.push(sink);
+    }
+
     /// Runs the commands, until all have ended and their output is written.
     pub(crate) fn drive(&mut self) -> io::Result<()> {
         self.feed();
         while !self.is_done() {
-            self.reactor.turn(None)?;
+            self.reactor.turn(self.turn_max())?;
             self.obey();
             while let Some(finished) = self.reactor.finished() {
                 self.end(finished);
@@ -151,6 +211,23 @@ impl Run {
                 self.kill();
             }
             self.feed();
+        }
+        self.close_sinks()
+    }
+
+    /// How long the loop may sleep.
+    fn turn_max(&self) -> Option<Duration> {
+        self.is_throttled.then_some(THROTTLE_EVERY)
+    }
+
+    /// Sinks have their last words, which are waited for; not after a kill.
+    fn close_sinks(&mut self) -> io::Result<()> {
+        for sink in &mut self.sinks {
+            sink.close();
+        }
+        while self.state != State::Killed && !self.files.iter().all(|(_, file)| file.is_empty()) {
+            self.reactor.turn(None)?;
+            self.obey();
         }
         Ok(())
     }
@@ -183,9 +260,9 @@ impl Run {
     pub(crate) fn summary(&self) -> String {
         let never_started = match self.state {
             State::Feeding | State::Fed => NeverStarted::Exactly(0),
-            State::Stopping | State::Killed => self.lines.never_started_as_known(),
+            State::Stopping | State::Killed => self.source.never_started_as_known(),
         };
-        let elapsed = clock::now().saturating_duration_since(self.started_at);
+        let elapsed = clock::now().saturating_duration_since(self.epoch.instant);
         self.report.summary(elapsed, never_started)
     }
 
@@ -204,21 +281,30 @@ impl Run {
         self.outbox.take_error()
     }
 
+    /// Files that could not be written, and why.
+    pub(crate) fn take_file_errors(&mut self) -> Vec<(String, io::Error)> {
+        let error = |(name, file): &(String, Outbox)| Some((name.clone(), file.take_error()?));
+        self.files.iter().filter_map(error).collect()
+    }
+
     fn is_done(&self) -> bool {
         self.running.is_empty()
             && match self.state {
                 State::Feeding => false,
                 State::Fed => self.outbox.is_empty(),
-                State::Stopping => self.outbox.is_empty() && self.lines.never_started().is_some(),
+                State::Stopping => self.outbox.is_empty() && self.source.never_started().is_some(),
                 State::Killed => true,
             }
     }
 
     /// Starts commands, as far as there are any and may be.
     fn feed(&mut self) {
-        while self.may_start() {
-            match self.lines.next() {
-                Next::Line(line) => self.start(line),
+        for _ in 0..STARTS_PER_PASS_MAX {
+            if !self.may_start() {
+                return;
+            }
+            match self.source.next() {
+                Next::Item(item) => self.take(item),
                 Next::Later => return,
                 Next::End(result) => {
                     self.state = State::Fed;
@@ -226,102 +312,234 @@ impl Run {
                 }
             }
         }
+        self.reactor.handle().wake();
     }
 
-    fn may_start(&self) -> bool {
-        self.state == State::Feeding
+    fn may_start(&mut self) -> bool {
+        let may_start = self.state == State::Feeding
             && self.running.len() < self.options.jobs
             // The kernel may be short of something before that.
             && self.reactor.queued() == 0
             && !self.order.is_full()
             && !self.outbox.is_full()
+            && !self.files.iter().any(|(_, file)| file.is_full());
+        self.is_throttled =
+            may_start && !self.running.is_empty() && self.options.throttle.is_closed();
+        may_start && !self.is_throttled
     }
 
-    fn start(&mut self, line: Line) {
+    /// Makes a command of an item, and starts it.
+    fn take(&mut self, item: Item) {
+        self.sequence += 1;
+        let sequence = self.sequence;
+        if self.options.done_before.contains(&sequence) {
+            return self.report.skipped();
+        }
         let slot = self.slots.take();
-        let streams = self.options.printing == Printing::Streamed;
-        let running = Running {
-            line: line.number,
-            command: printable(&line.text),
-            place: self.order.take_place(),
-            slot,
-            collector: (!streams).then(|| Collector::new(&self.room)),
+        let position = Position {
+            sequence,
+            slot: slot + 1,
         };
-        let started = match line.fault {
-            None => {
-                let mut command = self.command(&line, &running);
+        let (values, input) = if self.options.pipes {
+            (&[][..], Some(Arc::<[u8]>::from(item.values.concat())))
+        } else {
+            (&item.values[..], None)
+        };
+        let task = match item.fault {
+            None => self.options.recipe.task(values, position),
+            Some(_) => Err(""),
+        };
+        let fault = match (&task, item.fault) {
+            (_, Some(fault)) => Some(fault.to_string()),
+            (Err(fault), _) => Some((*fault).to_owned()),
+            (Ok(_), None) => None,
+        };
+        let task = task.unwrap_or_else(|_| Task::faulty(&item.values));
+        let tag = match self.options.launch.tags {
+            true if values.is_empty() => printable(&task.text),
+            true => printable(&values.join(&b' ')),
+            false => String::new(),
+        };
+        let running = Running {
+            job: Job {
+                sequence,
+                tag,
+                number: item.number,
+                unit: if self.options.recipe.is_list() {
+                    "line"
+                } else {
+                    "job"
+                },
+                shown: printable(&task.text),
+                text: task.text.clone(),
+                slot,
+                attempt: 1,
+                sent: input.as_ref().map_or(0, |input| input.len() as u64),
+            },
+            task,
+            input,
+            place: self.order.take_place(),
+            collector: None,
+        };
+        match fault {
+            Some(reason) => self.refuse(&running, &reason),
+            None if self.options.dry_run => self.show(&running),
+            None => self.start(running),
+        }
+    }
+
+    /// Prints what would run.
+    fn show(&mut self, running: &Running) {
+        self.slots.free(running.job.slot);
+        let mut output = Output::new(&self.room);
+        // In memory, as commands are short.
+        let _ = output.push(&running.job.text);
+        let _ = output.push(b"\n");
+        match self.options.printing {
+            Printing::InOrder => self.print(running.place, output),
+            _ => self.outbox.push_output(output),
+        }
+        self.report.succeeded();
+    }
+
+    fn start(&mut self, mut running: Running) {
+        let is_collected = matches!(self.options.printing, Printing::AtEnd | Printing::InOrder);
+        running.collector = is_collected.then(|| Collector::new(&self.room));
+        let target = match (&running.collector, self.options.printing) {
+            (Some(collector), _) => Target::Collected(collector),
+            (None, Printing::Inherited) => Target::Inherited,
+            (None, _) => Target::Streamed(&self.outbox, &self.backlog),
+        };
+        let (work, input, job) = (&running.task.work, running.input.as_ref(), &running.job);
+        let started = match self.options.launch.command(work, input, job, &target) {
+            Ok(mut command) => {
                 let started = self.reactor.start(&mut command);
                 started.map_err(|error| error.to_string())
             }
-            Some(fault) => Err(fault.to_string()),
+            Err(error) => Err(format!(
+                "its results cannot be kept: {}",
+                crate::plain(&error)
+            )),
         };
         match started {
             Ok(id) => {
-                self.slots.set(slot, id);
+                for sink in &mut self.sinks {
+                    sink.started(&running.job);
+                }
+                self.slots.set(running.job.slot, id);
                 self.running.insert(id, running);
             }
-            Err(reason) => {
-                self.slots.free(slot);
-                self.print(running.place, Output::default());
-                self.fail(&running, &reason);
-            }
+            Err(reason) => self.refuse(&running, &reason),
         }
     }
 
-    fn command(&self, line: &Line, running: &Running) -> Command {
-        let output = match &running.collector {
-            Some(collector) => execloop::Output::writer(collector.clone()),
-            None => {
-                let tag = format!("{}: ", line.number).into_bytes();
-                let lines = TaggedLines::new(&self.outbox, &self.backlog, running.slot, tag);
-                execloop::Output::writer(lines)
-            }
-        };
-        let mut command = Command::new("/bin/sh");
-        command
-            // The text may begin with a dash.
-            .args(["-c", "--"])
-            .arg(OsStr::from_bytes(&line.text))
-            .stdout(output)
-            .stderr_to_stdout()
-            // A terminal's signals reach only this process; it passes on what they mean.
-            .process_group(0)
-            // However this process ends, even by SIGKILL.
-            .parent_death_signal(Signal::KILL)
-            .cancel(self.cancel())
-            .wait_delay(self.options.wait_delay)
-            .context(&self.context);
-        if let Some(timeout) = self.options.timeout {
-            command.timeout(timeout);
-        }
-        command
+    /// It was not started.
+    fn refuse(&mut self, running: &Running, reason: &str) {
+        self.slots.free(running.job.slot);
+        self.conclude(running, Fate::Failed(reason), None, Output::default());
     }
 
-    /// A command that is stopped, as it has read from the terminal, sees the signal once it is continued.
-    fn cancel(&self) -> Cancel {
-        Cancel::signal(self.options.signal)
-            .then(Duration::ZERO, Signal::CONT)
-            .to_group()
-    }
-
-    /// One command is over.
+    /// One command is over, or one try.
     fn end(&mut self, finished: Finished) {
-        let Some(running) = self.running.remove(&finished.id) else {
+        let Some(mut running) = self.running.remove(&finished.id) else {
             return;
         };
-        self.slots.free(running.slot);
+        if let Err(Error::Start(error)) = &finished.outcome
+            && error.io_error().is_some_and(program::is_unknown_format)
+            && let Some(work) = launch::by_shell(&running.task.work)
+            && self.is_going_on()
+        {
+            running.task.work = work;
+            return self.start(running);
+        }
         let collected = running.collector.as_ref().map(Collector::take);
         let (output, lost) = collected.unwrap_or_default();
-        self.print(running.place, output);
-        match (finished.outcome, lost) {
-            (Err(error), _) if error.cause() == Some(Cause::Cancelled) => self.report.cancelled(),
-            (_, Some(error)) => {
-                let reason = format!("its output could not be kept: {}", crate::plain(&error));
-                self.fail(&running, &reason);
+        let reason = match (&finished.outcome, lost) {
+            (Err(error), _) if error.cause() == Some(Cause::Cancelled) => {
+                self.slots.free(running.job.slot);
+                return self.conclude(&running, Fate::Cancelled, Some(&finished), output);
             }
-            (Err(error), None) => self.fail(&running, &error.to_string()),
-            (Ok(()), None) => self.report.succeeded(),
+            (_, Some(error)) => {
+                format!("its output could not be kept: {}", crate::plain(&error))
+            }
+            (Err(error), None) => error.to_string(),
+            (Ok(()), None) => {
+                self.slots.free(running.job.slot);
+                return self.conclude(&running, Fate::Succeeded, Some(&finished), output);
+            }
+        };
+        if running.job.attempt <= self.options.retries && self.is_going_on() {
+            self.tell_retry(&running.job, &reason);
+            let ended = Ended {
+                job: &running.job,
+                fate: Fate::Failed(&reason),
+                finished: Some(&finished),
+                output: &output,
+            };
+            for sink in &mut self.sinks {
+                sink.retried(&ended);
+            }
+            running.job.attempt += 1;
+            return self.start(running);
         }
+        self.slots.free(running.job.slot);
+        self.conclude(&running, Fate::Failed(&reason), Some(&finished), output);
+    }
+
+    /// Nobody wants everything to stop.
+    fn is_going_on(&self) -> bool {
+        matches!(self.state, State::Feeding | State::Fed)
+    }
+
+    /// Prints, counts and records what became of a command.
+    fn conclude(
+        &mut self,
+        running: &Running,
+        fate: Fate<'_>,
+        finished: Option<&Finished>,
+        output: Output,
+    ) {
+        let job = &running.job;
+        let ended = Ended {
+            job,
+            fate,
+            finished,
+            output: &output,
+        };
+        for sink in &mut self.sinks {
+            sink.ended(&ended);
+        }
+        let mut lost = self.write_status(&ended).err();
+        let output = if self.options.json {
+            let mut line = Output::new(&self.room);
+            lost = json::push_line(&ended, self.epoch, &mut line)
+                .err()
+                .or(lost);
+            line
+        } else {
+            output
+        };
+        self.print(running.place, output);
+        let lost =
+            lost.map(|error| format!("its results could not be kept: {}", crate::plain(&error)));
+        match (fate, lost) {
+            (Fate::Failed(reason), _) => self.fail(job, reason),
+            (_, Some(reason)) => self.fail(job, &reason),
+            (Fate::Succeeded, None) => self.report.succeeded(),
+            (Fate::Cancelled, None) => self.report.cancelled(),
+        }
+    }
+
+    fn write_status(&self, ended: &Ended<'_>) -> io::Result<()> {
+        let Some(results) = &self.options.launch.results else {
+            return Ok(());
+        };
+        let status = match ended.fate {
+            Fate::Succeeded => "exit status 0",
+            Fate::Failed(reason) => reason,
+            Fate::Cancelled => "cancelled",
+        };
+        launch::write_status(results, ended.job, status)
     }
 
     fn print(&mut self, place: u64, output: Output) {
@@ -332,22 +550,31 @@ impl Run {
                     self.outbox.push_output(output);
                 }
             }
-            Printing::Streamed => {}
+            Printing::Streamed | Printing::Inherited => {}
         }
     }
 
-    fn fail(&mut self, running: &Running, reason: &str) {
-        self.report.failed();
-        let (line, command) = (running.line, &running.command);
+    fn tell_retry(&self, job: &Job, reason: &str) {
+        let (unit, number, command) = (job.unit, job.number, &job.shown);
+        let (next, all) = (job.attempt + 1, self.options.retries + 1);
         let reason = printable_message(reason);
-        let note = format!("failed: line {line}: {command}: {reason}\n").into_bytes();
+        let note = format!("retrying: {unit} {number}: {command}: {reason}; try {next} of {all}\n");
+        self.notes.push(note.into_bytes());
+    }
+
+    fn fail(&mut self, job: &Job, reason: &str) {
+        self.report.failed();
+        let (unit, number, command) = (job.unit, job.number, &job.shown);
+        let reason = printable_message(reason);
+        let note = format!("failed: {unit} {number}: {command}: {reason}\n").into_bytes();
         if self.options.printing == Printing::InOrder {
             // Its output may have to wait for others.
             self.notes.push(note);
         } else {
             self.outbox.push_note(note, &self.notes);
         }
-        if self.options.fail_fast {
+        let is_due = |halt: Halt| halt.is_due(self.report.all_failed(), self.report.ended());
+        if self.options.halt.is_some_and(is_due) {
             self.stop();
         }
     }
@@ -387,6 +614,8 @@ impl Run {
                     self.kill();
                 }
                 Request::Suspend => self.suspend(),
+                Request::More => self.options.jobs = self.options.jobs.saturating_add(1),
+                Request::Fewer => self.options.jobs = (self.options.jobs - 1).max(1),
                 // Each pass does it.
                 Request::Reap => {}
             }
@@ -397,8 +626,8 @@ impl Run {
     fn stop(&mut self) {
         if matches!(self.state, State::Feeding | State::Fed) {
             self.state = State::Stopping;
-            self.context.cancel();
-            self.lines.stop();
+            self.options.launch.context.cancel();
+            self.source.stop();
         }
     }
 
@@ -419,7 +648,7 @@ impl Run {
             for id in self.running.keys() {
                 self.reactor.kill(*id);
             }
-            self.lines.stop();
+            self.source.stop();
         }
     }
 
@@ -454,6 +683,10 @@ fn has_ended(reactor: &mut Reactor, id: Id) -> bool {
     let probe = Signal::new(0).expect("0 is a number of a signal");
     let answer = reactor.signal(id, probe);
     answer.is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+}
+
+fn waker(handle: Handle) -> impl Fn() + Send + 'static {
+    move || handle.wake()
 }
 
 /// A copy that a thread can own.

@@ -20,6 +20,10 @@ pub(crate) enum Request {
     Kill(Signal),
     /// Stop with what runs, until somebody continues us.
     Suspend,
+    /// Run one more at once.
+    More,
+    /// Run one less at once.
+    Fewer,
     /// Some child has ended, perhaps an orphan.
     Reap,
 }
@@ -30,6 +34,8 @@ impl Request {
             Signal::TSTP => Request::Suspend,
             Signal::QUIT => Request::Kill(signal),
             Signal::CHLD => Request::Reap,
+            Signal::USR1 => Request::More,
+            Signal::USR2 => Request::Fewer,
             _ => Request::Stop(signal),
         }
     }
@@ -39,12 +45,14 @@ impl Request {
     }
 }
 
-const HANDLED: [Signal; 5] = [
+const HANDLED: [Signal; 7] = [
     Signal::INT,
     Signal::TERM,
     Signal::HUP,
     Signal::QUIT,
     Signal::TSTP,
+    Signal::USR1,
+    Signal::USR2,
 ];
 
 /// After so many requests to stop, somebody who waits for us in vain would have to use SIGKILL.

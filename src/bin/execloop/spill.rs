@@ -121,7 +121,7 @@ fn nameless_file(directory: &Path) -> io::Result<File> {
     options.read(true).write(true).mode(0o600);
     let nameless = options
         .clone()
-        .custom_flags(libc::O_TMPFILE)
+        .custom_flags(execloop::program::NAMELESS)
         .open(directory);
     match nameless {
         Ok(file) => Ok(file),

@@ -69,48 +69,40 @@ impl Blocked {
 pub(crate) struct TaggedLines {
     outbox: Outbox,
     backlog: Backlog,
-    /// What stands before each line.
-    tag: Vec<u8>,
-    /// The beginning of a line.
-    partial: Vec<u8>,
+    tagger: Tagger,
     blocked: Blocked,
 }
 
-impl TaggedLines {
-    pub(crate) fn new(
-        outbox: &Outbox,
-        backlog: &Backlog,
-        slot: usize,
-        tag: Vec<u8>,
-    ) -> TaggedLines {
-        TaggedLines {
-            outbox: outbox.clone(),
-            backlog: backlog.clone(),
+/// Puts a tag before each line.
+#[derive(Debug)]
+struct Tagger {
+    tag: Vec<u8>,
+    /// The beginning of a line.
+    partial: Vec<u8>,
+}
+
+impl Tagger {
+    fn new(tag: Vec<u8>) -> Tagger {
+        Tagger {
             tag,
             partial: Vec::new(),
-            blocked: Blocked {
-                slot,
-                gate: Arc::default(),
-            },
         }
     }
 
-    /// Whether so much may pass now. If not, it is in the backlog afterwards.
-    fn may_pass(&self, bytes: usize) -> bool {
-        if !self.outbox.is_full() {
-            return true;
+    /// The same with room for the lines of `bytes`, as long as they are not all short.
+    fn tagged(&mut self, bytes: &[u8]) -> Vec<u8> {
+        let mut lines = Vec::with_capacity(bytes.len() + bytes.len() / 2 + self.tag.len());
+        self.tag_lines(bytes, &mut lines);
+        lines
+    }
+
+    /// The last line may have no end.
+    fn end(&mut self) -> Vec<u8> {
+        let mut line = Vec::new();
+        if !self.partial.is_empty() {
+            self.end_partial(&mut line);
         }
-        let mut gate = lock(&self.blocked.gate);
-        if gate.left_bytes >= bytes {
-            // One is left, so that this stays the first time.
-            gate.left_bytes = (gate.left_bytes - bytes).max(1);
-            return true;
-        }
-        if !gate.is_blocked {
-            gate.is_blocked = true;
-            lock(&self.backlog.blocked).push_back(self.blocked.clone());
-        }
-        false
+        line
     }
 
     /// Appends the lines of `bytes` to `to`, and keeps what has no end.
@@ -143,26 +135,83 @@ impl TaggedLines {
     }
 }
 
+/// Tags the lines that go to another writer.
+#[derive(Debug)]
+pub(crate) struct Tagging<W> {
+    tagger: Tagger,
+    to: W,
+}
+
+impl<W> Tagging<W> {
+    pub(crate) fn new(to: W, tag: Vec<u8>) -> Tagging<W> {
+        Tagging {
+            tagger: Tagger::new(tag),
+            to,
+        }
+    }
+}
+
+impl<W: Write> Write for Tagging<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.to.write_all(&self.tagger.tagged(bytes))?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.to.write_all(&self.tagger.end())?;
+        self.to.flush()
+    }
+}
+
+impl TaggedLines {
+    pub(crate) fn new(
+        outbox: &Outbox,
+        backlog: &Backlog,
+        slot: usize,
+        tag: Vec<u8>,
+    ) -> TaggedLines {
+        TaggedLines {
+            outbox: outbox.clone(),
+            backlog: backlog.clone(),
+            tagger: Tagger::new(tag),
+            blocked: Blocked {
+                slot,
+                gate: Arc::default(),
+            },
+        }
+    }
+
+    /// Whether so much may pass now. If not, it is in the backlog afterwards.
+    fn may_pass(&self, bytes: usize) -> bool {
+        if !self.outbox.is_full() {
+            return true;
+        }
+        let mut gate = lock(&self.blocked.gate);
+        if gate.left_bytes >= bytes {
+            // One is left, so that this stays the first time.
+            gate.left_bytes = (gate.left_bytes - bytes).max(1);
+            return true;
+        }
+        if !gate.is_blocked {
+            gate.is_blocked = true;
+            lock(&self.backlog.blocked).push_back(self.blocked.clone());
+        }
+        false
+    }
+}
+
 impl Write for TaggedLines {
     /// Takes all, or nothing and [`WouldBlock`](io::ErrorKind::WouldBlock).
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if !self.may_pass(bytes.len()) {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        // Room for short lines, too.
-        let mut lines = Vec::with_capacity(bytes.len() + bytes.len() / 2 + self.tag.len());
-        self.tag_lines(bytes, &mut lines);
-        self.outbox.push(lines);
+        self.outbox.push(self.tagger.tagged(bytes));
         Ok(bytes.len())
     }
 
-    /// The last line may have no end.
     fn flush(&mut self) -> io::Result<()> {
-        if !self.partial.is_empty() {
-            let mut line = Vec::new();
-            self.end_partial(&mut line);
-            self.outbox.push(line);
-        }
+        self.outbox.push(self.tagger.end());
         Ok(())
     }
 }
@@ -210,8 +259,7 @@ mod tests {
     #[test]
     fn a_line_beyond_the_limit_comes_in_pieces_and_one_of_that_size_does_not() {
         for (length, pieces) in [(LINE_BYTES_MAX, 1), (LINE_BYTES_MAX + 1, 2)] {
-            let (outbox, _reader, _woken) = outbox();
-            let mut lines = TaggedLines::new(&outbox, &Backlog::default(), 0, b"t".to_vec());
+            let mut lines = Tagger::new(b"t".to_vec());
             let mut tagged = Vec::new();
             for part in [vec![b'x'; length], b"\n".to_vec()] {
                 lines.tag_lines(&part, &mut tagged);

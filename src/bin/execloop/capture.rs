@@ -1,0 +1,100 @@
+//! Writers between a command and what collects its output: one that cuts it off, and one that keeps a copy in a file.
+//! Unaware of commands.
+
+use std::fs::File;
+use std::io::{self, Write};
+
+/// Passes the first bytes on, and says at the end how many are left out.
+#[derive(Debug)]
+pub(crate) struct Limited<W> {
+    to: W,
+    room: u64,
+    left_out: u64,
+    /// The last byte passed on.
+    last: u8,
+}
+
+impl<W> Limited<W> {
+    pub(crate) fn new(to: W, bytes_max: u64) -> Limited<W> {
+        Limited {
+            to,
+            room: bytes_max,
+            left_out: 0,
+            last: b'\n',
+        }
+    }
+}
+
+impl<W: Write> Write for Limited<W> {
+    /// Takes all, or nothing with an error.
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let passed = usize::try_from(self.room).map_or(bytes.len(), |room| room.min(bytes.len()));
+        let (now, left_out) = bytes.split_at(passed);
+        if let Some(last) = now.last() {
+            self.to.write_all(now)?;
+            self.last = *last;
+        }
+        self.room -= now.len() as u64;
+        self.left_out += left_out.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let left_out = std::mem::take(&mut self.left_out);
+        if left_out > 0 {
+            let newline = if self.last == b'\n' { "" } else { "\n" };
+            let note = format!("{newline}execloop: {left_out} more bytes are left out\n");
+            self.to.write_all(note.as_bytes())?;
+        }
+        self.to.flush()
+    }
+}
+
+/// Passes everything on, and writes it to a file.
+#[derive(Debug)]
+pub(crate) struct Copied<W> {
+    pub(crate) to: W,
+    pub(crate) file: File,
+}
+
+impl<W: Write> Write for Copied<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        // First, as it may have to wait.
+        self.to.write_all(bytes)?;
+        self.file.write_all(bytes)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.to.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limited(bytes: &[u8], bytes_max: u64, piece: usize) -> String {
+        let mut limited = Limited::new(Vec::new(), bytes_max);
+        for piece in bytes.chunks(piece) {
+            limited.write_all(piece).expect("a vector");
+        }
+        limited.flush().expect("a vector");
+        String::from_utf8(limited.to).expect("text")
+    }
+
+    #[test]
+    fn what_is_beyond_the_limit_is_counted_and_told_on_a_line_of_its_own() {
+        for piece in 1..6 {
+            assert_eq!(limited(b"abcde", 5, piece), "abcde");
+            assert_eq!(
+                limited(b"abcde", 3, piece),
+                "abc\nexecloop: 2 more bytes are left out\n"
+            );
+            assert_eq!(
+                limited(b"a\nb\n", 2, piece),
+                "a\nexecloop: 2 more bytes are left out\n"
+            );
+        }
+    }
+}

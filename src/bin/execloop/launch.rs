@@ -1,0 +1,180 @@
+//! Makes the library's `Command` of a task: what it executes, what it is given, how it is stopped, where its output goes.
+//! Unaware of the list and of what becomes of the command.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use execloop::linux::CommandExt;
+use execloop::{Cancel, Command, Context, Input, Output, Signal, look_path};
+
+use crate::capture::{Copied, Limited};
+use crate::job::Work;
+use crate::outbox::Outbox;
+use crate::output::Collector;
+use crate::sink::Job;
+use crate::tagged::{Backlog, TaggedLines, Tagging};
+
+/// What all commands have in common.
+#[derive(Clone, Debug)]
+pub(crate) struct Launch {
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) idle_timeout: Option<Duration>,
+    /// Zero: no bound.
+    pub(crate) wait_delay: Duration,
+    pub(crate) signal: Signal,
+    pub(crate) env: Vec<(OsString, OsString)>,
+    pub(crate) dir: Option<PathBuf>,
+    pub(crate) output_bytes_max: Option<u64>,
+    /// Output's lines are tagged by the command.
+    pub(crate) tags: bool,
+    /// Where each has a directory for its results.
+    pub(crate) results: Option<PathBuf>,
+    pub(crate) context: Context,
+}
+
+/// Where one command's output goes.
+pub(crate) enum Target<'a> {
+    Collected(&'a Collector),
+    Streamed(&'a Outbox, &'a Backlog),
+    /// To our own stdout and stderr.
+    Inherited,
+}
+
+impl Launch {
+    /// # Errors
+    /// When there is no place for its results.
+    pub(crate) fn command(
+        &self,
+        work: &Work,
+        input: Option<&Arc<[u8]>>,
+        job: &Job,
+        target: &Target<'_>,
+    ) -> io::Result<Command> {
+        let mut command = match work {
+            Work::Shell(line) => {
+                let mut command = Command::new("/bin/sh");
+                // The text may begin with a dash.
+                command.args(["-c", "--"]).arg(OsStr::from_bytes(line));
+                command
+            }
+            Work::Program(words) => {
+                let mut words = words.iter().map(|word| OsStr::from_bytes(word));
+                let mut command = Command::new(words.next().unwrap_or_default());
+                command.args(words);
+                // As a shell has it, and execvp(3).
+                command.allow_dot();
+                command
+            }
+        };
+        command
+            // A terminal's signals reach only this process; it passes on what they mean.
+            .process_group(0)
+            // However this process ends, even by SIGKILL.
+            .parent_death_signal(Signal::KILL)
+            .cancel(self.cancel())
+            .wait_delay(self.wait_delay)
+            .context(&self.context);
+        if let Some(input) = input {
+            command.stdin(Input::bytes(Arc::clone(input)));
+        }
+        if let Some(timeout) = self.timeout {
+            command.timeout(timeout);
+        }
+        if let Some(timeout) = self.idle_timeout {
+            command.idle_timeout(timeout);
+        }
+        for (name, value) in &self.env {
+            command.env(name, value);
+        }
+        if let Some(dir) = &self.dir {
+            command.current_dir(dir);
+        }
+        self.set_output(&mut command, job, target)?;
+        Ok(command)
+    }
+
+    /// A command that is stopped, as it has read from the terminal, sees the signal once it is continued.
+    fn cancel(&self) -> Cancel {
+        Cancel::signal(self.signal)
+            .then(Duration::ZERO, Signal::CONT)
+            .to_group()
+    }
+
+    fn set_output(&self, command: &mut Command, job: &Job, target: &Target<'_>) -> io::Result<()> {
+        if let Target::Inherited = target {
+            command.stdout(Output::inherit()).stderr(Output::inherit());
+            return Ok(());
+        }
+        if let Some(results) = &self.results {
+            let directory = results.join(job.sequence.to_string());
+            fs::create_dir_all(&directory)?;
+            fs::write(directory.join("command"), [&job.text[..], b"\n"].concat())?;
+            let stream = |name: &str| -> io::Result<Output> {
+                let to = self.writer(job, target);
+                let file = File::create(directory.join(name))?;
+                Ok(self.limited(Copied { to, file }))
+            };
+            command.stdout(stream("stdout")?).stderr(stream("stderr")?);
+            return Ok(());
+        }
+        let output = match target {
+            // The most common one needs no box.
+            Target::Collected(collector) if !self.tags => self.limited((*collector).clone()),
+            _ => self.limited(self.writer(job, target)),
+        };
+        command.stdout(output).stderr_to_stdout();
+        Ok(())
+    }
+
+    fn limited(&self, writer: impl Write + Send + 'static) -> Output {
+        match self.output_bytes_max {
+            Some(bytes_max) => Output::writer(Limited::new(writer, bytes_max)),
+            None => Output::writer(writer),
+        }
+    }
+
+    fn writer(&self, job: &Job, target: &Target<'_>) -> Box<dyn Write + Send> {
+        let tag = || format!("{}\t", job.tag).into_bytes();
+        match target {
+            Target::Collected(collector) if self.tags => {
+                Box::new(Tagging::new((*collector).clone(), tag()))
+            }
+            Target::Collected(collector) => Box::new((*collector).clone()),
+            Target::Streamed(outbox, backlog) => {
+                let tag = if self.tags {
+                    tag()
+                } else {
+                    format!("{}: ", job.number).into_bytes()
+                };
+                Box::new(TaggedLines::new(outbox, backlog, job.slot, tag))
+            }
+            Target::Inherited => Box::new(io::sink()),
+        }
+    }
+}
+
+/// What runs a file that may be executed and has no format that the kernel knows: a shell, as execvp(3) has it.
+pub(crate) fn by_shell(work: &Work) -> Option<Work> {
+    let Work::Program(words) = work else {
+        return None;
+    };
+    let (program, arguments) = words.split_first()?;
+    let path = look_path(OsStr::from_bytes(program))
+        .unwrap_or_else(|_| Path::new(OsStr::from_bytes(program)).to_owned());
+    let mut words = vec![b"/bin/sh".to_vec(), b"--".to_vec()];
+    words.push(path.as_os_str().as_bytes().to_vec());
+    words.extend_from_slice(arguments);
+    Some(Work::Program(words))
+}
+
+/// Records how a command ended beside its output.
+pub(crate) fn write_status(results: &Path, job: &Job, status: &str) -> io::Result<()> {
+    let directory = results.join(job.sequence.to_string());
+    fs::create_dir_all(&directory)?;
+    fs::write(directory.join("status"), format!("{status}\n"))
+}

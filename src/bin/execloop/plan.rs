@@ -1,0 +1,292 @@
+//! From arguments to a run: opens what is read and written, and says what does not go together.
+//! Unaware of how commands are run.
+
+use std::collections::HashSet;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, IsTerminal, Read, Write};
+use std::num::NonZeroUsize;
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use execloop::{Context, program};
+
+use crate::arguments::RunArguments;
+use crate::cut::{Cut, Cutter};
+use crate::invocation::{Input, Invocation};
+use crate::job::{Manner, Recipe};
+use crate::joblog;
+use crate::launch::Launch;
+use crate::limits::{Halt, Jobs, Throttle};
+use crate::run::{Options, Origin, Printing};
+use crate::source::Combinations;
+use crate::template::Template;
+
+/// All that a run needs.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) options: Options,
+    pub(crate) origin: Origin,
+    /// What the list is called.
+    pub(crate) list: String,
+    /// The list is typed.
+    pub(crate) is_typed: bool,
+    pub(crate) job_log: Option<(String, File)>,
+}
+
+/// What is wrong with the usage, in words.
+pub(crate) type Wrong = String;
+
+impl Plan {
+    pub(crate) fn new(arguments: &RunArguments) -> Result<Plan, Wrong> {
+        let input = &arguments.input;
+        let words = arguments.words.clone();
+        let wants_command = input.max_args.is_some() || input.pipe;
+        let invocation = Invocation::new(words, input.arg_file.clone(), wants_command);
+        let recipe = recipe(arguments, &invocation)?;
+        let (origin, list, is_typed) = origin(arguments, &invocation, &recipe)?;
+        let (job_log, done_before) = job_log(arguments)?;
+        if let Some(results) = &arguments.record.results {
+            fs::create_dir_all(results).map_err(|error| about(results, &error))?;
+        }
+        Ok(Plan {
+            options: options(arguments, recipe, done_before),
+            origin,
+            list,
+            is_typed,
+            job_log,
+        })
+    }
+}
+
+fn about(path: &Path, error: &io::Error) -> Wrong {
+    crate::about(&path.display().to_string(), error)
+}
+
+fn recipe(arguments: &RunArguments, invocation: &Invocation) -> Result<Recipe, Wrong> {
+    let input = &arguments.input;
+    let manner = match (input.shell, input.argv) {
+        (true, _) => Manner::Shell,
+        (_, true) => Manner::Argv,
+        (false, false) => Manner::Either,
+    };
+    let command = &invocation.command;
+    if command.is_empty() {
+        if input.pipe {
+            return Err("--pipe needs a command that reads the blocks".to_owned());
+        }
+        if input.max_args.is_some() {
+            return Err("-n needs a command to give the arguments to".to_owned());
+        }
+        return Ok(Recipe::Lines(manner));
+    }
+    let template = Template::new(command, !input.pipe);
+    let values = match (input.max_args, &invocation.inputs[..]) {
+        (Some(max), [_]) => max.get(),
+        (Some(_), _) => return Err("-n takes arguments of one source".to_owned()),
+        (None, inputs) => inputs.len(),
+    };
+    if template.number_max() > values && !input.pipe {
+        let number = template.number_max();
+        return Err(format!(
+            "there is no argument for {{{number}}}: a command has {values}"
+        ));
+    }
+    let is_line = match &command[..] {
+        [word] => word.contains(&b' ') || input.shell,
+        _ => input.shell,
+    };
+    if !is_line {
+        refuse_list(&command[0], command)?;
+    }
+    Ok(if is_line {
+        Recipe::Line(template, manner)
+    } else {
+        Recipe::Words(template)
+    })
+}
+
+/// Flags behind a list's file are taken for arguments of a command, which it is not.
+fn refuse_list(program: &[u8], command: &[Vec<u8>]) -> Result<(), Wrong> {
+    use std::os::unix::ffi::OsStrExt;
+    let name = std::ffi::OsStr::from_bytes(program);
+    let has_flag = command.get(1).is_some_and(|word| word.starts_with(b"-"));
+    if has_flag && Path::new(name).is_file() && execloop::look_path(name).is_err() {
+        let name = crate::printable::printable(program);
+        return Err(format!(
+            "{name} is no program; if it lists commands, it stands behind all options"
+        ));
+    }
+    Ok(())
+}
+
+fn origin(
+    arguments: &RunArguments,
+    invocation: &Invocation,
+    recipe: &Recipe,
+) -> Result<(Origin, String, bool), Wrong> {
+    let input = &arguments.input;
+    let separator = if input.null { 0 } else { b'\n' };
+    let max = input.max_args.map_or(1, NonZeroUsize::get);
+    let cut = match recipe {
+        Recipe::Lines(_) => Cut::Commands { separator },
+        _ if !input.pipe => Cut::Arguments { separator, max },
+        _ if input.max_args.is_some() => Cut::Records { separator, max },
+        _ => {
+            let bytes =
+                usize::try_from(input.block).map_err(|_| "--block is too large".to_owned())?;
+            Cut::Block { separator, bytes }
+        }
+    };
+    if let [Input::File(path)] = &invocation.inputs[..] {
+        let is_stdin = path.to_str() == Some("-");
+        let (file, name) = open(path)?;
+        let is_typed = is_stdin && file.is_terminal();
+        return Ok((Origin::List(file, cut), name, is_typed));
+    }
+    if input.pipe {
+        return Err("--pipe reads stdin, or one file of -a".to_owned());
+    }
+    let mut lists = Vec::new();
+    for input in &invocation.inputs {
+        match input {
+            Input::Values(values) => lists.push(values.clone()),
+            Input::File(path) => lists.push(values_of(path, separator)?),
+        }
+    }
+    Ok((
+        Origin::Fixed(Combinations::new(lists, max)),
+        "arguments".to_owned(),
+        false,
+    ))
+}
+
+/// All arguments that a file lists.
+fn values_of(path: &Path, separator: u8) -> Result<Vec<Vec<u8>>, Wrong> {
+    let (mut file, name) = open(path)?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)
+        .map_err(|error| crate::about(&name, &error))?;
+    let mut cutter = Cutter::new(Cut::Arguments { separator, max: 1 });
+    let (mut rest, mut values) = (&bytes[..], Vec::new());
+    while let Some(item) = cutter
+        .next(&mut rest)
+        .map_err(|error| crate::about(&name, &error))?
+    {
+        if let Some(fault) = item.fault {
+            return Err(format!("{name}: line {}: {fault}", item.number));
+        }
+        values.extend(item.values);
+    }
+    Ok(values)
+}
+
+/// The file, and what it is called.
+fn open(path: &Path) -> Result<(File, String), Wrong> {
+    if path.to_str() == Some("-") {
+        let file = stdin().map_err(|error| crate::about("stdin", &error))?;
+        return Ok((file, "stdin".to_owned()));
+    }
+    let file = File::open(path).and_then(|file| match file.metadata()?.is_dir() {
+        true => Err(program::directory_error()),
+        false => Ok(file),
+    });
+    match file {
+        Ok(file) => Ok((file, path.display().to_string())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && is_program(path) => Err(format!(
+            "{}; for a command that takes arguments, write: {} {{}}",
+            about(path, &error),
+            crate::printable::printable_message(&path.display().to_string()),
+        )),
+        Err(error) => Err(about(path, &error)),
+    }
+}
+
+fn is_program(path: &Path) -> bool {
+    let is_name = path.components().count() == 1;
+    is_name && execloop::look_path(path).is_ok()
+}
+
+/// What std has put in place of a closed one would be an empty list.
+fn stdin() -> io::Result<File> {
+    if program::was_closed_at_start(0) {
+        return Err(program::closed_error());
+    }
+    Ok(File::from(io::stdin().as_fd().try_clone_to_owned()?))
+}
+
+/// The job log's file, at its end, and the commands that it says need not run.
+#[expect(clippy::type_complexity, reason = "two things that come from one file")]
+fn job_log(arguments: &RunArguments) -> Result<(Option<(String, File)>, HashSet<u64>), Wrong> {
+    let record = &arguments.record;
+    let Some(path) = &record.joblog else {
+        return Ok(Default::default());
+    };
+    let is_resumed = record.resume || record.resume_failed;
+    let open = || -> io::Result<(File, HashSet<u64>)> {
+        let mut options = OpenOptions::new();
+        let options = options.write(true).create(true);
+        if !is_resumed {
+            let mut file = options.truncate(true).open(path)?;
+            file.write_all(joblog::HEADER)?;
+            return Ok((file, HashSet::new()));
+        }
+        let mut file = options.read(true).append(true).truncate(false).open(path)?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)?;
+        let (done, whole) = joblog::done_before(&bytes, record.resume_failed);
+        if whole < bytes.len() {
+            file.set_len(whole as u64)?;
+        }
+        if whole == 0 {
+            file.write_all(joblog::HEADER)?;
+        }
+        Ok((file, done))
+    };
+    let (file, done) = open().map_err(|error| about(path, &error))?;
+    Ok((Some((path.display().to_string(), file)), done))
+}
+
+fn options(arguments: &RunArguments, recipe: Recipe, done_before: HashSet<u64>) -> Options {
+    let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    let (limits, output) = (&arguments.limits, &arguments.output);
+    Options {
+        jobs: limits
+            .jobs
+            .unwrap_or(Jobs::PercentOfCores(100))
+            .count(cores.get()),
+        throttle: Throttle {
+            load_max: limits.load,
+            memory_bytes_min: limits.memfree,
+        },
+        printing: match (output.keep_order, output.stream, output.ungroup) {
+            (_, _, true) => Printing::Inherited,
+            (_, true, _) => Printing::Streamed,
+            (true, ..) => Printing::InOrder,
+            (false, ..) => Printing::AtEnd,
+        },
+        json: output.json,
+        dry_run: output.dry_run,
+        retries: limits.retries,
+        halt: if limits.fail_fast {
+            Some(Halt::Failures(1))
+        } else {
+            limits.halt
+        },
+        quiet: output.quiet || output.dry_run,
+        recipe,
+        pipes: arguments.input.pipe,
+        launch: Launch {
+            timeout: limits.timeout.filter(|timeout| !timeout.is_zero()),
+            idle_timeout: limits.idle_timeout.filter(|timeout| !timeout.is_zero()),
+            wait_delay: limits.wait_delay,
+            signal: limits.signal,
+            env: arguments.child.env.clone(),
+            dir: arguments.child.dir.clone(),
+            output_bytes_max: output.output_limit,
+            tags: output.tag,
+            results: arguments.record.results.clone(),
+            context: Context::new(),
+        },
+        done_before,
+    }
+}
