@@ -32,7 +32,7 @@ fn blank_lines_and_comments_are_skipped_and_counted_as_lines() {
 
 #[test]
 fn wrong_usage_is_exit_status_2_and_says_what_is_wrong() {
-    let cases: [(&[&str], &str); 13] = [
+    let cases: &[(&[&str], &str)] = &[
         (&["--no-such-flag"], "--no-such-flag"),
         (&["-j", "0"], "'--jobs <N>': at least 1 must run\n"),
         (
@@ -46,7 +46,35 @@ fn wrong_usage_is_exit_status_2_and_says_what_is_wrong() {
         (&["--wait-delay", "99999999999999999999h"], "too long"),
         (&["--signal", "NOPE"], "unknown signal \"NOPE\""),
         (&["--stream", "--keep-order"], "--keep-order"),
-        (&["one", "two"], "two"),
+        (
+            &["no-such-program", "two"],
+            "execloop: \"no-such-program\": executable file not found",
+        ),
+        (&["-n", "0", "echo"], "--max-args <N>"),
+        (&["-n", "2"], "-n needs a command"),
+        (&["--pipe"], "--pipe needs a command"),
+        (&["--pipe", "cat", ":::", "a"], "--pipe reads stdin"),
+        (
+            &["echo", "{3}", ":::", "a", ":::", "b"],
+            "no argument for {3}: a command has 2",
+        ),
+        (
+            &["-n", "2", "echo", ":::", "a", ":::", "b"],
+            "-n takes arguments of one source",
+        ),
+        (&["--halt", "0"], "--halt"),
+        (&["--resume"], "--joblog"),
+        (&["--env", "A"], "LC_ALL=C"),
+        (&["--ungroup", "--tag"], "--tag"),
+        (
+            &["--joblog", "/no/such/log"],
+            "execloop: /no/such/log: No such file",
+        ),
+        (&["--results", "/proc/x"], "execloop: /proc/x: No such file"),
+        (
+            &["cksum"],
+            "for a command that takes arguments, write: cksum {}\n",
+        ),
         (
             &["/no/such/list"],
             "execloop: /no/such/list: No such file or directory\n",
@@ -263,7 +291,7 @@ fn lines_that_cannot_run_have_failed_with_a_reason_and_the_others_run() {
     let long = "echo ".to_owned() + &"x".repeat(200_000);
     let longer = "echo ".to_owned() + &"y".repeat(2_000_000);
     let list = format!("echo one\necho a\0b\n{long}\n{longer}\necho two");
-    let done = run(&["-k"], list);
+    let done = run(&["-k", "-j", "1"], list);
     assert_eq!((done.code, done.output().as_str()), (Some(1), "one\ntwo\n"));
     let lines: Vec<&str> = done.stderr.lines().collect();
     assert_eq!(lines.len(), 4, "{lines:?}");

@@ -6,7 +6,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use execloop::Signal;
 
 use crate::command_line::parse_duration;
@@ -52,8 +52,8 @@ pub(crate) struct RunArguments {
     ///   {/.} without both                {2}  the second argument
     ///   {#}  the command's number        {%}  its slot, 1 to that of --jobs
     /// Without a place for it, the argument comes last. A command of several
-    /// words is executed as it is. One word with blanks in it is a line of shell,
-    /// in which arguments are quoted.
+    /// words is executed as it is. One word with blanks in it is a line of
+    /// shell, in which arguments are quoted.
     #[arg(value_name = "COMMAND", trailing_var_arg = true, verbatim_doc_comment)]
     pub(crate) words: Vec<OsString>,
 
@@ -86,8 +86,8 @@ pub(crate) struct InputArguments {
 
     /// Cut stdin into blocks, each the stdin of one command
     ///
-    /// A block ends where a line ends, or with -0 at a NUL. It has at least the
-    /// size that --block gives, or the number of lines that -n gives.
+    /// A block ends where a line ends, or with -0 at a NUL. It has at least
+    /// the size that --block gives, or the number of lines that -n gives.
     #[arg(long, verbatim_doc_comment)]
     pub(crate) pipe: bool,
 
@@ -99,8 +99,8 @@ pub(crate) struct InputArguments {
     /// Give every line to /bin/sh -c
     ///
     /// By default one that needs no shell is executed directly, as make does:
-    /// it has no character that means something to a shell, and its command is
-    /// not one that a shell has built in. Words of COMMAND are joined to a line.
+    /// it has no character that means something to a shell, and its command
+    /// is not built into shells. Words of COMMAND are joined to a line.
     #[arg(long, verbatim_doc_comment, conflicts_with = "argv")]
     pub(crate) shell: bool,
 
@@ -120,7 +120,8 @@ pub(crate) struct LimitArguments {
 
     /// Start no further command while so many processes want to run
     ///
-    /// As many as /proc/loadavg says at this instant. One command always runs.
+    /// As many as /proc/loadavg says at this instant. One command always
+    /// runs.
     #[arg(short = 'l', long, value_name = "LOAD", verbatim_doc_comment)]
     pub(crate) load: Option<f64>,
 
@@ -221,22 +222,9 @@ pub(crate) struct OutputArguments {
     #[arg(long)]
     pub(crate) dry_run: bool,
 
-    /// Show what runs: on a terminal, or as lines where piped
-    #[arg(long, value_name = "WHEN", default_value = "auto")]
-    pub(crate) progress: When,
-
     /// Print no summary; failures are told all the same
     #[arg(short, long)]
     pub(crate) quiet: bool,
-}
-
-/// When something is shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum When {
-    /// On a terminal
-    Auto,
-    Always,
-    Never,
 }
 
 #[derive(Args, Debug)]

@@ -2,13 +2,15 @@
 //! Unaware of how commands are run.
 
 use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, IsTerminal, Read, Write};
 use std::num::NonZeroUsize;
 use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use execloop::{Context, program};
+use execloop::{Context, LookPathError, program};
 
 use crate::arguments::RunArguments;
 use crate::cut::{Cut, Cutter};
@@ -17,9 +19,10 @@ use crate::job::{Manner, Recipe};
 use crate::joblog;
 use crate::launch::Launch;
 use crate::limits::{Halt, Jobs, Throttle};
+use crate::printable::{printable, printable_message};
 use crate::run::{Options, Origin, Printing};
 use crate::source::Combinations;
-use crate::template::Template;
+use crate::template::{self, Template};
 
 /// All that a run needs.
 #[derive(Debug)]
@@ -96,7 +99,7 @@ fn recipe(arguments: &RunArguments, invocation: &Invocation) -> Result<Recipe, W
         _ => input.shell,
     };
     if !is_line {
-        refuse_list(&command[0], command)?;
+        refuse_missing(&command[0], command)?;
     }
     Ok(if is_line {
         Recipe::Line(template, manner)
@@ -105,18 +108,24 @@ fn recipe(arguments: &RunArguments, invocation: &Invocation) -> Result<Recipe, W
     })
 }
 
-/// Flags behind a list's file are taken for arguments of a command, which it is not.
-fn refuse_list(program: &[u8], command: &[Vec<u8>]) -> Result<(), Wrong> {
-    use std::os::unix::ffi::OsStrExt;
-    let name = std::ffi::OsStr::from_bytes(program);
-    let has_flag = command.get(1).is_some_and(|word| word.starts_with(b"-"));
-    if has_flag && Path::new(name).is_file() && execloop::look_path(name).is_err() {
-        let name = crate::printable::printable(program);
-        return Err(format!(
-            "{name} is no program; if it lists commands, it stands behind all options"
-        ));
+/// A program that is not in `PATH` would fail for each argument in the same way. And flags behind a list's file are
+/// taken for arguments of a command, which it is not.
+fn refuse_missing(program: &[u8], command: &[Vec<u8>]) -> Result<(), Wrong> {
+    if template::has_place(program) {
+        return Ok(());
     }
-    Ok(())
+    let name = OsStr::from_bytes(program);
+    let has_flag = command.get(1).is_some_and(|word| word.starts_with(b"-"));
+    match execloop::look_path(name) {
+        Err(LookPathError::Dot { .. }) | Ok(_) => Ok(()),
+        Err(_) if has_flag && Path::new(name).is_file() => Err(format!(
+            "{} is no program; if it lists commands, it stands behind all options",
+            printable(program)
+        )),
+        // A path is looked for in the directory where it will run.
+        Err(_) if program.contains(&b'/') => Ok(()),
+        Err(error) => Err(printable_message(&error.to_string())),
+    }
 }
 
 fn origin(
@@ -195,7 +204,7 @@ fn open(path: &Path) -> Result<(File, String), Wrong> {
         Err(error) if error.kind() == io::ErrorKind::NotFound && is_program(path) => Err(format!(
             "{}; for a command that takes arguments, write: {} {{}}",
             about(path, &error),
-            crate::printable::printable_message(&path.display().to_string()),
+            printable_message(&path.display().to_string()),
         )),
         Err(error) => Err(about(path, &error)),
     }
