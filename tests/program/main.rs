@@ -2,6 +2,7 @@
 //! It is driven by the library itself, as any program would be.
 #![cfg(feature = "cli")]
 
+mod arguments;
 #[path = "../common/mod.rs"]
 mod common;
 mod failures;
