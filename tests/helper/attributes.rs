@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::process::ExitCode;
 
-use execloop::{Command, Finished, Output, Reactor, StartError, Step};
+use execloop::{Command, Finished, Output, Reactor, StartError, StartStep};
 
 use crate::counts::{assert_fds, assert_no_children, open_fds};
 use crate::start_error::start_error;
@@ -211,7 +211,7 @@ impl Stat {
 
 /// Starts a command that must fail at this step with this error number.
 #[track_caller]
-fn fails(reactor: &mut Reactor, command: &mut Command, step: Step, errno: i32) {
+fn fails(reactor: &mut Reactor, command: &mut Command, step: StartStep, errno: i32) {
     match start_error(reactor, command) {
         StartError::Step {
             step: found,

@@ -15,7 +15,7 @@ use std::sync::atomic::Ordering;
 use super::child::{Plan, gate};
 use super::plan::Mapping;
 use crate::sys::fd::{duplicate, duplicate_onto, open_null};
-use crate::sys::{Step, cvt};
+use crate::sys::{StartStep, cvt};
 
 /// Below this a descriptor need not be moved for the child: the smallest table that the kernel makes has as many.
 const LOW_FDS: i32 = 64;
@@ -146,7 +146,7 @@ impl Cradle {
     }
 
     /// Takes back what the child no longer uses. Returns its pid and what failed, once it uses nothing any more.
-    pub(super) fn settle(&mut self, nulls: &Nulls) -> Option<(u32, Option<(Step, i32)>)> {
+    pub(super) fn settle(&mut self, nulls: &Nulls) -> Option<(u32, Option<(StartStep, i32)>)> {
         let child = self.under_way.as_mut()?;
         let is_released = child.plan.gate.load(Ordering::Acquire) == gate::RELEASED;
         let has_table =
