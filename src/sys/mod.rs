@@ -5,6 +5,7 @@
 //! one is `unix.rs` over mio; `simulated.rs` is a machine in memory. Every `unsafe` block of the crate is below here.
 
 mod cstr;
+mod executable;
 mod exit;
 mod fd;
 mod process;
@@ -13,7 +14,9 @@ mod signal;
 pub(crate) mod simulated;
 mod spawn;
 mod timer;
+mod token;
 mod unix;
+mod usage;
 
 use std::fmt;
 use std::io;
@@ -23,12 +26,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub(crate) use cstr::{CStrings, nul_free};
+pub(crate) use executable::executable;
 pub(crate) use fd::{fd_limit_soft, raise_fd_limit};
-pub(crate) use process::executable;
 pub use signal::{Signal, SignalParseError};
 pub use spawn::names::{Capability, Namespaces, Resource};
 pub(crate) use spawn::plan::{Attributes, Groups, IdMap, Program, Rlimit};
-pub(crate) use unix::{GENERATION_MASK, SLOTS_MAX, Unix};
+pub(crate) use token::{GENERATION_MASK, SLOTS_MAX};
+pub(crate) use unix::Unix;
 
 /// The system, as the loop sees it.
 pub(crate) trait Kernel {

@@ -1,17 +1,12 @@
-//! Signals to a child, through its handle, so that a reaped child's pid is never used; and who may be executed.
+//! Signals to a child, through its handle, so that a reaped child's pid is never used.
 //! Unaware of why somebody signals.
 #![allow(unsafe_code, reason = "pidfd_send_signal and kill")]
 
-use std::fs;
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 
 use super::exit::Child;
-use super::fd::may_execute;
-use super::{Signal, Target, cvt, cvt_long, is_process_gone, nul_free, process_gone};
+use super::{Signal, Target, cvt, cvt_long, is_process_gone, process_gone};
 
 /// `PIDFD_SIGNAL_PROCESS_GROUP` (Linux 6.9).
 const TO_PROCESS_GROUP: libc::c_ulong = 1 << 2;
@@ -51,27 +46,4 @@ fn signal_by_pid(child: &Child, target: Target, signal: Signal) -> io::Result<()
     let pid = if target == Target::Group { -pid } else { pid };
     // SAFETY: kill(2) takes two numbers; the pid is that of an unreaped child, or of the group it leads.
     cvt(unsafe { libc::kill(pid, signal.number()) }).map(drop)
-}
-
-/// Whether `path` is a file that this process may execute: a directory is `EISDIR`, a missing bit or a `noexec` mount
-/// `EACCES` (Go: `os/exec.findExecutable`). Where a seccomp filter refuses the question, the mode bits answer it.
-pub(crate) fn executable(path: &Path) -> io::Result<()> {
-    let metadata = fs::metadata(path)?;
-    if metadata.is_dir() {
-        return Err(io::Error::from_raw_os_error(libc::EISDIR));
-    }
-    let c_path =
-        nul_free(path.as_os_str()).ok_or_else(|| io::Error::from_raw_os_error(libc::EINVAL))?;
-    debug_assert_eq!(c_path.as_bytes(), path.as_os_str().as_bytes());
-    match may_execute(&c_path) {
-        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => {
-            let allowed = metadata.permissions().mode() & 0o111 != 0;
-            if allowed {
-                Ok(())
-            } else {
-                Err(io::Error::from_raw_os_error(libc::EACCES))
-            }
-        }
-        answer => answer,
-    }
 }

@@ -12,13 +12,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mio::unix::SourceFd;
-use mio::{Events, Interest, Poll, Token};
+use mio::{Events, Interest, Poll};
 
 use super::exit::{Child, check_floor};
 use super::fd;
 use super::process;
 use super::spawn::Spawner;
 use super::timer::Timer;
+use super::token::{INTERNAL, WAKER, token, untoken};
 use super::{
     Exit, Kernel, Launch, Ready, Signal, Source, StartFailure, Started, Stdio, Step, Target, Wake,
     Whose,
@@ -51,8 +52,11 @@ impl Unix {
         let waker = Arc::new(mio::Waker::new(poll.registry(), WAKER)?);
         let timer = Timer::new()?;
         drop(held);
-        poll.registry()
-            .register(&mut SourceFd(&timer.as_raw_fd()), TIMER, Interest::READABLE)?;
+        poll.registry().register(
+            &mut SourceFd(&timer.as_raw_fd()),
+            INTERNAL,
+            Interest::READABLE,
+        )?;
         Ok(Unix {
             poll,
             events: Events::with_capacity(EVENTS_PER_POLL_MAX),
@@ -227,61 +231,5 @@ impl Wake for Waker {
     fn wake(&self) {
         // A full counter means that the poll is about to return anyway; anything else leaves no way to tell.
         let _ = self.0.wake();
-    }
-}
-
-const WAKER: Token = Token(usize::MAX);
-const TIMER: Token = Token(usize::MAX - 1);
-
-const SOURCE_BITS: u32 = 2;
-/// 30 bits of slot and 32 of generation on 64-bit machines, 14 and 16 on others.
-const SLOT_BITS: u32 = usize::BITS / 2 - SOURCE_BITS;
-
-/// How many slots a token can tell apart.
-pub(crate) const SLOTS_MAX: usize = (1 << SLOT_BITS) - 1;
-
-/// The bits of a generation that come back with an event.
-pub(crate) const GENERATION_MASK: u32 = (usize::MAX >> (SLOT_BITS + SOURCE_BITS)) as u32;
-
-fn token(whose: Whose, source: Source) -> Token {
-    let slot = whose.slot as usize;
-    debug_assert!(slot < SLOTS_MAX);
-    let generation = (whose.generation as usize) << (SLOT_BITS + SOURCE_BITS);
-    Token(generation | slot << SOURCE_BITS | source as usize)
-}
-
-fn untoken(Token(token): Token) -> Option<(Whose, Source)> {
-    if Token(token) == WAKER || Token(token) == TIMER {
-        return None;
-    }
-    let source = match token & ((1 << SOURCE_BITS) - 1) {
-        0 => Source::Stdin,
-        1 => Source::Stdout,
-        2 => Source::Stderr,
-        _ => Source::Exit,
-    };
-    let whose = Whose {
-        slot: ((token >> SOURCE_BITS) & SLOTS_MAX) as u32,
-        generation: (token >> (SLOT_BITS + SOURCE_BITS)) as u32,
-    };
-    Some((whose, source))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tokens_give_back_what_they_were_made_of() {
-        for slot in [0, 1, 77_777, SLOTS_MAX as u32 - 1] {
-            for generation in [0, 1, GENERATION_MASK] {
-                for source in [Source::Stdin, Source::Stdout, Source::Stderr, Source::Exit] {
-                    let whose = Whose { slot, generation };
-                    assert_eq!(untoken(token(whose, source)), Some((whose, source)));
-                }
-            }
-        }
-        assert_eq!(untoken(WAKER), None);
-        assert_eq!(untoken(TIMER), None);
     }
 }

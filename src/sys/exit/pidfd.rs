@@ -10,10 +10,10 @@ use std::mem;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
-use std::time::Duration;
 
 use crate::sys::fd::above_stdio_if_possible;
-use crate::sys::{Exit, RawUsage, cvt, cvt_long};
+use crate::sys::usage::raw_usage;
+use crate::sys::{Exit, cvt, cvt_long};
 
 /// A child, from its start until its handle is dropped.
 #[derive(Debug)]
@@ -157,21 +157,6 @@ struct PidfdInfo {
     cgroup: u64,
     ids: [u32; 11],
     exit_code: i32,
-}
-
-fn raw_usage(usage: &libc::rusage) -> RawUsage {
-    let duration = |time: libc::timeval| {
-        let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
-        Duration::from_secs(seconds)
-            + Duration::from_micros(u64::try_from(time.tv_usec).unwrap_or(0))
-    };
-    RawUsage {
-        user: duration(usage.ru_utime),
-        system: duration(usage.ru_stime),
-        rss_bytes_max: u64::try_from(usage.ru_maxrss)
-            .unwrap_or(0)
-            .saturating_mul(1024),
-    }
 }
 
 /// Refuses kernels before 5.4, which cannot wait for a pidfd: they call the kind of id invalid, where a later one
