@@ -473,6 +473,7 @@ impl<K: Kernel> Engine<K> {
         }
     }
 
+    #[cfg(all(target_os = "linux", not(execloop_kqueue_shim)))]
     /// The process of a command that was started and is not finished.
     pub(crate) fn child(&self, id: Id) -> Option<&K::Child> {
         let is_ours = id.reactor == self.reactor;

@@ -44,11 +44,6 @@
 //! No shell, no glob, no pipeline syntax; no Windows; no thread per command; no hidden global: two reactors in one
 //! process do not know of each other, and neither owns SIGCHLD.
 
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-compile_error!(
-    "execloop runs on Linux; its kqueue backend for macOS and the BSDs is not written yet"
-);
-
 mod admission;
 mod cancel;
 mod command;

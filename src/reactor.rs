@@ -198,7 +198,7 @@ impl Reactor {
     /// # drop(pidfd);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    #[cfg(target_os = "linux")]
+    #[cfg(all(target_os = "linux", not(execloop_kqueue_shim)))]
     pub fn pidfd(&self, id: Id) -> Option<BorrowedFd<'_>> {
         self.engine.child(id).map(Unix::pidfd)
     }

@@ -141,6 +141,7 @@ impl<K: Kernel> Table<K> {
         }
     }
 
+    #[cfg(all(target_os = "linux", not(execloop_kqueue_shim)))]
     /// The process of a running command.
     pub(crate) fn child(&self, slot: u32) -> Option<&K::Child> {
         match self.phase(slot) {

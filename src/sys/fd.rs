@@ -12,6 +12,10 @@ use super::cvt;
 /// The lowest number that our own descriptors may have: 0, 1 and 2 are the caller's, even where they are closed.
 const LOWEST: libc::c_int = 3;
 
+#[cfg(all(
+    any(target_os = "linux", target_os = "android"),
+    not(execloop_kqueue_shim)
+))]
 /// A new pipe, its read end first. Neither end blocks: the child makes its own one block before its exec, as each end has
 /// flags of its own, and so that this costs the parent nothing.
 pub(super) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
@@ -25,6 +29,10 @@ pub(super) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok((above_stdio(read)?, above_stdio(write)?))
 }
 
+#[cfg(all(
+    any(target_os = "linux", target_os = "android"),
+    not(execloop_kqueue_shim)
+))]
 /// Asks for a larger pipe. Beyond the user's quota the kernel refuses, and the pipe stays as it is.
 pub(super) fn set_pipe_bytes(end: &OwnedFd, bytes: libc::c_int) {
     // SAFETY: fcntl(2) with this command takes one number.
@@ -57,6 +65,10 @@ pub(super) fn is_open(number: libc::c_int) -> bool {
     unsafe { libc::fcntl(number, libc::F_GETFD) != -1 }
 }
 
+#[cfg(all(
+    any(target_os = "linux", target_os = "android"),
+    not(execloop_kqueue_shim)
+))]
 /// Makes `place`'s number lead to what `fd` leads to, in one step: the number is never free meanwhile.
 pub(super) fn duplicate_onto(fd: BorrowedFd<'_>, place: &OwnedFd) -> io::Result<()> {
     loop {
@@ -79,6 +91,10 @@ pub(super) fn above_stdio(fd: OwnedFd) -> io::Result<OwnedFd> {
     }
 }
 
+#[cfg(all(
+    any(target_os = "linux", target_os = "android"),
+    not(execloop_kqueue_shim)
+))]
 /// The same, for a descriptor that must not be lost: where there is no room for a copy it stays where it is.
 pub(super) fn above_stdio_if_possible(fd: OwnedFd) -> OwnedFd {
     if fd.as_raw_fd() >= LOWEST {

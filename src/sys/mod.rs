@@ -6,15 +6,36 @@
 
 mod cstr;
 mod executable;
+#[cfg(all(
+    any(target_os = "linux", target_os = "android"),
+    not(execloop_kqueue_shim)
+))]
 mod exit;
 mod fd;
+#[cfg(any(
+    execloop_kqueue_shim,
+    not(any(target_os = "linux", target_os = "android"))
+))]
+mod kqueue;
+#[cfg(all(
+    any(target_os = "linux", target_os = "android"),
+    not(execloop_kqueue_shim)
+))]
 mod process;
 mod signal;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod simulated;
 mod spawn;
+#[cfg(all(
+    any(target_os = "linux", target_os = "android"),
+    not(execloop_kqueue_shim)
+))]
 mod timer;
 mod token;
+#[cfg(all(
+    any(target_os = "linux", target_os = "android"),
+    not(execloop_kqueue_shim)
+))]
 mod unix;
 mod usage;
 
@@ -28,10 +49,19 @@ use std::time::{Duration, Instant};
 pub(crate) use cstr::{CStrings, nul_free};
 pub(crate) use executable::executable;
 pub(crate) use fd::{fd_limit_soft, raise_fd_limit};
+#[cfg(any(
+    execloop_kqueue_shim,
+    not(any(target_os = "linux", target_os = "android"))
+))]
+pub(crate) use kqueue::Unix;
 pub use signal::{Signal, SignalParseError};
 pub use spawn::names::{Capability, Namespaces, Resource};
 pub(crate) use spawn::plan::{Attributes, Groups, IdMap, Program, Rlimit};
 pub(crate) use token::{GENERATION_MASK, SLOTS_MAX};
+#[cfg(all(
+    any(target_os = "linux", target_os = "android"),
+    not(execloop_kqueue_shim)
+))]
 pub(crate) use unix::Unix;
 
 /// The system, as the loop sees it.
@@ -350,6 +380,10 @@ fn cvt(result: libc::c_int) -> io::Result<libc::c_int> {
     }
 }
 
+#[cfg(all(
+    any(target_os = "linux", target_os = "android"),
+    not(execloop_kqueue_shim)
+))]
 /// The same for functions whose results are as wide as a register.
 fn cvt_long(result: libc::c_long) -> io::Result<libc::c_long> {
     if result == -1 {

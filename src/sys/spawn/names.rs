@@ -139,7 +139,7 @@ resources! {
 
 impl Resource {
     /// The number for prlimit(2).
-    pub(super) const fn number(self) -> u32 {
+    pub(in crate::sys) const fn number(self) -> u32 {
         self.0
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use execloop::linux::CommandExt;
 use execloop::{Cancel, Command, Error, Finished, Id, Input, Output, Reactor, Signal};
 
+#[cfg(not(execloop_kqueue_shim))]
 use super::plain::pid_of;
 use super::{calls, finish, helper, is_root, print, shell, skip};
 
@@ -75,6 +76,7 @@ pub(super) fn signals_sent(reactor: &mut Reactor) {
     assert_eq!(gone.raw_os_error(), Some(libc::ESRCH));
 }
 
+#[cfg(not(execloop_kqueue_shim))]
 pub(super) fn pidfd(reactor: &mut Reactor) {
     let mut command = waiting("echo ready; exec cat");
     let id = reactor.start(&mut command).expect("it starts");

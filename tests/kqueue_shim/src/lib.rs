@@ -11,7 +11,7 @@
 //!   whose descriptor is closed, or leads to another file, tells nothing any more and goes when it is next looked at; a
 //!   file that other descriptors (of a child, say) keep open may make the queue readable once more for nothing. Two
 //!   eventfds, epolls or the like cannot be told apart when one takes the other's number.
-//! - *A queue's own end.* What it holds (three descriptors, and one for each process, timer and user knote) is freed by
+//! - *A queue's own end.* What it holds (up to three descriptors, and one for each process, timer and user knote) is freed by
 //!   the next `kqueue()` or `kqueue_shim_sweep()` after its number was closed.
 //! - *Descriptors.* They count against the process's limit. A queue is closed by exec, and belongs to the process that
 //!   made it, as a kernel's does; a copy of its number made by dup(2) is not a queue.
@@ -46,8 +46,11 @@ fn fail(errno: c_int) -> c_int {
 }
 
 /// A new queue, or -1 and `errno`.
+///
+/// # Safety
+/// None is needed; it is unsafe as every function of C is.
 #[unsafe(no_mangle)]
-pub extern "C" fn kqueue() -> c_int {
+pub unsafe extern "C" fn kqueue() -> c_int {
     queue::open().unwrap_or_else(fail)
 }
 

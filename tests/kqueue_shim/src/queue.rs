@@ -1,13 +1,14 @@
 //! A queue: its knotes, the epolls that say which of them have something to tell, and the table of all queues.
 //! Unaware of what the filters mean.
 //!
-//! The number that `kqueue()` returns is an epoll. In it are: an epoll for the descriptors that are read, one for those
-//! that are written (an epoll has room for each descriptor once), a flag for what is forced, and the descriptors of the
-//! other knotes. So it is readable when any knote has something to tell, and it can be polled in turn.
+//! The number that `kqueue()` returns is an epoll. In it are: a flag for what is forced, the descriptors of the knotes
+//! that have one of their own, and, once they are needed, an epoll for the descriptors that are read and one for those
+//! that are written (an epoll has room for each descriptor once). So it is readable when any knote has something to tell,
+//! and it can be polled in turn. Linux lets epolls nest four deep.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd, RawFd};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::abi::*;
 use super::force::Force;
@@ -23,8 +24,8 @@ pub struct Queue {
     number: RawFd,
     /// Queues are not inherited by fork(2).
     owner: u32,
-    reads: OwnedFd,
-    writes: OwnedFd,
+    reads: OnceLock<OwnedFd>,
+    writes: OnceLock<OwnedFd>,
     forced: OwnedFd,
     notes: Mutex<Notes>,
 }
@@ -67,18 +68,12 @@ pub fn open() -> Answer<RawFd> {
     let queue = Queue {
         number: outer.as_raw_fd(),
         owner: std::process::id(),
-        reads: sys::epoll()?,
-        writes: sys::epoll()?,
+        reads: OnceLock::new(),
+        writes: OnceLock::new(),
         forced: sys::flag()?,
         notes: Mutex::default(),
     };
-    for (fd, token) in [
-        (&queue.reads, READS),
-        (&queue.writes, WRITES),
-        (&queue.forced, FORCED),
-    ] {
-        queue.watch_own(libc::EPOLL_CTL_ADD, fd.as_raw_fd(), token)?;
-    }
+    queue.watch_own(libc::EPOLL_CTL_ADD, queue.forced.as_raw_fd(), FORCED)?;
     let number = outer.into_raw_fd();
     lock(&QUEUES).insert(number, Arc::new(queue));
     Ok(number)
@@ -110,11 +105,11 @@ pub fn exit_early(pid: usize) -> usize {
 }
 
 impl Queue {
-    /// The number still leads to this queue: to an epoll in which our own are.
+    /// The number still leads to this queue: to an epoll in which our own flag is.
     fn is_open(&self) -> bool {
         self.owner == std::process::id()
             && self
-                .watch_own(libc::EPOLL_CTL_MOD, self.reads.as_raw_fd(), READS)
+                .watch_own(libc::EPOLL_CTL_MOD, self.forced.as_raw_fd(), FORCED)
                 .is_ok()
     }
 
@@ -257,7 +252,7 @@ impl Queue {
                 } else {
                     libc::EPOLLOUT
                 };
-                (self.inner(note), fd, (kind | once) as u32)
+                (self.inner(note)?, fd, (kind | once) as u32)
             }
             (None, Some(fd)) => (self.number, fd, libc::EPOLLIN as u32),
             (None, None) => return Ok(()),
@@ -270,7 +265,10 @@ impl Queue {
 
     fn disarm(&self, note: &Note) {
         let (epoll, fd) = match (note.callers_fd(), note.own_fd()) {
-            (Some(fd), _) => (self.inner(note), fd),
+            (Some(fd), _) => match self.inner(note) {
+                Ok(inner) => (inner, fd),
+                Err(_) => return,
+            },
             (None, Some(fd)) => (self.number, fd),
             (None, None) => return,
         };
@@ -278,12 +276,19 @@ impl Queue {
         let _ = sys::control(epoll, libc::EPOLL_CTL_DEL, fd, 0, 0);
     }
 
-    fn inner(&self, note: &Note) -> RawFd {
-        if note.is_read() {
-            self.reads.as_raw_fd()
+    fn inner(&self, note: &Note) -> Answer<RawFd> {
+        let (place, token) = if note.is_read() {
+            (&self.reads, READS)
         } else {
-            self.writes.as_raw_fd()
+            (&self.writes, WRITES)
+        };
+        // Under the lock of the knotes: nobody else makes it meanwhile.
+        if place.get().is_none() {
+            let epoll = sys::epoll()?;
+            self.watch_own(libc::EPOLL_CTL_ADD, epoll.as_raw_fd(), token)?;
+            let _ = place.set(epoll);
         }
+        place.get().map(AsRawFd::as_raw_fd).ok_or(libc::ENOMEM)
     }
 
     fn remove(&self, notes: &mut Notes, id: u64) {
@@ -309,6 +314,9 @@ impl Queue {
                         &self.reads
                     } else {
                         &self.writes
+                    };
+                    let Some(inner) = inner.get() else {
+                        continue;
                     };
                     for id in sys::ready(inner.as_raw_fd(), left)? {
                         self.deliver(&mut notes, id, false, &mut events);

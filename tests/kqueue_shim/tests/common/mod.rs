@@ -18,7 +18,8 @@ pub struct Queue(pub OwnedFd);
 
 impl Queue {
     pub fn new() -> Queue {
-        let number = kqueue();
+        // SAFETY: it has no preconditions.
+        let number = unsafe { kqueue() };
         assert!(number >= 0, "{}", std::io::Error::last_os_error());
         // SAFETY: kqueue() made this descriptor.
         Queue(unsafe { OwnedFd::from_raw_fd(number) })

@@ -1,0 +1,279 @@
+//! The `Kernel` of macOS and the BSDs: mio's poll, one private kqueue for exits and the timer, a spawner.
+//! Unaware of what commands are and why they end.
+//!
+//! On Linux it is compiled with `--cfg execloop_kqueue_shim`, over the kqueue of `tests/kqueue_shim`.
+#![allow(
+    unsafe_code,
+    reason = "mio's poll lends its descriptor as a number only"
+)]
+
+mod child;
+mod events;
+mod fd;
+mod posix;
+mod process;
+#[cfg(execloop_kqueue_shim)]
+#[allow(
+    dead_code,
+    unused_imports,
+    unreachable_pub,
+    missing_docs,
+    missing_debug_implementations,
+    reason = "a crate of its own, of which this one uses a part"
+)]
+#[path = "../../../tests/kqueue_shim/src/lib.rs"]
+mod shim;
+mod spawn;
+mod ways;
+
+use std::fmt;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll};
+
+use super::fd as any_fd;
+use super::token::{INTERNAL, WAKER, token, untoken};
+use super::{
+    Exit, Kernel, Launch, Ready, Signal, Source, StartFailure, Started, Stdio, Step, Target, Wake,
+    Whose,
+};
+use events::Queue;
+use process::Child;
+use spawn::Spawner;
+
+/// How many events one poll takes. More only wait for the next one.
+const EVENTS_PER_POLL_MAX: usize = 256;
+
+/// The kernel that this process runs on.
+pub(crate) struct Unix {
+    poll: Poll,
+    events: Events,
+    spawner: Spawner,
+    /// Exits and the timer.
+    queue: Queue,
+    /// Children that had exited when their exit was to be watched: the next poll tells.
+    gone: Vec<Whose>,
+    waker: Arc<mio::Waker>,
+}
+
+impl Unix {
+    /// # Errors
+    /// What the kernel is short of.
+    pub(crate) fn new() -> io::Result<Unix> {
+        let spawner = Spawner::new()?;
+        let held = any_fd::hold_stdio_numbers()?;
+        let poll = Poll::new()?;
+        let waker = Arc::new(mio::Waker::new(poll.registry(), WAKER)?);
+        let queue = Queue::new()?;
+        drop(held);
+        poll.registry().register(
+            &mut SourceFd(&queue.as_raw_fd()),
+            INTERNAL,
+            Interest::READABLE,
+        )?;
+        Ok(Unix {
+            poll,
+            events: Events::with_capacity(EVENTS_PER_POLL_MAX),
+            spawner,
+            queue,
+            gone: Vec::new(),
+            waker,
+        })
+    }
+
+    /// The one descriptor that is readable when `poll` has something to say.
+    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
+        // SAFETY: the poll owns this descriptor for as long as `self` is borrowed.
+        unsafe { BorrowedFd::borrow_raw(self.poll.as_raw_fd()) }
+    }
+}
+
+type Ends = [Option<OwnedFd>; 3];
+
+/// The pipes that a launch asks for: our ends and the child's.
+fn pipes(launch: &Launch) -> Result<([Option<Pipe>; 3], Ends), StartFailure> {
+    let failed = |error| StartFailure::new(Step::Pipe, error);
+    let mut ours = [None, None, None];
+    let mut theirs = [None, None, None];
+    for (number, stdio) in launch.stdio.iter().enumerate() {
+        if matches!(stdio, Stdio::Pipe) {
+            let (read, write) = fd::pipe().map_err(failed)?;
+            let (our_end, their_end) = if number == 0 {
+                (write, read)
+            } else {
+                (read, write)
+            };
+            fd::never_block(&our_end).map_err(failed)?;
+            ours[number] = Some(Pipe(our_end));
+            theirs[number] = Some(their_end);
+        }
+    }
+    Ok((ours, theirs))
+}
+
+impl Kernel for Unix {
+    type Child = UnixChild;
+    type Pipe = Pipe;
+    type Waker = Waker;
+
+    fn now(&self) -> Instant {
+        super::now()
+    }
+
+    fn start(&mut self, launch: &mut Launch) -> Result<Started<Unix>, StartFailure> {
+        let (pipes, ends) = pipes(launch)?;
+        let child = self.spawner.spawn(launch, &ends)?;
+        Ok(Started {
+            child: UnixChild(child),
+            pipes,
+        })
+    }
+
+    fn watch_pipe(&mut self, pipe: &Pipe, source: Source, whose: Whose) -> io::Result<()> {
+        let interest = if source == Source::Stdin {
+            Interest::WRITABLE
+        } else {
+            Interest::READABLE
+        };
+        // Never deregistered: closing takes a descriptor out of a kqueue.
+        let registry = self.poll.registry();
+        let watched = registry.register(
+            &mut SourceFd(&pipe.0.as_raw_fd()),
+            token(whose, source),
+            interest,
+        );
+        match watched {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            result => result,
+        }
+    }
+
+    fn watch_child(&mut self, child: &UnixChild, whose: Whose) -> io::Result<()> {
+        let is_there = self
+            .queue
+            .watch_exit(child.0.pid, token(whose, Source::Exit))?;
+        if !is_there {
+            // Nothing else makes our descriptor readable for an outer loop.
+            self.gone.push(whose);
+            self.waker.wake()?;
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, pipe: &Pipe, into: &mut Vec<u8>, bytes_max: usize) -> io::Result<usize> {
+        any_fd::read_into(&pipe.0, into, bytes_max)
+    }
+
+    fn write(&mut self, pipe: &Pipe, bytes: &[u8]) -> io::Result<usize> {
+        any_fd::write_from(&pipe.0, bytes)
+    }
+
+    fn close(&mut self, pipe: Pipe) {
+        drop(pipe);
+    }
+
+    fn enlarge(&mut self, _pipe: &Pipe) {
+        // These kernels enlarge the pipes that are used much by themselves.
+    }
+
+    fn signal(&mut self, child: &UnixChild, target: Target, signal: Signal) -> io::Result<()> {
+        process::signal(&child.0, target, signal)
+    }
+
+    fn reap(&mut self, child: &mut UnixChild) -> io::Result<Option<Exit>> {
+        child.0.reap()
+    }
+
+    fn arm(&mut self, at: Instant) -> io::Result<()> {
+        let delay = at.saturating_duration_since(self.now());
+        self.queue.set_timer(delay)
+    }
+
+    fn poll(&mut self, timeout: Option<Duration>, ready: &mut Vec<Ready>) -> io::Result<()> {
+        let timeout = if self.gone.is_empty() {
+            timeout
+        } else {
+            Some(Duration::ZERO)
+        };
+        match self.poll.poll(&mut self.events, timeout) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
+            result => result?,
+        }
+        let mut exits = false;
+        for event in &self.events {
+            exits |= event.token() == INTERNAL;
+            let Some((whose, source)) = untoken(event.token()) else {
+                continue;
+            };
+            let hung_up = event.is_read_closed() || event.is_write_closed() || event.is_error();
+            ready.push(Ready {
+                whose,
+                source,
+                readable: event.is_readable(),
+                hung_up,
+            });
+        }
+        ready.extend(self.gone.drain(..).map(exited));
+        if exits {
+            // By edges: what is left now would not be announced again.
+            self.queue.drain(|token| {
+                ready.extend(untoken(token).map(|(whose, _)| exited(whose)));
+            })?;
+        }
+        Ok(())
+    }
+
+    fn give_way(&mut self) {
+        std::thread::yield_now();
+    }
+
+    fn waker(&self) -> Waker {
+        Waker(Arc::clone(&self.waker))
+    }
+
+    fn pid(child: &UnixChild) -> u32 {
+        child.0.pid
+    }
+}
+
+fn exited(whose: Whose) -> Ready {
+    Ready {
+        whose,
+        source: Source::Exit,
+        readable: true,
+        hung_up: false,
+    }
+}
+
+impl fmt::Debug for Unix {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Unix")
+            .field("poll", &self.poll)
+            .field("spawner", &self.spawner)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Our end of a pipe that we made.
+#[derive(Debug)]
+pub(crate) struct Pipe(OwnedFd);
+
+/// A child by its pid.
+#[derive(Debug)]
+pub(crate) struct UnixChild(Child);
+
+/// A user event in the poll's set.
+#[derive(Clone, Debug)]
+pub(crate) struct Waker(Arc<mio::Waker>);
+
+impl Wake for Waker {
+    fn wake(&self) {
+        // It fails for want of memory alone, and leaves no way to tell.
+        let _ = self.0.wake();
+    }
+}

@@ -1,0 +1,124 @@
+//! A child by its pid: reaped with its usage by wait4(2), signalled only until then.
+//! Unaware of how it was started and of how its exit is told.
+//!
+//! Without pidfds, a pid is all there is. The kernel keeps it from others as long as the child is unreaped, and only
+//! `reap` ends that. What cannot be known: whether another part of the program has waited for it by its pid.
+#![allow(unsafe_code, reason = "wait4 and kill")]
+
+use std::io;
+use std::mem;
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+
+use crate::sys::usage::raw_usage;
+use crate::sys::{Exit, Signal, Target, cvt, process_gone};
+
+/// A child, from its start until its handle is dropped.
+#[derive(Debug)]
+pub(super) struct Child {
+    pub(super) pid: u32,
+    /// Its pid may belong to another process by now.
+    reaped: bool,
+}
+
+impl Child {
+    pub(super) fn new(pid: libc::pid_t) -> Child {
+        Child {
+            pid: pid.unsigned_abs(),
+            reaped: false,
+        }
+    }
+
+    fn raw_pid(&self) -> libc::pid_t {
+        libc::pid_t::try_from(self.pid).unwrap_or(libc::pid_t::MAX)
+    }
+
+    /// Takes the status, if the child can be waited for. Its exit may have been told before that.
+    pub(super) fn reap(&mut self) -> io::Result<Option<Exit>> {
+        let exit = self.wait(libc::WNOHANG)?;
+        self.reaped |= exit.is_some();
+        Ok(exit)
+    }
+
+    /// Waits for a child that is exiting because its start failed. Its status tells nothing.
+    pub(super) fn reap_failed_start(self) {
+        while let Err(error) = self.wait(0) {
+            if error.kind() != io::ErrorKind::Interrupted {
+                break;
+            }
+        }
+    }
+
+    fn wait(&self, options: libc::c_int) -> io::Result<Option<Exit>> {
+        let mut status = 0;
+        // SAFETY: rusage is plain numbers for which zero is valid.
+        let mut usage: libc::rusage = unsafe { mem::zeroed() };
+        // SAFETY: `status` and `usage` have room for the answer.
+        let waited =
+            unsafe { libc::wait4(self.raw_pid(), &raw mut status, options, &raw mut usage) };
+        match cvt(waited) {
+            Ok(0) => Ok(None),
+            Ok(_) => Ok(Some(Exit {
+                status: Some(ExitStatus::from_raw(status)),
+                usage: Some(raw_usage(&usage)),
+            })),
+            // Somebody else reaped it, or the kernel itself, as SIGCHLD is ignored.
+            Err(error) if error.raw_os_error() == Some(libc::ECHILD) => Ok(Some(Exit {
+                status: None,
+                usage: None,
+            })),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// It has exited and waits to be reaped.
+    #[cfg(target_vendor = "apple")]
+    fn is_zombie(&self) -> bool {
+        // SAFETY: siginfo_t is plain data for which zero is valid.
+        let mut information: libc::siginfo_t = unsafe { mem::zeroed() };
+        let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+        // SAFETY: `information` has room for the answer.
+        let result = unsafe { libc::waitid(libc::P_PID, self.pid, &raw mut information, options) };
+        result == 0 && information.si_pid != 0
+    }
+
+    #[cfg(not(target_vendor = "apple"))]
+    fn is_zombie(&self) -> bool {
+        false
+    }
+}
+
+/// Signals the child or the group that it leads: both only before it is reaped, while its number is its own.
+pub(super) fn signal(child: &Child, target: Target, signal: Signal) -> io::Result<()> {
+    let pid = child.raw_pid();
+    if child.reaped || pid <= 1 {
+        return Err(process_gone());
+    }
+    let pid = if target == Target::Group { -pid } else { pid };
+    // SAFETY: kill(2) takes two numbers; the pid is that of an unreaped child, or of the group it leads.
+    match cvt(unsafe { libc::kill(pid, signal.number()) }) {
+        // macOS says so of a group in which nothing but the dead leader is left.
+        Err(error) if error.raw_os_error() == Some(libc::EPERM) && child.is_zombie() => {
+            Err(process_gone())
+        }
+        result => result.map(drop),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_signalled_by_a_number_that_is_not_a_childs() {
+        let target = [Target::Process, Target::Group];
+        for (pid, reaped) in [(0, false), (1, false), (u32::MAX, true), (77, true)] {
+            let child = Child { pid, reaped };
+            for target in target {
+                let error =
+                    signal(&child, target, Signal::new(0).expect("zero")).expect_err("none");
+                assert_eq!(error.raw_os_error(), Some(libc::ESRCH));
+            }
+        }
+    }
+}
