@@ -6,6 +6,8 @@
 # Left out is what hits the sanitizer itself: calls that are made to fail or are counted or traced, and memory that is
 # measured; for thread also clone(2) and signals at the moment of a start, as it hooks itself into both.
 set -eu
+# Everything takes many times as long.
+export EXECLOOP_TEST_SECONDS=7200
 cd "$(dirname "$0")/.."
 [ $# -gt 0 ] || set -- miri address thread
 if ! cargo +nightly --version >/dev/null 2>&1; then

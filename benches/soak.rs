@@ -287,7 +287,7 @@ impl Soak {
             (Want::Code(code), Err(Error::Exit(exit))) if exit.status.code() == Some(*code) => {
                 "exit status"
             }
-            (Want::Cut(stdout), Err(Error::WaitDelay))
+            (Want::Cut(stdout), Err(Error::WaitDelay { .. }))
                 if *stdout == done.stdout && done.leaked == [Stream::Stdout] =>
             {
                 "cut from an orphan"

@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 const FDS_RESERVED: u64 = 32;
 /// How long to wait after the kernel refused for want of something, doubled each time up to the maximum.
 const BACKOFF_MS_MIN: u64 = 1;
-const BACKOFF_MS_MAX: u64 = 64;
+const BACKOFF_MS_MAX: u64 = 1024;
+/// After so many such waits of one command, some 20 seconds in all, its want is none that others will end.
+const BACKOFFS_MAX: u32 = 30;
 
 /// The pidfd of one child.
 const FDS_OF_CHILD: u64 = 1;
@@ -42,7 +44,31 @@ pub(crate) struct Admission {
     queue: VecDeque<u32>,
     /// The kernel was short of something; not before this, unless a command ends.
     retry_at: Option<Instant>,
-    backoff_ms: u64,
+}
+
+/// How patient one command is with a kernel that is short of something.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Patience {
+    backoffs: u32,
+    /// The present wait is over then.
+    until: Option<Instant>,
+}
+
+impl Patience {
+    /// It was refused at `now`. Returns when to try again at the latest; `None`: it is refused for good. A try that came
+    /// before its wait was over, as some command had ended, is for free: where commands are short, there are many.
+    pub(crate) fn wait(&mut self, now: Instant) -> Option<Instant> {
+        if let Some(until) = self.until.filter(|until| *until > now) {
+            return Some(until);
+        }
+        if self.backoffs == BACKOFFS_MAX {
+            return None;
+        }
+        let wait = (BACKOFF_MS_MIN << self.backoffs.min(16)).min(BACKOFF_MS_MAX);
+        self.backoffs += 1;
+        self.until = now.checked_add(Duration::from_millis(wait));
+        self.until
+    }
 }
 
 impl Admission {
@@ -55,7 +81,6 @@ impl Admission {
             fds: 0,
             queue: VecDeque::new(),
             retry_at: None,
-            backoff_ms: BACKOFF_MS_MIN,
         }
     }
 
@@ -94,7 +119,6 @@ impl Admission {
     pub(crate) fn started(&mut self, cost: Cost) {
         self.running += 1;
         self.fds += cost.held();
-        self.backoff_ms = BACKOFF_MS_MIN;
     }
 
     /// A command is finished, and what it held is free.
@@ -116,12 +140,9 @@ impl Admission {
         self.fds -= FDS_OF_CHILD;
     }
 
-    /// The kernel was short of something while others run. Returns when to try again at the latest.
-    pub(crate) fn shortage(&mut self, now: Instant) -> Instant {
-        let retry_at = now + Duration::from_millis(self.backoff_ms);
-        self.backoff_ms = (self.backoff_ms * 2).min(BACKOFF_MS_MAX);
+    /// The kernel was short of something while others run. Nobody starts before one of them ends, or before this time.
+    pub(crate) fn shortage(&mut self, retry_at: Instant) {
         self.retry_at = Some(retry_at);
-        retry_at
     }
 
     /// The kernel was to be asked again before `now`.
@@ -174,12 +195,34 @@ mod tests {
         let mut admission = Admission::new(usize::MAX, u64::MAX);
         admission.started(PLAIN);
         admission.started(PLAIN);
-        let first = admission.shortage(now);
+        admission.shortage(now);
         assert!(!admission.has_room(PLAIN));
         admission.retry();
         assert!(admission.has_room(PLAIN));
-        assert!(admission.shortage(now) > first, "each wait is longer");
+        admission.shortage(now);
         admission.ended(PLAIN);
         assert!(admission.has_room(PLAIN));
+    }
+
+    #[test]
+    fn patience_waits_longer_each_time_and_ends_and_tries_between_the_waits_are_for_free() {
+        let start = crate::sys::now();
+        let mut patience = Patience::default();
+        let (mut now, mut last) = (start, Duration::ZERO);
+        let mut waits = 0;
+        while let Some(until) = patience.wait(now) {
+            for _ in 0..100 {
+                assert_eq!(
+                    patience.wait(now),
+                    Some(until),
+                    "one ended, and it did not help"
+                );
+            }
+            assert!(until - now >= last, "each wait is longer");
+            (now, last) = (until, until - now);
+            waits += 1;
+        }
+        assert_eq!(waits, BACKOFFS_MAX);
+        assert!(now - start > Duration::from_secs(10), "{:?}", now - start);
     }
 }

@@ -6,6 +6,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::error::NotRunning;
 use crate::sys::{Signal, Target};
 
 /// What happens to a running command when its [`Context`](crate::Context) ends, its
@@ -61,8 +62,8 @@ impl Cancel {
     }
 
     /// Calls `callback`, at most once a start, on the reactor's thread; it must not block. Its error becomes
-    /// [`Error::Cancel`](crate::Error::Cancel) if the command then exits with status 0. An error with `ESRCH` means that
-    /// the command was done already, and counts as no cancellation at all (Go: `os.ErrProcessDone`).
+    /// [`Error::Cancel`](crate::Error::Cancel) if the command then exits with status 0. An error with
+    /// [`NotRunning`] or `ESRCH` in it means that the command was done already, and counts as no cancellation at all (Go: `os.ErrProcessDone`).
     pub fn with(callback: impl Fn(&Child<'_>) -> io::Result<()> + Send + Sync + 'static) -> Cancel {
         Cancel::new(Action::Callback(Arc::new(callback)))
     }
@@ -75,8 +76,10 @@ impl Cancel {
         }
     }
 
-    /// Signals go to the whole process group, the final kill too; those who outlive their leader are killed when their
-    /// pipes are cut. Default: to the process alone. The command needs a group of its own
+    /// Signals go to the whole process group, the final kill too. When a command that was asked to stop has exited, and its
+    /// pipes are held, those of its group who outlived it are killed, and have 100 milliseconds to let go of the pipes. The
+    /// trap: after an end that nobody asked for, they are left alone; [`Command::sweep_group`](crate::Command::sweep_group)
+    /// ends them, too. Default: to the process alone. The command needs a group of its own
     /// ([`Command::process_group(0)`](crate::Command::process_group) or [`session`](crate::Command::session)), else its
     /// start is refused.
     pub fn to_group(mut self) -> Cancel {
@@ -127,17 +130,21 @@ impl Child<'_> {
     /// Signals the process.
     ///
     /// # Errors
-    /// `ESRCH` when it was reaped already, `EPERM` when it took another user's identity.
+    /// [`NotRunning`] when it was reaped already, `EPERM` when it took another user's identity.
     pub fn signal(&self, signal: Signal) -> io::Result<()> {
-        (self.signal)(Target::Process, signal)
+        self.send(Target::Process, signal)
     }
 
     /// Signals the group that it leads.
     ///
     /// # Errors
-    /// `ESRCH` when it leads none; `EPERM`.
+    /// [`NotRunning`] when it leads none; `EPERM`.
     pub fn signal_group(&self, signal: Signal) -> io::Result<()> {
-        (self.signal)(Target::Group, signal)
+        self.send(Target::Group, signal)
+    }
+
+    fn send(&self, target: Target, signal: Signal) -> io::Result<()> {
+        (self.signal)(target, signal).map_err(|error| NotRunning::explain(error, target))
     }
 }
 

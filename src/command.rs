@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::cancel::Cancel;
 use crate::context::Context;
 use crate::env::{EnvChanges, Snapshot, resolve};
-use crate::error::{Error, StartError};
+use crate::error::{CommandError, Error, StartError};
 use crate::finished::Finished;
 use crate::job::Policy;
 use crate::lookpath::{LookPathError, look_path};
@@ -41,7 +41,7 @@ enum Extra {
 /// use execloop::Command;
 /// let greeting = Command::new("echo").arg("hello").output()?;
 /// assert_eq!(greeting, b"hello\n");
-/// # Ok::<(), execloop::Error>(())
+/// # Ok::<(), execloop::CommandError>(())
 /// ```
 pub struct Command {
     path: PathBuf,
@@ -277,6 +277,14 @@ impl Command {
         self.change(|command| command.attributes.session = session)
     }
 
+    /// With `true`, whoever is left of its process group when it has exited is killed then, also after a normal end: what
+    /// it has left in the background does not survive it. Default: `false`. It has to lead a group
+    /// ([`process_group(0)`](Command::process_group) or [`session`](Command::session)), else its start is refused. The
+    /// trap: a descendant with a group or session of its own is out of reach.
+    pub fn sweep_group(&mut self, sweep: bool) -> &mut Command {
+        self.change(|command| command.attributes.sweeps_group = sweep)
+    }
+
     /// Ends it with this context. Default: none. A context that has ended already makes the start fail.
     pub fn context(&mut self, context: &Context) -> &mut Command {
         self.change(|command| command.context = Some(context.clone()))
@@ -311,8 +319,9 @@ impl Command {
         self.change(|command| command.policy.timeout = Some(timeout))
     }
 
-    /// Ends it as a context would, once it has written nothing to its captured or copied output for this long. Default:
-    /// never.
+    /// Ends it as a context would, once nothing of its output was read for this long. Default: never. Only what passes
+    /// through this process can be seen: an output that is inherited or a file is refused by the start, and so is a
+    /// command without any other. Of an [`Output::pipe`](crate::Output::pipe) counts what the caller reads.
     pub fn idle_timeout(&mut self, timeout: Duration) -> &mut Command {
         self.change(|command| command.policy.idle_timeout = Some(timeout))
     }
@@ -348,16 +357,21 @@ impl Command {
     /// Runs it to its end, on this thread, in a reactor of its own.
     ///
     /// # Errors
-    /// As [`Finished::outcome`], or why it could not be started.
-    pub fn run(&mut self) -> Result<(), Error> {
-        self.finish()?.outcome
+    /// [`CommandError`] tells why it could not be started or did not succeed, and holds what was captured.
+    pub fn run(&mut self) -> Result<(), CommandError> {
+        let finished = self.finish()?;
+        self.stdout_or_error(finished).map(drop)
     }
 
     /// Runs it to its end and tells everything: with the output so far, whatever the outcome.
     ///
     /// # Errors
     /// Why it could not be started, or [`Error::Reactor`].
-    pub fn finish(&mut self) -> Result<Finished, Error> {
+    pub fn finish(&mut self) -> Result<Finished, CommandError> {
+        self.finish_alone().map_err(|reason| self.failure(reason))
+    }
+
+    fn finish_alone(&mut self) -> Result<Finished, Error> {
         let mut reactor = Reactor::new().map_err(StartError::Reactor)?;
         let id = reactor.start(self)?;
         match reactor.wait(id).map_err(Error::Reactor)? {
@@ -369,10 +383,11 @@ impl Command {
     /// Runs it to its end and returns its stdout (Go: `Cmd.Output`).
     ///
     /// # Errors
-    /// As [`run`](Command::run). On an exit status other than 0, [`ExitError`](crate::ExitError) holds its
-    /// stdout, and the first and last 32 KiB of its stderr, unless stderr was set. Refused when stdout was set.
-    pub fn output(&mut self) -> Result<Vec<u8>, Error> {
-        self.refuse_set(self.stdout.is_some(), "stdout is already set")?;
+    /// As [`run`](Command::run). Whatever ended the command, [`CommandError::stdout`] is its stdout so far, and
+    /// [`CommandError::stderr`] the first and last 32 KiB of its stderr, unless stderr was set. Refused when stdout was
+    /// set.
+    pub fn output(&mut self) -> Result<Vec<u8>, CommandError> {
+        self.refuse_set_for_form(self.stdout.is_some(), "stdout is already set")?;
         let keeps_stderr = self.stderr.is_none() && !self.stderr_to_stdout;
         self.stdout = Some(Output::capture());
         if keeps_stderr {
@@ -383,24 +398,18 @@ impl Command {
         if keeps_stderr {
             self.stderr = None;
         }
-        let mut finished = finished?;
-        if let Err(Error::Exit(exit)) = &mut finished.outcome
-            && keeps_stderr
-        {
-            exit.stderr = std::mem::take(&mut finished.stderr);
-        }
-        stdout_or_error(finished)
+        self.stdout_or_error(finished?)
     }
 
     /// Runs it to its end and returns its stdout and stderr, in the order in which it wrote them (Go:
     /// `Cmd.CombinedOutput`).
     ///
     /// # Errors
-    /// As [`run`](Command::run); on an exit status other than 0, [`ExitError::stdout`](crate::ExitError::stdout) holds the
-    /// output. Refused when stdout or stderr was set.
-    pub fn combined_output(&mut self) -> Result<Vec<u8>, Error> {
-        self.refuse_set(self.stdout.is_some(), "stdout is already set")?;
-        self.refuse_set(
+    /// As [`run`](Command::run); whatever ended the command, [`CommandError::stdout`] is the output so far. Refused when
+    /// stdout or stderr was set.
+    pub fn combined_output(&mut self) -> Result<Vec<u8>, CommandError> {
+        self.refuse_set_for_form(self.stdout.is_some(), "stdout is already set")?;
+        self.refuse_set_for_form(
             self.stderr.is_some() || self.stderr_to_stdout,
             "stderr is already set",
         )?;
@@ -409,7 +418,39 @@ impl Command {
         let finished = self.finish();
         self.stdout = None;
         self.stderr_to_stdout = false;
-        stdout_or_error(finished?)
+        self.stdout_or_error(finished?)
+    }
+
+    fn refuse_set_for_form(&self, is_set: bool, why: &'static str) -> Result<(), CommandError> {
+        self.refuse_set(is_set, why)
+            .map_err(|error| self.failure(error.into()))
+    }
+
+    /// What a successful command wrote; a failed one's output goes into its error (Go returns both).
+    fn stdout_or_error(&self, finished: Finished) -> Result<Vec<u8>, CommandError> {
+        match finished.outcome {
+            Ok(()) => Ok(finished.stdout),
+            Err(reason) => Err(CommandError::new(
+                self.given_name().to_owned(),
+                reason,
+                finished.stdout,
+                finished.stderr,
+            )),
+        }
+    }
+
+    /// The error of a form that ran nothing.
+    fn failure(&self, reason: Error) -> CommandError {
+        CommandError::new(self.given_name().to_owned(), reason, Vec::new(), Vec::new())
+    }
+
+    /// The program as it was given: argument 0, unless that was changed and is not what is run.
+    fn given_name(&self) -> &OsStr {
+        if self.path.ends_with(&self.argv[0]) {
+            &self.argv[0]
+        } else {
+            self.path.as_os_str()
+        }
     }
 
     fn refuse_set(&self, is_set: bool, why: &'static str) -> Result<(), StartError> {
@@ -418,18 +459,6 @@ impl Command {
         } else {
             Ok(())
         }
-    }
-}
-
-/// What a successful command wrote; a failed one's output goes into its error (Go returns both).
-fn stdout_or_error(finished: Finished) -> Result<Vec<u8>, Error> {
-    match finished.outcome {
-        Ok(()) => Ok(finished.stdout),
-        Err(Error::Exit(mut exit)) => {
-            exit.stdout = finished.stdout;
-            Err(Error::Exit(exit))
-        }
-        Err(error) => Err(error),
     }
 }
 

@@ -3,18 +3,18 @@
 
 use std::ffi::{CStr, OsStr};
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::StartError;
 use crate::sys::{
     CStrings, Program, StartFailure, Step, executable, is_argument_list_too_long,
-    may_be_of_interpreter,
+    is_unknown_format, may_be_of_interpreter, string_bytes_max,
 };
 
-/// How much of a script's first line the kernel reads (binfmt_script, Linux 5.1).
-const INTERPRETER_LINE_BYTES_MAX: u64 = 256;
+/// How much of a file the kernel reads to know its format, a script's first line included (Linux 5.1).
+const FIRST_BYTES_MAX: u64 = 256;
 
 /// Says what failed, on what, and why.
 pub(crate) fn explain(
@@ -41,23 +41,9 @@ pub(crate) fn explain(
             source,
         };
     }
-    let sizes = || {
-        format!(
-            "{} bytes of arguments, {} of environment",
-            program.argv.size(),
-            environment.size()
-        )
-    };
-    let detail = if is_argument_list_too_long(step, &source) {
-        Some(sizes())
-    } else if step == Step::Exec
-        && source.kind() == io::ErrorKind::NotFound
-        && in_child(program, &path_of(&program.path)).is_some_and(|path| path.is_file())
-    {
-        // execve(2) says so of a program whose dynamic loader is missing, too.
-        Some("the file is there: what it needs to be loaded is not".to_owned())
-    } else {
-        None
+    let detail = match step {
+        Step::Exec => detail_of_exec(program, environment, &source),
+        _ => None,
     };
     StartError::Step {
         step,
@@ -65,6 +51,89 @@ pub(crate) fn explain(
         source,
         detail,
     }
+}
+
+/// What the error number of exec leaves open: where the program was looked for, and what is wrong with it.
+fn detail_of_exec(program: &Program, environment: &CStrings, error: &io::Error) -> Option<String> {
+    if is_argument_list_too_long(Step::Exec, error) {
+        return Some(too_long(program, environment));
+    }
+    let path = path_of(&program.path);
+    let directory = program.directory.as_deref().map(path_of);
+    let found = in_child(program, &path);
+    let wrong = match found {
+        // execve(2) says so of a program whose dynamic loader is missing, too.
+        Some(path) if error.kind() == io::ErrorKind::NotFound && path.is_file() => {
+            Some("the file is there: what it needs to be loaded is not".to_owned())
+        }
+        Some(path) if error.kind() == io::ErrorKind::PermissionDenied && path.is_dir() => {
+            Some("it is a directory".to_owned())
+        }
+        Some(path) if is_unknown_format(Step::Exec, error) && path.is_file() => {
+            why_unknown(program, &path)
+        }
+        _ => None,
+    };
+    let place = match (&program.attributes.chroot, directory) {
+        (Some(root), _) => Some(format!("under the root {}", path_of(root).display())),
+        (None, Some(directory)) if path.is_relative() => {
+            Some(format!("in {}", directory.display()))
+        }
+        _ => None,
+    };
+    let notes: Vec<String> = place.into_iter().chain(wrong).collect();
+    (!notes.is_empty()).then(|| notes.join("; "))
+}
+
+/// One string that the kernel does not take (`MAX_ARG_STRLEN`, execve(2)), or else the sum, which it does not take either.
+fn too_long(program: &Program, environment: &CStrings) -> String {
+    let bytes_max = string_bytes_max();
+    let is_long = |(_, string): &(usize, &[u8])| string.len() > bytes_max;
+    let what = if let Some((number, string)) = program.argv.iter().enumerate().find(is_long) {
+        Some((format!("argument {number}"), string.len()))
+    } else if let Some((_, entry)) = environment.iter().enumerate().find(is_long) {
+        let name = entry.split(|byte| *byte == b'=').next().unwrap_or_default();
+        let name = OsStr::from_bytes(&name[..name.len().min(NAME_BYTES_MAX)]);
+        Some((
+            format!("environment variable {}", name.display()),
+            entry.len(),
+        ))
+    } else {
+        None
+    };
+    match what {
+        Some((what, length)) => {
+            format!("{what} has {length} bytes, more than the {bytes_max} of one")
+        }
+        None => format!(
+            "{} bytes of arguments, {} of environment",
+            program.argv.size(),
+            environment.size()
+        ),
+    }
+}
+
+/// As much of a variable's name as is told: an entry without `=` is all name.
+const NAME_BYTES_MAX: usize = 64;
+
+/// Why a file that may be executed has no format that the kernel knows.
+fn why_unknown(program: &Program, path: &Path) -> Option<String> {
+    let first = first_bytes(path).ok()?;
+    let why = match interpreter_of(&first) {
+        _ if first.is_empty() => "the file is empty".to_owned(),
+        _ if first.starts_with(b"\x7fELF") => "a program for another system or machine".to_owned(),
+        _ if !first.starts_with(b"#!") => "it has no #! line".to_owned(),
+        None => "its #! line names no interpreter".to_owned(),
+        Some(interpreter) => {
+            let is_file = in_child(program, &interpreter).is_some_and(|path| path.is_file());
+            if is_file && first.contains(&b'\n') {
+                format!("nor has the interpreter {interpreter:?} of its #! line a known format")
+            } else {
+                "its #! line is too long".to_owned()
+            }
+        }
+    };
+    Some(why)
 }
 
 fn path_of(string: &CStr) -> PathBuf {
@@ -92,24 +161,26 @@ fn unusable_interpreter(program: &Program) -> Option<PathBuf> {
     if !script.is_file() || executable(&script).is_err() {
         return None;
     }
-    let interpreter = interpreter_of(&script).ok()??;
+    let interpreter = interpreter_of(&first_bytes(&script).ok()?)?;
     executable(&in_child(program, &interpreter)?)
         .is_err()
         .then_some(interpreter)
 }
 
-fn interpreter_of(script: &Path) -> io::Result<Option<PathBuf>> {
-    let mut line = Vec::new();
-    BufReader::new(File::open(script)?.take(INTERPRETER_LINE_BYTES_MAX))
-        .read_until(b'\n', &mut line)?;
-    let Some(rest) = line.strip_prefix(b"#!") else {
-        return Ok(None);
-    };
+/// As much of a file as the kernel looks at.
+fn first_bytes(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?
+        .take(FIRST_BYTES_MAX)
+        .read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn interpreter_of(first: &[u8]) -> Option<PathBuf> {
+    let line = first.split(|byte| *byte == b'\n').next()?;
+    let rest = line.strip_prefix(b"#!")?;
     // Blanks alone end the name, so one with a carriage return is a file that nobody has.
-    let is_end = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\n');
-    let name = rest
-        .split(is_end)
-        .find(|word| !word.is_empty())
-        .unwrap_or_default();
-    Ok((!name.is_empty()).then(|| PathBuf::from(OsStr::from_bytes(name))))
+    let is_end = |byte: &u8| matches!(byte, b' ' | b'\t');
+    let name = rest.split(is_end).find(|word| !word.is_empty())?;
+    Some(PathBuf::from(OsStr::from_bytes(name)))
 }

@@ -1,6 +1,8 @@
 //! Keeps the first and the last bytes of a stream of any length, and counts those between.
 //! Unaware of pipes, of text and of lines.
 
+use std::io;
+
 /// The first and the last `n` bytes that were pushed.
 ///
 /// A new one holds no memory. It grows with the stream, up to `2 * n` bytes.
@@ -29,22 +31,26 @@ impl Ends {
     }
 
     /// Appends to the stream. Copies at most twice, and never more than was pushed.
-    pub(crate) fn push(&mut self, bytes: &[u8]) {
-        let rest = append(&mut self.head, bytes, self.end_bytes_max);
+    ///
+    /// # Errors
+    /// `OutOfMemory`: these bytes, or some of them, are not there.
+    pub(crate) fn push(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let rest = append(&mut self.head, bytes, self.end_bytes_max)?;
         if rest.len() < self.end_bytes_max {
-            let rest = append(&mut self.tail, rest, self.end_bytes_max);
+            let rest = append(&mut self.tail, rest, self.end_bytes_max)?;
             self.overwrite_oldest(rest);
         } else {
             let (passed, last) = rest.split_at(rest.len() - self.end_bytes_max);
             self.skipped += (self.tail.len() + passed.len()) as u64;
             self.tail.clear();
             self.tail_oldest = 0;
-            append(&mut self.tail, last, self.end_bytes_max);
+            append(&mut self.tail, last, self.end_bytes_max)?;
         }
         debug_assert!(self.head.len() == self.end_bytes_max || self.tail.is_empty());
         debug_assert!(
             self.tail.len() == self.end_bytes_max || (self.tail_oldest == 0 && self.skipped == 0)
         );
+        Ok(())
     }
 
     /// How many bytes are in neither end so far.
@@ -55,19 +61,22 @@ impl Ends {
 
     /// Both ends in one, as Go's `prefixSuffixSaver` prints them: a line between them tells how much was skipped.
     ///
-    /// If nothing was skipped there is no such line, and the result is the whole stream.
-    pub(crate) fn finish(self) -> Vec<u8> {
+    /// If nothing was skipped there is no such line, and the result is the whole stream. `OutOfMemory`: it is the first end
+    /// alone.
+    pub(crate) fn finish(self) -> (Vec<u8>, io::Result<()>) {
         let mut whole = self.head;
         let marker = match self.skipped {
             0 => String::new(),
             skipped => format!("\n... omitting {skipped} bytes ...\n"),
         };
         let (newer, older) = self.tail.split_at(self.tail_oldest);
-        whole.reserve_exact(marker.len() + self.tail.len());
+        if let Err(error) = whole.try_reserve_exact(marker.len() + self.tail.len()) {
+            return (whole, Err(error.into()));
+        }
         whole.extend_from_slice(marker.as_bytes());
         whole.extend_from_slice(older);
         whole.extend_from_slice(newer);
-        whole
+        (whole, Ok(()))
     }
 
     /// Writes over the oldest bytes of a full tail.
@@ -86,16 +95,16 @@ impl Ends {
 }
 
 /// Appends what fits below `len_max`, and returns the rest.
-fn append<'a>(buffer: &mut Vec<u8>, bytes: &'a [u8], len_max: usize) -> &'a [u8] {
+fn append<'a>(buffer: &mut Vec<u8>, bytes: &'a [u8], len_max: usize) -> io::Result<&'a [u8]> {
     let (fits, rest) = bytes.split_at(bytes.len().min(len_max - buffer.len()));
     let needed = buffer.len() + fits.len();
     if needed > buffer.capacity() {
         // By doubling, but not past the limit as `Vec` would.
         let capacity = buffer.capacity().saturating_mul(2).clamp(needed, len_max);
-        buffer.reserve_exact(capacity - buffer.len());
+        buffer.try_reserve_exact(capacity - buffer.len())?;
     }
     buffer.extend_from_slice(fits);
-    rest
+    Ok(rest)
 }
 
 #[cfg(test)]
@@ -119,13 +128,13 @@ mod tests {
         let mut ends = Ends::new(n);
         let mut stream = Vec::new();
         for chunk in chunks {
-            ends.push(chunk);
+            ends.push(chunk).expect("memory");
             stream.extend_from_slice(chunk);
             assert_eq!(ends.skipped(), model(&stream, n).1);
             assert!(ends.head.capacity() <= n && ends.tail.capacity() <= n);
         }
         assert_eq!(
-            ends.finish(),
+            ends.finish().0,
             model(&stream, n).0,
             "n {n}, stream of {}",
             stream.len()
@@ -174,17 +183,17 @@ mod tests {
     #[test]
     fn stream_that_fits_is_returned_whole() {
         let mut ends = Ends::new(4);
-        ends.push(b"abcdefgh");
+        ends.push(b"abcdefgh").expect("memory");
         assert_eq!(ends.skipped(), 0);
-        assert_eq!(ends.finish(), b"abcdefgh");
+        assert_eq!(ends.finish().0, b"abcdefgh");
     }
 
     #[test]
     fn longer_stream_says_how_much_was_omitted() {
         let mut ends = Ends::new(4);
-        ends.push(b"abcdefghi");
+        ends.push(b"abcdefghi").expect("memory");
         assert_eq!(ends.skipped(), 1);
-        assert_eq!(ends.finish(), b"abcd\n... omitting 1 bytes ...\nfghi");
+        assert_eq!(ends.finish().0, b"abcd\n... omitting 1 bytes ...\nfghi");
     }
 
     #[test]
@@ -192,11 +201,11 @@ mod tests {
         let n = 100_000;
         let mut ends = Ends::new(n);
         assert_eq!((ends.head.capacity(), ends.tail.capacity()), (0, 0));
-        ends.push(&[7; 10]);
+        ends.push(&[7; 10]).expect("memory");
         assert!(ends.head.capacity() < n);
         assert_eq!(ends.tail.capacity(), 0);
         for _ in 0..1000 {
-            ends.push(&[7; 777]);
+            ends.push(&[7; 777]).expect("memory");
         }
         assert_eq!((ends.head.capacity(), ends.tail.capacity()), (n, n));
         assert_eq!(ends.skipped(), 777_010 - 200_000);
@@ -205,7 +214,7 @@ mod tests {
     #[test]
     fn a_limit_without_end_costs_nothing() {
         let mut ends = Ends::new(usize::MAX);
-        ends.push(b"abc");
-        assert_eq!(ends.finish(), b"abc");
+        ends.push(b"abc").expect("memory");
+        assert_eq!(ends.finish().0, b"abc");
     }
 }

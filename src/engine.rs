@@ -1,11 +1,13 @@
 //! The loop: polls the kernel, steps the jobs, performs what they ask for, and frees what is over.
 //! Unaware of Linux, of mio and of the public types around it; generic over `sys::Kernel`.
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::admission::Admission;
+use crate::caller_pipe::CallerPipe;
 use crate::deadlines::Deadlines;
 use crate::env::Snapshot;
 use crate::error::Stream;
@@ -17,8 +19,9 @@ use crate::sys::{Kernel, Ready, Source, Whose};
 use crate::table::{Phase, Place, Table};
 use crate::watches::Watches;
 
+mod callers;
+mod effects;
 mod finish;
-mod held;
 mod reap;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod simulation;
@@ -56,7 +59,8 @@ struct Visit {
 #[derive(Debug)]
 pub(crate) struct Engine<K: Kernel> {
     kernel: K,
-    /// When the present turn polled; the same for everything in it.
+    /// When the present turn polled, or later: when it last did what may take its time, which are starts and the caller's
+    /// own code.
     now: Instant,
     table: Table<K>,
     admission: Admission,
@@ -68,7 +72,7 @@ pub(crate) struct Engine<K: Kernel> {
     inbox: Arc<Inbox<K::Waker>>,
     snapshot: Snapshot,
     /// Streams that used up their budget. While there are any, no poll sleeps.
-    visits: Vec<Visit>,
+    visits: VecDeque<Visit>,
     /// Children that were started since the last turn, in this order, and that the kernel is not asked to announce yet.
     fresh: Vec<Whose>,
     /// For so many turns without sleep, nobody else is given the processor.
@@ -77,7 +81,12 @@ pub(crate) struct Engine<K: Kernel> {
     vacant: Vec<u32>,
     /// Commands in the queue, and those whose program is busy.
     waiting: usize,
-    ready: Vec<Ready>,
+    /// What the last poll brought and was not served yet.
+    ready: VecDeque<Ready>,
+    /// The last poll may have left something behind, and the kernel announces that to nobody.
+    is_batch_full: bool,
+    /// How often the caller's pipes were read or written since the last turn.
+    caller_pieces: usize,
     effects: Vec<Effect>,
     scratch: Vec<u8>,
     reactor: u32,
@@ -100,12 +109,14 @@ impl<K: Kernel> Engine<K> {
             armed: None,
             watches: Watches::default(),
             snapshot: Snapshot::default(),
-            visits: Vec::new(),
+            visits: VecDeque::new(),
             fresh: Vec::new(),
             turns_to_hold_on: 0,
             vacant: Vec::new(),
             waiting: 0,
-            ready: Vec::new(),
+            ready: VecDeque::new(),
+            is_batch_full: false,
+            caller_pieces: 0,
             effects: Vec::new(),
             scratch: Vec::new(),
             reactor,
@@ -149,13 +160,20 @@ impl<K: Kernel> Engine<K> {
 
     /// There is something to do, or to take, without an event.
     pub(crate) fn is_pending(&self) -> bool {
-        !self.visits.is_empty() || self.table.finished() > 0
+        self.is_left_over() || self.table.finished() > 0
     }
 
-    /// The same for an outer loop, which also sleeps past what the kernel does not know: fresh children, and deadlines
-    /// that the timer is not set to; and places that became free between two turns.
+    /// The next turn begins with something to do.
+    fn is_left_over(&self) -> bool {
+        !self.visits.is_empty() || !self.ready.is_empty()
+    }
+
+    /// The same for an outer loop, which also sleeps past what the kernel does not know, or has announced once and will
+    /// not again: fresh children, events behind a full batch, deadlines that the timer is not set to; and places that
+    /// became free between two turns.
     pub(crate) fn is_unannounced(&self) -> bool {
-        self.is_pending() || !self.fresh.is_empty() || self.is_timer_late() || self.can_admit()
+        let is_unknown = !self.fresh.is_empty() || self.is_batch_full || self.is_timer_late();
+        self.is_pending() || is_unknown || self.can_admit()
     }
 
     fn is_timer_late(&self) -> bool {
@@ -181,6 +199,7 @@ impl<K: Kernel> Engine<K> {
 
     /// One pass: what is over already, a poll of at most `timeout`, what it brought, what was left over, what is due.
     pub(crate) fn turn(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        self.kernel.check_process()?;
         self.take_messages();
         if !self.admission.is_queue_empty() {
             // What is started now has its time limits from now, however long the caller stayed away.
@@ -189,7 +208,7 @@ impl<K: Kernel> Engine<K> {
         }
         self.free_vacant();
         let is_any_over = self.look_at_fresh();
-        let timeout = if !self.visits.is_empty() {
+        let timeout = if self.is_left_over() {
             self.give_way();
             Some(Duration::ZERO)
         } else if is_any_over {
@@ -197,25 +216,29 @@ impl<K: Kernel> Engine<K> {
         } else {
             self.arm(timeout)
         };
-        let mut ready = std::mem::take(&mut self.ready);
-        let polled = self.kernel.poll(timeout, &mut ready);
+        let polled = self.kernel.poll(timeout, &mut self.ready);
+        // What a poll that failed would have brought is behind it, too.
+        self.is_batch_full = *polled.as_ref().unwrap_or(&true);
+        self.caller_pieces = 0;
         self.now = self.kernel.now();
         if self.armed.is_some_and(|armed| armed <= self.now) {
             self.armed = None;
         }
-        let visits = std::mem::take(&mut self.visits);
-        for event in ready.drain(..) {
+        let listed = self.visits.len();
+        // One by one out of the lists: should anything panic, the rest is there for the next turn.
+        while let Some(event) = self.ready.pop_front() {
             self.serve(event);
         }
-        self.ready = ready;
-        for visit in visits {
-            self.revisit(visit);
+        for _ in 0..listed {
+            if let Some(visit) = self.visits.pop_front() {
+                self.revisit(visit);
+            }
         }
         self.take_messages();
         self.expire();
         self.admit();
         self.free_vacant();
-        polled
+        polled.map(drop)
     }
 
     /// A loop that does not sleep keeps a processor from the very children that it waits for, and reads from its writers
@@ -254,19 +277,24 @@ impl<K: Kernel> Engine<K> {
             Source::Stdout => Stream::Stdout,
             Source::Stderr => Stream::Stderr,
         };
-        match self.table.end(slot, stream) {
-            Some(OurEnd::Held { ready, .. }) => *ready = true,
+        let Some(end) = self.table.end(slot, stream) else {
+            return;
+        };
+        if event.hung_up {
+            end.note_hang_up();
+        }
+        match end {
+            OurEnd::Caller(CallerPipe::Open { ready, .. }) => *ready = true,
             // It is in the list of visits, and has its turn when that is gone through.
-            Some(OurEnd::Drain(drain)) if drain.is_listed => drain.hung_up |= event.hung_up,
-            Some(OurEnd::Fill(fill)) if fill.is_listed => fill.hung_up |= event.hung_up,
-            _ => self.visit(slot, stream, event.hung_up),
+            end if end.is_listed() => {}
+            _ => self.visit(slot, stream),
         }
     }
 
     /// Visits a stream that had used up its budget.
     fn revisit(&mut self, visit: Visit) {
         if self.table.is_tenant(visit.whose) {
-            self.visit(visit.whose.slot, visit.stream, false);
+            self.visit(visit.whose.slot, visit.stream);
         }
     }
 
@@ -275,22 +303,25 @@ impl<K: Kernel> Engine<K> {
         for stream in Streams::ALL {
             let end = self.table.end(slot, stream);
             if end.is_some_and(|end| !end.is_listed()) {
-                self.visit(slot, stream, false);
+                self.visit(slot, stream);
             }
         }
     }
 
     /// Moves what the budget allows, and tells the job what came of it.
-    fn visit(&mut self, slot: u32, stream: Stream, hung_up: bool) {
+    fn visit(&mut self, slot: u32, stream: Stream) {
         let Some(running) = self.table.running(slot) else {
             return;
         };
         let end = &mut running.ends[stream as usize];
         let (progress, read) = match end {
-            OurEnd::Fill(fill) => (fill.fill(&mut self.kernel, hung_up), 0),
-            OurEnd::Drain(drain) => drain.drain(&mut self.kernel, &mut self.scratch, hung_up),
+            OurEnd::Fill(fill) => (fill.fill(&mut self.kernel), 0),
+            OurEnd::Drain(drain) => drain.drain(&mut self.kernel, &mut self.scratch),
             _ => return,
         };
+        if end.runs_callbacks() {
+            self.now = self.kernel.now();
+        }
         #[cfg(test)]
         self.visited.push((slot, stream));
         match progress {
@@ -299,10 +330,10 @@ impl<K: Kernel> Engine<K> {
             Progress::More if cfg!(execloop_canary) && slot % 4 == 1 => {}
             Progress::More => {
                 let whose = self.table.whose(slot);
-                self.visits.push(Visit { whose, stream });
+                self.visits.push_back(Visit { whose, stream });
             }
             Progress::Ended(result) => {
-                self.close_end(slot, stream);
+                let result = result.and(self.close_end(slot, stream));
                 return self.step(slot, Event::StreamEnded(stream, result));
             }
         }
@@ -320,23 +351,28 @@ impl<K: Kernel> Engine<K> {
         }
     }
 
-    /// Closes the pipe of a copied stream, and keeps what was collected.
-    fn close_end(&mut self, slot: u32, stream: Stream) {
+    /// Closes the pipe of a copied stream, and keeps what was collected. The error is that of a caller's own drop.
+    fn close_end(&mut self, slot: u32, stream: Stream) -> io::Result<()> {
         let Some(running) = self.table.running(slot) else {
-            return;
+            return Ok(());
         };
         let end = &mut running.ends[stream as usize];
-        match std::mem::replace(end, OurEnd::Absent) {
-            OurEnd::Fill(fill) => self.kernel.close(fill.pipe),
-            OurEnd::Drain(drain) => {
-                let (pipe, collected) = drain.into_parts();
-                self.kernel.close(pipe);
-                if let Some(collected) = collected {
-                    *end = OurEnd::Collected(collected);
-                }
+        let (pipe, collected, dropped) = match std::mem::replace(end, OurEnd::Absent) {
+            OurEnd::Fill(fill) => {
+                let (pipe, dropped) = fill.into_parts();
+                (pipe, None, dropped)
             }
-            other => *end = other,
+            OurEnd::Drain(drain) => drain.into_parts(),
+            other => {
+                *end = other;
+                return Ok(());
+            }
+        };
+        self.kernel.close(pipe);
+        if let Some(collected) = collected {
+            *end = OurEnd::Collected(collected);
         }
+        dropped
     }
 
     /// Steps a job, performs its effects in order with their answers, and puts its deadline in place.
@@ -352,7 +388,7 @@ impl<K: Kernel> Engine<K> {
         self.effects = effects;
         let running = self
             .table
-            .running(slot)
+            .begun(slot)
             .filter(|running| !running.is_detached);
         let wake_at = running.and_then(|running| running.job.wake_at());
         self.arm_slot(slot, wake_at);
@@ -360,7 +396,7 @@ impl<K: Kernel> Engine<K> {
 
     fn tell(&mut self, slot: u32, event: Event, effects: &mut Vec<Effect>) {
         let now = self.now;
-        if let Some(running) = self.table.running(slot) {
+        if let Some(running) = self.table.begun(slot) {
             running.job.step(event, now, effects);
         }
     }
@@ -371,73 +407,6 @@ impl<K: Kernel> Engine<K> {
         {
             self.deadlines.move_to(Due::Slot(slot), entry.armed, at);
             entry.armed = at;
-        }
-    }
-
-    fn perform(&mut self, slot: u32, effect: Effect, effects: &mut Vec<Effect>) {
-        match effect {
-            Effect::PerformCancel => {
-                let result = self.perform_cancel(slot);
-                self.tell(slot, Event::CancelResult(result), effects);
-            }
-            Effect::PerformRung(rung) => {
-                let result = self.perform_rung(slot, rung);
-                self.tell(slot, Event::CancelResult(result), effects);
-            }
-            Effect::Kill => {
-                let result = self.kill_child(slot);
-                self.tell(slot, Event::KillResult(result), effects);
-            }
-            Effect::DrainOnceThenClose => {
-                self.kill_rest_of_group(slot);
-                self.drain_once_then_close(slot, effects);
-            }
-            Effect::Finish => self.finish(slot),
-        }
-    }
-
-    fn drain_once_then_close(&mut self, slot: u32, effects: &mut Vec<Effect>) {
-        let Some(running) = self.table.running(slot) else {
-            return;
-        };
-        let open = running.job.open();
-        for stream in open.iter() {
-            let Some(running) = self.table.running(slot) else {
-                return;
-            };
-            let ended = match &mut running.ends[stream as usize] {
-                OurEnd::Drain(drain) => match drain.drain_last(&mut self.kernel, &mut self.scratch)
-                {
-                    // Held by somebody: that it is cut outweighs what its writer says of it.
-                    (false, _) => None,
-                    (true, result) => Some(result),
-                },
-                // Where nobody can read any more, nothing is cut.
-                OurEnd::Fill(fill) => match fill.fill(&mut self.kernel, false) {
-                    Progress::Ended(result) => Some(result),
-                    Progress::Idle | Progress::More => None,
-                },
-                _ => None,
-            };
-            self.close_end(slot, stream);
-            let event = match ended {
-                Some(result) => Event::StreamEnded(stream, result),
-                None => Event::StreamCut(stream),
-            };
-            self.tell(slot, event, effects);
-        }
-        // The caller's own pipes go with the copied ones (Go closes them together), and stay where there are none.
-        if let Some(running) = self.table.running(slot)
-            && !open.is_empty()
-        {
-            for end in &mut running.ends {
-                if end.is_held()
-                    && let OurEnd::Held { pipe, .. } =
-                        std::mem::replace(end, OurEnd::HeldClosed { cut: true })
-                {
-                    self.kernel.close(pipe);
-                }
-            }
         }
     }
 
@@ -460,6 +429,7 @@ impl<K: Kernel> Engine<K> {
                     if matches!(entry.phase, Phase::TextBusy(_)) {
                         self.retry_text_busy(slot);
                     } else {
+                        self.look_before_limit(slot);
                         self.step(slot, Event::Tick);
                     }
                 }

@@ -1,14 +1,25 @@
-//! The errors: one enum for a start that failed, one for how a command ended.
+//! The errors: of a start (`start.rs`), of how a command ended, and of the forms for one command (`command.rs`).
 //! Unaware of how they come about.
+//!
+//! One rule for all of them: **an error's text holds its reason, and what the text holds is no source**. So `{error}`
+//! alone tells why, and whoever walks the sources reads nothing twice. An [`io::Error`] in the text is had by
+//! `io_error`; `source` goes on with what is behind it, which the text does not hold. thiserror makes a field either
+//! text or source, so errors with an `io::Error` in them are written by hand.
 
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
 use std::process::ExitStatus;
 
-use crate::lookpath::LookPathError;
 use crate::plain::Plain;
-use crate::sys::Step;
+use crate::sys::{Target, is_process_gone};
+
+mod command;
+mod start;
+#[cfg(test)]
+mod tests;
+
+pub use command::CommandError;
+pub use start::StartError;
 
 /// Why a command was asked to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -37,6 +48,18 @@ impl fmt::Display for Cause {
 
 impl std::error::Error for Cause {}
 
+impl Cause {
+    fn kind(self) -> io::ErrorKind {
+        match self {
+            // `Interrupted` would make callers try again.
+            Cause::Cancelled => io::ErrorKind::Other,
+            Cause::DeadlineExceeded | Cause::Timeout | Cause::IdleTimeout => {
+                io::ErrorKind::TimedOut
+            }
+        }
+    }
+}
+
 /// One of a command's standard streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Stream {
@@ -58,113 +81,30 @@ impl fmt::Display for Stream {
     }
 }
 
-/// A command that could not be started. No child is left behind.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum StartError {
-    /// The program's name is empty (Go: `exec: no command`).
-    #[error("no command: the program's name is empty")]
-    NoCommand,
-    /// The program's name was not found, or found only relative to the current directory.
-    #[error("{0}")]
-    LookPath(#[from] LookPathError),
-    /// The context had ended before the start; nothing was spawned.
-    #[error("not started: {0}")]
-    ContextDone(Cause),
-    /// A string that the program would see cut off: it holds a NUL byte.
-    #[error("{what} contains a NUL byte")]
-    Nul {
-        /// What holds it: `argument 2`, `program`, `directory`, `environment` ..
-        what: String,
-    },
-    /// A reader, writer or file given to the command was used up by an earlier start.
-    #[error("{stream} was used up by an earlier start of this command")]
-    Consumed {
-        /// `stdin`, `stdout`, `stderr` or `extra descriptor 5`.
-        stream: String,
-    },
-    /// The command's settings contradict each other.
-    #[error("{0}")]
-    Refused(&'static str),
-    /// The working directory for `PWD` could not be made absolute.
-    #[error("absolute path of directory {path:?}: {}", Plain(source))]
-    Directory {
-        /// The directory as given.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// A script may be executed, but the interpreter that its `#!` line names is missing or may not.
-    // Quoted, as the usual fault is a carriage return at its end.
-    #[error("exec {program}: interpreter {interpreter:?} of its #! line: {plain}", plain = Plain(source), program = program.display())]
-    Interpreter {
-        /// The script.
-        program: PathBuf,
-        /// The interpreter, as the script names it.
-        interpreter: PathBuf,
-        /// `ENOENT`, `EACCES` ..
-        source: io::Error,
-    },
-    /// One step between the pipes and the exec failed.
-    #[error("{step}{}: {}{}", OnPath(path), Plain(source), detail.as_ref().map(|text| format!(" ({text})")).unwrap_or_default())]
-    Step {
-        /// Which.
-        step: Step,
-        /// What the step was about: the program for `exec`, the directory for `chdir`.
-        path: Option<PathBuf>,
-        /// The kernel's answer.
-        source: io::Error,
-        /// What else is known of the cause, such as the size of an argument list that is too long.
-        detail: Option<String>,
-    },
-    /// The reactor was shut down or dropped before the command's turn came.
-    #[error("not started: the reactor was shut down")]
-    ShutDown,
-    /// A private reactor for one command could not be made.
-    #[error("reactor: {}", Plain(.0))]
-    Reactor(#[source] io::Error),
-}
-
-/// Prints ` path` or nothing.
-struct OnPath<'a>(&'a Option<PathBuf>);
-
-impl fmt::Display for OnPath<'_> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Some(path) => write!(formatter, " {}", path.display()),
-            None => Ok(()),
-        }
-    }
-}
-
 /// How a command ended, when it did not simply succeed.
 ///
 /// Of several things that went wrong the first in this order is told (Go: `Cmd.Wait`): the start, a lost status, an
 /// exit status that is not 0; then, for exit status 0, what came of stopping it, cut pipes, and a failed copy.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
     /// It was queued, and then could not be started.
-    #[error("{0}")]
-    Start(#[from] StartError),
+    Start(StartError),
     /// It exited with a status other than 0, or a signal ended it. Whatever else happened, this is told.
-    #[error("{0}")]
     Exit(ExitError),
     /// It exited with status 0 after it was asked to stop.
-    #[error("{0}")]
     Stopped(Cause),
     /// It exited with status 0, but asking it to stop had failed.
-    #[error("cancelling the command: {}", Plain(.0))]
-    Cancel(#[source] io::Error),
+    Cancel(io::Error),
     /// It exited with status 0, but killing it had failed.
-    #[error("killing the command: {}", Plain(.0))]
-    Kill(#[source] io::Error),
+    Kill(io::Error),
     /// It exited with status 0, but some process still held its pipes when the wait delay was over, and they were
     /// cut (Go: `ErrWaitDelay`).
-    #[error("wait delay expired before its output ended")]
-    WaitDelay,
+    WaitDelay {
+        /// Those that were cut.
+        streams: Vec<Stream>,
+    },
     /// It exited with status 0, but a reader, a writer or a pipe of one of its streams failed.
-    #[error("copying {stream}: {}", Plain(source))]
     Copy {
         /// Which stream.
         stream: Stream,
@@ -173,13 +113,9 @@ pub enum Error {
     },
     /// It has ended, but somebody else took its status: a `waitpid(-1)` elsewhere in the process, or an ignored
     /// SIGCHLD, on a kernel that does not keep the status for us (before Linux 6.15).
-    #[error(
-        "exit status lost: another part of the process reaped the child, or SIGCHLD is ignored"
-    )]
     StatusLost,
     /// The reactor itself failed while it waited.
-    #[error("reactor: {}", Plain(.0))]
-    Reactor(#[source] io::Error),
+    Reactor(io::Error),
 }
 
 impl Error {
@@ -191,26 +127,102 @@ impl Error {
             _ => None,
         }
     }
+
+    /// The error of the system, or of a reader, a writer or a callback, that this one is about.
+    pub fn io_error(&self) -> Option<&io::Error> {
+        match self {
+            Error::Start(error) => error.io_error(),
+            Error::Cancel(source)
+            | Error::Kill(source)
+            | Error::Copy { source, .. }
+            | Error::Reactor(source) => Some(source),
+            Error::Exit(_) | Error::Stopped(_) | Error::WaitDelay { .. } | Error::StatusLost => {
+                None
+            }
+        }
+    }
+
+    /// The error number of [`io_error`](Error::io_error), if it has one.
+    pub fn raw_os_error(&self) -> Option<i32> {
+        self.io_error().and_then(io::Error::raw_os_error)
+    }
+
+    /// The kind that an [`io::Error`] made of this has: that of [`io_error`](Error::io_error),
+    /// [`TimedOut`](io::ErrorKind::TimedOut) where a deadline, a timeout or the wait delay ended it, and otherwise
+    /// [`Other`](io::ErrorKind::Other).
+    pub fn kind(&self) -> io::ErrorKind {
+        match self {
+            Error::Start(error) => error.kind(),
+            Error::WaitDelay { .. } => io::ErrorKind::TimedOut,
+            _ => match (self.io_error(), self.cause()) {
+                (Some(error), _) => error.kind(),
+                (None, Some(cause)) => cause.kind(),
+                (None, None) => io::ErrorKind::Other,
+            },
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Start(error) => error.fmt(formatter),
+            Error::Exit(exit) => exit.fmt(formatter),
+            Error::Stopped(cause) => cause.fmt(formatter),
+            Error::Cancel(source) => write!(formatter, "cancelling the command: {}", Plain(source)),
+            Error::Kill(source) => write!(formatter, "killing the command: {}", Plain(source)),
+            Error::WaitDelay { streams } => {
+                formatter.write_str("wait delay expired with ")?;
+                for (place, stream) in streams.iter().enumerate() {
+                    let separator = match streams.len() - place {
+                        _ if place == 0 => "",
+                        1 => " and ",
+                        _ => ", ",
+                    };
+                    write!(formatter, "{separator}{stream}")?;
+                }
+                formatter.write_str(" still open")
+            }
+            Error::Copy { stream, source } => {
+                write!(formatter, "copying {stream}: {}", Plain(source))
+            }
+            Error::StatusLost => formatter.write_str(
+                "exit status lost: another part of the process reaped the child, or SIGCHLD is ignored",
+            ),
+            Error::Reactor(source) => write!(formatter, "reactor: {}", Plain(source)),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.io_error().and_then(std::error::Error::source)
+    }
+}
+
+impl From<StartError> for Error {
+    fn from(error: StartError) -> Error {
+        Error::Start(error)
+    }
+}
+
+impl From<Error> for io::Error {
+    fn from(error: Error) -> io::Error {
+        io::Error::new(error.kind(), error)
+    }
 }
 
 /// A command's exit with a status other than 0, or by a signal.
 ///
 /// Printed like Go's: `exit status 1`, `signal: SIGKILL`, `signal: SIGSEGV (core dumped)`, and with the cause behind
 /// it if the command was asked to stop: `signal: SIGKILL (timed out)`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ExitError {
     /// The status.
     pub status: ExitStatus,
     /// Why it was asked to stop; `None` when it ended by itself.
     pub cause: Option<Cause>,
-    /// What it wrote to stdout. Filled by [`Command::output`](crate::Command::output) and
-    /// [`Command::combined_output`](crate::Command::combined_output), which would have returned it; elsewhere it is in
-    /// [`Finished`](crate::Finished).
-    pub stdout: Vec<u8>,
-    /// The first and last 32 KiB of what it wrote to stderr. Filled by [`Command::output`](crate::Command::output)
-    /// alone, where stderr is not set otherwise.
-    pub stderr: Vec<u8>,
 }
 
 impl fmt::Display for ExitError {
@@ -235,6 +247,59 @@ impl fmt::Display for ExitError {
 }
 
 impl std::error::Error for ExitError {}
+
+/// There is nobody to signal: the command has ended, waits for its start, is not this reactor's, or leads no group (Go:
+/// `os.ErrProcessDone`). It is inside an [`io::Error`] of kind [`NotFound`](io::ErrorKind::NotFound), with `ESRCH` as
+/// its source.
+#[derive(Debug, thiserror::Error)]
+#[error("{text}")]
+pub struct NotRunning {
+    text: &'static str,
+    source: io::Error,
+}
+
+impl NotRunning {
+    /// Says so of a signal that found no process, in place of the system's `No such process`.
+    pub(crate) fn explain(error: io::Error, target: Target) -> io::Error {
+        if !is_process_gone(&error) {
+            return error;
+        }
+        let text = match target {
+            Target::Process => "the command is not running",
+            Target::Group => "the command leads no process group that is running",
+        };
+        let source = error;
+        io::Error::new(io::ErrorKind::NotFound, NotRunning { text, source })
+    }
+}
+
+/// Why a pipe that the caller reads or writes is closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Closed {
+    /// The caller has closed it.
+    ByCaller,
+    /// The wait delay was over.
+    ByWaitDelay,
+    /// The command was asked to stop or killed.
+    ByStop(Cause),
+    /// The command ended before it was started.
+    NeverOpened,
+}
+
+impl Closed {
+    /// What a read or write of the pipe comes to.
+    pub(crate) fn error(self, stream: Stream) -> io::Error {
+        let text = match self {
+            Closed::ByCaller => format!("{stream} is closed"),
+            Closed::ByWaitDelay => format!("{stream} was cut: wait delay expired"),
+            Closed::ByStop(cause) => format!("{stream} was cut: {cause}"),
+            Closed::NeverOpened => {
+                format!("{stream} was never opened: the command was not started")
+            }
+        };
+        io::Error::new(io::ErrorKind::NotConnected, text)
+    }
+}
 
 /// A caller's callback panicked. It is the source of an [`io::Error`] in the command's outcome.
 #[derive(Debug, thiserror::Error)]

@@ -6,6 +6,7 @@ use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Stream};
+use crate::plain::Excerpt;
 use crate::sys::RawUsage;
 
 /// Names one started or queued command of one reactor. Never used twice; counts up.
@@ -29,7 +30,6 @@ impl fmt::Debug for Id {
 
 /// What became of one command. Handed out exactly once, when it is reaped and each of its copied pipes has ended or
 /// was cut.
-#[derive(Debug)]
 #[non_exhaustive]
 pub struct Finished {
     /// Which command.
@@ -69,6 +69,26 @@ impl Finished {
     /// The outcome is `Ok`.
     pub fn success(&self) -> bool {
         self.outcome.is_ok()
+    }
+}
+
+/// The output as text, a long one shortened to its ends.
+impl fmt::Debug for Finished {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Finished")
+            .field("id", &self.id)
+            .field("pid", &self.pid)
+            .field("outcome", &self.outcome)
+            .field("status", &self.status)
+            .field("stdout", &Excerpt(&self.stdout))
+            .field("stderr", &Excerpt(&self.stderr))
+            .field("usage", &self.usage)
+            .field("leaked", &self.leaked)
+            .field("started", &self.started)
+            .field("reaped", &self.reaped)
+            .field("drained", &self.drained)
+            .finish()
     }
 }
 

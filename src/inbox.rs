@@ -47,8 +47,12 @@ impl<W: Wake> Inbox<W> {
         self.next_number.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Leaves a message and wakes the reactor. `false`: the reactor is gone.
+    /// Leaves a message and wakes the reactor. `false`: the reactor is gone, or another process's.
     pub(crate) fn send(&self, message: Message) -> bool {
+        // Before the lock: at the fork, some other thread may have held it.
+        if !self.waker.is_heard() {
+            return false;
+        }
         let mut messages = self.messages.lock().unwrap_or_else(PoisonError::into_inner);
         if self.is_closed.load(Ordering::Relaxed) {
             return false;
@@ -65,6 +69,11 @@ impl<W: Wake> Inbox<W> {
     /// Makes the present or the next poll return.
     pub(crate) fn wake(&self) {
         self.waker.wake();
+    }
+
+    /// There is something to take.
+    pub(crate) fn has_messages(&self) -> bool {
+        self.has_messages.load(Ordering::Acquire)
     }
 
     /// The messages so far.

@@ -26,7 +26,13 @@ pub(crate) struct Policy {
     pub(crate) wait_delay: Option<Duration>,
     pub(crate) timeout: Option<Duration>,
     pub(crate) idle_timeout: Option<Duration>,
+    /// Signals go to the process group that the child leads, and so does the kill.
+    pub(crate) kills_group: bool,
 }
+
+/// How long a killed process group has to let go of the command's pipes. Nobody but its own parent is told of the death
+/// of a descendant, so that it holds no pipe any more is seen by the end of the pipe alone.
+pub(crate) const GROUP_DEATH_MAX: Duration = Duration::from_millis(100);
 
 /// Something happened to the command.
 #[derive(Debug)]
@@ -60,8 +66,10 @@ pub(crate) enum Effect {
     PerformRung(usize),
     /// SIGKILL; answer with `KillResult`.
     Kill,
-    /// Read each open copied stream once more, without waiting, then close it; answer with `StreamEnded` for those
-    /// that had ended and `StreamCut` for the others.
+    /// SIGKILL to those of the child's group who outlived it. Nobody answers for them.
+    KillRest,
+    /// Read each open pipe once more, without waiting, then close it, the caller's too; answer for each copied stream,
+    /// with `StreamEnded` if it had ended and with `StreamCut` if not.
     DrainOnceThenClose,
     /// Everything is known: take the outcome.
     Finish,
@@ -108,10 +116,12 @@ enum State {
         rung: usize,
         rung_at: Option<Instant>,
     },
-    /// The delay ran out: the kill is sent and the pipes are closed. Only the exit is awaited.
+    /// The delay ran out, and the kill is sent. The exit is awaited: before it, the dying child itself holds its pipes.
     Killed,
     /// Reaped; copied pipes are open, as a grandchild may hold them. At `close_at` they are closed.
     Draining { close_at: Option<Instant> },
+    /// Finished; a pipe that the caller reads or writes may be open. At `close_at` it is closed.
+    Lingering { close_at: Option<Instant> },
     /// Finished, and the outcome may be taken.
     Done,
 }
@@ -142,6 +152,12 @@ pub(crate) struct Job {
     /// Copied streams that are open.
     open: Streams,
     cut: Streams,
+    /// The caller reads or writes a pipe of the command himself. Its end is not waited for.
+    lends: bool,
+    /// The pipes were closed by force.
+    is_closed: bool,
+    /// The rest of the group was killed, or all of it.
+    is_group_killed: bool,
     /// A kill got through before the exit was seen: what copies failed of no longer counts.
     killed: bool,
     copy_error: Option<(Stream, io::Error)>,
@@ -150,8 +166,8 @@ pub(crate) struct Job {
 }
 
 impl Job {
-    /// A command that was started at `now` with these copied streams.
-    pub(crate) fn new(policy: Arc<Policy>, copied: Streams, now: Instant) -> Job {
+    /// A command that was started at `now` with these copied streams. `lends`: the caller has a pipe of it.
+    pub(crate) fn new(policy: Arc<Policy>, copied: Streams, lends: bool, now: Instant) -> Job {
         let after = |delay: Option<Duration>| delay.and_then(|delay| now.checked_add(delay));
         Job {
             state: State::Running,
@@ -160,6 +176,9 @@ impl Job {
             status: None,
             open: copied,
             cut: Streams::default(),
+            lends,
+            is_closed: false,
+            is_group_killed: false,
             killed: false,
             copy_error: None,
             timeout_at: after(policy.timeout),
@@ -175,15 +194,20 @@ impl Job {
             State::Stopping {
                 kill_at, rung_at, ..
             } => [kill_at, rung_at].into_iter().flatten().min(),
-            State::Draining { close_at } => [close_at, self.limit_at()].into_iter().flatten().min(),
+            State::Draining { close_at } | State::Lingering { close_at } => {
+                [close_at, self.limit_at()].into_iter().flatten().min()
+            }
             State::Killed | State::Done => None,
         }
     }
 
-    /// When its own time limits ask it to stop. Whatever has asked it before stands in their place.
+    /// When its own time limits ask it to stop. Whatever has asked it before stands in their place, and pipes that were
+    /// closed by force need no limit.
     fn limit_at(&self) -> Option<Instant> {
         let limits = [self.timeout_at, self.idle_at].into_iter().flatten();
-        limits.min().filter(|_| self.cause.is_none())
+        limits
+            .min()
+            .filter(|_| self.cause.is_none() && !self.is_closed)
     }
 
     /// The copied streams that are open.
@@ -196,9 +220,9 @@ impl Job {
         self.cut
     }
 
-    /// Something has ended it: a context, a limit, or somebody's word.
-    pub(crate) fn is_stopped(&self) -> bool {
-        self.cause.is_some()
+    /// Why it was asked to stop, if it was.
+    pub(crate) fn cause(&self) -> Option<Cause> {
+        self.cause
     }
 
     /// The child's status, once it was reaped and unless it was lost.
@@ -230,9 +254,9 @@ impl Job {
                 self.stream_closed(stream, effects);
             }
             Event::Stop(cause) => self.stop(cause, now, effects),
-            Event::Abort(cause) => self.abort(cause, effects),
+            Event::Abort(cause) => self.abort(cause, now, effects),
             Event::CancelResult(result) => self.cancel_result(result, now),
-            Event::KillResult(result) => self.kill_result(result),
+            Event::KillResult(result) => self.kill_result(result, effects),
             Event::Output => {
                 self.idle_at = self
                     .policy
@@ -253,11 +277,20 @@ impl Job {
             State::Running => delay_from_now(),
             // One clock: what stopping has used of the delay is not given again to the pipes.
             State::Stopping { kill_at, .. } => kill_at.or_else(delay_from_now),
-            State::Killed => None,
-            State::Draining { .. } | State::Done => return self.unexpected("Exited"),
+            State::Killed if self.policy.kills_group => now.checked_add(GROUP_DEATH_MAX),
+            State::Killed => {
+                // Whoever holds them now is somebody else.
+                self.close_pipes(effects);
+                None
+            }
+            State::Draining { .. } | State::Lingering { .. } | State::Done => {
+                return self.unexpected("Exited");
+            }
         };
         self.status = status;
-        self.state = State::Draining { close_at };
+        self.state = State::Draining {
+            close_at: close_at.filter(|_| !self.is_closed),
+        };
         self.finish_if_drained(effects);
     }
 
@@ -270,9 +303,23 @@ impl Job {
     }
 
     fn finish_if_drained(&mut self, effects: &mut Vec<Effect>) {
-        if self.open.is_empty() && matches!(self.state, State::Draining { .. }) {
-            self.state = State::Done;
+        if let State::Draining { close_at } = self.state
+            && self.open.is_empty()
+        {
+            self.state = if self.lends {
+                State::Lingering { close_at }
+            } else {
+                State::Done
+            };
             effects.push(Effect::Finish);
+        }
+    }
+
+    /// By force, and once.
+    fn close_pipes(&mut self, effects: &mut Vec<Effect>) {
+        if !self.is_closed && (self.lends || !self.open.is_empty()) {
+            self.is_closed = true;
+            effects.push(Effect::DrainOnceThenClose);
         }
     }
 
@@ -300,30 +347,66 @@ impl Job {
                 effects.push(Effect::PerformCancel);
             }
             // It is on its way already: no second request shortens or repeats the first.
-            State::Draining { close_at: Some(_) } if self.cause.is_some() => {}
-            State::Draining { .. } => self.stop_draining(cause, effects),
+            State::Draining { close_at: Some(_) } | State::Lingering { close_at: Some(_) }
+                if self.cause.is_some() => {}
+            State::Draining { .. } | State::Lingering { .. } => {
+                self.stop_draining(cause, now, effects);
+            }
             State::Stopping { .. } | State::Killed | State::Done => {}
         }
     }
 
-    fn abort(&mut self, cause: Cause, effects: &mut Vec<Effect>) {
+    fn abort(&mut self, cause: Cause, now: Instant, effects: &mut Vec<Effect>) {
         match self.state {
             State::Running | State::Stopping { .. } => {
                 self.count_as_stopped(cause);
-                self.state = State::Killed;
-                effects.extend([Effect::Kill, Effect::DrainOnceThenClose]);
+                self.kill(effects);
             }
             State::Killed => effects.push(Effect::Kill),
-            State::Draining { .. } => self.stop_draining(cause, effects),
+            State::Draining { .. } | State::Lingering { .. } => {
+                self.stop_draining(cause, now, effects);
+            }
             State::Done => {}
         }
     }
 
+    fn kill(&mut self, effects: &mut Vec<Effect>) {
+        self.state = State::Killed;
+        self.is_group_killed = self.policy.kills_group;
+        effects.push(Effect::Kill);
+    }
+
     /// Only its pipes are left to be stopped.
-    fn stop_draining(&mut self, cause: Cause, effects: &mut Vec<Effect>) {
+    fn stop_draining(&mut self, cause: Cause, now: Instant, effects: &mut Vec<Effect>) {
         self.count_as_stopped(cause);
-        self.state = State::Draining { close_at: None };
-        effects.push(Effect::DrainOnceThenClose);
+        let is_timed = matches!(
+            self.state,
+            State::Draining { close_at: Some(_) } | State::Lingering { close_at: Some(_) }
+        );
+        // Nothing is faster than the death of a group that is dying.
+        if !(self.is_group_killed && is_timed) {
+            self.end_pipes(now, effects);
+        }
+    }
+
+    /// The time of the pipes is over. Whoever of the group holds them is killed first, if signals go to the group; but of a
+    /// finished command nobody is killed any more.
+    fn end_pipes(&mut self, now: Instant, effects: &mut Vec<Effect>) {
+        let is_draining = matches!(self.state, State::Draining { .. });
+        let is_for_group = self.policy.kills_group && self.cause.is_some();
+        let kills = is_draining && is_for_group && !self.is_group_killed;
+        let next = now
+            .checked_add(GROUP_DEATH_MAX)
+            .filter(|_| kills && !self.is_closed);
+        if let State::Draining { close_at } | State::Lingering { close_at } = &mut self.state {
+            *close_at = next;
+        }
+        if next.is_some() {
+            self.is_group_killed = true;
+            effects.push(Effect::KillRest);
+        } else {
+            self.close_pipes(effects);
+        }
     }
 
     fn count_as_stopped(&mut self, cause: Cause) {
@@ -370,14 +453,18 @@ impl Job {
         }
     }
 
-    fn kill_result(&mut self, result: io::Result<()>) {
+    fn kill_result(&mut self, result: io::Result<()>, effects: &mut Vec<Effect>) {
         if !matches!(self.state, State::Killed) {
             return self.unexpected("KillResult");
         }
         match result {
             Ok(()) => self.killed = true,
             Err(error) if sys::is_process_gone(&error) => {}
-            Err(error) => self.answer = Answer::KillFailed(error),
+            Err(error) => {
+                self.answer = Answer::KillFailed(error);
+                // Nobody knows when it will exit: that its pipes break is all that is left to make it.
+                self.close_pipes(effects);
+            }
         }
     }
 
@@ -385,12 +472,13 @@ impl Job {
         let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
         let limit_at = self.limit_at();
         match &mut self.state {
-            State::Draining { close_at } if is_due(*close_at) => {
-                *close_at = None;
-                effects.push(Effect::DrainOnceThenClose);
+            State::Draining { close_at } | State::Lingering { close_at } if is_due(*close_at) => {
+                self.end_pipes(now, effects);
             }
             // After the exit, a pipe that somebody holds is ended by them as by a context.
-            State::Running | State::Draining { .. } if is_due(limit_at) => {
+            State::Running | State::Draining { .. } | State::Lingering { .. }
+                if is_due(limit_at) =>
+            {
                 let cause = if self.timeout_at.take_if(|at| *at <= now).is_some() {
                     Cause::Timeout
                 } else {
@@ -400,9 +488,7 @@ impl Job {
                 self.stop(cause, now, effects);
             }
             State::Stopping { kill_at, .. } if is_due(*kill_at) => {
-                self.state = State::Killed;
-                // The kill comes first, so that the child dies of it and not of SIGPIPE.
-                effects.extend([Effect::Kill, Effect::DrainOnceThenClose]);
+                self.kill(effects);
             }
             State::Stopping { rung, rung_at, .. } if is_due(*rung_at) => {
                 effects.push(Effect::PerformRung(*rung));
@@ -418,11 +504,24 @@ impl Job {
         }
     }
 
+    /// It cannot be killed.
+    pub(crate) fn kill_failed(&self) -> bool {
+        matches!(self.answer, Answer::KillFailed(_))
+    }
+
+    /// The outcome of a command that could not be killed and is given up.
+    pub(crate) fn take_kill_failure(&mut self) -> Error {
+        match std::mem::replace(&mut self.answer, Answer::Nothing) {
+            Answer::KillFailed(error) => Error::Kill(error),
+            _ => Error::StatusLost,
+        }
+    }
+
     /// The outcome, once `Finish` was asked for. Go's order: the exit, then what came of stopping it, then the pipes,
     /// then the copies.
     pub(crate) fn take_outcome(&mut self) -> Result<(), Error> {
         debug_assert!(
-            matches!(self.state, State::Done),
+            matches!(self.state, State::Lingering { .. } | State::Done),
             "outcome of {:?}",
             self.state
         );
@@ -433,8 +532,6 @@ impl Job {
             return Err(Error::Exit(ExitError {
                 status,
                 cause: self.cause,
-                stdout: Vec::new(),
-                stderr: Vec::new(),
             }));
         }
         match std::mem::replace(&mut self.answer, Answer::Nothing) {
@@ -446,7 +543,8 @@ impl Job {
             Answer::Nothing => {}
         }
         if !self.cut.is_empty() {
-            return Err(Error::WaitDelay);
+            let streams = self.cut.iter().collect();
+            return Err(Error::WaitDelay { streams });
         }
         match self.copy_error.take() {
             Some((stream, source)) if !self.killed => Err(Error::Copy { stream, source }),

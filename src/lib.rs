@@ -37,7 +37,15 @@
 //!   [`Command::combined_output`] are the forms for a single one.
 //! - [`Reactor`], [`Handle`]: many at once. [`Finished`], [`Usage`]: what became of each.
 //! - [`Context`], [`Cancel`], [`Signal`]: ending them.
-//! - [`StartError`], [`Error`], [`LookPathError`]: what can go wrong, told apart.
+//! - [`StartError`], [`Error`], [`LookPathError`]: what can go wrong, told apart. [`CommandError`]: the same of a single
+//!   one, with the program's name and its output.
+//!
+//! # Errors
+//!
+//! Each error's text holds its reason (`exec /no/such: No such file or directory`), and what the text holds is no source:
+//! who prints an error with all its [sources](std::error::Error::source) reads nothing twice. `io_error` gives the
+//! [`io::Error`](std::io::Error) that it is about, `raw_os_error` the error number, `kind` the kind, and each becomes an
+//! `io::Error` of that kind by `From`.
 //!
 //! # What it does not do
 //!
@@ -45,6 +53,7 @@
 //! process do not know of each other, and neither owns SIGCHLD.
 
 mod admission;
+mod caller_pipe;
 mod cancel;
 mod command;
 mod context;
@@ -69,14 +78,19 @@ mod stream;
 #[allow(unsafe_code, reason = "the one fence: every unsafe block is below it")]
 mod sys;
 mod table;
+#[cfg(test)]
+#[path = "../tests/common/watchdog.rs"]
+mod watchdog;
 mod watches;
 
 pub use cancel::{Cancel, Child};
 pub use command::Command;
 pub use context::Context;
-pub use error::{CallbackPanicked, Cause, Error, ExitError, StartError, Stream};
+pub use error::{
+    CallbackPanicked, Cause, CommandError, Error, ExitError, NotRunning, StartError, Stream,
+};
 pub use finished::{Finished, Id, Usage};
 pub use lookpath::{LookPathError, look_path};
-pub use reactor::{Builder, Handle, Reactor, StdinPipe, StdoutPipe};
+pub use reactor::{Builder, Handle, Reactor, StdinPipe, StdoutPipe, Turn};
 pub use stdio::{Input, Output};
 pub use sys::{Signal, SignalParseError, Step};

@@ -14,7 +14,7 @@
 //!     .uid_map(0, 1000, 1)
 //!     .rlimit(Resource::CORE, 0, 0);
 //! build.run()?;
-//! # Ok::<(), execloop::Error>(())
+//! # Ok::<(), execloop::CommandError>(())
 //! ```
 //!
 //! # The order in the child

@@ -2,6 +2,7 @@
 //! Unaware of commands, and of how a file is found executable (`sys` answers that).
 
 use std::ffi::{OsStr, OsString};
+use std::fmt;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -12,7 +13,8 @@ use crate::plain::Plain;
 ///
 /// A name with a slash isn't searched for: it is checked, and returned as it is. Otherwise the first entry of
 /// `PATH` that holds an executable file of that name decides; an entry that can't be read is passed over.
-/// An empty entry means the current directory; an empty or unset `PATH` has no entries.
+/// An empty entry means the current directory; an empty or unset `PATH` has no entries. Entries are taken as they are
+/// spelt (Go cleans `link/../bin` to `bin`, which is another directory where `link` is a symbolic link).
 ///
 /// The trap: an entry that isn't absolute ends the search with [`LookPathError::Dot`], even if a later one would do.
 ///
@@ -79,13 +81,12 @@ fn entries(path: Option<&OsStr>) -> impl Iterator<Item = &Path> {
 }
 
 /// Why [`look_path`] has no path that is safe to run.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug)]
 #[non_exhaustive]
 pub enum LookPathError {
     /// No entry of `PATH` holds an executable file of this name (Go's `ErrNotFound`).
     ///
     /// Always so for an empty name, `.` and `..`. Why single entries failed, for lack of permission say, isn't told.
-    #[error("{name:?}: executable file not found in $PATH")]
     NotFound {
         /// The name that was looked for.
         name: OsString,
@@ -95,9 +96,6 @@ pub enum LookPathError {
     ///
     /// Running it is refused, because whoever can write to the current directory would choose what runs. To run it all
     /// the same, name `path` itself, or call `Command::allow_dot`.
-    #[error(
-        "{name:?}: found relative to the current directory; write {path:?} to run it, or call Command::allow_dot"
-    )]
     Dot {
         /// The name that was looked for.
         name: OsString,
@@ -108,7 +106,6 @@ pub enum LookPathError {
     /// A name with a slash isn't an executable file (Go's `Error` around the error of the failed check).
     ///
     /// `EISDIR` for a directory, `EACCES` for a file without the permission to execute it.
-    #[error("{name:?}: {}", Plain(source))]
     Io {
         /// The name that was checked.
         name: OsString,
@@ -138,6 +135,29 @@ impl LookPathError {
         }
     }
 
+    /// The error of the failed check: that of [`LookPathError::Io`], otherwise `None`.
+    pub fn io_error(&self) -> Option<&io::Error> {
+        match self {
+            LookPathError::Io { source, .. } => Some(source),
+            LookPathError::NotFound { .. } | LookPathError::Dot { .. } => None,
+        }
+    }
+
+    /// The error number of [`io_error`](LookPathError::io_error), if it has one.
+    pub fn raw_os_error(&self) -> Option<i32> {
+        self.io_error().and_then(io::Error::raw_os_error)
+    }
+
+    /// The kind that an [`io::Error`] made of this has: [`NotFound`](io::ErrorKind::NotFound),
+    /// [`PermissionDenied`](io::ErrorKind::PermissionDenied) for [`LookPathError::Dot`], or that of the failed check.
+    pub fn kind(&self) -> io::ErrorKind {
+        match self {
+            LookPathError::NotFound { .. } => io::ErrorKind::NotFound,
+            LookPathError::Dot { .. } => io::ErrorKind::PermissionDenied,
+            LookPathError::Io { source, .. } => source.kind(),
+        }
+    }
+
     /// The name as it was given.
     pub fn name(&self) -> &OsStr {
         match self {
@@ -156,10 +176,38 @@ impl LookPathError {
     }
 }
 
+impl fmt::Display for LookPathError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{:?}: ", self.name())?;
+        match self {
+            LookPathError::NotFound { .. } => {
+                formatter.write_str("executable file not found in $PATH")
+            }
+            LookPathError::Dot { path, .. } => write!(
+                formatter,
+                "found relative to the current directory; write {path:?} to run it, or call Command::allow_dot"
+            ),
+            LookPathError::Io { source, .. } => write!(formatter, "{}", Plain(source)),
+        }
+    }
+}
+
+/// What its text holds is no source; see [`io_error`](LookPathError::io_error).
+impl std::error::Error for LookPathError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.io_error().and_then(std::error::Error::source)
+    }
+}
+
+impl From<LookPathError> for io::Error {
+    fn from(error: LookPathError) -> io::Error {
+        io::Error::new(error.kind(), error)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::error::Error;
 
     /// Looks up `name` where these files alone are executable; returns the paths that were asked about, too.
     fn look(
@@ -243,11 +291,10 @@ mod tests {
         assert_eq!(asked, [Path::new("dir/cc")]);
         assert_eq!(error.name(), "dir/cc");
         assert_eq!(error.path(), None);
-        let source = error
-            .source()
-            .and_then(|source| source.downcast_ref::<io::Error>())
-            .unwrap();
-        assert_eq!(source.kind(), io::ErrorKind::NotFound);
+        assert_eq!(
+            error.io_error().map(io::Error::kind),
+            Some(io::ErrorKind::NotFound)
+        );
 
         let (found, _) = look("/locked/cc", None, &[]);
         let LookPathError::Io { source, .. } = found.unwrap_err() else {

@@ -12,7 +12,7 @@ use std::time::Duration;
 use crate::admission::Admission;
 use crate::command::Command;
 use crate::engine::Engine;
-use crate::error::{StartError, Stream};
+use crate::error::{NotRunning, StartError, Stream};
 use crate::finished::{Finished, Id};
 use crate::inbox::{Inbox, Message};
 use crate::sys::{Kernel, Signal, Target, Unix, fd_limit_soft, raise_fd_limit};
@@ -25,6 +25,15 @@ use crate::sys::{Kernel, Signal, Target, Unix, fd_limit_soft, raise_fd_limit};
 ///
 /// Dropping it kills what still runs, with the process groups that commands lead, and reaps it: no zombie and no child
 /// is left. It owns no signal handler and no global state; several reactors in one process do not know of each other.
+///
+/// # In a forked copy of the process
+///
+/// A reactor works in the process that made it. In a copy of that, as fork(2) makes it, it only closes: dropping it there
+/// kills, reaps and waits for nothing. Until then the copy holds descriptors that the commands may need closed, as every
+/// forked copy does that does not exec. [`start`](Reactor::start) answers [`StartError::Forked`] there; whatever would
+/// wait, read, write or signal fails with [`Unsupported`](io::ErrorKind::Unsupported); a [`Handle`] and a
+/// [`Context`](crate::Context) reach nobody. The original feels none of it. The copy may make a reactor of its own; a copy
+/// of a process with several threads may call little more than exec or _exit, here as everywhere (fork(2)).
 ///
 /// ```
 /// use execloop::{Command, Output, Reactor};
@@ -41,6 +50,15 @@ pub struct Reactor {
     engine: Engine<Unix>,
     /// Somebody polls the descriptor, so it has to tell of work that no event will announce.
     is_embedded: Cell<bool>,
+}
+
+/// What a [turn](Reactor::turn) has left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// Nothing to do before something happens.
+    Done,
+    /// Something to do or to take: leftovers of a budget, events behind a full batch, finished commands.
+    More,
 }
 
 /// Marks ids, so that one reactor's is not taken for another's.
@@ -79,7 +97,8 @@ impl Reactor {
     /// Waits until some command is finished, and hands it out. `None` when there is no command left.
     ///
     /// # Errors
-    /// When polling fails, which it does not in normal operation. The commands go on; the call can be repeated.
+    /// When polling fails, which it does not in normal operation. The commands go on; the call can be repeated. Always in
+    /// a forked copy of the process ([`Unsupported`](io::ErrorKind::Unsupported)).
     pub fn wait_any(&mut self) -> io::Result<Option<Finished>> {
         loop {
             if let Some(finished) = self.finished() {
@@ -125,11 +144,12 @@ impl Reactor {
     }
 
     /// Does one pass: waits at most `timeout` for events (`None`: as long as it takes; zero: not at all), and acts on
-    /// them. Returns early when something happens, when a [`Handle`] wakes it, and by a signal handler that ran.
+    /// them. Returns early when something happens, when a [`Handle`] wakes it, and by a signal handler that ran. Says
+    /// whether the next pass has something to do already; the [descriptor](AsFd) then tells it, too.
     ///
     /// # Errors
     /// As [`wait_any`](Reactor::wait_any).
-    pub fn turn(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+    pub fn turn(&mut self, timeout: Option<Duration>) -> io::Result<Turn> {
         // Who asks for a turn is to see what is finished; who waits for something else may sleep on it.
         let timeout = if self.engine.is_pending() {
             Some(Duration::ZERO)
@@ -138,7 +158,12 @@ impl Reactor {
         };
         let turned = self.engine.turn(timeout);
         self.tell_outer_loop();
-        turned
+        turned?;
+        Ok(if self.engine.is_unannounced() {
+            Turn::More
+        } else {
+            Turn::Done
+        })
     }
 
     /// Hands out a command that is finished; `None` when there is none now. Does not wait and does not turn.
@@ -169,18 +194,23 @@ impl Reactor {
     /// Signals a command's process.
     ///
     /// # Errors
-    /// `ESRCH` when it is not running: queued, reaped, or not this reactor's. Never another process. `EPERM` when it took
-    /// another user's identity.
+    /// [`NotRunning`] when it is queued, reaped, or not this reactor's. Never another process. `EPERM` when it took another
+    /// user's identity.
     pub fn signal(&mut self, id: Id, signal: Signal) -> io::Result<()> {
-        self.engine.signal(id, Target::Process, signal)
+        self.send(id, Target::Process, signal)
     }
 
     /// Signals the process group that a command leads.
     ///
     /// # Errors
-    /// As [`signal`](Reactor::signal); `ESRCH` also when it leads none.
+    /// As [`signal`](Reactor::signal); [`NotRunning`] also when it leads none.
     pub fn signal_group(&mut self, id: Id, signal: Signal) -> io::Result<()> {
-        self.engine.signal(id, Target::Group, signal)
+        self.send(id, Target::Group, signal)
+    }
+
+    fn send(&mut self, id: Id, target: Target, signal: Signal) -> io::Result<()> {
+        let sent = self.engine.signal(id, target, signal);
+        sent.map_err(|error| NotRunning::explain(error, target))
     }
 
     /// The pidfd of a command's process (pidfd_open(2); Go: `SysProcAttr.PidFD`). `None` while it is queued and once it is
@@ -207,7 +237,7 @@ impl Reactor {
     /// out yet.
     pub fn stdin(&mut self, id: Id) -> Option<StdinPipe<'_>> {
         self.engine
-            .has_held(id, Stream::Stdin)
+            .has_callers_pipe(id, Stream::Stdin)
             .then_some(StdinPipe { reactor: self, id })
     }
 
@@ -215,7 +245,7 @@ impl Reactor {
     /// out yet.
     pub fn stdout(&mut self, id: Id) -> Option<StdoutPipe<'_>> {
         self.engine
-            .has_held(id, Stream::Stdout)
+            .has_callers_pipe(id, Stream::Stdout)
             .then_some(StdoutPipe {
                 reactor: self,
                 id,
@@ -226,7 +256,7 @@ impl Reactor {
     /// The read end of a command's stderr, as [`stdout`](Reactor::stdout).
     pub fn stderr(&mut self, id: Id) -> Option<StdoutPipe<'_>> {
         self.engine
-            .has_held(id, Stream::Stderr)
+            .has_callers_pipe(id, Stream::Stderr)
             .then_some(StdoutPipe {
                 reactor: self,
                 id,
@@ -259,18 +289,15 @@ impl Reactor {
     }
 
     /// Kills what runs, at once, with the process groups that commands lead, waits until all of it is reaped, and hands
-    /// out everything that was not yet. Commands in the queue end with [`StartError::ShutDown`]. To ask first, cancel a
-    /// [`Context`](crate::Context) and use [`wait_any`](Reactor::wait_any).
+    /// out everything that was not yet. Commands in the queue end with [`StartError::ShutDown`]. A command that this process
+    /// may not kill, as it took another user's identity, is not waited for: its pipes are closed, and it is handed out with
+    /// [`Error::Kill`](crate::Error::Kill) and without a status. To ask first, cancel a [`Context`](crate::Context) and use
+    /// [`wait_any`](Reactor::wait_any).
     ///
     /// # Errors
     /// As [`wait_any`](Reactor::wait_any).
     pub fn shutdown(mut self) -> io::Result<Vec<Finished>> {
-        self.engine.close_inbox();
-        self.engine.abort_all();
-        while self.engine.unfinished() > 0 {
-            self.engine.turn(None)?;
-        }
-        Ok(self.engine.drain_finished())
+        self.engine.shut_down()
     }
 
     /// Commands that were started or queued and not handed out.
@@ -319,6 +346,10 @@ impl Reactor {
 /// contexts, messages from other threads, leftovers of the last turn, and finished commands that were not taken. Then call
 /// [`turn`](Reactor::turn) with a zero timeout and take what is [`finished`](Reactor::finished). No timeout has to be
 /// computed outside.
+///
+/// An outer loop that is told of edges alone (`EPOLLET`, tokio's `AsyncFd`) is served as well: whatever a turn or any other
+/// call leaves to do, and no kernel will announce anew, becomes a new edge before that call returns. So one turn for each
+/// edge is enough.
 impl AsFd for Reactor {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.is_embedded.set(true);
@@ -394,7 +425,7 @@ pub struct Handle {
 
 impl Handle {
     /// Starts or queues a command. Returns the id that its [`Finished`] will carry, also if it cannot be started; `None`
-    /// when the reactor is gone.
+    /// when the reactor is gone, or another process's that this one was forked from.
     pub fn start(&self, command: Command) -> Option<Id> {
         let number = self.inbox.take_number();
         let sent = self.inbox.send(Message::Start(number, Box::new(command)));
@@ -457,15 +488,17 @@ pub struct StdinPipe<'a> {
 impl StdinPipe<'_> {
     /// Closes the pipe. A second time does nothing.
     pub fn close(self) {
-        self.reactor.engine.close_one_held(self.id, Stream::Stdin);
+        self.reactor
+            .engine
+            .close_callers_pipe(self.id, Stream::Stdin);
     }
 }
 
 impl Write for StdinPipe<'_> {
     /// # Errors
-    /// `BrokenPipe` when the command reads no more, `NotConnected` after `close` or after the wait delay has cut the pipe.
+    /// `BrokenPipe` when the command reads no more, `NotConnected` after `close` or after the pipe was cut; its text says by what.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.reactor.engine.write_held(self.id, bytes);
+        let written = self.reactor.engine.write_callers_pipe(self.id, bytes);
         self.reactor.tell_outer_loop();
         written
     }
@@ -487,16 +520,16 @@ pub struct StdoutPipe<'a> {
 impl StdoutPipe<'_> {
     /// Closes the pipe: the command gets SIGPIPE when it writes on. A second time does nothing.
     pub fn close(self) {
-        self.reactor.engine.close_one_held(self.id, self.stream);
+        self.reactor.engine.close_callers_pipe(self.id, self.stream);
     }
 }
 
 impl Read for StdoutPipe<'_> {
     /// # Errors
-    /// `NotConnected` after `close` or after the wait delay has cut the pipe.
+    /// `NotConnected` after `close` or after the pipe was cut; its text says by what.
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let held = &mut self.reactor.engine;
-        let read = held.read_held(self.id, self.stream, buffer);
+        let read = held.read_callers_pipe(self.id, self.stream, buffer);
         self.reactor.tell_outer_loop();
         read
     }

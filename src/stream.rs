@@ -1,11 +1,12 @@
-//! Our end of one pipe: `Fill` writes a child's stdin, `Drain` reads its output, each up to a budget a turn.
-//! Unaware of jobs, of slots and of when it is called.
+//! Our end of one pipe: `Fill` writes a child's stdin, `Drain` reads its output, each up to a budget a turn, and before a
+//! pipe is cut, what it still holds. Unaware of jobs, of slots and of when it is called.
 
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use crate::caller_pipe::CallerPipe;
 use crate::ends::Ends;
 use crate::error::CallbackPanicked;
 use crate::stdio::{InputKind, LineCallback, OutputKind};
@@ -22,10 +23,16 @@ const PACKET_BYTES_MAX: usize = 4096;
 const PIECES_PER_TURN_MAX: usize = 16;
 /// So many full reads in a row make a stream a bulk stream.
 const FULL_READS_OF_BULK: u8 = 4;
-/// A capture beyond this is read straight into its vector.
-const SMALL_CAPTURE_BYTES_MAX: usize = 4 * 1024;
+/// A capture beyond this is read straight into its vector, which has to have room for a whole budget then. Below it, that
+/// room would be most of what a capture keeps.
+const SMALL_CAPTURE_BYTES_MAX: usize = STREAM_BYTES_PER_TURN_MAX;
+/// So much room may a finished capture keep beside each of its bytes' quarter.
+const SPARE_BYTES_MAX: usize = 1024;
 /// The most that is read of a pipe before it is cut: the largest that an unprivileged user can make a pipe.
-const LAST_DRAIN_BYTES_MAX: usize = 1024 * 1024;
+pub(crate) const LAST_DRAIN_BYTES_MAX: usize = 1024 * 1024;
+/// An edge comes once, and a call can fail for reasons of its own: that a pipe is empty or full is believed only when it is
+/// said so often in a row.
+pub(crate) const REFUSALS_BELIEVED: u32 = 2;
 /// A longer line is handed out in pieces.
 const LINE_BYTES_MAX: usize = 1024 * 1024;
 
@@ -46,30 +53,13 @@ pub(crate) enum OurEnd<P> {
     Absent,
     Fill(Box<Fill<P>>),
     Drain(Drain<P>),
-    /// The caller reads or writes it. `ready`: the last event has not been used up. `is_watched`: the kernel announces it,
-    /// which is first needed when the caller has to wait for it.
-    Held {
-        pipe: P,
-        ready: bool,
-        is_watched: bool,
-    },
-    /// The caller's pipe, closed by the wait delay or the end of its stream.
-    HeldClosed {
-        cut: bool,
-    },
+    /// The caller reads or writes it.
+    Caller(CallerPipe<P>),
     /// What a capture collected.
     Collected(Vec<u8>),
 }
 
 impl<P> OurEnd<P> {
-    fn held(pipe: P) -> OurEnd<P> {
-        OurEnd::Held {
-            pipe,
-            ready: true,
-            is_watched: false,
-        }
-    }
-
     /// The end for a stdin of this kind.
     pub(crate) fn of_input(pipe: Option<P>, input: InputKind) -> OurEnd<P> {
         let Some(pipe) = pipe else {
@@ -82,14 +72,13 @@ impl<P> OurEnd<P> {
                 FillSource::Buffered(Box::new(reader))
             }
             InputKind::Buffered(reader) => FillSource::Buffered(reader),
-            _ => return OurEnd::held(pipe),
+            _ => return OurEnd::Caller(CallerPipe::new(pipe)),
         };
         OurEnd::Fill(Box::new(Fill {
             pipe,
             source,
-            hung_up: false,
+            is_hung_up: false,
             is_listed: false,
-            was_refused: false,
         }))
     }
 
@@ -109,14 +98,13 @@ impl<P> OurEnd<P> {
                 callback,
                 partial: Vec::new(),
             },
-            _ => return OurEnd::held(pipe),
+            _ => return OurEnd::Caller(CallerPipe::new(pipe)),
         };
         OurEnd::Drain(Drain {
             pipe,
             sink,
-            hung_up: false,
+            is_hung_up: false,
             is_listed: false,
-            was_refused: false,
             full_reads: 0,
         })
     }
@@ -144,9 +132,27 @@ impl<P> OurEnd<P> {
         }
     }
 
+    /// The kernel says that nobody has the other end of a copied stream's pipe.
+    pub(crate) fn note_hang_up(&mut self) {
+        match self {
+            OurEnd::Fill(fill) => fill.is_hung_up = true,
+            OurEnd::Drain(drain) => drain.is_hung_up = true,
+            _ => {}
+        }
+    }
+
+    /// To serve it runs code of the caller's, which may take its time.
+    pub(crate) fn runs_callbacks(&self) -> bool {
+        match self {
+            OurEnd::Fill(fill) => matches!(fill.source, FillSource::Buffered(_)),
+            OurEnd::Drain(drain) => matches!(drain.sink, Sink::Writer { .. } | Sink::Lines { .. }),
+            _ => false,
+        }
+    }
+
     /// The caller has, or had, this pipe.
-    pub(crate) fn is_held(&self) -> bool {
-        matches!(self, OurEnd::Held { .. })
+    pub(crate) fn is_callers(&self) -> bool {
+        matches!(self, OurEnd::Caller(_))
     }
 }
 
@@ -154,12 +160,10 @@ impl<P> OurEnd<P> {
 pub(crate) struct Fill<P> {
     pub(crate) pipe: P,
     source: FillSource,
-    /// Nobody can read any more.
-    pub(crate) hung_up: bool,
+    /// Nobody can read any more, so it was announced. The trap: see [`Drain::is_hung_up`].
+    is_hung_up: bool,
     /// The engine has it in its list of visits.
-    pub(crate) is_listed: bool,
-    /// See [`Drain::was_refused`].
-    was_refused: bool,
+    is_listed: bool,
 }
 
 enum FillSource {
@@ -172,14 +176,14 @@ enum FillSource {
 }
 
 impl<P: fmt::Debug> Fill<P> {
-    /// Writes up to the budget. `hung_up`: nobody can read any more, which is no error (Go ignores EPIPE).
-    pub(crate) fn fill<K: Kernel<Pipe = P>>(&mut self, kernel: &mut K, hung_up: bool) -> Progress {
+    /// Writes up to the budget. That nobody can read any more is no error (Go ignores EPIPE).
+    pub(crate) fn fill<K: Kernel<Pipe = P>>(&mut self, kernel: &mut K) -> Progress {
         self.is_listed = false;
-        self.hung_up |= hung_up;
-        if self.hung_up {
+        if std::mem::take(&mut self.is_hung_up) && kernel.is_abandoned(&self.pipe) {
             return Progress::Ended(Ok(()));
         }
         let mut budget = STREAM_BYTES_PER_TURN_MAX;
+        let mut refusals = 0;
         for _ in 0..PIECES_PER_TURN_MAX {
             let (given, written) = match self.source.next() {
                 Ok([]) => return Progress::Ended(Ok(())),
@@ -195,7 +199,7 @@ impl<P: fmt::Debug> Fill<P> {
             };
             match written {
                 Ok(written) => {
-                    self.was_refused = false;
+                    refusals = 0;
                     if let Err(error) = self.source.advance(written) {
                         return Progress::Ended(Err(error));
                     }
@@ -206,11 +210,11 @@ impl<P: fmt::Debug> Fill<P> {
                 }
                 Err(error) => match error.kind() {
                     io::ErrorKind::Interrupted => {}
-                    io::ErrorKind::WouldBlock if self.was_refused => return Progress::Idle,
                     io::ErrorKind::WouldBlock => {
-                        self.was_refused = true;
-                        self.is_listed = true;
-                        return Progress::More;
+                        refusals += 1;
+                        if refusals == REFUSALS_BELIEVED {
+                            return Progress::Idle;
+                        }
                     }
                     io::ErrorKind::BrokenPipe => return Progress::Ended(Ok(())),
                     _ => return Progress::Ended(Err(error)),
@@ -222,6 +226,22 @@ impl<P: fmt::Debug> Fill<P> {
         }
         self.is_listed = true;
         Progress::More
+    }
+
+    /// Before it is cut: writes what still fits. `None`: somebody could read on.
+    pub(crate) fn fill_last<K: Kernel<Pipe = P>>(
+        &mut self,
+        kernel: &mut K,
+    ) -> Option<io::Result<()>> {
+        match self.fill(kernel) {
+            Progress::Ended(result) => Some(result),
+            Progress::Idle | Progress::More => kernel.is_abandoned(&self.pipe).then_some(Ok(())),
+        }
+    }
+
+    /// Gives up the pipe, and drops the caller's reader.
+    pub(crate) fn into_parts(self) -> (P, io::Result<()>) {
+        (self.pipe, drop_guarded("reader", self.source))
     }
 }
 
@@ -252,13 +272,10 @@ impl FillSource {
 pub(crate) struct Drain<P> {
     pub(crate) pipe: P,
     sink: Sink,
-    /// All writers are gone: what the pipe holds now is the last of it.
-    pub(crate) hung_up: bool,
+    /// All writers are gone, so it was announced. The trap: one can come back, by `/proc/PID/fd`.
+    is_hung_up: bool,
     /// The engine has it in its list of visits.
-    pub(crate) is_listed: bool,
-    /// The last call found the pipe empty, against what was announced. Events come once, so this is believed only when
-    /// it is said twice.
-    was_refused: bool,
+    is_listed: bool,
     full_reads: u8,
 }
 
@@ -284,9 +301,7 @@ impl<P: fmt::Debug> Drain<P> {
         &mut self,
         kernel: &mut K,
         scratch: &mut Vec<u8>,
-        hung_up: bool,
     ) -> (Progress, usize) {
-        self.hung_up |= hung_up;
         self.is_listed = false;
         let is_bulk = self.full_reads >= FULL_READS_OF_BULK;
         let bytes_max = if is_bulk {
@@ -295,6 +310,7 @@ impl<P: fmt::Debug> Drain<P> {
             STREAM_BYTES_PER_TURN_MAX
         };
         let mut total = 0;
+        let mut refusals = 0;
         for _ in 0..PIECES_PER_TURN_MAX {
             match self.sink.flush_pending() {
                 Ok(true) => {}
@@ -308,13 +324,17 @@ impl<P: fmt::Debug> Drain<P> {
                 Ok(0) => return (Progress::Ended(self.sink.finish()), total),
                 Ok(read) => total += read,
                 Err(Failure::Read(error)) if error.kind() == io::ErrorKind::WouldBlock => {
-                    return (self.refused(total > 0), total);
+                    refusals += 1;
+                    if refusals < REFUSALS_BELIEVED {
+                        continue;
+                    }
+                    return (self.found_empty(), total);
                 }
                 Err(Failure::Read(error)) | Err(Failure::Sink(error)) => {
                     return (Progress::Ended(Err(error)), total);
                 }
             }
-            self.was_refused = false;
+            refusals = 0;
             if self.sink.is_blocked() {
                 return (Progress::Idle, total);
             }
@@ -328,19 +348,17 @@ impl<P: fmt::Debug> Drain<P> {
         (Progress::More, total)
     }
 
-    /// The pipe is said to be empty.
-    fn refused(&mut self, has_read: bool) -> Progress {
+    /// The pipe is empty, and has not ended. If it had hung up, it has a writer again, or its end comes at the next look:
+    /// no further event would tell.
+    fn found_empty(&mut self) -> Progress {
         if self.full_reads < FULL_READS_OF_BULK {
             self.full_reads = 0;
         }
-        // A pipe without writers holds bytes or its end, and no further event.
-        let is_believed = !self.hung_up && (has_read || self.was_refused);
-        self.was_refused = !has_read;
-        self.is_listed = !is_believed;
-        if is_believed {
-            Progress::Idle
-        } else {
+        self.is_listed = std::mem::take(&mut self.is_hung_up);
+        if self.is_listed {
             Progress::More
+        } else {
+            Progress::Idle
         }
     }
 
@@ -353,48 +371,70 @@ impl<P: fmt::Debug> Drain<P> {
         }
     }
 
-    /// Before it is cut: takes what the pipe holds. Returns whether that was all, as every writer is gone.
+    /// Before it is cut: takes what the pipe holds. `None`: somebody still holds it, which outweighs what the writer says
+    /// of it.
     pub(crate) fn drain_last<K: Kernel<Pipe = P>>(
         &mut self,
         kernel: &mut K,
         scratch: &mut Vec<u8>,
-    ) -> (bool, io::Result<()>) {
+    ) -> Option<io::Result<()>> {
         let mut budget = LAST_DRAIN_BYTES_MAX;
-        let ended = loop {
+        let mut refusals = 0;
+        let has_ended = loop {
             match self.sink.flush_pending() {
                 Ok(true) => {}
-                Ok(false) => break false,
-                Err(error) => return (true, Err(error)),
+                Ok(false) => break kernel.is_abandoned(&self.pipe),
+                Err(error) => return Some(Err(error)),
             }
-            match self.sink.read(
-                kernel,
-                &self.pipe,
-                scratch,
-                STREAM_BYTES_PER_TURN_MAX.min(budget),
-            ) {
+            match self
+                .sink
+                .read(kernel, &self.pipe, scratch, STREAM_BYTES_PER_TURN_MAX)
+            {
                 Ok(0) => break true,
-                Ok(read) => budget -= read,
-                Err(Failure::Read(error)) if error.kind() == io::ErrorKind::WouldBlock => {
-                    break false;
+                Ok(read) => {
+                    refusals = 0;
+                    budget = budget.saturating_sub(read);
                 }
-                Err(Failure::Read(error)) | Err(Failure::Sink(error)) => return (true, Err(error)),
+                Err(Failure::Read(error)) if error.kind() == io::ErrorKind::WouldBlock => {
+                    refusals += 1;
+                    // Its last writer may have gone since, and have written before.
+                    if refusals >= REFUSALS_BELIEVED && !kernel.is_abandoned(&self.pipe) {
+                        break false;
+                    }
+                }
+                Err(Failure::Read(error)) | Err(Failure::Sink(error)) => return Some(Err(error)),
             }
-            if budget == 0 {
+            // Only who still writes could make this go on for ever.
+            if budget == 0 && !kernel.is_abandoned(&self.pipe) {
                 break false;
             }
         };
-        (ended, self.sink.finish())
+        let delivered = self.sink.finish();
+        has_ended.then_some(delivered)
     }
 
-    /// Gives up the pipe and what was collected.
-    pub(crate) fn into_parts(self) -> (P, Option<Vec<u8>>) {
-        let collected = match self.sink {
-            Sink::Capture(bytes) => Some(bytes),
-            Sink::Ends(ends) => Some(ends.finish()),
-            Sink::Writer { .. } | Sink::Lines { .. } => None,
+    /// Gives up the pipe and what was collected, and drops the caller's writer or callback.
+    pub(crate) fn into_parts(self) -> (P, Option<Vec<u8>>, io::Result<()>) {
+        let (collected, dropped) = match self.sink {
+            Sink::Capture(bytes) => (Some(bytes), Ok(())),
+            Sink::Ends(ends) => {
+                let (bytes, finished) = ends.finish();
+                (Some(bytes), finished)
+            }
+            Sink::Writer { writer, .. } => (None, drop_guarded("writer", writer)),
+            Sink::Lines { callback, .. } => (None, drop_guarded("line callback", callback)),
         };
-        (self.pipe, collected)
+        let collected = collected.map(without_slack);
+        (self.pipe, collected, dropped)
     }
+}
+
+/// A capture that waits to be taken keeps little more than its bytes.
+fn without_slack(mut bytes: Vec<u8>) -> Vec<u8> {
+    if bytes.capacity() > bytes.len() + bytes.len() / 4 + SPARE_BYTES_MAX {
+        bytes.shrink_to_fit();
+    }
+    bytes
 }
 
 /// Which side of a copy failed.
@@ -425,11 +465,11 @@ impl Sink {
 
     fn deliver(&mut self, bytes: &[u8]) -> io::Result<()> {
         match self {
-            Sink::Capture(captured) => captured.extend_from_slice(bytes),
-            Sink::Ends(ends) => ends.push(bytes),
+            Sink::Capture(captured) => extend(captured, bytes)?,
+            Sink::Ends(ends) => ends.push(bytes)?,
             Sink::Writer { writer, pending } => {
                 let taken = write_some(writer, bytes)?;
-                pending.extend_from_slice(&bytes[taken..]);
+                extend(pending, &bytes[taken..])?;
             }
             Sink::Lines { callback, partial } => return deliver_lines(callback, partial, bytes),
         }
@@ -525,7 +565,7 @@ fn deliver_lines(
             call(line)?;
             continue;
         }
-        partial.extend_from_slice(line);
+        extend(partial, line)?;
         while partial.len() > LINE_BYTES_MAX {
             let piece: Vec<u8> = partial.drain(..LINE_BYTES_MAX).collect();
             call(&piece)?;
@@ -538,6 +578,13 @@ fn deliver_lines(
     Ok(())
 }
 
+/// Appends, or says that there is no memory for it: to abort would leave every child behind.
+pub(crate) fn extend(into: &mut Vec<u8>, bytes: &[u8]) -> io::Result<()> {
+    into.try_reserve(bytes.len())?;
+    into.extend_from_slice(bytes);
+    Ok(())
+}
+
 /// Calls into the caller's code; its panic becomes an error, as the loop must go on for the others.
 pub(crate) fn guarded<T>(
     what: &'static str,
@@ -545,8 +592,28 @@ pub(crate) fn guarded<T>(
 ) -> io::Result<T> {
     match catch_unwind(AssertUnwindSafe(call)) {
         Ok(result) => result,
-        Err(payload) => Err(CallbackPanicked::new(what, &*payload).into()),
+        Err(payload) => {
+            let panicked = CallbackPanicked::new(what, &*payload);
+            // What was thrown is the caller's, too. Where even its drop panics, that is not dropped any more.
+            if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+                std::mem::forget(again);
+            }
+            Err(panicked.into())
+        }
     }
+}
+
+/// The same where nobody is left to hear of it.
+pub(crate) fn drop_callers<T>(what: &'static str, value: T) {
+    let _ = drop_guarded(what, value);
+}
+
+/// Drops something of the caller's. Its drop is his code as well.
+pub(crate) fn drop_guarded<T>(what: &'static str, value: T) -> io::Result<()> {
+    guarded(what, || {
+        drop(value);
+        Ok(())
+    })
 }
 
 impl<P: fmt::Debug> fmt::Debug for Fill<P> {

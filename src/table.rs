@@ -32,10 +32,6 @@ pub(crate) struct Entry<K: Kernel> {
 
 /// What occupies a slot. Dropped and reused only at the end of a turn.
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "nearly every slot is a running command, and a box would be an allocation for each"
-)]
 pub(crate) enum Phase<K: Kernel> {
     /// In the admission queue.
     Queued(Box<Spec>),
@@ -44,7 +40,7 @@ pub(crate) enum Phase<K: Kernel> {
     /// Started. Ours until it is finished.
     Running(Running<K>),
     /// Finished, but the caller may still read and write its pipes until it takes the `Finished`.
-    Lingering([OurEnd<K::Pipe>; 3]),
+    Lingering(Running<K>),
     /// Nothing; the slot is freed at the end of the turn.
     Vacant,
 }
@@ -141,6 +137,18 @@ impl<K: Kernel> Table<K> {
         }
     }
 
+    /// A command that was started: it runs, or it lingers.
+    pub(crate) fn begun(&mut self, slot: u32) -> Option<&mut Running<K>> {
+        match self
+            .slots
+            .get_mut(slot as usize)
+            .map(|entry| &mut entry.phase)
+        {
+            Some(Phase::Running(running) | Phase::Lingering(running)) => Some(running),
+            _ => None,
+        }
+    }
+
     #[cfg(all(target_os = "linux", not(execloop_kqueue_shim)))]
     /// The process of a running command.
     pub(crate) fn child(&self, slot: u32) -> Option<&K::Child> {
@@ -173,7 +181,7 @@ impl<K: Kernel> Table<K> {
             .map(|entry| &mut entry.phase)
         {
             Some(Phase::Running(running)) => Some(&mut running.ends[stream as usize]),
-            Some(Phase::Lingering(ends)) => Some(&mut ends[stream as usize]),
+            Some(Phase::Lingering(running)) => Some(&mut running.ends[stream as usize]),
             _ => None,
         }
     }
@@ -239,6 +247,15 @@ impl<K: Kernel> Table<K> {
         self.places.remove(&number);
     }
 
+    /// How many linger.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn lingering(&self) -> usize {
+        let is_lingering = |entry: &Entry<K>| matches!(entry.phase, Phase::Lingering(_));
+        self.slots()
+            .filter(|(_, entry)| is_lingering(entry))
+            .count()
+    }
+
     /// How many numbers lead somewhere.
     #[cfg(any(test, fuzzing))]
     pub(crate) fn known(&self) -> usize {
@@ -248,6 +265,11 @@ impl<K: Kernel> Table<K> {
     /// Frees a slot: its number may be given out again from here on.
     pub(crate) fn free(&mut self, slot: u32) {
         self.slots.try_remove(slot as usize);
+    }
+
+    /// Takes everything out.
+    pub(crate) fn drain(&mut self) -> impl Iterator<Item = Entry<K>> {
+        self.slots.drain()
     }
 
     pub(crate) fn slots(&self) -> impl Iterator<Item = (u32, &Entry<K>)> {

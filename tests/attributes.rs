@@ -8,7 +8,7 @@ use std::fs::File;
 
 use common::{finish, helper, shell, text};
 use execloop::linux::{CommandExt, Namespaces, Resource};
-use execloop::{Cancel, Cause, Command, Context, Error, Input, Output, StartError};
+use execloop::{Cancel, Cause, Command, CommandError, Context, Error, Input, Output, StartError};
 
 /// Runs one scenario with these calls refused (`CALL=ERRNO`).
 #[track_caller]
@@ -147,6 +147,14 @@ fn no_handler_of_ours_runs_in_a_child() {
 }
 
 #[test]
+fn input_that_a_child_does_not_read_raises_no_sigpipe() {
+    scenario("unread-input", &[]);
+    for refusal in ["EOPNOTSUPP", "ENOSYS", "EINVAL", "EPERM"] {
+        scenario("unread-input", &[&format!("pwritev2={refusal}")]);
+    }
+}
+
+#[test]
 fn a_child_takes_leaves_and_is_put_in_front_of_a_terminal() {
     scenario("terminals", &[]);
 }
@@ -222,10 +230,14 @@ fn without_any_of_the_three_all_is_the_same() {
 /// What a contradiction is refused with.
 #[track_caller]
 fn refusal(command: &mut Command) -> &'static str {
-    match command.run() {
+    match run(command) {
         Err(Error::Start(StartError::Refused(why))) => why,
         other => panic!("{other:?}"),
     }
+}
+
+fn run(command: &mut Command) -> Result<(), Error> {
+    command.run().map_err(CommandError::into_reason)
 }
 
 fn null() -> File {
@@ -302,7 +314,7 @@ fn a_contradiction_is_told_before_an_ended_context_and_after_a_missing_program()
     context.cancel();
     let mut command = shell("exit 0");
     refusal(command.context(&context).controlling_terminal(0));
-    let outcome = command.session(true).run();
+    let outcome = run(command.session(true));
     assert!(
         matches!(
             outcome,
@@ -310,14 +322,12 @@ fn a_contradiction_is_told_before_an_ended_context_and_after_a_missing_program()
         ),
         "{outcome:?}"
     );
-    let outcome = Command::new("").controlling_terminal(0).run();
+    let outcome = run(Command::new("").controlling_terminal(0));
     assert!(
         matches!(outcome, Err(Error::Start(StartError::NoCommand))),
         "{outcome:?}"
     );
-    let outcome = Command::new("no-such-program")
-        .controlling_terminal(0)
-        .run();
+    let outcome = run(Command::new("no-such-program").controlling_terminal(0));
     assert!(
         matches!(outcome, Err(Error::Start(StartError::LookPath(_)))),
         "{outcome:?}"
@@ -326,7 +336,7 @@ fn a_contradiction_is_told_before_an_ended_context_and_after_a_missing_program()
 
 #[test]
 fn a_nul_byte_in_the_root_is_refused() {
-    let outcome = Command::new("/bin/true").chroot("/usr\0").run();
+    let outcome = run(Command::new("/bin/true").chroot("/usr\0"));
     assert!(
         matches!(&outcome, Err(Error::Start(StartError::Nul { what })) if what == "root directory"),
         "{outcome:?}"

@@ -224,7 +224,7 @@ fn context_whose_deadline_has_passed_starts_nothing() {
         .run()
         .expect_err("too late");
     assert_eq!(error.cause(), Some(Cause::DeadlineExceeded));
-    assert!(matches!(error, Error::Start(_)), "{error:?}");
+    assert!(matches!(error.reason(), Error::Start(_)), "{error:?}");
 }
 
 #[test]

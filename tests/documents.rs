@@ -1,6 +1,9 @@
 //! The documents say what the crate does: their examples are code that is compiled, and their links lead somewhere.
 //! Unaware of what the examples do.
 
+#[path = "common/watchdog.rs"]
+mod watchdog;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -84,6 +87,33 @@ fn every_example_file_is_declared_and_named_in_the_readme() {
             "{path} is not in README.md"
         );
     }
+}
+
+/// The table `[[bin]]` of this name, up to the next table.
+fn bin(name: &str) -> String {
+    let manifest = read("Cargo.toml");
+    let mut tables = manifest.split("\n[[bin]]\n").skip(1);
+    let table = tables.find(|table| table.starts_with(&format!("name = {name:?}\n")));
+    let table = table.expect("a binary of that name");
+    table.split("\n[").next().unwrap_or_default().to_owned()
+}
+
+// `cargo install --features cli` installs every binary whose features are there.
+#[test]
+fn the_program_is_installed_alone() {
+    assert!(bin("execloop").contains(r#"required-features = ["cli"]"#));
+    assert!(bin("execloop-test-helper").contains(r#"required-features = ["test-helper"]"#));
+    let manifest = read("Cargo.toml");
+    let features = manifest.split("\n[features]\n").nth(1).expect("features");
+    let features = features.split("\n[").next().unwrap_or_default();
+    assert!(!features.contains(r#""test-helper""#), "no feature has it");
+}
+
+// crates.io takes relative links for files of the repository, if it knows the host.
+#[test]
+fn the_readmes_links_resolve_on_the_crates_page() {
+    let manifest = read("Cargo.toml");
+    assert!(manifest.contains("\nrepository = \"https://github.com/"));
 }
 
 fn documents() -> Vec<PathBuf> {

@@ -167,8 +167,7 @@ fn relative_directory_in_a_lost_one_is_refused() {
             .stderr_to_stdout(),
     );
     let printed = text(&done.stdout);
-    let expected =
-        "absolute path of directory \"sub\": No such file or directory\nStart(Directory ";
+    let expected = "/bin/true: absolute path of directory \"sub\": No such file or directory\nStart(Directory ";
     assert!(printed.starts_with(expected), "{printed}");
 }
 
@@ -219,5 +218,8 @@ fn entry_with_nul_is_left_out_of_the_list_and_refused_at_the_start() {
     let mut command = with_entries(&["A=1", "B=b\0d", "C=3"]);
     assert_eq!(lossy(command.environment()), ["A=1", "C=3"]);
     let error = command.run().expect_err("NUL");
-    assert_eq!(error.to_string(), "environment contains a NUL byte");
+    assert_eq!(
+        error.reason().to_string(),
+        "environment contains a NUL byte"
+    );
 }

@@ -83,6 +83,11 @@ fn stdin_that_the_child_does_not_read_is_no_error() {
     check_bad_input("stdin-closed-early");
 }
 
+#[test]
+fn input_that_an_orphan_holds_unread_is_named_when_it_is_cut() {
+    check_bad_input("stdin-held");
+}
+
 // Statement 33.
 #[test]
 fn writer_that_fails_is_a_copy_error_and_closes_the_pipe() {

@@ -60,6 +60,13 @@ fn no_command_is_lost_when_read_fails() {
     run(&["inject", "read", "EIO", "2", "3", "54", "waiting"]);
 }
 
+/// With the first refusal that says so, `write` is used in its place.
+#[test]
+fn no_command_is_lost_when_pwritev2_fails() {
+    matrix("pwritev2");
+    run(&["inject", "pwritev2", "EIO", "2", "3", "54", "waiting"]);
+}
+
 #[test]
 fn no_command_is_lost_when_write_fails() {
     matrix("write");
@@ -175,6 +182,7 @@ fn no_command_is_lost_under_a_tracer_that_makes_calls_fail() {
         "pidfd_send_signal:error=EPERM:when=1+2",
         "timerfd_settime:error=EAGAIN:when=1+2",
         "dup3:error=EMFILE:when=2+40",
+        "pwritev2:error=EAGAIN:when=2+2",
         "close_range:error=ENOSYS:when=1+1",
     ];
     for fault in faults {

@@ -114,3 +114,8 @@ fn a_stdin_that_is_closed_while_its_command_waits_gives_it_the_end() {
         assert!(done.success(), "{}: {:?}", done.id, done.outcome);
     }
 }
+
+#[test]
+fn memory_that_cannot_be_had_is_told_and_leaves_no_child() {
+    said(helper("faults").args(["limit", "memory", "2"]));
+}

@@ -3,21 +3,34 @@
 
 mod common;
 
+use std::io::{self, PipeWriter};
 use std::os::unix::process::ExitStatusExt;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use common::{Scratch, finish, helper, helper_path, shell, text};
-use execloop::{Command, Context, Error, ExitError, Input, Output, Signal, StartError};
+use execloop::{
+    Cancel, Child, Command, CommandError, Context, Error, ExitError, Input, Output, Signal,
+    StartError,
+};
 
 /// How much of each end of stderr a failed `output` keeps.
 const END_BYTES: usize = 32 * 1024;
 
 #[track_caller]
-fn exit_error<T: std::fmt::Debug>(result: Result<T, Error>) -> ExitError {
-    match result {
+fn exit_error(outcome: Result<(), Error>) -> ExitError {
+    match outcome {
         Err(Error::Exit(exit)) => exit,
         other => panic!("{other:?}"),
     }
+}
+
+/// The error of a form whose command exited with a status other than 0.
+#[track_caller]
+fn failure<T: std::fmt::Debug>(result: Result<T, CommandError>) -> CommandError {
+    let error = result.expect_err("another status than 0");
+    assert!(matches!(error.reason(), Error::Exit(_)), "{error:?}");
+    error
 }
 
 /// Copies its stdin to its stderr and exits with this status.
@@ -37,10 +50,10 @@ fn pattern(length: usize) -> Vec<u8> {
 #[test]
 fn run_tells_success_and_failure() {
     helper("exit").arg("0").run().expect("status 0");
-    assert_eq!(
-        exit_error(helper("exit").arg("7").run()).status.code(),
-        Some(7)
-    );
+    let error = failure(helper("exit").arg("7").run());
+    assert_eq!(error.program(), helper_path());
+    let exit = exit_error(Err(error.into_reason()));
+    assert_eq!(exit.status.code(), Some(7));
 }
 
 // Statement 74.
@@ -63,10 +76,11 @@ fn output_is_stdout() {
 // Statements 74 and 77.
 #[test]
 fn output_forms_refuse_streams_that_are_set() {
-    let refused = |result: Result<Vec<u8>, Error>| match result {
-        Err(Error::Start(error @ StartError::Refused(_))) => error.to_string(),
-        other => panic!("{other:?}"),
-    };
+    let refused =
+        |result: Result<Vec<u8>, CommandError>| match result.map_err(CommandError::into_reason) {
+            Err(Error::Start(error @ StartError::Refused(_))) => error.to_string(),
+            other => panic!("{other:?}"),
+        };
     let mut command = shell("echo out");
     command.stdout(Output::null());
     assert_eq!(refused(command.output()), "stdout is already set");
@@ -99,14 +113,12 @@ fn finish_gives_output_beside_a_failure() {
 // Statement 75.
 #[test]
 fn failed_output_keeps_stderr() {
-    let exit = exit_error(complaining(b"what went wrong", 1).output());
-    assert_eq!(text(&exit.stderr), "what went wrong");
-    assert_eq!(exit.to_string(), "exit status 1");
-    let exit = exit_error(shell("echo dying >&2; kill -TERM $$").output());
-    assert_eq!(
-        (text(&exit.stderr).as_str(), exit.status.signal()),
-        ("dying\n", Some(15))
-    );
+    let error = failure(complaining(b"what went wrong", 1).output());
+    assert_eq!(text(error.stderr()), "what went wrong");
+    assert_eq!(error.to_string(), "/bin/sh: exit status 1");
+    let error = failure(shell("echo dying >&2; kill -TERM $$").output());
+    assert_eq!(text(error.stderr()), "dying\n");
+    assert_eq!(error.to_string(), "/bin/sh: signal: SIGTERM");
     // Success has no use for it.
     assert_eq!(
         complaining(b"just a warning", 0)
@@ -122,7 +134,7 @@ fn failed_output_keeps_both_ends_of_a_long_stderr() {
     for length in [2 * END_BYTES - 1, 2 * END_BYTES] {
         let complaint = pattern(length);
         assert!(
-            exit_error(complaining(&complaint, 2).output()).stderr == complaint,
+            failure(complaining(&complaint, 2).output()).stderr() == complaint,
             "{length}"
         );
     }
@@ -132,7 +144,7 @@ fn failed_output_keeps_both_ends_of_a_long_stderr() {
         expected.extend_from_slice(format!("\n... omitting {skipped} bytes ...\n").as_bytes());
         expected.extend_from_slice(&complaint[complaint.len() - END_BYTES..]);
         assert!(
-            exit_error(complaining(&complaint, 2).output()).stderr == expected,
+            failure(complaining(&complaint, 2).output()).stderr() == expected,
             "{skipped}"
         );
     }
@@ -143,14 +155,18 @@ fn failed_output_keeps_both_ends_of_a_long_stderr() {
 fn failed_output_leaves_a_stderr_alone_that_was_set() {
     let mut command = complaining(b"gone", 1);
     assert_eq!(
-        exit_error(command.stderr(Output::null()).output()).stderr,
+        failure(command.stderr(Output::null()).output()).stderr(),
         b""
     );
-    assert_eq!(exit_error(command.stderr_to_stdout().output()).stderr, b"");
-    // No other form fills it.
-    assert_eq!(exit_error(complaining(b"gone", 1).run()).stderr, b"");
+    let merged = failure(command.stderr_to_stdout().output()).into_output();
+    assert_eq!(merged, (b"gone".to_vec(), Vec::new()));
+    // What the caller has captured is in the error, too.
+    let captured = command.stderr(Output::capture()).output();
+    assert_eq!(failure(captured).stderr(), b"gone");
+    // No other form captures by itself.
+    assert_eq!(failure(complaining(b"gone", 1).run()).stderr(), b"");
     assert_eq!(
-        exit_error(complaining(b"gone", 1).combined_output()).stderr,
+        failure(complaining(b"gone", 1).combined_output()).stderr(),
         b""
     );
 }
@@ -255,11 +271,11 @@ fn failure_after_a_cancel_tells_the_cause() {
         exit_error(done.outcome).to_string(),
         "signal: SIGKILL (timed out)"
     );
-    match command
+    let run = command
         .timeout(Duration::from_secs(1000))
         .context(&context)
-        .run()
-    {
+        .run();
+    match run.map_err(CommandError::into_reason) {
         Err(error @ Error::Exit(_)) => {
             assert_eq!(error.to_string(), "signal: SIGKILL (deadline exceeded)")
         }
@@ -305,18 +321,146 @@ fn times_of_a_command_are_in_their_order() {
     );
 }
 
+/// One kind of error that can end a command: its text, a script that comes to it, and what the command needs for that.
+/// What `set_up` returns is held until the outcome is there.
+struct Ending {
+    text: &'static str,
+    script: &'static str,
+    set_up: fn(&mut Command) -> Option<PipeWriter>,
+}
+
+const ENDINGS: [Ending; 5] = [
+    Ending {
+        text: "/bin/sh: exit status 3",
+        script: "exit 3",
+        set_up: |_| None,
+    },
+    Ending {
+        text: "/bin/sh: signal: SIGKILL",
+        script: "kill -KILL $$",
+        set_up: |_| None,
+    },
+    Ending {
+        text: "/bin/sh: wait delay expired with stdout ",
+        script: "cat <&3 & exit 0",
+        set_up: |command| {
+            let (orphans_stdin, leash) = io::pipe().expect("a pipe");
+            command
+                .extra_fd(3, orphans_stdin)
+                .wait_delay(Duration::from_millis(1));
+            Some(leash)
+        },
+    },
+    Ending {
+        text: "/bin/sh: timed out",
+        script: "read -r line; exit 0",
+        set_up: |command| {
+            let (stdin, leash) = io::pipe().expect("a pipe");
+            let leash = Mutex::new(Some(leash));
+            let let_go = move |_: &Child<'_>| {
+                leash.lock().expect("no panic").take();
+                Ok(())
+            };
+            command
+                .stdin(Input::file(stdin))
+                .cancel(Cancel::with(let_go))
+                .timeout(Duration::from_millis(1));
+            None
+        },
+    },
+    Ending {
+        text: "/bin/sh: copying stdin: no paper",
+        script: "read -r line; exit 0",
+        set_up: |command| {
+            command.stdin(Input::reader(NoPaper));
+            None
+        },
+    },
+];
+
+struct NoPaper;
+
+impl io::Read for NoPaper {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        Err(io::Error::other("no paper"))
+    }
+}
+
 // Statements 74 and 77: Go returns the output beside the error.
 #[test]
-fn failed_output_forms_carry_the_output_so_far_in_their_error() {
-    let script = "echo one; echo two >&2; exit 3";
-    let exit = exit_error(shell(script).output());
+fn failed_output_forms_carry_the_output_so_far_whatever_ended_the_command() {
+    for ending in ENDINGS {
+        let run = |form: fn(&mut Command) -> Result<Vec<u8>, CommandError>| {
+            let mut command = shell(&format!("echo one; echo two >&2; {}", ending.script));
+            let leash = (ending.set_up)(&mut command);
+            let error = form(&mut command).expect_err(ending.text);
+            drop(leash);
+            assert!(error.to_string().starts_with(ending.text), "{error:?}");
+            (text(error.stdout()), text(error.stderr()))
+        };
+        assert_eq!(run(Command::output), ("one\n".into(), "two\n".into()));
+        let combined = run(Command::combined_output);
+        assert_eq!(combined, ("one\ntwo\n".into(), String::new()));
+        let captured = run(|command| {
+            command.stdout(Output::capture());
+            command.run().map(|()| Vec::new())
+        });
+        assert_eq!(captured, ("one\n".into(), String::new()));
+    }
+}
+
+#[test]
+fn error_of_a_form_names_the_program_as_it_was_given() {
+    let text = |command: &mut Command| command.run().expect_err("it fails").to_string();
+    assert_eq!(text(&mut Command::new("false")), "false: exit status 1");
     assert_eq!(
-        (text(&exit.stdout), text(&exit.stderr)),
-        ("one\n".into(), "two\n".into())
+        text(Command::new("false").arg0("true")),
+        format!(
+            "{}: exit status 1",
+            Command::new("false").program().display()
+        )
     );
-    let exit = exit_error(shell(script).combined_output());
     assert_eq!(
-        (text(&exit.stdout), text(&exit.stderr)),
-        ("one\ntwo\n".into(), String::new())
+        text(&mut Command::new("execloop-no-such-program")),
+        r#""execloop-no-such-program": executable file not found in $PATH"#
+    );
+    assert_eq!(
+        text(Command::new("false").current_dir("/no/such")),
+        "false: chdir /no/such: No such file or directory"
+    );
+    assert_eq!(
+        text(&mut Command::new("/no/such")),
+        "exec /no/such: No such file or directory"
+    );
+    let ended = Context::new();
+    ended.cancel();
+    assert_eq!(
+        text(Command::new("false").context(&ended)),
+        "false: not started: cancelled"
+    );
+}
+
+#[test]
+fn failure_is_an_io_error_of_its_kind() {
+    let error = Command::new("execloop-no-such-program")
+        .run()
+        .expect_err("");
+    assert_eq!(io::Error::from(error).kind(), io::ErrorKind::NotFound);
+    let error = Command::new("/no/such").output().expect_err("");
+    assert_eq!(error.raw_os_error(), Some(libc::ENOENT));
+    assert_eq!(io::Error::from(error).kind(), io::ErrorKind::NotFound);
+}
+
+#[test]
+fn finished_is_printed_with_its_output_as_text() {
+    let done = finish(
+        shell("echo out; echo err >&2")
+            .stdout(Output::capture())
+            .stderr(Output::capture()),
+    );
+    let printed = format!("{done:?}");
+    assert!(
+        printed.contains(r#"stdout: "out\n", stderr: "err\n""#),
+        "{printed}"
     );
 }

@@ -1,6 +1,9 @@
 //! Output of a writer that puts its pipe into packet mode (`O_DIRECT`, pipe(2)): each read gives one write.
 //! Unaware of everything but `dd`.
 
+#[path = "common/watchdog.rs"]
+mod watchdog;
+
 use execloop::Command;
 
 #[test]

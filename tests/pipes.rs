@@ -2,13 +2,16 @@
 //! Unaware of files, readers and writers.
 
 mod common;
+#[path = "common/life.rs"]
+mod life;
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 
 use common::{shell, text};
-use execloop::{Command, Error, Finished, Id, Input, Output, Reactor, Signal, StartError};
+use execloop::{Cancel, Command, Error, Finished, Id, Input, Output, Reactor, Signal, StartError};
+use life::pass_ms;
 
 fn reactor() -> Reactor {
     Reactor::new().expect("a reactor")
@@ -81,6 +84,15 @@ fn until_reaped(reactor: &mut Reactor, id: Id) {
     while reactor.signal(id, Signal::CONT).is_ok() {
         reactor.turn(None).expect("turned");
     }
+}
+
+/// What a read of its stdout comes to, as there is no pipe to read.
+#[track_caller]
+fn refused_read(reactor: &mut Reactor, id: Id) -> String {
+    let mut stdout = reactor.stdout(id).expect("its stdout");
+    let error = stdout.read(&mut [0]).expect_err("no pipe");
+    assert_eq!(error.kind(), ErrorKind::NotConnected);
+    error.to_string()
 }
 
 // Statement 78.
@@ -172,12 +184,8 @@ fn second_close_does_nothing_and_a_closed_pipe_says_so() {
     }
     let error = write(&mut reactor, id, b"x").expect_err("closed");
     assert_eq!(error.kind(), ErrorKind::NotConnected);
-    let error = reactor
-        .stdout(id)
-        .expect("its stdout")
-        .read(&mut [0])
-        .expect_err("closed");
-    assert_eq!(error.kind(), ErrorKind::NotConnected);
+    assert_eq!(error.to_string(), "stdin is closed");
+    assert_eq!(refused_read(&mut reactor, id), "stdout is closed");
     assert!(wait(&mut reactor, id).success());
 }
 
@@ -400,12 +408,10 @@ fn pipe_of_a_queued_command_that_cannot_be_started_says_so() {
         .expect("a reactor");
     start(&mut reactor, &mut Command::new("/bin/true"));
     let queued = start_piped(&mut reactor, &mut Command::new("/no/such/program"));
-    let error = reactor
-        .stdout(queued)
-        .expect("its stdout")
-        .read(&mut [0])
-        .expect_err("no pipe");
-    assert_eq!(error.kind(), ErrorKind::NotConnected);
+    assert_eq!(
+        refused_read(&mut reactor, queued),
+        "stdout was never opened: the command was not started"
+    );
     let done = wait(&mut reactor, queued);
     assert!(
         matches!(done.outcome, Err(Error::Start(StartError::Step { .. }))),
@@ -430,25 +436,60 @@ fn pipe_that_the_wait_delay_cut_says_so() {
     while reactor.running() > 0 {
         reactor.turn(None).expect("turned");
     }
-    let error = reactor
-        .stdout(id)
-        .expect("its stdout")
-        .read(&mut [0])
-        .expect_err("cut");
+    let mut stdout = reactor.stdout(id).expect("its stdout");
+    let mut kept = [0; 7];
+    stdout.read_exact(&mut kept).expect("it was written before");
+    assert_eq!(&kept, b"unread\n");
+    let error = stdout.read(&mut [0]).expect_err("cut");
     assert_eq!(
         (error.kind(), error.to_string().as_str()),
         (
             ErrorKind::NotConnected,
-            "the pipe was cut by the wait delay"
+            "stdout was cut: wait delay expired"
         )
     );
     let done = wait(&mut reactor, id);
     assert!(
-        matches!(done.outcome, Err(Error::WaitDelay)),
+        matches!(done.outcome, Err(Error::WaitDelay { .. })),
         "{:?}",
         done.outcome
     );
     drop(ours);
+}
+
+// Nobody set a delay: what ended the command is told.
+#[test]
+fn pipe_that_was_cut_by_a_kill_or_a_timeout_says_so() {
+    for (has_timeout, expected) in [
+        (false, "stdout was cut: cancelled"),
+        (true, "stdout was cut: timed out"),
+    ] {
+        let mut reactor = reactor();
+        let (held, ours) = io::pipe().expect("a pipe");
+        let mut command = shell("cat <&3 & echo; exit 0");
+        command
+            .stdout(Output::pipe())
+            .stderr(Output::capture())
+            .extra_fd(3, held);
+        if has_timeout {
+            // It lets the shell come to its end, with the descendant started.
+            command
+                .cancel(Cancel::with(|_| Ok(())))
+                .timeout(Duration::from_millis(1));
+        }
+        let id = start(&mut reactor, &mut command);
+        let mut newline = [0];
+        let mut stdout = reactor.stdout(id).expect("its stdout");
+        stdout.read_exact(&mut newline).expect("the shell's line");
+        pass_ms(2);
+        reactor.turn(Some(Duration::ZERO)).expect("turned");
+        reactor.kill(id);
+        while reactor.running() > 0 {
+            reactor.turn(None).expect("turned");
+        }
+        assert_eq!(refused_read(&mut reactor, id), expected);
+        drop(ours);
+    }
 }
 
 // Two conversations at once, on one thread.

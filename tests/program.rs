@@ -579,7 +579,7 @@ fn a_process_left_behind_with_the_output_open_is_a_failure_after_the_wait_delay(
         .run()
         .expect("the orphan was let live");
     assert_eq!(done.code, Some(1));
-    let reason = "wait delay expired before its output ended";
+    let reason = "wait delay expired with stdout still open";
     assert!(done.stderr.contains(reason), "{done:?}");
 }
 

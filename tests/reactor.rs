@@ -10,8 +10,8 @@ use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::time::Duration;
 
 use execloop::{
-    Cancel, Cause, Command, Context, Error, Finished, Id, Input, Output, Reactor, Signal,
-    StartError,
+    Cancel, Cause, Command, Context, Error, Finished, Id, Input, NotRunning, Output, Reactor,
+    Signal, StartError,
 };
 
 use common::{Scratch, shell};
@@ -32,7 +32,11 @@ fn wait_any(reactor: &mut Reactor) -> Finished {
 }
 
 fn is_gone(result: io::Result<()>) -> bool {
-    result.is_err_and(|error| error.raw_os_error() == Some(libc::ESRCH))
+    result.is_err_and(|error| {
+        error
+            .get_ref()
+            .is_some_and(|inner| inner.is::<NotRunning>())
+    })
 }
 
 const NOW: Option<Duration> = Some(Duration::ZERO);
@@ -382,6 +386,28 @@ fn signal_reaches_the_process_while_it_runs_and_nobody_afterwards() {
     assert!(!reactor.kill(id) && !reactor.cancel(id));
     assert!(wait(&mut reactor, id).success());
     assert!(is_gone(reactor.signal(id, Signal::KILL)), "handed out");
+}
+
+#[test]
+fn nobody_signals_a_command_that_is_reaped_and_drains() {
+    let mut reactor = reactor();
+    let mut stay = Stay::new(&["orphan"]);
+    stay.command.process_group(0).stdout(Output::capture());
+    let id = start(&mut reactor, &mut stay.command);
+    let pid = stay.pid();
+    stay.exit_unseen();
+    // By the kernel's word, as the reactor's is what is asked here.
+    while std::fs::exists(format!("/proc/{pid}")).expect("/proc") {
+        reactor.turn(None).expect("turned");
+    }
+    assert_eq!(reactor.running(), 1, "the orphan holds its stdout");
+    let probe = Signal::new(0).expect("a probe");
+    for signal in [probe, Signal::TERM, Signal::KILL] {
+        assert!(is_gone(reactor.signal(id, signal)), "{signal}");
+    }
+    assert!(stay.is_alive(), "nor is its descendant signalled");
+    stay.release_orphan();
+    assert!(wait(&mut reactor, id).success());
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use common::{helper, helper_path, shell, text};
-use execloop::{Command, Error, StartError, Step};
+use execloop::{Command, CommandError, Error, StartError, Step};
 use hostile::said;
 
 #[test]
@@ -83,8 +83,8 @@ fn the_longest_argument_arrives_and_one_byte_more_is_too_long() {
 }
 
 /// The detail of a refusal for its length; `None` for other errors.
-fn is_too_long(error: &Error) -> Option<&str> {
-    match error {
+fn is_too_long(error: &CommandError) -> Option<&str> {
+    match error.reason() {
         Error::Start(StartError::Step {
             step: Step::Exec,
             source,

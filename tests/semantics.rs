@@ -1,6 +1,9 @@
 //! `docs/semantics.md` is complete, and every test that it names exists.
 //! Unaware of what the tests do.
 
+#[path = "common/watchdog.rs"]
+mod watchdog;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;

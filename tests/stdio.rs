@@ -5,6 +5,7 @@ mod common;
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -215,21 +216,46 @@ impl Read for Trickle {
     }
 }
 
+/// Tells that it was called. A panic would not do: the reactor takes it for the stream's error.
+struct Untouchable(Arc<AtomicBool>);
+
+impl Read for Untouchable {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        self.0.store(true, Ordering::Relaxed);
+        Ok(0)
+    }
+}
+
+impl Write for Untouchable {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.store(true, Ordering::Relaxed);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
 // Statement 29.
 #[test]
-fn reader_is_not_read_by_a_start_that_fails() {
-    struct Untouchable;
-    impl Read for Untouchable {
-        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
-            panic!("it was read");
-        }
-    }
+fn readers_and_writers_are_not_touched_by_a_start_that_fails() {
+    let is_touched = Arc::new(AtomicBool::new(false));
+    let untouchable = || Untouchable(Arc::clone(&is_touched));
     let mut command = Command::new("/no/such/program");
     let error = command
-        .stdin(Input::reader(Untouchable))
+        .stdin(Input::reader(untouchable()))
+        .stdout(Output::writer(untouchable()))
+        .stderr(Output::writer(untouchable()))
         .run()
         .expect_err("no such program");
-    assert!(matches!(error, Error::Start(_)), "{error:?}");
+    assert!(matches!(error.reason(), Error::Start(_)), "{error:?}");
+    assert!(!is_touched.load(Ordering::Relaxed), "one was called");
+    // They would have told.
+    let mut command = Command::new("/bin/true");
+    finish(command.stdin(Input::reader(untouchable())));
+    assert!(is_touched.load(Ordering::Relaxed));
 }
 
 /// Writes alternately to both, each line by a system call of its own.
@@ -341,6 +367,87 @@ fn short_and_interrupted_writes_are_continued() {
     let done = finish(&mut command);
     assert!(done.success(), "{:?}", done.outcome);
     assert!(sheet.text() == given + "flushed");
+}
+
+/// Keeps the size of each write.
+#[derive(Clone, Default)]
+struct Sizes(Arc<Mutex<Vec<usize>>>);
+
+impl Sizes {
+    fn all(&self) -> Vec<usize> {
+        self.0.lock().expect("no panic").clone()
+    }
+}
+
+impl Write for Sizes {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().expect("no panic").push(bytes.len());
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Whether a pipe holds `bytes` here, or can be made to. Says so if not.
+#[allow(unsafe_code, reason = "the size of a pipe has no safe wrapper")]
+fn pipe_holds(bytes: usize) -> bool {
+    let (_reader, writer) = io::pipe().expect("a pipe");
+    let fd = writer.as_raw_fd();
+    // SAFETY: fcntl(2) on a descriptor that is open; the commands take a number or nothing.
+    let has = unsafe { libc::fcntl(fd, libc::F_GETPIPE_SZ) };
+    let wish = libc::c_int::try_from(bytes).expect("a small number");
+    // SAFETY: as above.
+    let holds = has >= wish || unsafe { libc::fcntl(fd, libc::F_SETPIPE_SZ, wish) } >= wish;
+    if !holds {
+        eprintln!("skipped: this system's pipes do not hold {bytes} bytes");
+    }
+    holds
+}
+
+// Statement 101.
+#[test]
+fn what_a_pipe_holds_is_one_write_of_64_kib() {
+    const BYTES: usize = 64 * 1024;
+    if !pipe_holds(BYTES) {
+        return;
+    }
+    let sizes = Sizes::default();
+    let (mut life, child_has) = io::pipe().expect("a pipe");
+    let mut command = Command::new("/usr/bin/head");
+    command
+        .args(["-c", &BYTES.to_string(), "/dev/zero"])
+        .stdout(Output::writer(sizes.clone()))
+        .extra_fd(3, child_has);
+    let mut reactor = Reactor::new().expect("a reactor");
+    let id = reactor.start(&mut command).expect("it starts");
+    // It has exited: all is in the pipe.
+    life.read_to_end(&mut Vec::new()).expect("its end");
+    let done = reactor.wait(id).expect("waited").expect("finished");
+    assert!(done.success(), "{:?}", done.outcome);
+    assert_eq!(sizes.all(), [BYTES]);
+}
+
+// Statement 101.
+#[test]
+fn bulk_comes_in_writes_of_up_to_256_kib() {
+    const BYTES: usize = 256 * 1024;
+    if !pipe_holds(BYTES) {
+        return;
+    }
+    let sizes = Sizes::default();
+    let mut command = Command::new("/bin/cat");
+    command
+        .arg("/dev/zero")
+        .stdout(Output::writer(sizes.clone()));
+    let mut reactor = Reactor::new().expect("a reactor");
+    reactor.start(&mut command).expect("it starts");
+    let largest = || sizes.all().into_iter().max().unwrap_or(0);
+    while largest() <= 64 * 1024 {
+        reactor.turn(None).expect("turned");
+    }
+    assert!(largest() <= BYTES, "{}", largest());
 }
 
 // Statement 34.

@@ -36,7 +36,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             // Killed when the wait delay was over.
             Err(Error::Exit(exit)) => println!("{name}: {exit}"),
             // Exit status 0, but its pipe had to be cut. What was written before is here.
-            Err(Error::WaitDelay) => {
+            Err(Error::WaitDelay { .. }) => {
                 println!("{name}: left {:?} open, wrote: {wrote}", done.leaked)
             }
             Err(error) => println!("{name}: {error}"),

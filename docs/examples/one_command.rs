@@ -12,13 +12,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         listing.split(|byte| *byte == b'\n').count() - 1
     );
 
-    // Its success. A failure tells the status, and `output` keeps the ends of stderr with it.
+    // Its success. A failure names the program and tells the status, and keeps what it wrote.
     match Command::new("ls").arg("/no/such/directory").output() {
-        Err(Error::Exit(exit)) => {
-            println!(
-                "{exit}: {}",
-                String::from_utf8_lossy(&exit.stderr).trim_end()
-            );
+        Err(error) if matches!(error.reason(), Error::Exit(_)) => {
+            let complaint = String::from_utf8_lossy(error.stderr());
+            println!("{error}: {}", complaint.trim_end());
         }
         other => return Err(format!("expected a failure, got {other:?}").into()),
     }

@@ -6,6 +6,7 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use super::{Command, Extra};
+use crate::admission::Patience;
 use crate::cancel::Cancel;
 use crate::context::Context;
 use crate::env::{Snapshot, resolve};
@@ -36,6 +37,8 @@ pub(crate) struct Spec {
     pub(crate) retries_text_busy: bool,
     /// How often its program's file was found busy.
     pub(crate) text_busy_tries: u32,
+    /// What the kernel was short of when it was to start.
+    pub(crate) patience: Patience,
     /// Pipes of the caller's that he has closed while it waits for its start.
     pub(crate) closed: Streams,
 }
@@ -111,6 +114,7 @@ impl Command {
             context: self.context.clone(),
             retries_text_busy: self.retries_text_busy,
             text_busy_tries: 0,
+            patience: Patience::default(),
             closed: Streams::default(),
         })
     }
@@ -121,6 +125,14 @@ impl Command {
         self.refuse_set(
             kills_group && !attributes.leads_group(),
             "a cancel to the group needs process_group(0) or session(true)",
+        )?;
+        self.refuse_set(
+            attributes.sweeps_group && !attributes.leads_group(),
+            "a group to sweep needs process_group(0) or session(true)",
+        )?;
+        self.refuse_set(
+            self.policy.idle_timeout.is_some() && !self.can_hear_silence(),
+            "an idle timeout needs output that passes through this process, and none that does not",
         )?;
         let rejoins =
             attributes.session && attributes.process_group.is_some_and(|group| group != 0);
@@ -171,6 +183,16 @@ impl Command {
         )
     }
 
+    /// All that it writes can be seen, or goes to `/dev/null`.
+    fn can_hear_silence(&self) -> bool {
+        let outputs = [&self.stdout, &self.stderr].map(Option::as_ref);
+        let kinds = outputs.map(|output| output.map_or(&OutputKind::Null, |output| &output.0));
+        let is_unheard =
+            |kind: &&OutputKind| matches!(kind, OutputKind::Inherit | OutputKind::File(_));
+        let is_heard = |kind: &&OutputKind| !matches!(kind, OutputKind::Null);
+        !kinds.iter().any(is_unheard) && kinds.iter().any(is_heard)
+    }
+
     /// Before anything is taken: a refused start takes nothing.
     fn refuse_consumed(&self) -> Result<(), StartError> {
         let refuse = |stream: String| Err(StartError::Consumed { stream });
@@ -209,6 +231,7 @@ impl Command {
         let environment = self.prepare_environment(snapshot)?;
         let mut policy = self.policy.clone();
         policy.ignores_context = self.cancel.is_nothing();
+        policy.kills_group = self.cancel.target == Target::Group;
         policy.rungs = self.cancel.rungs.iter().map(|(after, _)| *after).collect();
         Ok(Prepared {
             program: Arc::new(Program {

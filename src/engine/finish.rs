@@ -4,13 +4,23 @@
 use super::{Due, Engine};
 use crate::error::{Error, StartError, Stream};
 use crate::finished::{Finished, Id, Usage};
-use crate::stream::OurEnd;
+use crate::job::Job;
+use crate::stream::{OurEnd, drop_callers};
 use crate::sys::Kernel;
 use crate::table::Phase;
 
 impl<K: Kernel> Engine<K> {
     /// Everything is known of this command: makes its `Finished`, and gives back what it held.
     pub(super) fn finish(&mut self, slot: u32) {
+        self.end_running(slot, Job::take_outcome);
+    }
+
+    /// A command that cannot be killed, and is not waited for any longer: the reactor ends. It is not reaped.
+    pub(super) fn finish_unkilled(&mut self, slot: u32) {
+        self.end_running(slot, |job| Err(job.take_kill_failure()));
+    }
+
+    fn end_running(&mut self, slot: u32, outcome: impl FnOnce(&mut Job) -> Result<(), Error>) {
         let now = self.now;
         self.stop_asking(slot);
         let Some(entry) = self.table.entry(slot) else {
@@ -20,9 +30,9 @@ impl<K: Kernel> Engine<K> {
         let Phase::Running(mut running) = std::mem::replace(&mut entry.phase, Phase::Vacant) else {
             return;
         };
-        self.leave(slot);
         if running.is_detached {
             self.admission.let_go_ended();
+            self.leave(slot);
             return self.vacate(slot);
         }
         self.admission.ended(running.cost);
@@ -35,7 +45,7 @@ impl<K: Kernel> Engine<K> {
             id: self.id(number),
             pid: Some(K::pid(&running.child)),
             status: running.job.status(),
-            outcome: running.job.take_outcome(),
+            outcome: outcome(&mut running.job),
             stdout,
             stderr,
             usage: running.usage.map(Usage::from),
@@ -45,13 +55,13 @@ impl<K: Kernel> Engine<K> {
             drained: Some(now),
         };
         // Closed ones too: what the caller closed, or the delay cut, answers as such until the end.
-        let lingers = running
-            .ends
-            .iter()
-            .any(|end| matches!(end, OurEnd::Held { .. } | OurEnd::HeldClosed { .. }));
+        let lingers = running.ends.iter().any(OurEnd::is_callers);
         if lingers && let Some(entry) = self.table.entry(slot) {
-            entry.phase = Phase::Lingering(running.ends);
+            // Its context and its limits go on: they end pipes that an orphan holds.
+            entry.phase = Phase::Lingering(running);
         } else {
+            drop_callers("command", running);
+            self.leave(slot);
             self.vacate(slot);
         }
         self.table.hand_in(finished, lingers.then_some(slot));
@@ -63,7 +73,10 @@ impl<K: Kernel> Engine<K> {
             return;
         };
         let number = entry.number;
-        entry.phase = Phase::Vacant;
+        drop_callers(
+            "command",
+            std::mem::replace(&mut entry.phase, Phase::Vacant),
+        );
         self.waiting -= 1;
         self.leave(slot);
         self.vacate(slot);
@@ -134,14 +147,18 @@ impl<K: Kernel> Engine<K> {
         let (finished, lingering) = self.table.take_finished(number)?;
         if let Some(slot) = lingering {
             if let Some(entry) = self.table.entry(slot)
-                && let Phase::Lingering(ends) = std::mem::replace(&mut entry.phase, Phase::Vacant)
+                && let Phase::Lingering(running) =
+                    std::mem::replace(&mut entry.phase, Phase::Vacant)
             {
-                for end in ends {
-                    if let OurEnd::Held { pipe, .. } = end {
-                        self.kernel.close(pipe);
+                let mut running = running;
+                for end in &mut running.ends {
+                    if let OurEnd::Caller(pipe) = end {
+                        pipe.close(&mut self.kernel);
                     }
                 }
+                drop_callers("command", running);
             }
+            self.leave(slot);
             self.vacate(slot);
         }
         Some(*finished)

@@ -100,6 +100,17 @@ impl<K: Kernel> Engine<K> {
         }
     }
 
+    /// Before a limit ends a command: what has happened counts, also where the loop was late to be told of it.
+    pub(super) fn look_before_limit(&mut self, slot: u32) {
+        let Some(running) = self.table.running(slot) else {
+            return;
+        };
+        let minds_silence = running.job.minds_silence();
+        if self.try_reap(slot) || minds_silence {
+            self.visit_all(slot);
+        }
+    }
+
     /// Takes a child's status. `false`: it is not to be had now, or was taken.
     fn try_reap(&mut self, slot: u32) -> bool {
         let now = self.now;

@@ -61,6 +61,8 @@ struct Driver {
     running_max: usize,
     /// An outer loop polls the descriptor, and never lets the engine sleep.
     is_embedded: bool,
+    /// That one is told of edges alone.
+    minds_edges: bool,
     /// Its caller does something else now and then.
     is_dawdling: bool,
     may_fail: bool,
@@ -97,6 +99,8 @@ fn random_weather(random: &mut Random) -> Weather {
         unwatched: one_in(10),
         shortages: one_in(10),
         shuffles: one_in(3),
+        slow_starts: one_in(10),
+        refusals: one_in(6),
         ..Weather::default()
     };
     Weather {
@@ -142,6 +146,7 @@ impl Driver {
         let engine = Engine::new(kernel, Admission::new(running_max, fd_limit), REACTOR);
         let mut driver = Driver {
             is_embedded: random.one_in(4),
+            minds_edges: random.one_in(2),
             is_dawdling: random.one_in(4),
             random,
             world,
@@ -311,6 +316,7 @@ impl Driver {
             StartError::ContextDone(cause) => context == Some(Some(*cause)),
             StartError::Step { source, .. } => match source.raw_os_error() {
                 Some(libc::EACCES) => job.script.exec_error.is_some(),
+                number if number == job.script.clone_error && number.is_some() => true,
                 // Only a start that nobody else could make room for fails for want of something.
                 _ => self
                     .engine
@@ -360,7 +366,7 @@ impl Driver {
         if self.engine().is_unannounced() {
             self.engine().inbox().wake();
         }
-        Simulated::sleep_outside(&self.world);
+        Simulated::sleep_outside(&self.world, self.minds_edges);
         self.turn_for(Some(Duration::ZERO));
     }
 
@@ -380,6 +386,7 @@ impl Driver {
         let number = self.numbers.borrow().get(&finished.id.number).copied();
         let number = number.expect("a command of ours");
         self.live.retain(|live| *live != number);
+        let is_slow = self.is_slow();
         let job = &mut self.book.borrow_mut()[number];
         assert!(!job.is_over && !job.is_detached, "finished again: {job:#?}");
         job.is_over = true;
@@ -391,8 +398,14 @@ impl Driver {
             world: &self.world.borrow(),
             context_end,
             is_shut_down: self.is_shut_down,
-            is_dawdling: self.is_dawdling,
+            is_dawdling: self.is_dawdling || is_slow,
         });
+    }
+
+    /// Time may pass in a turn, and nobody can expect that all is served in time.
+    fn is_slow(&self) -> bool {
+        let is_rude = self.book.borrow().iter().any(|job| job.is_rude);
+        is_rude || self.world.borrow().weather.slow_starts > 0
     }
 
     /// Some command that was started or queued and not handed out.
@@ -519,7 +532,7 @@ impl Driver {
 
     fn feed_held(&mut self, id: Id) {
         if self.random.one_in(2) {
-            return self.engine().close_one_held(id, Stream::Stdin);
+            return self.engine().close_callers_pipe(id, Stream::Stdin);
         }
         let Some(Place::Slot(_)) = self.engine().place(id) else {
             return;
@@ -532,7 +545,7 @@ impl Driver {
         let mut bytes = Vec::new();
         let count = 1 + self.random.below(5000);
         crate::sys::simulated::append(key, at, count, &mut bytes);
-        match self.engine().write_held(id, &bytes) {
+        match self.engine().write_callers_pipe(id, &bytes) {
             Ok(written) => self.book.borrow_mut()[number].fed_held += written,
             Err(error) => {
                 let kind = error.kind();
@@ -547,10 +560,10 @@ impl Driver {
 
     fn drain_held(&mut self, number: usize, id: Id, stream: Stream) {
         if self.random.one_in(12) {
-            return self.engine().close_one_held(id, stream);
+            return self.engine().close_callers_pipe(id, stream);
         }
         let mut buffer = vec![0; 4096 + self.random.below(5000)];
-        match self.engine().read_held(id, stream, &mut buffer) {
+        match self.engine().read_callers_pipe(id, stream, &mut buffer) {
             Ok(0) => self.book.borrow_mut()[number].held_ended = true,
             Ok(count) => {
                 let job = &mut self.book.borrow_mut()[number];
@@ -573,7 +586,9 @@ impl Driver {
         let detached = self.detached();
         let children = self.world.borrow().children_open();
         let running = self.engine().running();
-        assert_eq!(children, running + detached, "children that nobody counts");
+        let lingering = self.engine().table.lingering();
+        let known = running + detached + lingering;
+        assert_eq!(children, known, "children that nobody counts");
         assert!(running <= self.running_max, "{running} run at once");
     }
 
@@ -598,13 +613,15 @@ impl Driver {
             for job in self.book.borrow_mut().iter_mut().filter(|job| !job.is_over) {
                 job.requests.push((now, Cause::Cancelled, true));
             }
-            // As `Reactor::shutdown` does it.
-            self.engine().close_inbox();
-            self.engine().abort_all();
-            while self.engine().unfinished() > 0 {
-                self.turn_for(None);
-            }
-            for finished in self.engine().drain_finished() {
+            let finished = match self.engine().shut_down() {
+                Ok(finished) => finished,
+                // It is to be dropped, which ends the rest.
+                Err(error) => {
+                    assert!(self.may_fail, "{error}");
+                    return self.end_now();
+                }
+            };
+            for finished in finished {
                 self.note(finished);
             }
             let book = self.book.borrow();
@@ -614,6 +631,10 @@ impl Driver {
             });
             assert!(lost.is_none(), "never finished: {lost:#?}");
         }
+        self.end_now();
+    }
+
+    fn end_now(mut self) {
         self.engine = None;
         self.check_world();
     }

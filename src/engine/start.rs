@@ -2,7 +2,7 @@
 //! Unaware of how commands end.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{Due, Engine};
 use crate::admission::Cost;
@@ -11,7 +11,7 @@ use crate::diagnose::explain;
 use crate::error::{StartError, Stream};
 use crate::finished::Id;
 use crate::job::{Job, Streams};
-use crate::stream::OurEnd;
+use crate::stream::{OurEnd, drop_callers};
 use crate::sys::{Kernel, SLOTS_MAX, StartFailure, Stdio};
 use crate::table::{Phase, Running};
 
@@ -20,8 +20,8 @@ const TEXT_BUSY_TRIES_MAX: u32 = 7;
 
 /// What to do with a command that could not be started.
 enum Refusal {
-    /// Wait until others give back what the kernel is short of.
-    Queue(Box<Spec>),
+    /// Wait until others give back what the kernel is short of, or until this time.
+    Queue(Box<Spec>, Instant),
     /// Try again soon.
     TextBusy(Box<Spec>),
     /// Give up.
@@ -31,6 +31,9 @@ enum Refusal {
 impl<K: Kernel> Engine<K> {
     /// Starts a command, or queues it.
     pub(crate) fn start(&mut self, command: &mut Command) -> Result<Id, StartError> {
+        self.kernel
+            .check_process()
+            .map_err(|_| StartError::Forked)?;
         self.now = self.kernel.now();
         self.free_vacant();
         let spec = command.spec(&mut self.snapshot)?;
@@ -40,10 +43,11 @@ impl<K: Kernel> Engine<K> {
     }
 
     /// Starts a command from another thread, whose failure arrives as a `Finished`.
-    pub(super) fn start_sent(&mut self, number: u64, command: &mut Command) {
+    pub(super) fn start_sent(&mut self, number: u64, mut command: Box<Command>) {
         let submitted = command
             .spec(&mut self.snapshot)
             .and_then(|spec| self.submit(number, spec));
+        drop_callers("command", command);
         if let Err(error) = submitted {
             self.hand_in_unstarted(number, error);
         }
@@ -57,9 +61,9 @@ impl<K: Kernel> Engine<K> {
         }
         match self.launch(None, number, spec) {
             Ok(()) => Ok(()),
-            Err(Refusal::Queue(spec)) => {
+            Err(Refusal::Queue(spec, retry_at)) => {
                 self.enqueue(number, spec);
-                self.back_off();
+                self.back_off(retry_at);
                 Ok(())
             }
             Err(Refusal::TextBusy(spec)) => {
@@ -165,8 +169,8 @@ impl<K: Kernel> Engine<K> {
                 }
                 return true;
             }
-            Err(Refusal::Queue(spec)) => {
-                self.back_off();
+            Err(Refusal::Queue(spec, retry_at)) => {
+                self.back_off(retry_at);
                 if !is_queued {
                     self.admission.enqueue(slot);
                 }
@@ -217,8 +221,8 @@ impl<K: Kernel> Engine<K> {
         }
     }
 
-    fn back_off(&mut self) {
-        let at = self.admission.shortage(self.now);
+    fn back_off(&mut self, at: Instant) {
+        self.admission.shortage(at);
         self.deadlines
             .move_to(Due::Admission, self.admission_due, Some(at));
         self.admission_due = Some(at);
@@ -227,7 +231,10 @@ impl<K: Kernel> Engine<K> {
     /// Makes the process, into `slot` or a new one.
     fn launch(&mut self, slot: Option<u32>, number: u64, mut spec: Spec) -> Result<(), Refusal> {
         let free = slot.unwrap_or_else(|| self.table.next_slot());
-        let started = match self.kernel.start(&mut spec.launch) {
+        let started = self.kernel.start(&mut spec.launch);
+        // A start takes its time, which is not the command's.
+        self.now = self.kernel.now();
+        let started = match started {
             Ok(started) => started,
             Err(failure) => return Err(self.refusal(failure, spec)),
         };
@@ -246,7 +253,8 @@ impl<K: Kernel> Engine<K> {
             }
         }
         let writes = copied.contains(Stream::Stdin);
-        let job = Job::new(spec.policy, copied, self.now);
+        let lends = ends.iter().any(OurEnd::is_callers);
+        let job = Job::new(spec.policy, copied, lends, self.now);
         let wake_at = job.wake_at();
         let running = Running {
             job,
@@ -268,12 +276,12 @@ impl<K: Kernel> Engine<K> {
         self.seat_running(slot, number, running, spec.context.as_ref());
         self.arm_slot(free, wake_at);
         for stream in spec.closed.iter() {
-            self.close_one_held(self.id(number), stream);
+            self.close_callers_pipe(self.id(number), stream);
         }
         self.keep_fresh(free);
         if writes {
             // Most input fits the empty pipe at once, and then no event is needed for it.
-            self.visit(free, Stream::Stdin, false);
+            self.visit(free, Stream::Stdin);
         }
         Ok(())
     }
@@ -297,19 +305,20 @@ impl<K: Kernel> Engine<K> {
     }
 
     fn refusal(&self, failure: StartFailure, mut spec: Spec) -> Refusal {
-        if failure.is_shortage() && self.admission.running() > 0 {
-            return Refusal::Queue(Box::new(spec));
+        if failure.is_shortage()
+            && self.admission.running() > 0
+            && let Some(retry_at) = spec.patience.wait(self.now)
+        {
+            return Refusal::Queue(Box::new(spec), retry_at);
         }
         let may_retry = spec.retries_text_busy && spec.text_busy_tries < TEXT_BUSY_TRIES_MAX;
         if failure.is_text_busy() && may_retry {
             spec.text_busy_tries += 1;
             return Refusal::TextBusy(Box::new(spec));
         }
-        Refusal::Failed(explain(
-            failure,
-            &spec.launch.program,
-            &spec.launch.environment,
-        ))
+        let error = explain(failure, &spec.launch.program, &spec.launch.environment);
+        drop_callers("command", spec);
+        Refusal::Failed(error)
     }
 
     /// A snapshot of the environment is taken anew at the next start that inherits it.

@@ -1,20 +1,18 @@
 //! Ending commands: cancels, kills, signals, contexts, messages from other threads, and the engine's own end.
 //! Unaware of how commands start.
 
+use std::collections::VecDeque;
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::Engine;
-use crate::cancel::{Action, Child};
-use crate::command::Command;
 use crate::error::{Cause, StartError};
 use crate::finished::{Finished, Id};
 use crate::inbox::Message;
 use crate::job::Event;
-use crate::stream::{OurEnd, guarded};
+use crate::stream::{OurEnd, drop_callers};
 use crate::sys::{Kernel, Signal, Target, process_gone};
-use crate::table::Phase;
+use crate::table::{Phase, Place};
 
 impl<K: Kernel> Engine<K> {
     /// Asks a command to stop, by its cancel action. `false`: it is not here or has finished.
@@ -29,23 +27,20 @@ impl<K: Kernel> Engine<K> {
         })
     }
 
+    /// A finished one is not here any more, but the caller may have a pipe of it that is to be ended.
     fn end(&mut self, id: Id, how: impl FnOnce(&mut Engine<K>, u32)) -> bool {
         self.now = self.kernel.now();
-        let slot = if id.reactor == self.reactor {
-            self.table.slot_of(id.number)
-        } else {
-            None
-        };
-        if let Some(slot) = slot {
+        let is_unfinished = matches!(self.place(id), Some(Place::Slot(_)));
+        if let Some(slot) = self.slot_of_pipes(id) {
             how(self, slot);
         }
-        slot.is_some()
+        is_unfinished
     }
 
     /// What a context's end, a timeout or a cancel comes to, wherever the command stands.
     fn stop(&mut self, slot: u32, cause: Cause) {
         match self.table.entry(slot).map(|entry| &entry.phase) {
-            Some(Phase::Running(_)) => self.step(slot, Event::Stop(cause)),
+            Some(Phase::Running(_) | Phase::Lingering(_)) => self.step(slot, Event::Stop(cause)),
             Some(Phase::Queued(_) | Phase::TextBusy(_)) => {
                 self.end_waiting(slot, StartError::ContextDone(cause));
             }
@@ -55,7 +50,9 @@ impl<K: Kernel> Engine<K> {
 
     fn abort(&mut self, slot: u32, unstarted: StartError) {
         match self.table.entry(slot).map(|entry| &entry.phase) {
-            Some(Phase::Running(_)) => self.step(slot, Event::Abort(Cause::Cancelled)),
+            Some(Phase::Running(_) | Phase::Lingering(_)) => {
+                self.step(slot, Event::Abort(Cause::Cancelled));
+            }
             Some(Phase::Queued(_) | Phase::TextBusy(_)) => self.end_waiting(slot, unstarted),
             _ => {}
         }
@@ -106,75 +103,24 @@ impl<K: Kernel> Engine<K> {
         self.leave(slot);
         let open = self.table.running(slot)?.job.open();
         for stream in open.iter() {
-            self.close_end(slot, stream);
+            // Nobody is told how that went.
+            let _ = self.close_end(slot, stream);
             self.step(slot, Event::StreamCut(stream));
         }
-        self.close_held(slot);
+        self.close_callers_pipes(slot);
         // Others may have waited for its place.
         self.admit();
         Some(pid)
     }
 
-    fn close_held(&mut self, slot: u32) {
+    fn close_callers_pipes(&mut self, slot: u32) {
         if let Some(running) = self.table.running(slot) {
             for end in &mut running.ends {
-                if let OurEnd::Held { pipe, .. } = std::mem::replace(end, OurEnd::Absent) {
-                    self.kernel.close(pipe);
+                if let OurEnd::Caller(pipe) = end {
+                    pipe.close(&mut self.kernel);
                 }
             }
         }
-    }
-
-    pub(super) fn perform_cancel(&mut self, slot: u32) -> io::Result<()> {
-        let Some(running) = self.table.running(slot) else {
-            return Err(process_gone());
-        };
-        let cancel = Arc::clone(&running.cancel);
-        match &cancel.action {
-            Action::Nothing => Ok(()),
-            Action::Signal(signal) => self.kernel.signal(&running.child, cancel.target, *signal),
-            Action::Callback(callback) => {
-                let kernel = std::cell::RefCell::new(&mut self.kernel);
-                let child = &running.child;
-                let signal = |target, signal| kernel.borrow_mut().signal(child, target, signal);
-                let lent = Child {
-                    pid: K::pid(child),
-                    signal: &signal,
-                };
-                let mut panicked = true;
-                let result = guarded("cancel callback", || {
-                    let result = callback(&lent);
-                    panicked = false;
-                    result
-                });
-                if panicked {
-                    // Nobody knows what it did: make sure that the child ends.
-                    let _ = signal(cancel.target, Signal::KILL);
-                }
-                // The wait delay starts when the callback has returned, however long it took.
-                self.now = self.kernel.now();
-                result
-            }
-        }
-    }
-
-    pub(super) fn perform_rung(&mut self, slot: u32, rung: usize) -> io::Result<()> {
-        let Some(running) = self.table.running(slot) else {
-            return Err(process_gone());
-        };
-        let cancel = Arc::clone(&running.cancel);
-        match cancel.rungs.get(rung) {
-            Some((_, signal)) => self.kernel.signal(&running.child, cancel.target, *signal),
-            None => Ok(()),
-        }
-    }
-
-    pub(super) fn kill_child(&mut self, slot: u32) -> io::Result<()> {
-        let Some(running) = self.table.running(slot) else {
-            return Err(process_gone());
-        };
-        let target = running.cancel.target;
-        self.kernel.signal(&running.child, target, Signal::KILL)
     }
 
     /// A context has ended, or its deadline has come.
@@ -198,7 +144,7 @@ impl<K: Kernel> Engine<K> {
             self.now = self.kernel.now();
             match message {
                 Message::ContextDone(key) => self.context_done(key),
-                Message::Start(number, mut command) => self.start_sent(number, &mut command),
+                Message::Start(number, command) => self.start_sent(number, command),
                 Message::Cancel(number) => {
                     self.cancel(self.id(number));
                 }
@@ -214,8 +160,28 @@ impl<K: Kernel> Engine<K> {
         }
     }
 
-    /// Ends everything, at once: what waits is not started, what runs is killed.
-    pub(crate) fn abort_all(&mut self) {
+    /// Ends everything, at once, waits for it, and hands all of it out. What cannot be killed is not waited for.
+    pub(crate) fn shut_down(&mut self) -> io::Result<Vec<Finished>> {
+        self.kernel.check_process()?;
+        self.close_inbox();
+        self.abort_all();
+        let is_unkillable = |phase: &Phase<K>| matches!(phase, Phase::Running(running) if running.job.kill_failed());
+        let slots = self.table.slots();
+        let unkillable: Vec<_> = slots
+            .filter(|(_, entry)| is_unkillable(&entry.phase))
+            .map(|(slot, _)| slot)
+            .collect();
+        for slot in unkillable {
+            self.finish_unkilled(slot);
+        }
+        while self.unfinished() > 0 {
+            self.turn(None)?;
+        }
+        Ok(std::iter::from_fn(|| self.pop_finished()).collect())
+    }
+
+    /// What waits is not started, what runs is killed.
+    fn abort_all(&mut self) {
         self.now = self.kernel.now();
         let numbers: Vec<_> = self.table.slots().map(|(slot, _)| slot).collect();
         for slot in numbers {
@@ -231,40 +197,12 @@ impl<K: Kernel> Engine<K> {
     }
 
     /// No further message is taken; commands that were sent and not started are told as such.
-    pub(crate) fn close_inbox(&mut self) {
+    fn close_inbox(&mut self) {
         for message in self.inbox.close() {
             if let Message::Start(number, command) = message {
-                let _: Box<Command> = command;
+                drop_callers("command", command);
                 self.hand_in_unstarted(number, StartError::ShutDown);
             }
-        }
-    }
-
-    /// Everything that is finished, in order.
-    pub(crate) fn drain_finished(&mut self) -> Vec<Finished> {
-        std::iter::from_fn(|| self.pop_finished()).collect()
-    }
-
-    /// A cancel that is for the group ends those of it who outlived their leader, before their pipes are cut.
-    pub(super) fn kill_rest_of_group(&mut self, slot: u32) {
-        if let Some(running) = self.table.running(slot)
-            && running.reaped.is_some()
-            && running.cancel.target == Target::Group
-            && running.job.is_stopped()
-        {
-            self.kill_group(slot);
-        }
-    }
-
-    /// Kills the group that a command leads, or what is left of it after the leader's exit. Where the kernel cannot
-    /// signal a group by pidfd, only before the leader is reaped.
-    fn kill_group(&mut self, slot: u32) {
-        if let Some(running) = self.table.running(slot)
-            && running.leads_group
-        {
-            let _ = self
-                .kernel
-                .signal(&running.child, Target::Group, Signal::KILL);
         }
     }
 
@@ -297,7 +235,7 @@ impl<K: Kernel> Engine<K> {
         }
         let mut refusals = 0;
         while !awaited.is_empty() && refusals < REFUSALS_MAX {
-            let mut ready = Vec::new();
+            let mut ready = VecDeque::new();
             // An announcement can have come too early before, or be lost with a poll that fails.
             let polled = self.kernel.poll(Some(REAP_AGAIN), &mut ready);
             let is_quiet = polled.is_err() || ready.is_empty();
@@ -323,8 +261,19 @@ const REFUSALS_MAX: usize = 10_000;
 
 impl<K: Kernel> Drop for Engine<K> {
     fn drop(&mut self) {
-        self.inbox.close();
+        // The children are another process's. And its locks: one of its threads may have held them at the fork.
+        if self.kernel.check_process().is_err() {
+            return;
+        }
+        let messages = self.inbox.close();
         self.watches.clear(&self.inbox);
         self.kill_and_reap();
+        // What is left of the caller's may panic when it is dropped, each for itself.
+        messages
+            .into_iter()
+            .for_each(|message| drop_callers("command", message));
+        for entry in self.table.drain() {
+            drop_callers("command", entry);
+        }
     }
 }

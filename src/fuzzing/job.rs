@@ -23,17 +23,19 @@ const LAST_READS: [LastRead; 3] = [LastRead::Held, LastRead::Ended, LastRead::Fa
 pub fn job(data: &[u8]) {
     let mut bytes = Bytes(data);
     let shape = bytes.next();
-    let copied = streams(bytes.next());
+    let ends = bytes.next();
+    let (copied, lends) = (streams(ends), ends & 8 != 0);
     let mut delay = |is_set: bool| is_set.then(|| duration(&mut bytes));
     let policy = Policy {
         ignores_context: shape & 1 != 0,
         wait_delay: delay(shape & 2 != 0),
         timeout: delay(shape & 4 != 0),
         idle_timeout: delay(shape & 8 != 0),
+        kills_group: shape & 128 != 0,
         rungs: (0..shape >> 4 & 3).filter_map(|_| delay(true)).collect(),
     };
     let rungs = policy.rungs.len();
-    let mut play = Play::new(policy, copied, sys::now());
+    let mut play = Play::new(policy, copied, lends, sys::now());
     if shape & 64 != 0 {
         play.action_takes = duration(&mut bytes).min(LONGEST_PASS);
     }
@@ -56,8 +58,13 @@ fn assert_holds(asked_for: &[Effect], rungs: usize) {
     let place = |effect: Effect| asked_for.iter().position(|other| *other == effect);
     assert!(count(Effect::PerformCancel) <= 1, "{asked_for:?}");
     assert!(count(Effect::Finish) <= 1, "{asked_for:?}");
+    assert!(count(Effect::DrainOnceThenClose) <= 1, "{asked_for:?}");
+    assert!(count(Effect::KillRest) <= 1, "{asked_for:?}");
     if let Some(finish) = place(Effect::Finish) {
-        assert_eq!(finish + 1, asked_for.len(), "{asked_for:?}");
+        // Afterwards there is at most the caller's pipe to close.
+        let after = &asked_for[finish + 1..];
+        let is_close = |effect: &Effect| *effect == Effect::DrainOnceThenClose;
+        assert!(after.iter().all(is_close), "{asked_for:?}");
     }
     let climbed: Vec<_> = asked_for
         .iter()

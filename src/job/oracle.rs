@@ -8,7 +8,7 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Effect, Event, Job, Policy, Streams};
+use super::{Effect, Event, GROUP_DEATH_MAX, Job, Policy, Streams};
 use crate::error::{Cause, Error, Stream};
 use crate::sys;
 
@@ -99,6 +99,9 @@ struct Facts {
     /// It was to be killed by force: the delay ran out, or somebody said so.
     is_killed: bool,
     killed: Vec<Reply>,
+    /// Since when its process group is dying.
+    group_dies: Option<Instant>,
+    lends: bool,
     is_closed_by_force: bool,
     open: Streams,
     cut: Streams,
@@ -123,7 +126,7 @@ pub(crate) struct Play {
 }
 
 impl Play {
-    pub(crate) fn new(policy: Policy, copied: Streams, now: Instant) -> Play {
+    pub(crate) fn new(policy: Policy, copied: Streams, lends: bool, now: Instant) -> Play {
         let policy = Arc::new(policy);
         let facts = Facts {
             started: now,
@@ -134,6 +137,8 @@ impl Play {
             last_rung: None,
             is_killed: false,
             killed: Vec::new(),
+            group_dies: None,
+            lends,
             is_closed_by_force: false,
             open: copied,
             cut: Streams::default(),
@@ -143,7 +148,7 @@ impl Play {
             idle_is_over: false,
         };
         let play = Play {
-            job: Job::new(Arc::clone(&policy), copied, now),
+            job: Job::new(Arc::clone(&policy), copied, lends, now),
             policy,
             facts,
             now,
@@ -201,6 +206,7 @@ impl Play {
             Effect::PerformCancel | Effect::PerformRung(_) | Effect::Kill => {
                 assert!(!reaped, "{effect:?} after the reap in {self:?}");
             }
+            Effect::KillRest => assert!(reaped, "the leader is not reaped in {self:?}"),
             Effect::DrainOnceThenClose => {}
             Effect::Finish => {
                 self.finishes += 1;
@@ -220,9 +226,11 @@ impl Play {
                 self.job.step(answer, self.now, effects);
             }
             Effect::Kill => {
-                self.facts.killed.push(replies.kill);
+                let must_ask = self.facts.note_kill(replies.kill);
+                let answered = effects.len();
                 let answer = Event::KillResult(replies.kill.result());
                 self.job.step(answer, self.now, effects);
+                assert_eq!(effects[answered..], must_ask, "killed: {self:?}");
             }
             Effect::DrainOnceThenClose => {
                 for stream in self.job.open().iter() {
@@ -236,7 +244,7 @@ impl Play {
                 }
                 assert!(self.job.open().is_empty());
             }
-            Effect::Finish => {}
+            Effect::KillRest | Effect::Finish => {}
         }
     }
 
@@ -266,7 +274,14 @@ impl Facts {
         match happening {
             Happening::Exits(ending) => {
                 self.exit = Some((now, ending));
-                self.finish_if_over()
+                let mut effects = Vec::new();
+                if self.is_killed && policy.kills_group {
+                    self.group_dies = Some(now);
+                } else if self.is_killed {
+                    effects = self.close_by_force();
+                }
+                effects.extend(self.finish_if_over());
+                effects
             }
             Happening::Ends(stream) => {
                 self.open.remove(stream);
@@ -283,7 +298,7 @@ impl Facts {
                 Vec::new()
             }
             Happening::Stop(cause) => self.note_stop(cause, policy, now),
-            Happening::Abort(cause) => self.note_abort(cause, now),
+            Happening::Abort(cause) => self.note_abort(cause, policy, now),
             Happening::Pass(_) => self.note_time(policy, now),
         }
     }
@@ -300,17 +315,41 @@ impl Facts {
         }
     }
 
+    /// Nothing of it is left that could be stopped.
+    fn is_done(&self) -> bool {
+        self.is_over() && !self.lends
+    }
+
+    /// Once, if there is a pipe that could be open.
+    fn close_by_force(&mut self) -> Vec<Effect> {
+        if self.is_closed_by_force || (self.open.is_empty() && !self.lends) {
+            return Vec::new();
+        }
+        self.is_closed_by_force = true;
+        vec![Effect::DrainOnceThenClose]
+    }
+
+    /// The pipes' time is over: those of the group who hold them die first, and have a while for it.
+    fn end_pipes(&mut self, policy: &Policy, now: Instant) -> Vec<Effect> {
+        let spares_group = !policy.kills_group || self.asked.is_none() || self.is_over();
+        if spares_group || self.group_dies.is_some() || self.is_closed_by_force {
+            return self.close_by_force();
+        }
+        self.group_dies = Some(now);
+        vec![Effect::KillRest]
+    }
+
     fn note_stop(&mut self, cause: Cause, policy: &Policy, now: Instant) -> Vec<Effect> {
-        if self.is_over() {
+        if self.is_done() {
             return Vec::new();
         }
         if self.exit.is_some() {
             // What was asked before the exit is at work until its delay is over, if that ever comes.
-            let is_at_work = self.asked.is_some() && self.delay_ends(policy).is_some();
+            let is_at_work = self.asked.is_some() && self.pipes_end(policy).is_some();
             return if is_at_work {
                 Vec::new()
             } else {
-                self.stop_pipes(cause, now)
+                self.stop_pipes(cause, policy, now)
             };
         }
         // A second request does nothing; a context that nothing acts on is as if it were not there.
@@ -326,12 +365,12 @@ impl Facts {
         }
     }
 
-    fn note_abort(&mut self, cause: Cause, now: Instant) -> Vec<Effect> {
-        if self.is_over() {
+    fn note_abort(&mut self, cause: Cause, policy: &Policy, now: Instant) -> Vec<Effect> {
+        if self.is_done() {
             return Vec::new();
         }
         if self.exit.is_some() {
-            return self.stop_pipes(cause, now);
+            return self.stop_pipes(cause, policy, now);
         }
         if self.is_killed {
             return vec![Effect::Kill];
@@ -341,32 +380,45 @@ impl Facts {
             self.answer = Answer::Stopped;
         }
         self.is_killed = true;
-        self.is_closed_by_force = true;
-        vec![Effect::Kill, Effect::DrainOnceThenClose]
+        vec![Effect::Kill]
+    }
+
+    /// A child that cannot be killed may not exit for long: its pipes are closed at once.
+    fn note_kill(&mut self, reply: Reply) -> Vec<Effect> {
+        self.killed.push(reply);
+        if reply == Reply::Refused {
+            self.close_by_force()
+        } else {
+            Vec::new()
+        }
     }
 
     /// After the reap, only the pipes are left to be stopped; the request is told if nothing else is.
-    fn stop_pipes(&mut self, cause: Cause, now: Instant) -> Vec<Effect> {
+    fn stop_pipes(&mut self, cause: Cause, policy: &Policy, now: Instant) -> Vec<Effect> {
         self.asked.get_or_insert((now, cause));
         if self.answer == Answer::None {
             self.answer = Answer::Stopped;
         }
-        self.is_closed_by_force = true;
-        vec![Effect::DrainOnceThenClose]
+        if self.group_dies.is_some() && self.pipes_end(policy).is_some() {
+            return Vec::new();
+        }
+        self.end_pipes(policy, now)
     }
 
     fn note_time(&mut self, policy: &Policy, now: Instant) -> Vec<Effect> {
         let has_come = |at: Option<Instant>| at.is_some_and(|at| at <= now);
-        if self.is_over() || self.is_closed_by_force {
+        if self.is_done() || self.is_closed_by_force {
             return Vec::new();
         }
-        if has_come(self.delay_ends(policy)) {
-            self.is_closed_by_force = true;
-            if self.exit.is_some() {
-                return vec![Effect::DrainOnceThenClose];
-            }
+        if self.exit.is_some() && has_come(self.pipes_end(policy)) {
+            return self.end_pipes(policy, now);
+        }
+        if self.exit.is_none() && self.is_killed {
+            return Vec::new();
+        }
+        if self.exit.is_none() && has_come(self.delay_ends(policy)) {
             self.is_killed = true;
-            return vec![Effect::Kill, Effect::DrainOnceThenClose];
+            return vec![Effect::Kill];
         }
         if self.asked.is_none() {
             if has_come(self.timeout_ends(policy)) {
@@ -421,6 +473,17 @@ impl Facts {
         start.checked_add(policy.wait_delay?)
     }
 
+    /// When the pipes of a child that was reaped are closed.
+    fn pipes_end(&self, policy: &Policy) -> Option<Instant> {
+        if self.is_closed_by_force {
+            return None;
+        }
+        match self.group_dies {
+            Some(since) => since.checked_add(GROUP_DEATH_MAX),
+            None => self.delay_ends(policy),
+        }
+    }
+
     fn timeout_ends(&self, policy: &Policy) -> Option<Instant> {
         let timeout = policy.timeout.filter(|_| !self.timeout_is_over)?;
         self.started.checked_add(timeout)
@@ -441,10 +504,15 @@ impl Facts {
     /// Everything that time alone will do.
     fn deadlines(&self, policy: &Policy) -> Vec<Instant> {
         let mut deadlines = Vec::new();
-        if self.is_over() || self.is_closed_by_force {
+        let only_dies = self.exit.is_none() && self.is_killed;
+        if self.is_done() || self.is_closed_by_force || only_dies {
             return deadlines;
         }
-        deadlines.extend(self.delay_ends(policy));
+        deadlines.extend(if self.exit.is_some() {
+            self.pipes_end(policy)
+        } else {
+            self.delay_ends(policy)
+        });
         if self.asked.is_none() {
             deadlines.extend(self.timeout_ends(policy));
             deadlines.extend(self.idle_ends(policy));
@@ -510,7 +578,7 @@ impl Verdict {
             | (Verdict::Lost, Err(Error::StatusLost))
             | (Verdict::KillFailed, Err(Error::Kill(_)))
             | (Verdict::CancelFailed, Err(Error::Cancel(_)))
-            | (Verdict::WaitDelay, Err(Error::WaitDelay)) => true,
+            | (Verdict::WaitDelay, Err(Error::WaitDelay { .. })) => true,
             (Verdict::Exit(ending, cause), Err(Error::Exit(exit))) => {
                 ending.status() == Some(exit.status) && cause == exit.cause
             }

@@ -60,6 +60,12 @@ impl CStrings {
         self.pointers.as_ptr()
     }
 
+    /// The strings, without their ends.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let strings = self.bytes.split(|byte| *byte == 0);
+        strings.take(self.pointers.len() - 1)
+    }
+
     /// The bytes that execve(2) has to copy, with their ends and pointers.
     pub(crate) fn size(&self) -> usize {
         self.bytes.len() + size_of_val(&*self.pointers)
@@ -68,13 +74,12 @@ impl CStrings {
 
 impl fmt::Debug for CStrings {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let strings = self
-            .bytes
-            .split(|byte| *byte == 0)
-            .take(self.pointers.len() - 1);
         formatter
             .debug_list()
-            .entries(strings.map(|bytes| String::from_utf8_lossy(bytes).into_owned()))
+            .entries(
+                self.iter()
+                    .map(|bytes| String::from_utf8_lossy(bytes).into_owned()),
+            )
             .finish()
     }
 }

@@ -1,4 +1,4 @@
-//! Whether this process may execute a file.
+//! What the kernel executes: which files, and how long their arguments may be.
 //! Unaware of how programs are found.
 
 use std::fs;
@@ -9,6 +9,17 @@ use std::path::Path;
 
 use super::fd::may_execute;
 use super::nul_free;
+
+/// How long one argument or entry of the environment may be, its end not counted (`MAX_ARG_STRLEN`, execve(2)). Linux
+/// alone limits each of them; the others, all of them together.
+pub(crate) fn string_bytes_max() -> usize {
+    if !cfg!(any(target_os = "linux", target_os = "android")) {
+        return usize::MAX;
+    }
+    // SAFETY: sysconf(3) takes a number and gives one.
+    let page_bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    32 * usize::try_from(page_bytes).unwrap_or(4096) - 1
+}
 
 /// Whether `path` is a file that this process may execute: a directory is `EISDIR`, a missing bit or a `noexec` mount
 /// `EACCES` (Go: `os/exec.findExecutable`). Where a seccomp filter refuses the question, the mode bits answer it.

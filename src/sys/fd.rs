@@ -160,7 +160,7 @@ pub(super) fn fd_limit_before_raise() -> Option<u64> {
 
 /// Appends at most `bytes_max` bytes by one read(2), straight into the vector's spare room.
 pub(super) fn read_into(fd: &OwnedFd, into: &mut Vec<u8>, bytes_max: usize) -> io::Result<usize> {
-    into.reserve(bytes_max);
+    into.try_reserve(bytes_max)?;
     let room = into.spare_capacity_mut();
     let count = bytes_max.min(room.len());
     // SAFETY: `room` has `count` bytes to write to.
@@ -172,11 +172,16 @@ pub(super) fn read_into(fd: &OwnedFd, into: &mut Vec<u8>, bytes_max: usize) -> i
     Ok(read)
 }
 
-/// One write(2).
-pub(super) fn write_from(fd: &OwnedFd, bytes: &[u8]) -> io::Result<usize> {
-    // SAFETY: `bytes` is readable for its length.
-    let written = unsafe { libc::write(fd.as_raw_fd(), bytes.as_ptr().cast(), bytes.len()) };
-    usize::try_from(written).map_err(|_| io::Error::last_os_error())
+/// Whether nobody has the other end of this pipe (poll(2): `POLLHUP` for a reader, `POLLERR` for a writer).
+pub(super) fn is_abandoned(end: &OwnedFd) -> bool {
+    let mut asked = libc::pollfd {
+        fd: end.as_raw_fd(),
+        events: 0,
+        revents: 0,
+    };
+    // SAFETY: one whole structure, and no time to wait.
+    let answered = unsafe { libc::poll(&raw mut asked, 1, 0) };
+    answered == 1 && asked.revents & (libc::POLLHUP | libc::POLLERR) != 0
 }
 
 /// Whether a file of that kind exists and this process, by its effective ids, may execute it (faccessat(2)).

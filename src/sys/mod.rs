@@ -12,6 +12,7 @@ mod executable;
 ))]
 mod exit;
 mod fd;
+mod fork;
 #[cfg(any(
     execloop_kqueue_shim,
     not(any(target_os = "linux", target_os = "android"))
@@ -22,6 +23,7 @@ mod kqueue;
     not(execloop_kqueue_shim)
 ))]
 mod process;
+mod quiet;
 mod signal;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod simulated;
@@ -38,7 +40,9 @@ mod token;
 ))]
 mod unix;
 mod usage;
+mod waker;
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -47,7 +51,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub(crate) use cstr::{CStrings, nul_free};
-pub(crate) use executable::executable;
+pub(crate) use executable::{executable, string_bytes_max};
 pub(crate) use fd::{fd_limit_soft, raise_fd_limit};
 #[cfg(any(
     execloop_kqueue_shim,
@@ -73,6 +77,14 @@ pub(crate) trait Kernel {
     /// Ends a `poll` from any thread.
     type Waker: Wake;
 
+    /// Whether this kernel is the calling process's own. In a forked copy nothing else may be asked of it but to close:
+    /// what it polls by is shared with the process that was copied, and so are its children's handles and pipes.
+    ///
+    /// # Errors
+    /// In a forked copy.
+    fn check_process(&self) -> io::Result<()> {
+        Ok(())
+    }
     /// The monotonic clock: the only place where time is read.
     fn now(&self) -> Instant;
     /// Starts one child. Nothing of it is watched yet. On failure nothing is left behind and `launch` can be started
@@ -90,8 +102,10 @@ pub(crate) trait Kernel {
         into: &mut Vec<u8>,
         bytes_max: usize,
     ) -> io::Result<usize>;
-    /// Writes what fits, in one write.
+    /// Writes what fits, in one write. Where nobody reads, it fails with `EPIPE`, and no signal is raised.
     fn write(&mut self, pipe: &Self::Pipe, bytes: &[u8]) -> io::Result<usize>;
+    /// Nobody else has the other end now. Asked only where no event could have told in time.
+    fn is_abandoned(&mut self, pipe: &Self::Pipe) -> bool;
     /// Closes our end. Events that are already under way for it may still be reported once.
     fn close(&mut self, pipe: Self::Pipe);
     /// Asks for a pipe that holds more bytes. A wish: a refusal is no error.
@@ -102,8 +116,9 @@ pub(crate) trait Kernel {
     fn reap(&mut self, child: &mut Self::Child) -> io::Result<Option<Exit>>;
     /// Makes a later `poll` return at `at`, whoever polls. Replaces the time armed before.
     fn arm(&mut self, at: Instant) -> io::Result<()>;
-    /// Waits for events until one comes, the armed time comes, the waker is used, or `timeout` is over.
-    fn poll(&mut self, timeout: Option<Duration>, ready: &mut Vec<Ready>) -> io::Result<()>;
+    /// Waits for events until one comes, the armed time comes, the waker is used, or `timeout` is over. `true`: there may be
+    /// more, which the next poll brings and nothing announces anew.
+    fn poll(&mut self, timeout: Option<Duration>, ready: &mut VecDeque<Ready>) -> io::Result<bool>;
     /// Lets other processes have this processor, if any wait for it.
     fn give_way(&mut self);
     /// A waker for this kernel's `poll`.
@@ -115,6 +130,10 @@ pub(crate) trait Kernel {
 /// Ends a `poll`, from any thread.
 pub(crate) trait Wake: Clone + Send + Sync + fmt::Debug + 'static {
     fn wake(&self);
+    /// Whether there is a `poll` to end: none in a forked copy of the process.
+    fn is_heard(&self) -> bool {
+        true
+    }
 }
 
 /// What `Kernel::start` made: the child, and our ends of the pipes asked for, by descriptor number.
@@ -213,32 +232,24 @@ impl StartFailure {
         StartFailure { step, error }
     }
 
-    /// The system is short of something that other commands will give back.
+    /// The system is short of something that other commands may give back: descriptors, processes, memory. No limit on
+    /// namespaces (`ENOSPC`, clone(2)) and none of the child's own (`EMFILE` of an exec) is that.
     pub(crate) fn is_shortage(&self) -> bool {
-        let makes_something = matches!(
-            self.step,
-            Step::Open | Step::Pipe | Step::Clone | Step::Descriptors | Step::Exec
-        );
-        makes_something && is_shortage(&self.error)
+        let numbers: &[i32] = match self.step {
+            Step::Open | Step::Pipe | Step::Clone | Step::Descriptors => {
+                &[libc::EAGAIN, libc::EMFILE, libc::ENFILE, libc::ENOMEM]
+            }
+            Step::Exec => &[libc::EAGAIN, libc::ENFILE, libc::ENOMEM],
+            _ => &[],
+        };
+        let number = self.error.raw_os_error();
+        number.is_some_and(|number| numbers.contains(&number))
     }
 
     /// The program's file is open for writing somewhere: it will not be for long.
     pub(crate) fn is_text_busy(&self) -> bool {
         self.step == Step::Exec && self.error.raw_os_error() == Some(libc::ETXTBSY)
     }
-}
-
-fn is_shortage(error: &io::Error) -> bool {
-    let shortages = [
-        libc::EAGAIN,
-        libc::EMFILE,
-        libc::ENFILE,
-        libc::ENOMEM,
-        libc::ENOSPC,
-    ];
-    error
-        .raw_os_error()
-        .is_some_and(|number| shortages.contains(&number))
 }
 
 /// The process is gone, so there is nothing left to signal. A callback may have wrapped that (Go: `errors.Is`).
@@ -268,9 +279,14 @@ pub(crate) fn may_be_of_interpreter(step: Step, error: &io::Error) -> bool {
             .is_some_and(|number| numbers.contains(&number))
 }
 
-/// Exec found the arguments and the environment too large together.
+/// Exec found the arguments and the environment too large together, or one string too long.
 pub(crate) fn is_argument_list_too_long(step: Step, error: &io::Error) -> bool {
     step == Step::Exec && error.raw_os_error() == Some(libc::E2BIG)
+}
+
+/// Exec found a file that may be executed and is no program.
+pub(crate) fn is_unknown_format(step: Step, error: &io::Error) -> bool {
+    step == Step::Exec && error.raw_os_error() == Some(libc::ENOEXEC)
 }
 
 macro_rules! steps {

@@ -2,7 +2,8 @@
 //! Unaware of the loop above it; for tests and fuzzing only.
 //!
 //! Readiness is edge-triggered as epoll's is: an edge is reported once, and nothing is repeated before something new
-//! happens. Time stands still but in `poll`. A poll that would sleep for ever panics, and so does a loop that spins.
+//! happens, neither to the loop nor to an outer loop that polls its descriptor. Time passes in `poll`, in starts and in
+//! the caller's code. A poll that would sleep for ever panics, and so does a loop that spins.
 
 mod pattern;
 mod pipe;
@@ -11,7 +12,7 @@ mod random;
 mod script;
 mod world;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
@@ -19,14 +20,14 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::{
     Exit, Kernel, Launch, RawUsage, Ready, Signal, Source, StartFailure, Started, Stdio, Step,
     Target, Wake, Whose,
 };
-use world::Watched;
+use world::{Watched, Woken};
 
 pub(crate) use pattern::{append, prefix};
 pub(crate) use pipe::Pipe;
@@ -38,6 +39,16 @@ pub(crate) use world::{World, clock};
 thread_local! {
     /// Commands whose reader or writer has said that it would block.
     static PAUSED: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
+}
+
+thread_local! {
+    /// The time that the caller's code has taken since the clock was last read.
+    static SPENT: Cell<Duration> = const { Cell::new(Duration::ZERO) };
+}
+
+/// The caller's code takes its time.
+pub(crate) fn spend(time: Duration) {
+    SPENT.set(SPENT.get() + time);
 }
 
 /// A reader or a writer of this command would block, and is to be resumed some time later.
@@ -57,6 +68,7 @@ pub(crate) struct Simulated {
 /// A child's handle.
 pub(crate) struct SimulatedChild {
     process: usize,
+    sweeps_group: bool,
     world: Shared,
 }
 
@@ -68,11 +80,12 @@ pub(crate) struct SimulatedPipe {
 
 /// Makes the next poll return.
 #[derive(Clone, Debug)]
-pub(crate) struct SimulatedWaker(Arc<AtomicBool>);
+pub(crate) struct SimulatedWaker(Arc<Woken>);
 
 impl Wake for SimulatedWaker {
     fn wake(&self) {
-        self.0.store(true, Ordering::Release);
+        self.0.is_due.store(true, Ordering::Release);
+        self.0.is_edge.store(true, Ordering::Release);
     }
 }
 
@@ -100,11 +113,12 @@ impl Simulated {
         }
     }
 
-    /// Sleeps as an outer loop does that polls the loop's descriptor.
-    pub(crate) fn sleep_outside(world: &Shared) {
+    /// Sleeps as an outer loop does that polls the loop's descriptor, and is told of edges alone or of all that is there.
+    pub(crate) fn sleep_outside(world: &Shared, minds_edges: bool) {
         Simulated::plan_resumes(&mut world.borrow_mut());
         loop {
-            if world.borrow().is_readable_outside() {
+            let is_edge = world.borrow_mut().take_edge() || !minds_edges;
+            if is_edge && world.borrow().is_readable_outside() {
                 return;
             }
             let deed = world.borrow_mut().advance(None);
@@ -134,6 +148,9 @@ impl Simulated {
         }
         let program = program_of(launch);
         let script = Rc::make_mut(&mut world.programs[program]);
+        if let Some(number) = script.clone_error {
+            return failure(Step::Clone, number);
+        }
         if script.busy_times > 0 {
             script.busy_times -= 1;
             return failure(Step::Exec, libc::ETXTBSY);
@@ -186,13 +203,20 @@ impl Kernel for Simulated {
     type Waker = SimulatedWaker;
 
     fn now(&self) -> Instant {
-        self.world.borrow().now()
+        let mut world = self.world.borrow_mut();
+        world.pass(SPENT.take());
+        world.now()
     }
 
     fn start(&mut self, launch: &mut Launch) -> Result<Started<Simulated>, StartFailure> {
         let world = &mut *self.world.borrow_mut();
         world.jostle();
         world.was_used = true;
+        let slow_starts = world.weather.slow_starts;
+        if world.strikes(slow_starts) {
+            let time = Duration::from_micros(world.random.below(60_000) as u64);
+            world.pass(time);
+        }
         let is_pipe = |stdio: &&Stdio| matches!(stdio, Stdio::Pipe);
         let count = launch.stdio.iter().filter(is_pipe).count();
         if let Some(failure) = Simulated::start_failure(world, launch, 1 + 2 * count) {
@@ -229,6 +253,7 @@ impl Kernel for Simulated {
         Ok(Started {
             child: SimulatedChild {
                 process,
+                sweeps_group: launch.program.attributes.sweeps_group,
                 world: Rc::clone(&self.world),
             },
             pipes: pipes.map(|pipe| pipe.map(ours)),
@@ -260,8 +285,11 @@ impl Kernel for Simulated {
             world.pipes[pipe.pipe].has_failed = true;
             return Err(io::Error::from_raw_os_error(libc::EIO));
         }
-        let end = &mut world.pipes[pipe.pipe];
         assert!(bytes_max > 0, "a read of nothing says nothing");
+        if world.lies_of(pipe.pipe) {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let end = &mut world.pipes[pipe.pipe];
         if end.held() == 0 {
             end.was_found_ended = end.holders == 0;
             end.was_found_empty = true;
@@ -286,6 +314,9 @@ impl Kernel for Simulated {
         if world.strikes(world.weather.interrupts) {
             return Err(io::ErrorKind::Interrupted.into());
         }
+        if world.lies_of(pipe.pipe) {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
         let end = &mut world.pipes[pipe.pipe];
         end.was_found_ended = end.holders == 0;
         if end.was_found_ended {
@@ -304,6 +335,14 @@ impl Kernel for Simulated {
         world.was_used = true;
         world.stir(pipe.pipe);
         Ok(count)
+    }
+
+    fn is_abandoned(&mut self, pipe: &SimulatedPipe) -> bool {
+        let world = &mut *self.world.borrow_mut();
+        world.jostle();
+        let standing = world.standing(pipe.pipe);
+        world.pipes[pipe.pipe].at_question = Some(standing);
+        standing.holders == 0
     }
 
     fn close(&mut self, pipe: SimulatedPipe) {
@@ -354,6 +393,9 @@ impl Kernel for Simulated {
         }
         facts.reaped = Some(now);
         world.was_used = true;
+        if child.sweeps_group {
+            world.sweep(child.process);
+        }
         Ok(Some(Exit {
             status: (!loses_status).then(|| ExitStatus::from_raw(status)),
             usage: (!loses_status).then(RawUsage::default),
@@ -369,13 +411,14 @@ impl Kernel for Simulated {
         Ok(())
     }
 
-    fn poll(&mut self, timeout: Option<Duration>, ready: &mut Vec<Ready>) -> io::Result<()> {
+    fn poll(&mut self, timeout: Option<Duration>, ready: &mut VecDeque<Ready>) -> io::Result<bool> {
         let until = {
             let world = &mut *self.world.borrow_mut();
+            world.pass(SPENT.take());
             world.enter_poll(timeout);
             Simulated::plan_resumes(world);
             if world.strikes(world.weather.early_polls) {
-                return Ok(());
+                return Ok(true);
             }
             if world.strikes(world.weather.poll_errors) {
                 return Err(io::Error::from_raw_os_error(libc::ENOMEM));
@@ -384,8 +427,11 @@ impl Kernel for Simulated {
         };
         loop {
             let mut world = self.world.borrow_mut();
-            if world.report(ready) || world.has_come(until) {
-                return Ok(());
+            if world.report(ready) {
+                return Ok(world.is_batch_full);
+            }
+            if world.has_come(until) {
+                return Ok(false);
             }
             let deed = world.advance(until);
             drop(world);

@@ -5,10 +5,10 @@
     reason = "mio's poll lends its descriptor as a number only"
 )]
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mio::unix::SourceFd;
@@ -17,12 +17,13 @@ use mio::{Events, Interest, Poll};
 use super::exit::{Child, check_floor};
 use super::fd;
 use super::process;
+use super::quiet::QuietWrites;
 use super::spawn::Spawner;
 use super::timer::Timer;
-use super::token::{INTERNAL, WAKER, token, untoken};
+use super::token::{INTERNAL, token, untoken};
+use super::waker::Waker;
 use super::{
-    Exit, Kernel, Launch, Ready, Signal, Source, StartFailure, Started, Stdio, Step, Target, Wake,
-    Whose,
+    Exit, Kernel, Launch, Ready, Signal, Source, StartFailure, Started, Stdio, Step, Target, Whose,
 };
 
 /// How many events one poll takes. More only wait for the next one.
@@ -37,7 +38,8 @@ pub(crate) struct Unix {
     events: Events,
     spawner: Spawner,
     timer: Timer,
-    waker: Arc<mio::Waker>,
+    writes: QuietWrites,
+    waker: Waker,
 }
 
 impl Unix {
@@ -49,7 +51,7 @@ impl Unix {
         let spawner = Spawner::new()?;
         let held = fd::hold_stdio_numbers()?;
         let poll = Poll::new()?;
-        let waker = Arc::new(mio::Waker::new(poll.registry(), WAKER)?);
+        let waker = Waker::new(poll.registry())?;
         let timer = Timer::new()?;
         drop(held);
         poll.registry().register(
@@ -62,6 +64,7 @@ impl Unix {
             events: Events::with_capacity(EVENTS_PER_POLL_MAX),
             spawner,
             timer,
+            writes: QuietWrites::new(),
             waker,
         })
     }
@@ -72,6 +75,11 @@ impl Unix {
         unsafe { BorrowedFd::borrow_raw(self.poll.as_raw_fd()) }
     }
 
+    /// Each call below that others could feel begins with this: a forked copy has the same epoll, timer, pipes and pidfds.
+    fn check(&self) -> io::Result<()> {
+        self.waker.check_process()
+    }
+
     /// The child's pidfd, until its handle is dropped.
     pub(crate) fn pidfd(child: &UnixChild) -> BorrowedFd<'_> {
         child.0.pidfd.as_fd()
@@ -80,6 +88,7 @@ impl Unix {
     /// Registers a descriptor that is never deregistered: closing is enough, as no other process holds copies for longer
     /// than its exec takes, and an event that comes late carries a generation that is over.
     fn watch(&self, fd: &OwnedFd, source: Source, whose: Whose) -> io::Result<()> {
+        self.check()?;
         let interest = if source == Source::Stdin {
             Interest::WRITABLE
         } else {
@@ -124,13 +133,20 @@ impl Kernel for Unix {
     type Pipe = Pipe;
     type Waker = Waker;
 
+    fn check_process(&self) -> io::Result<()> {
+        self.check()
+    }
+
     fn now(&self) -> Instant {
         super::now()
     }
 
     fn start(&mut self, launch: &mut Launch) -> Result<Started<Unix>, StartFailure> {
+        let failed = |error| StartFailure::new(Step::Clone, error);
+        self.check().map_err(failed)?;
         let (pipes, ends) = pipes(launch)?;
-        let child = self.spawner.spawn(launch, &ends)?;
+        let mut child = self.spawner.spawn(launch, &ends)?;
+        child.sweeps_group = launch.program.attributes.sweeps_group;
         Ok(Started {
             child: UnixChild(child),
             pipes,
@@ -146,11 +162,17 @@ impl Kernel for Unix {
     }
 
     fn read(&mut self, pipe: &Pipe, into: &mut Vec<u8>, bytes_max: usize) -> io::Result<usize> {
+        self.check()?;
         fd::read_into(&pipe.0, into, bytes_max)
     }
 
     fn write(&mut self, pipe: &Pipe, bytes: &[u8]) -> io::Result<usize> {
-        fd::write_from(&pipe.0, bytes)
+        self.check()?;
+        self.writes.write(&pipe.0, bytes)
+    }
+
+    fn is_abandoned(&mut self, pipe: &Pipe) -> bool {
+        fd::is_abandoned(&pipe.0)
     }
 
     fn close(&mut self, pipe: Pipe) {
@@ -162,22 +184,27 @@ impl Kernel for Unix {
     }
 
     fn signal(&mut self, child: &UnixChild, target: Target, signal: Signal) -> io::Result<()> {
+        self.check()?;
         process::signal(&child.0, target, signal)
     }
 
     fn reap(&mut self, child: &mut UnixChild) -> io::Result<Option<Exit>> {
+        self.check()?;
         child.0.reap()
     }
 
     fn arm(&mut self, at: Instant) -> io::Result<()> {
+        self.check()?;
         self.timer.set(at.saturating_duration_since(self.now()))
     }
 
-    fn poll(&mut self, timeout: Option<Duration>, ready: &mut Vec<Ready>) -> io::Result<()> {
+    fn poll(&mut self, timeout: Option<Duration>, ready: &mut VecDeque<Ready>) -> io::Result<bool> {
+        self.check()?;
         match self.poll.poll(&mut self.events, timeout) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(true),
             result => result?,
         }
+        let is_full = self.events.iter().count() >= EVENTS_PER_POLL_MAX;
         ready.extend(self.events.iter().filter_map(|event| {
             let (whose, source) = untoken(event.token())?;
             let hung_up = event.is_read_closed() || event.is_write_closed() || event.is_error();
@@ -188,7 +215,7 @@ impl Kernel for Unix {
                 hung_up,
             })
         }));
-        Ok(())
+        Ok(is_full)
     }
 
     fn give_way(&mut self) {
@@ -197,7 +224,7 @@ impl Kernel for Unix {
     }
 
     fn waker(&self) -> Waker {
-        Waker(Arc::clone(&self.waker))
+        self.waker.clone()
     }
 
     fn pid(child: &UnixChild) -> u32 {
@@ -222,14 +249,3 @@ pub(crate) struct Pipe(OwnedFd);
 /// A child by its pidfd.
 #[derive(Debug)]
 pub(crate) struct UnixChild(Child);
-
-/// An eventfd in the poll's set.
-#[derive(Clone, Debug)]
-pub(crate) struct Waker(Arc<mio::Waker>);
-
-impl Wake for Waker {
-    fn wake(&self) {
-        // A full counter means that the poll is about to return anyway; anything else leaves no way to tell.
-        let _ = self.0.wake();
-    }
-}

@@ -248,7 +248,7 @@ pub fn word(done: &Finished) -> String {
         Err(Error::Stopped(cause)) => format!("stopped: {cause}"),
         Err(Error::Cancel(error)) => format!("cancel: {error}"),
         Err(Error::Kill(error)) => format!("kill: {:?}", error.kind()),
-        Err(Error::WaitDelay) => "wait delay".to_owned(),
+        Err(Error::WaitDelay { .. }) => "wait delay".to_owned(),
         Err(Error::Copy { stream, source }) => format!("copy {stream}: {source}"),
         Err(other) => format!("{other:?}"),
     }

@@ -3,6 +3,8 @@
 #![allow(dead_code, reason = "each test file uses the part that it needs")]
 #![allow(unreachable_pub, reason = "each test file is a crate of its own")]
 
+mod watchdog;
+
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -10,6 +12,9 @@ use execloop::{Command, Finished, Output};
 
 /// The path of the helper child.
 pub fn helper_path() -> &'static str {
+    if !cfg!(feature = "test-helper") {
+        panic!("the helper child is not built: run `cargo test --all-features`");
+    }
     env!("CARGO_BIN_EXE_execloop-test-helper")
 }
 

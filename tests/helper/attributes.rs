@@ -24,6 +24,8 @@ mod steps;
 mod terminal;
 mod threads;
 
+pub(crate) use calls::refuse;
+
 type Scenario = fn(&mut Reactor);
 
 /// What must go the same way whatever system calls are refused.
@@ -83,6 +85,7 @@ const ALONE: &[(&str, fn())] = &[
     ("death-signal", ending::print_death_signal),
     ("in-session", terminal::in_session),
     ("storm-maker", signals::storm_maker),
+    ("unread-input", signals::unread_input),
 ];
 
 /// `attributes NAME [CALL=ERRNO ..]`: runs one scenario, or `all`, with these system calls refused.
@@ -92,7 +95,7 @@ pub(crate) fn run(arguments: &[OsString]) -> ExitCode {
         .map(|text| text.to_str().expect("text"))
         .collect();
     let (name, refused) = texts.split_first().expect("the name of a scenario");
-    calls::refuse(refused);
+    refuse(refused);
     if let Some((_, alone)) = ALONE.iter().find(|(other, _)| other == name) {
         alone();
         return ExitCode::SUCCESS;

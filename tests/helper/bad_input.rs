@@ -9,6 +9,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use execloop::{
     CallbackPanicked, Cancel, Cause, Command, Context, Error, Finished, Input, LookPathError,
@@ -34,6 +35,7 @@ pub(crate) fn run(arguments: &[OsString]) -> ExitCode {
         "used-up" => used_up,
         "queued" => queued,
         "stdin-closed-early" => stdin_closed_early,
+        "stdin-held" => stdin_held,
         "writer-fails" => writer_fails,
         "reader-fails" => reader_fails,
         "panic-in-writer" => panic_in_writer,
@@ -151,14 +153,12 @@ fn missing_program(reactor: &mut Reactor, directory: &Path) {
 
     // The directory is there, and the program is not in it.
     let error = refused(reactor, Command::new("./nothing").current_dir(directory));
-    let text = "exec ./nothing: No such file or directory";
-    assert_step(
-        &error,
-        Step::Exec,
-        Path::new("./nothing"),
-        libc::ENOENT,
-        text,
+    let text = format!(
+        "exec ./nothing: No such file or directory (in {})",
+        directory.display()
     );
+    let path = Path::new("./nothing");
+    assert_step(&error, Step::Exec, path, libc::ENOENT, &text);
 }
 
 fn missing_directory(reactor: &mut Reactor, directory: &Path) {
@@ -228,19 +228,33 @@ fn not_executable(reactor: &mut Reactor, directory: &Path) {
     assert_step(&error, Step::Exec, &path, libc::EACCES, &denied(&path));
 
     let error = refused(reactor, burdened(&mut Command::new(directory)));
-    assert_step(
-        &error,
-        Step::Exec,
-        directory,
-        libc::EACCES,
-        &denied(directory),
-    );
+    let text = format!("{} (it is a directory)", denied(directory));
+    assert_step(&error, Step::Exec, directory, libc::EACCES, &text);
 
     // No shell steps in for a text without a `#!` line.
-    let path = file(directory, "text", "echo no", 0o755);
-    let error = refused(reactor, burdened(&mut Command::new(&path)));
-    let text = format!("exec {}: Exec format error", path.display());
-    assert_step(&error, Step::Exec, &path, libc::ENOEXEC, &text);
+    let textual = file(directory, "text", "echo no", 0o755);
+    let nested = format!("#!{}\n", textual.display());
+    let long = format!("#!/{}\n", "x".repeat(300));
+    let unknown = [
+        ("plain", "echo no", "it has no #! line"),
+        ("empty", "", "the file is empty"),
+        ("blank", "#!  \n", "its #! line names no interpreter"),
+        ("long", &long, "its #! line is too long"),
+        (
+            "foreign",
+            "\x7fELF but of what",
+            "a program for another system or machine",
+        ),
+        ("nested", &nested, "nor has the interpreter"),
+    ];
+    for (name, content, why) in unknown {
+        let path = file(directory, name, content, 0o755);
+        let error = refused(reactor, burdened(&mut Command::new(&path)));
+        let text = format!("exec {}: Exec format error ({why}", path.display());
+        let told = error.to_string();
+        assert!(told.starts_with(&text), "{told}");
+        assert_step(&error, Step::Exec, &path, libc::ENOEXEC, &told);
+    }
 }
 
 fn bad_interpreter(reactor: &mut Reactor, directory: &Path) {
@@ -280,10 +294,6 @@ fn bad_interpreter(reactor: &mut Reactor, directory: &Path) {
     file(directory, "relative", "#!missing/sh\n", 0o755);
     let error = refused(reactor, Command::new("./relative").current_dir(directory));
     assert!(matches!(error, StartError::Interpreter { .. }), "{error:?}");
-    let script = file(directory, "blank", "#!  \n", 0o755);
-    let error = refused(reactor, burdened(&mut Command::new(&script)));
-    let text = format!("exec {}: Exec format error", script.display());
-    assert_step(&error, Step::Exec, &script, libc::ENOEXEC, &text);
 }
 
 fn missing_loader(reactor: &mut Reactor, directory: &Path) {
@@ -305,22 +315,46 @@ fn missing_loader(reactor: &mut Reactor, directory: &Path) {
 }
 
 fn argument_list_too_long(reactor: &mut Reactor, _: &Path) {
-    // More than the 128 KiB that one string may have (execve(2)).
-    let long = "x".repeat(1024 * 1024);
-    let error = refused(reactor, burdened(Command::new("/bin/true").arg(long)));
-    let StartError::Step { step, source, .. } = &error else {
-        panic!("{error:?}")
-    };
-    assert_eq!(
-        (*step, source.raw_os_error()),
-        (Step::Exec, Some(libc::E2BIG))
+    let path = Path::new("/bin/true");
+    let text = |detail: &str| format!("exec /bin/true: Argument list too long ({detail})");
+    // What one string may have (MAX_ARG_STRLEN), its end counted.
+    let long = "x".repeat(32 * page_bytes());
+    let limit = long.len() - 1;
+    let mut command = truth(|command| command.arg("short").arg(&long));
+    let error = refused(reactor, burdened(&mut command));
+    let told = format!(
+        "argument 2 has {} bytes, more than the {limit} of one",
+        long.len()
     );
-    let text = error.to_string();
-    assert!(
-        text.starts_with("exec /bin/true: Argument list too long (1048"),
-        "{text}"
+    assert_step(&error, Step::Exec, path, libc::E2BIG, &text(&told));
+
+    let mut command = truth(|command| command.env("LONG", &long));
+    let error = refused(reactor, burdened(&mut command));
+    let told = format!(
+        "environment variable LONG has {} bytes, more than the {limit} of one",
+        "LONG=".len() + long.len()
     );
-    assert!(text.contains(" bytes of arguments, "), "{text}");
+    assert_step(&error, Step::Exec, path, libc::E2BIG, &text(&told));
+
+    // The longest one is fine, and too many of them are not, together.
+    let longest = &long[1..];
+    let mut command = truth(|command| command.arg(longest));
+    assert!(finish(reactor, &mut command).success());
+    let mut command = truth(|command| command.env_clear().args([longest; 100]));
+    let error = refused(reactor, burdened(&mut command));
+    let sum = "/bin/true".len() + 1 + 100 * long.len() + 102 * size_of::<usize>();
+    let told = format!(
+        "{sum} bytes of arguments, {} of environment",
+        size_of::<usize>()
+    );
+    assert_step(&error, Step::Exec, path, libc::E2BIG, &text(&told));
+}
+
+#[allow(unsafe_code, reason = "sysconf has no safe wrapper")]
+fn page_bytes() -> usize {
+    // SAFETY: sysconf(3) takes a number and gives one.
+    let bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    usize::try_from(bytes).expect("a size")
 }
 
 fn contradictions(reactor: &mut Reactor, _: &Path) {
@@ -441,6 +475,23 @@ fn stdin_closed_early(reactor: &mut Reactor, _: &Path) {
     assert_eq!(done.stdout, b"on\n");
 }
 
+fn stdin_held(reactor: &mut Reactor, _: &Path) {
+    let (orphans_stdin, leash) = io::pipe().expect("a pipe");
+    let mut command = shell("exec 5<&0; cat <&3 & exit 0");
+    command
+        .stdin(Input::bytes(vec![b'x'; 1024 * 1024]))
+        .extra_fd(3, orphans_stdin)
+        .wait_delay(Duration::from_millis(1));
+    let done = finish(reactor, &mut command);
+    drop(leash);
+    let error = done.outcome.expect_err("it is cut");
+    assert_eq!(
+        error.to_string(),
+        "wait delay expired with stdin still open"
+    );
+    assert_eq!(done.leaked, [Stream::Stdin]);
+}
+
 /// Takes so many bytes, then does what `end` says, once and for all.
 struct Limited<E> {
     bytes: usize,
@@ -544,17 +595,16 @@ fn reader_fails(reactor: &mut Reactor, _: &Path) {
     }
 }
 
-/// The panic is the source of the source.
+/// The panic is in the error's `io::Error`, and its text is no source besides.
 #[track_caller]
 fn assert_panicked(error: &Error, text: &str) {
     assert_eq!(error.to_string(), text);
-    let source = error
-        .source()
-        .and_then(|source| source.downcast_ref::<io::Error>());
-    let panicked = source
-        .and_then(|source| source.get_ref())
-        .expect("a source");
+    let panicked = error
+        .io_error()
+        .and_then(io::Error::get_ref)
+        .expect("a panic");
     assert!(panicked.is::<CallbackPanicked>(), "{panicked:?}");
+    assert!(error.source().is_none());
 }
 
 fn panic_in_writer(reactor: &mut Reactor, _: &Path) {

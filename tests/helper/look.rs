@@ -156,7 +156,7 @@ pub(crate) fn start_in_lost_directory(arguments: &[OsString]) -> ExitCode {
         .run()
         .expect_err("no directory");
     println!("{error}");
-    println!("{error:?}");
+    println!("{:?}", error.reason());
     ExitCode::SUCCESS
 }
 

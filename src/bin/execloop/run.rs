@@ -166,7 +166,7 @@ impl Run {
             self.outbox.wait_for_room();
             return Ok(());
         }
-        self.reactor.turn(None)
+        self.reactor.turn(None).map(drop)
     }
 
     /// Starts commands, as far as there are any and may be.

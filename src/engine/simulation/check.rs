@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::plan::{Feed, Got, Job, Stop, Take};
 use crate::error::{Cause, Error, StartError, Stream};
 use crate::finished::Finished;
+use crate::job::GROUP_DEATH_MAX;
 use crate::sys::Target;
 use crate::sys::simulated::{ChildFacts, Pipe, World, prefix};
 
@@ -39,10 +40,14 @@ pub(super) fn check(evidence: Evidence<'_>) {
         return evidence.check_unstarted();
     };
     let (child, _) = evidence.world.child(pid).expect("a child of ours");
+    if finished.reaped.is_none() {
+        return evidence.check_unkilled();
+    }
     evidence.check_times(child);
     for (which, stream) in [Stream::Stdout, Stream::Stderr].into_iter().enumerate() {
         evidence.check_output(which, stream, child);
     }
+    evidence.check_leaks(child);
     evidence.check_input(child);
     evidence.check_outcome(child);
     evidence.check_signals(child);
@@ -112,6 +117,7 @@ impl Evidence<'_> {
             StartError::Step { source, .. } => match source.raw_os_error() {
                 Some(libc::EACCES) => self.job.script.exec_error.is_some(),
                 Some(libc::ETXTBSY) => self.job.script.busy_times > 7,
+                number if number == self.job.script.clone_error && number.is_some() => true,
                 _ => {
                     let weather = &self.world.weather;
                     weather.shortages > 0 || weather.fds_max < usize::MAX
@@ -120,6 +126,14 @@ impl Evidence<'_> {
             _ => false,
         };
         self.confirm(is_true, "not started for a reason that is none");
+    }
+
+    /// Given up when the engine was shut down, as it cannot be killed.
+    fn check_unkilled(&self) {
+        let is_true = self.is_shut_down && self.job.script.is_foreign;
+        let is_told = matches!(self.finished.outcome, Err(Error::Kill(_)));
+        let is_unknown = self.finished.status.is_none();
+        self.confirm(is_true && is_told && is_unknown, "not reaped");
     }
 
     /// Everything that may have asked it to stop before its end.
@@ -189,7 +203,13 @@ impl Evidence<'_> {
             let start = stopped.filter(|_| self.job.signals == 0);
             let clock = start.unwrap_or(reaped).min(reaped);
             let latest = reaped.max(clock + delay);
-            self.confirm(drained <= latest + TIMER_SLACK, "the delay is over");
+            let group_dies = if self.job.is_group {
+                GROUP_DEATH_MAX
+            } else {
+                Duration::ZERO
+            };
+            let latest = latest + group_dies + TIMER_SLACK;
+            self.confirm(drained <= latest, "the delay is over");
         }
     }
 
@@ -220,9 +240,29 @@ impl Evidence<'_> {
         let is_whole = if is_leaked {
             (pipe.was_found_empty && !pipe.was_found_ended) || may_be_paused
         } else {
-            pipe.was_found_ended
+            pipe.was_found_ended || (may_be_paused && !finished.success())
         };
         self.confirm(is_whole || has_failed, "output was lost");
+    }
+
+    /// Who holds a leaked pipe is neither the child nor one who was killed with it.
+    fn check_leaks(&self, child: &ChildFacts) {
+        let may_be_itself = child
+            .signals
+            .iter()
+            .any(|(.., answer)| *answer == Some(libc::EPERM));
+        for stream in &self.finished.leaked {
+            let pipe = child.pipes[*stream as usize].map(|pipe| &self.world.pipes[pipe]);
+            let standing = pipe.and_then(|pipe| pipe.at_question);
+            let is_fact = standing.is_some_and(|standing| {
+                standing.holders > standing.dying && Some(standing.at) >= child.reaped
+            });
+            self.confirm(is_fact || may_be_itself, "leaked to nobody");
+        }
+        if self.job.is_group && self.job.sweeps && !self.job.script.is_foreign {
+            let pid = self.finished.pid.expect("it was started");
+            self.confirm(!self.world.has_group(pid), "its group goes on");
+        }
     }
 
     fn check_bytes(&self, take: Take, pipe: &Pipe, collected: &[u8], got: &Got, is_leaked: bool) {
@@ -232,7 +272,9 @@ impl Evidence<'_> {
             Take::Ends(bytes) => self.confirm(collected == ends(&read, bytes), "both ends"),
             Take::Writer(fails_at) => {
                 let is_prefix = read.starts_with(&got.bytes);
-                let is_whole = got.bytes.len() == read.len() || is_leaked;
+                // One that would block to the end is told.
+                let is_told = is_leaked || !self.finished.success();
+                let is_whole = got.bytes.len() == read.len() || is_told;
                 let has_failed = got.has_failed && got.bytes.len() == fails_at;
                 self.confirm(is_prefix && (is_whole || has_failed), "written bytes");
             }
@@ -246,9 +288,11 @@ impl Evidence<'_> {
                 self.confirm(got.lines == lines, "lines");
             }
             Take::Held => {
-                let is_whole = self.job.held_read == pipe.read;
+                // What was in it when it was cut may wait for him for ever.
+                let is_whole = self.job.held_read <= pipe.read;
                 self.confirm(is_whole, "bytes that the caller read");
-                let has_end = !self.job.held_ended || pipe.held() == 0;
+                let has_end =
+                    !self.job.held_ended || (pipe.held() == 0 && self.job.held_read == pipe.read);
                 self.confirm(has_end, "the end that the caller saw");
             }
             Take::Null => self.confirm(false, "a pipe that nobody asked for"),
@@ -260,7 +304,7 @@ impl Evidence<'_> {
         let pipe = &self.world.pipes[pipe];
         self.confirm(!pipe.is_ours_open, "stdin is left open");
         let is_leaked = self.finished.leaked.contains(&Stream::Stdin);
-        let is_unheard = pipe.at_close.is_some_and(|(_, holders)| holders == 0);
+        let is_unheard = pipe.at_close.is_some_and(|close| close.holders == 0);
         let bytes = match self.job.feed {
             Feed::Bytes(bytes) | Feed::Reader { bytes, .. } => bytes,
             Feed::Stalled(_) => {
@@ -325,8 +369,11 @@ impl Evidence<'_> {
             Err(Error::Stopped(cause)) => is_zero && causes.contains(cause),
             Err(Error::Cancel(error)) => is_zero && self.is_cancel_error(error, refused),
             Err(Error::Kill(error)) => is_zero && refused(error.raw_os_error()),
-            Err(Error::WaitDelay) => is_zero && is_cut && self.job.wait_delay.is_some(),
-            Err(Error::Copy { stream, .. }) => is_zero && !is_cut && failures.contains(stream),
+            Err(Error::WaitDelay { .. }) => is_zero && is_cut && self.job.wait_delay.is_some(),
+            Err(Error::Copy { stream, source }) => {
+                let is_blocked = source.kind() == io::ErrorKind::WouldBlock;
+                is_zero && !is_cut && (failures.contains(stream) || is_blocked)
+            }
             Err(_) => false,
         };
         self.confirm(is_true, "its outcome");
@@ -334,7 +381,7 @@ impl Evidence<'_> {
             let is_plain = match &self.finished.outcome {
                 Ok(()) => failures.is_empty() && !is_cut,
                 Err(Error::Copy { .. }) => !is_cut,
-                Err(Error::WaitDelay) => is_cut,
+                Err(Error::WaitDelay { .. }) => is_cut,
                 _ => false,
             };
             self.confirm(is_plain, "nobody asked it to stop");

@@ -13,7 +13,7 @@ use crate::error::Cause;
 use crate::finished::Id;
 use crate::stdio::{Input, Output};
 use crate::sys::Signal;
-use crate::sys::simulated::{Act, Random, Reaction, Script, append, pause, prefix};
+use crate::sys::simulated::{Act, Random, Reaction, Script, append, pause, prefix, spend};
 
 /// Where a stdin comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,6 +88,10 @@ pub(super) struct Job {
     pub(super) rungs: usize,
     /// It leads a group, and signals go to that.
     pub(super) is_group: bool,
+    /// Who is left of its group goes with it.
+    pub(super) sweeps: bool,
+    /// Its writer takes its time, and panics when it is dropped.
+    pub(super) is_rude: bool,
     pub(super) wait_delay: Option<Duration>,
     pub(super) timeout: Option<Duration>,
     pub(super) idle_timeout: Option<Duration>,
@@ -138,6 +142,9 @@ impl Job {
             },
             traffic: 0,
             exec_error: random.one_in(30).then_some(libc::EACCES),
+            clone_error: random
+                .one_in(60)
+                .then(|| *random.pick(&[libc::EAGAIN, libc::ENOSPC])),
         };
         script.traffic = traffic(&script.acts).max(match feed {
             Feed::Bytes(bytes) | Feed::Reader { bytes, .. } | Feed::Stalled(bytes) => bytes,
@@ -147,13 +154,13 @@ impl Job {
             forget_input(&mut script.acts);
         }
         if is_held {
-            // What outlives the command could wait for the caller for ever.
-            script.acts.retain(|act| !matches!(act, Act::Fork(_)));
+            // An end that the caller has seen is the end.
+            script.acts.retain(|act| !matches!(act, Act::Reopen(_)));
         }
         if feed == Feed::Held {
             script.acts.insert(0, Act::Read(None));
         }
-        let delay = |random: &mut Random| Duration::from_micros(random.below(40_000) as u64);
+        let delay = |random: &mut Random| Duration::from_micros(1 + random.below(40_000) as u64);
         let after = |random: &mut Random, one_in| random.one_in(one_in).then(|| delay(random));
         Job {
             program,
@@ -172,7 +179,10 @@ impl Job {
                 0
             },
             is_group: random.one_in(6),
-            wait_delay: after(random, 2).filter(|delay| !delay.is_zero()),
+            sweeps: random.one_in(3),
+            is_rude: random.one_in(8),
+            // What outlives a command may wait for its caller to read, who waits for the command.
+            wait_delay: after(random, if is_held { 1 } else { 2 }).filter(|delay| !delay.is_zero()),
             // The caller of a held pipe may stop to serve it; it must not wait for ever then.
             timeout: if is_held {
                 Some(Duration::from_millis(50 + random.below(200) as u64))
@@ -222,7 +232,10 @@ impl Job {
         }
         let cancel = self.cancel(random);
         if self.is_group {
-            command.process_group(0).cancel(cancel.to_group());
+            command
+                .process_group(0)
+                .sweep_group(self.sweeps)
+                .cancel(cancel.to_group());
         } else {
             command.cancel(cancel);
         }
@@ -232,7 +245,9 @@ impl Job {
         if let Some(timeout) = self.timeout {
             command.timeout(timeout);
         }
-        if let Some(timeout) = self.idle_timeout {
+        if let Some(timeout) = self.idle_timeout
+            && self.takes != [Take::Null; 2]
+        {
             command.idle_timeout(timeout);
         }
         command
@@ -248,6 +263,7 @@ impl Job {
             Take::Writer(fails_at) => Output::writer(Sink {
                 fails_at,
                 number,
+                is_rude: self.is_rude,
                 random: random.split(),
                 shelf,
             }),
@@ -361,6 +377,11 @@ fn random_acts(random: &mut Random, feed: Feed, is_large: bool, depth: usize) ->
             10 if random.one_in(4) => Act::Sleep(Duration::from_millis(random.below(3_000) as u64)),
             10 | 11 if feed != Feed::Null => Act::Read(None),
             12 if feed != Feed::Null => Act::Read(Some(random.below(3_000))),
+            13 if random.one_in(3) => {
+                let fd = 1 + random.below(2);
+                acts.push(Act::Close(fd));
+                Act::Reopen(fd)
+            }
             13 => Act::Close(random.below(3)),
             14 if depth > 0 => {
                 let child = Script {
@@ -489,6 +510,7 @@ impl Read for Stalled {
 struct Sink {
     fails_at: usize,
     number: usize,
+    is_rude: bool,
     random: Random,
     shelf: Shelf,
 }
@@ -515,10 +537,24 @@ impl Write for Sink {
             count
         };
         got.bytes.extend_from_slice(&bytes[..count]);
+        if self.is_rude && self.random.one_in(4) {
+            spend(Duration::from_micros(self.random.below(60_000) as u64));
+        }
         Ok(count)
     }
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+impl Drop for Sink {
+    fn drop(&mut self) {
+        let mut got = self.shelf.lock().expect("no panic while it is locked");
+        if self.is_rude && !got.bytes.is_empty() && !std::thread::panicking() {
+            got.has_failed = true;
+            drop(got);
+            std::panic::resume_unwind(Box::new("at its drop"));
+        }
     }
 }

@@ -6,7 +6,7 @@ use crate::command::Command;
 use crate::engine::reap::FRESH_MAX;
 use crate::engine::{AWAY_MAX, HOLD_ON_TURNS};
 use crate::stdio::Output;
-use crate::sys::simulated::{Act, Script};
+use crate::sys::simulated::{Act, Script, spend};
 
 /// `EXECLOOP_SEED=n` replays one seed alone, `EXECLOOP_SEEDS=n` runs so many.
 fn seeds() -> std::ops::Range<u64> {
@@ -223,5 +223,148 @@ fn a_place_that_becomes_free_between_two_turns_is_told_to_an_outer_loop() {
     assert!(engine.is_unannounced(), "the queue would wait for ever");
     while engine.take_finished(queued).is_none() {
         engine.turn(None).expect("the weather is calm");
+    }
+}
+
+/// Turns until this one is finished.
+fn finish(engine: &mut Engine<Simulated>, id: Id) -> Finished {
+    loop {
+        if let Some(finished) = engine.take_finished(id) {
+            return finished;
+        }
+        engine.turn(None).expect("the weather is calm");
+    }
+}
+
+/// A command that can be changed before it starts.
+fn command(world: &Shared, script: Script) -> Command {
+    Command::new(world.borrow_mut().install(script))
+}
+
+fn sleep(time: Duration) -> Script {
+    Script {
+        acts: vec![Act::Sleep(time)],
+        ..Script::default()
+    }
+}
+
+#[test]
+#[cfg(not(execloop_canary))]
+fn time_that_passes_inside_a_turn_is_not_taken_from_who_leaves_the_queue_in_it() {
+    let (world, mut engine) = calm(1);
+    engine.admission = Admission::new(1, u64::MAX);
+    let mut first = command(
+        &world,
+        Script {
+            acts: vec![Act::Write(1, 100)],
+            ..Script::default()
+        },
+    );
+    first.stdout(Output::lines(|_| spend(Duration::from_millis(600))));
+    engine.start(&mut first).expect("it starts");
+    let mut queued = command(&world, sleep(Duration::from_millis(100)));
+    queued.timeout(Duration::from_millis(400));
+    let queued = engine.start(&mut queued).expect("it waits");
+    let finished = finish(&mut engine, queued);
+    assert!(finished.success(), "{:?}", finished.outcome);
+    let lasted = finished.elapsed();
+    assert!(lasted < Duration::from_millis(110), "{lasted:?}");
+}
+
+#[test]
+#[cfg(not(execloop_canary))]
+fn a_start_that_takes_long_is_not_taken_from_the_time_of_its_command() {
+    let (world, mut engine) = calm(1);
+    world.borrow_mut().weather.slow_starts = 1;
+    for _ in 0..20 {
+        let mut limited = command(&world, sleep(Duration::from_millis(10)));
+        limited.timeout(Duration::from_millis(11));
+        let limited = engine.start(&mut limited).expect("it starts");
+        let finished = finish(&mut engine, limited);
+        assert!(finished.success(), "{:?}", finished.outcome);
+    }
+}
+
+#[test]
+#[cfg(not(execloop_canary))]
+fn a_command_that_can_never_start_gives_up_while_others_run_on_and_lets_the_queue_go_on() {
+    for (number, waits) in [(libc::EAGAIN, true), (libc::ENOSPC, false)] {
+        let (world, mut engine) = calm(1);
+        let mut long = command(&world, sleep(Duration::from_secs(10_000)));
+        engine.start(&mut long).expect("it starts");
+        let hopeless = Script {
+            clone_error: Some(number),
+            ..Script::default()
+        };
+        let refused = engine.start(&mut command(&world, hopeless));
+        let next = engine.start(&mut command(&world, Script::default()));
+        let next = next.expect("it starts or waits");
+        assert_eq!(refused.is_ok(), waits, "{refused:?}");
+        if let Ok(id) = refused {
+            let Err(crate::Error::Start(StartError::Step { source, .. })) =
+                finish(&mut engine, id).outcome
+            else {
+                panic!("it cannot have started");
+            };
+            assert_eq!(source.raw_os_error(), Some(number));
+        }
+        assert!(finish(&mut engine, next).success());
+        assert_eq!(engine.running(), 1, "the long one goes on");
+    }
+}
+
+#[test]
+#[cfg(not(execloop_canary))]
+fn what_the_caller_reads_counts_against_silence() {
+    let (world, mut engine) = calm(1);
+    let word = [Act::Write(1, 1), Act::Sleep(Duration::from_millis(80))];
+    let mut acts: Vec<_> = word.iter().cycle().take(10).cloned().collect();
+    acts.push(Act::Sleep(Duration::from_secs(1)));
+    let talks = Script {
+        acts,
+        ..Script::default()
+    };
+    let mut talks = command(&world, talks);
+    talks
+        .stdout(Output::pipe())
+        .idle_timeout(Duration::from_millis(100));
+    let id = engine.start(&mut talks).expect("it starts");
+    let mut read = 0;
+    while engine
+        .read_callers_pipe(id, Stream::Stdout, &mut [0; 8])
+        .is_ok_and(|count| count > 0)
+    {
+        read += 1;
+    }
+    assert_eq!(read, 5);
+    let error = finish(&mut engine, id).outcome.expect_err("it fell silent");
+    assert_eq!(error.cause(), Some(Cause::IdleTimeout));
+}
+
+#[test]
+#[cfg(not(execloop_canary))]
+fn an_exit_that_came_before_the_time_limit_counts_also_where_the_loop_was_late() {
+    let (world, mut engine) = calm(1);
+    // One event a turn, and one turn takes longer than the limit of all the others.
+    world.borrow_mut().weather.batch_max = 1;
+    let mut slow = command(
+        &world,
+        Script {
+            acts: vec![Act::Sleep(Duration::from_millis(5)), Act::Write(1, 100)],
+            ..Script::default()
+        },
+    );
+    slow.stdout(Output::lines(|_| spend(Duration::from_secs(1))));
+    engine.start(&mut slow).expect("it starts");
+    let limited: Vec<_> = (0..20)
+        .map(|_| {
+            let mut short = command(&world, sleep(Duration::from_millis(10)));
+            short.timeout(Duration::from_millis(500));
+            engine.start(&mut short).expect("it starts")
+        })
+        .collect();
+    for id in limited {
+        let finished = finish(&mut engine, id);
+        assert!(finished.success(), "{:?}", finished.outcome);
     }
 }

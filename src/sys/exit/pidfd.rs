@@ -13,7 +13,7 @@ use std::process::ExitStatus;
 
 use crate::sys::fd::above_stdio_if_possible;
 use crate::sys::usage::raw_usage;
-use crate::sys::{Exit, cvt, cvt_long};
+use crate::sys::{Exit, Signal, Target, cvt, cvt_long, process};
 
 /// A child, from its start until its handle is dropped.
 #[derive(Debug)]
@@ -22,6 +22,8 @@ pub(in crate::sys) struct Child {
     pub(in crate::sys) pidfd: OwnedFd,
     /// Its pid may belong to another process by now.
     pub(in crate::sys) reaped: bool,
+    /// Who is left of its group is killed before it is reaped.
+    pub(in crate::sys) sweeps_group: bool,
 }
 
 impl Child {
@@ -37,11 +39,19 @@ impl Child {
             pid,
             pidfd,
             reaped: false,
+            sweeps_group: false,
         })
     }
 
     /// Takes the status, if the child has exited. `WEXITED` alone: a stop is no exit.
     pub(in crate::sys) fn reap(&mut self) -> io::Result<Option<Exit>> {
+        if self.sweeps_group {
+            // Until it is reaped, the group's number is this group's on every kernel.
+            let peek = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+            if !matches!(self.wait(peek), Ok(None)) {
+                let _ = process::signal(self, Target::Group, Signal::KILL);
+            }
+        }
         let exit = self.wait_either_way(libc::WEXITED | libc::WNOHANG)?;
         self.reaped = exit.is_some();
         Ok(exit)

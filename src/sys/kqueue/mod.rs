@@ -26,17 +26,19 @@ mod shim;
 mod spawn;
 mod ways;
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll};
 
 use super::fd as any_fd;
-use super::token::{INTERNAL, WAKER, token, untoken};
+use super::quiet::QuietWrites;
+use super::token::{INTERNAL, token, untoken};
+use super::waker::Waker;
 use super::{
     Exit, Kernel, Launch, Ready, Signal, Source, StartFailure, Started, Stdio, Step, Target, Wake,
     Whose,
@@ -57,7 +59,8 @@ pub(crate) struct Unix {
     queue: Queue,
     /// Children that had exited when their exit was to be watched: the next poll tells.
     gone: Vec<Whose>,
-    waker: Arc<mio::Waker>,
+    writes: QuietWrites,
+    waker: Waker,
 }
 
 impl Unix {
@@ -67,7 +70,7 @@ impl Unix {
         let spawner = Spawner::new()?;
         let held = any_fd::hold_stdio_numbers()?;
         let poll = Poll::new()?;
-        let waker = Arc::new(mio::Waker::new(poll.registry(), WAKER)?);
+        let waker = Waker::new(poll.registry())?;
         let queue = Queue::new()?;
         drop(held);
         poll.registry().register(
@@ -81,6 +84,7 @@ impl Unix {
             spawner,
             queue,
             gone: Vec::new(),
+            writes: QuietWrites::new(),
             waker,
         })
     }
@@ -89,6 +93,11 @@ impl Unix {
     pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
         // SAFETY: the poll owns this descriptor for as long as `self` is borrowed.
         unsafe { BorrowedFd::borrow_raw(self.poll.as_raw_fd()) }
+    }
+
+    /// Each call below that others could feel begins with this: a forked copy has the same pipes and knows the same pids.
+    fn check(&self) -> io::Result<()> {
+        self.waker.check_process()
     }
 }
 
@@ -120,13 +129,20 @@ impl Kernel for Unix {
     type Pipe = Pipe;
     type Waker = Waker;
 
+    fn check_process(&self) -> io::Result<()> {
+        self.check()
+    }
+
     fn now(&self) -> Instant {
         super::now()
     }
 
     fn start(&mut self, launch: &mut Launch) -> Result<Started<Unix>, StartFailure> {
+        let failed = |error| StartFailure::new(Step::Clone, error);
+        self.check().map_err(failed)?;
         let (pipes, ends) = pipes(launch)?;
-        let child = self.spawner.spawn(launch, &ends)?;
+        let mut child = self.spawner.spawn(launch, &ends)?;
+        child.sweeps_group = launch.program.attributes.sweeps_group;
         Ok(Started {
             child: UnixChild(child),
             pipes,
@@ -134,6 +150,7 @@ impl Kernel for Unix {
     }
 
     fn watch_pipe(&mut self, pipe: &Pipe, source: Source, whose: Whose) -> io::Result<()> {
+        self.check()?;
         let interest = if source == Source::Stdin {
             Interest::WRITABLE
         } else {
@@ -153,23 +170,30 @@ impl Kernel for Unix {
     }
 
     fn watch_child(&mut self, child: &UnixChild, whose: Whose) -> io::Result<()> {
+        self.check()?;
         let is_there = self
             .queue
             .watch_exit(child.0.pid, token(whose, Source::Exit))?;
         if !is_there {
             // Nothing else makes our descriptor readable for an outer loop.
             self.gone.push(whose);
-            self.waker.wake()?;
+            self.waker.wake();
         }
         Ok(())
     }
 
     fn read(&mut self, pipe: &Pipe, into: &mut Vec<u8>, bytes_max: usize) -> io::Result<usize> {
+        self.check()?;
         any_fd::read_into(&pipe.0, into, bytes_max)
     }
 
     fn write(&mut self, pipe: &Pipe, bytes: &[u8]) -> io::Result<usize> {
-        any_fd::write_from(&pipe.0, bytes)
+        self.check()?;
+        self.writes.write(&pipe.0, bytes)
+    }
+
+    fn is_abandoned(&mut self, pipe: &Pipe) -> bool {
+        any_fd::is_abandoned(&pipe.0)
     }
 
     fn close(&mut self, pipe: Pipe) {
@@ -181,28 +205,33 @@ impl Kernel for Unix {
     }
 
     fn signal(&mut self, child: &UnixChild, target: Target, signal: Signal) -> io::Result<()> {
+        self.check()?;
         process::signal(&child.0, target, signal)
     }
 
     fn reap(&mut self, child: &mut UnixChild) -> io::Result<Option<Exit>> {
+        self.check()?;
         child.0.reap()
     }
 
     fn arm(&mut self, at: Instant) -> io::Result<()> {
+        self.check()?;
         let delay = at.saturating_duration_since(self.now());
         self.queue.set_timer(delay)
     }
 
-    fn poll(&mut self, timeout: Option<Duration>, ready: &mut Vec<Ready>) -> io::Result<()> {
+    fn poll(&mut self, timeout: Option<Duration>, ready: &mut VecDeque<Ready>) -> io::Result<bool> {
+        self.check()?;
         let timeout = if self.gone.is_empty() {
             timeout
         } else {
             Some(Duration::ZERO)
         };
         match self.poll.poll(&mut self.events, timeout) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(true),
             result => result?,
         }
+        let is_full = self.events.iter().count() >= EVENTS_PER_POLL_MAX;
         let mut exits = false;
         for event in &self.events {
             exits |= event.token() == INTERNAL;
@@ -210,7 +239,7 @@ impl Kernel for Unix {
                 continue;
             };
             let hung_up = event.is_read_closed() || event.is_write_closed() || event.is_error();
-            ready.push(Ready {
+            ready.push_back(Ready {
                 whose,
                 source,
                 readable: event.is_readable(),
@@ -224,7 +253,7 @@ impl Kernel for Unix {
                 ready.extend(untoken(token).map(|(whose, _)| exited(whose)));
             })?;
         }
-        Ok(())
+        Ok(is_full)
     }
 
     fn give_way(&mut self) {
@@ -232,7 +261,7 @@ impl Kernel for Unix {
     }
 
     fn waker(&self) -> Waker {
-        Waker(Arc::clone(&self.waker))
+        self.waker.clone()
     }
 
     fn pid(child: &UnixChild) -> u32 {
@@ -266,14 +295,3 @@ pub(crate) struct Pipe(OwnedFd);
 /// A child by its pid.
 #[derive(Debug)]
 pub(crate) struct UnixChild(Child);
-
-/// A user event in the poll's set.
-#[derive(Clone, Debug)]
-pub(crate) struct Waker(Arc<mio::Waker>);
-
-impl Wake for Waker {
-    fn wake(&self) {
-        // It fails for want of memory alone, and leaves no way to tell.
-        let _ = self.0.wake();
-    }
-}

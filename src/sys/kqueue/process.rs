@@ -19,6 +19,8 @@ pub(super) struct Child {
     pub(super) pid: u32,
     /// Its pid may belong to another process by now.
     reaped: bool,
+    /// Who is left of its group is killed before it is reaped.
+    pub(super) sweeps_group: bool,
 }
 
 impl Child {
@@ -26,6 +28,7 @@ impl Child {
         Child {
             pid: pid.unsigned_abs(),
             reaped: false,
+            sweeps_group: false,
         }
     }
 
@@ -35,6 +38,10 @@ impl Child {
 
     /// Takes the status, if the child can be waited for. Its exit may have been told before that.
     pub(super) fn reap(&mut self) -> io::Result<Option<Exit>> {
+        if self.sweeps_group && self.is_zombie() {
+            // Until it is reaped, the group's number is this group's.
+            let _ = signal(self, Target::Group, Signal::KILL);
+        }
         let exit = self.wait(libc::WNOHANG)?;
         self.reaped |= exit.is_some();
         Ok(exit)
@@ -72,19 +79,14 @@ impl Child {
     }
 
     /// It has exited and waits to be reaped.
-    #[cfg(target_vendor = "apple")]
     fn is_zombie(&self) -> bool {
         // SAFETY: siginfo_t is plain data for which zero is valid.
         let mut information: libc::siginfo_t = unsafe { mem::zeroed() };
         let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
         // SAFETY: `information` has room for the answer.
         let result = unsafe { libc::waitid(libc::P_PID, self.pid, &raw mut information, options) };
-        result == 0 && information.si_pid != 0
-    }
-
-    #[cfg(not(target_vendor = "apple"))]
-    fn is_zombie(&self) -> bool {
-        false
+        // SAFETY: waitid(2) fills this field, or leaves it zero when nothing was waitable.
+        result == 0 && unsafe { information.si_pid() } != 0
     }
 }
 
@@ -98,7 +100,11 @@ pub(super) fn signal(child: &Child, target: Target, signal: Signal) -> io::Resul
     // SAFETY: kill(2) takes two numbers; the pid is that of an unreaped child, or of the group it leads.
     match cvt(unsafe { libc::kill(pid, signal.number()) }) {
         // macOS says so of a group in which nothing but the dead leader is left.
-        Err(error) if error.raw_os_error() == Some(libc::EPERM) && child.is_zombie() => {
+        Err(error)
+            if cfg!(target_vendor = "apple")
+                && error.raw_os_error() == Some(libc::EPERM)
+                && child.is_zombie() =>
+        {
             Err(process_gone())
         }
         result => result.map(drop),
@@ -113,7 +119,11 @@ mod tests {
     fn nothing_is_signalled_by_a_number_that_is_not_a_childs() {
         let target = [Target::Process, Target::Group];
         for (pid, reaped) in [(0, false), (1, false), (u32::MAX, true), (77, true)] {
-            let child = Child { pid, reaped };
+            let child = Child {
+                pid,
+                reaped,
+                sweeps_group: false,
+            };
             for target in target {
                 let error =
                     signal(&child, target, Signal::new(0).expect("zero")).expect_err("none");

@@ -10,6 +10,15 @@ pub(super) const PACKET_BYTES_MAX: usize = 4096;
 /// A pipe has so many places for packets.
 const PACKETS_MAX: usize = 16;
 
+/// How a pipe stood at some time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Standing {
+    pub(crate) at: std::time::Instant,
+    pub(crate) holders: usize,
+    /// Holders who had been killed, and were not dead yet.
+    pub(crate) dying: usize,
+}
+
 /// One pipe between a child and us.
 #[derive(Debug)]
 pub(crate) struct Pipe {
@@ -29,8 +38,12 @@ pub(crate) struct Pipe {
     pub(crate) is_ours_open: bool,
     /// Processes that wait for a change.
     pub(super) waiting: Vec<usize>,
-    /// What it held, and how many held it, when we closed it.
-    pub(crate) at_close: Option<(usize, usize)>,
+    /// How it stood when we closed it.
+    pub(crate) at_close: Option<Standing>,
+    /// How it stood when we last asked whether somebody has it.
+    pub(crate) at_question: Option<Standing>,
+    /// The last call was refused against the truth.
+    pub(super) has_lied: bool,
     /// Our last read found nothing in it.
     pub(crate) was_found_empty: bool,
     /// Nor will there ever be.
@@ -53,6 +66,8 @@ impl Pipe {
             is_ours_open: true,
             waiting: Vec::new(),
             at_close: None,
+            at_question: None,
+            has_lied: false,
             was_found_empty: false,
             was_found_ended: false,
             has_failed: false,

@@ -4,9 +4,10 @@
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use super::pipe::Standing;
 use super::script::{Act, Reaction, Script};
 use super::world::{Watched, World};
-use crate::sys::{Signal, Source, Target, Whose};
+use crate::sys::{Signal, Target, Whose};
 
 /// A wait status, as wait(2) encodes it.
 fn exited(code: i32) -> i32 {
@@ -23,6 +24,10 @@ pub(crate) struct Process {
     left: Option<usize>,
     /// The pipes that its descriptors 0, 1, 2 lead to.
     ends: [Option<usize>; 3],
+    /// Those that it has closed.
+    closed: [Option<usize>; 3],
+    /// It was killed by this signal, and dies in a moment.
+    dying: Option<i32>,
     /// The process that leads its group; `None`: ours.
     group: Option<usize>,
     pub(crate) is_alive: bool,
@@ -78,6 +83,8 @@ impl World {
             at: 0,
             left: None,
             ends,
+            closed: [None; 3],
+            dying: None,
             group,
             is_alive: true,
             epoch: 0,
@@ -100,6 +107,9 @@ impl World {
         if !this.is_alive || this.epoch != epoch {
             return;
         }
+        if let Some(signal) = this.dying {
+            return self.end(process, signal);
+        }
         let Some(act) = this.script.acts.get(this.at).cloned() else {
             return self.end(process, exited(0));
         };
@@ -112,7 +122,19 @@ impl World {
             }
             Act::Close(fd) => {
                 if let Some(pipe) = self.processes[process].ends[fd].take() {
+                    self.processes[process].closed[fd] = Some(pipe);
                     self.let_go(pipe);
+                }
+                self.next_act(process);
+            }
+            Act::Reopen(fd) => {
+                // By /proc/PID/fd of ours, which has to be there.
+                let closed = self.processes[process].closed[fd];
+                if let Some(pipe) = closed.filter(|pipe| self.pipes[*pipe].is_ours_open)
+                    && self.processes[process].ends[fd].is_none()
+                {
+                    self.processes[process].ends[fd] = Some(pipe);
+                    self.pipes[pipe].holders += 1;
                 }
                 self.next_act(process);
             }
@@ -287,8 +309,9 @@ impl World {
         }
         let number = signal.number();
         match this.script.reaction {
-            _ if number == libc::SIGKILL => self.end(process, number),
-            Reaction::Die => self.end(process, number),
+            _ if this.dying.is_some() => {}
+            _ if number == libc::SIGKILL => self.kill(process, number),
+            Reaction::Die => self.kill(process, number),
             Reaction::Ignore => {}
             Reaction::Exit(after, code) => {
                 // The handler takes the place of what it was at.
@@ -306,6 +329,34 @@ impl World {
         }
     }
 
+    /// A signal ends it, at once or in a moment: until then it holds what it has.
+    fn kill(&mut self, process: usize, signal: i32) {
+        if self.random.one_in(2) {
+            return self.end(process, signal);
+        }
+        self.processes[process].dying = Some(signal);
+        let after = Duration::from_micros(1 + self.random.below(200) as u64);
+        self.resume(process, after);
+    }
+
+    /// Kills who is left of the group that a child leads.
+    pub(super) fn sweep(&mut self, leader: usize) {
+        for process in 0..self.processes.len() {
+            if self.processes[process].group == Some(leader) {
+                self.hit(process, Signal::KILL);
+            }
+        }
+    }
+
+    /// Whether somebody of its group goes on.
+    pub(crate) fn has_group(&self, leader: u32) -> bool {
+        let goes_on = |process: &Process| process.is_alive && process.dying.is_none();
+        let group = Some(leader as usize - 1);
+        self.processes
+            .iter()
+            .any(|process| process.group == group && goes_on(process))
+    }
+
     /// The facts about one of our children.
     pub(crate) fn child(&self, pid: u32) -> Option<(&ChildFacts, &Process)> {
         let process = self.processes.get(pid as usize - 1)?;
@@ -321,14 +372,25 @@ impl World {
     pub(super) fn close_ours(&mut self, pipe: usize) {
         self.forget(Watched::Pipe(pipe));
         self.fds -= 1;
+        let standing = self.standing(pipe);
         let end = &mut self.pipes[pipe];
         end.is_ours_open = false;
-        let left = if end.source == Source::Stdin {
-            0
-        } else {
-            end.held()
-        };
-        end.at_close = Some((left, end.holders));
+        end.at_close = Some(standing);
         self.stir(pipe);
+    }
+
+    /// By whom a pipe is held now.
+    pub(super) fn standing(&self, pipe: usize) -> Standing {
+        let holds = |process: &&Process| process.ends.contains(&Some(pipe));
+        let dying = self
+            .processes
+            .iter()
+            .filter(|process| process.dying.is_some())
+            .filter(holds);
+        Standing {
+            at: self.now(),
+            holders: self.pipes[pipe].holders,
+            dying: dying.count(),
+        }
     }
 }

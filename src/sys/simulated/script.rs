@@ -14,6 +14,8 @@ pub(crate) enum Act {
     Sleep(Duration),
     /// Closes descriptor 0, 1 or 2.
     Close(usize),
+    /// Opens again what it has closed there.
+    Reopen(usize),
     /// Starts a process of its own that holds its descriptors.
     Fork(Rc<Script>),
     Exit(i32),
@@ -51,6 +53,8 @@ pub(crate) struct Script {
     pub(crate) traffic: usize,
     /// Its exec fails with this error number.
     pub(crate) exec_error: Option<i32>,
+    /// Its process is never made, for this reason.
+    pub(crate) clone_error: Option<i32>,
 }
 
 impl Default for Script {
@@ -67,6 +71,7 @@ impl Default for Script {
             busy_times: 0,
             traffic: 0,
             exec_error: None,
+            clone_error: None,
         }
     }
 }
@@ -94,6 +99,10 @@ pub(crate) struct Weather {
     pub(crate) unwatched: usize,
     /// Starts find the kernel short of something.
     pub(crate) shortages: usize,
+    /// Starts take their time.
+    pub(crate) slow_starts: usize,
+    /// Reads find nothing and writes no room, against the truth.
+    pub(crate) refusals: usize,
     /// The batch is given in another order.
     pub(crate) shuffles: usize,
     /// A group can be signalled after its leader was reaped.

@@ -48,6 +48,15 @@ pub(super) enum Watched {
     Exit(usize),
 }
 
+/// What other threads set.
+#[derive(Debug, Default)]
+pub(super) struct Woken {
+    /// The next poll returns.
+    pub(super) is_due: AtomicBool,
+    /// Something new has come since an outer loop was last told.
+    pub(super) is_edge: AtomicBool,
+}
+
 pub(crate) struct World {
     pub(crate) random: Random,
     pub(crate) weather: Weather,
@@ -68,7 +77,9 @@ pub(crate) struct World {
     pub(crate) gave_way: usize,
     pub(crate) away: Duration,
     timer: Option<Instant>,
-    pub(super) woken: Arc<AtomicBool>,
+    /// The last poll left something behind.
+    pub(super) is_batch_full: bool,
+    pub(super) woken: Arc<Woken>,
     /// Descriptors of ours that are open.
     pub(super) fds: usize,
     pub(super) children_open: usize,
@@ -101,6 +112,7 @@ impl World {
             gave_way: 0,
             away: Duration::ZERO,
             timer: None,
+            is_batch_full: false,
             woken: Arc::default(),
             fds: 0,
             children_open: 0,
@@ -190,6 +202,7 @@ impl World {
     }
 
     pub(super) fn announce(&mut self, watched: Watched) {
+        self.woken.is_edge.store(true, Ordering::Release);
         if !self.ready.contains(&watched) {
             self.ready.push_back(watched);
         }
@@ -242,6 +255,9 @@ impl World {
 
     pub(super) fn arm(&mut self, at: Instant) {
         self.timer = Some(at);
+        if at <= self.now {
+            self.woken.is_edge.store(true, Ordering::Release);
+        }
     }
 
     /// Time passes while the loop is not asked for anything: its caller is busy. Returns what another thread is to do.
@@ -278,11 +294,44 @@ impl World {
         self.set_clock(self.now + Duration::from_micros(cost));
     }
 
+    /// Time passes in which the loop asks for nothing, and processes go on. What other threads do meanwhile comes late.
+    pub(super) fn pass(&mut self, time: Duration) {
+        if time.is_zero() {
+            return;
+        }
+        let until = self.now + time;
+        let is_due = |at: Instant, deed: &Deed| at <= until && matches!(deed, Deed::Step { .. });
+        while let Some((key, _)) = self.agenda.iter().find(|((at, _), deed)| is_due(*at, deed)) {
+            let key = *key;
+            self.set_clock(key.0.max(self.now));
+            if let Some(Deed::Step { process, epoch }) = self.agenda.remove(&key) {
+                self.step(process, epoch);
+            }
+        }
+        self.set_clock(until);
+    }
+
+    /// Whether the kernel says, against the truth, that this pipe has nothing or no room. Not twice in a row.
+    pub(super) fn lies_of(&mut self, pipe: usize) -> bool {
+        let end = &self.pipes[pipe];
+        let is_worth_it = match end.source {
+            Source::Stdin => end.room() > 0,
+            _ => end.held() > 0,
+        };
+        let refusals = self.weather.refusals;
+        let lies = is_worth_it && !end.has_lied && self.strikes(refusals);
+        self.pipes[pipe].has_lied = lies;
+        lies
+    }
+
     fn set_clock(&mut self, now: Instant) {
         assert!(
             now - self.start < Duration::from_secs(WORLD_SECONDS_MAX) || std::thread::panicking(),
             "the world has grown too old: something goes on for ever"
         );
+        if self.timer.is_some_and(|at| self.now < at && at <= now) {
+            self.woken.is_edge.store(true, Ordering::Release);
+        }
         self.now = now;
         CLOCK.set(Some(now));
     }
@@ -296,7 +345,7 @@ impl World {
     /// Whether a poll has something to report; an expired timer and a wake-up are used up by the answer.
     fn has_news(&mut self) -> bool {
         let expired = self.timer.take_if(|at| *at <= self.now).is_some();
-        let woken = self.woken.swap(false, Ordering::AcqRel);
+        let woken = self.woken.is_due.swap(false, Ordering::AcqRel);
         expired || woken || self.has_events()
     }
 
@@ -307,10 +356,15 @@ impl World {
         })
     }
 
+    /// Whether something new has come since this was last asked.
+    pub(super) fn take_edge(&mut self) -> bool {
+        self.woken.is_edge.swap(false, Ordering::AcqRel)
+    }
+
     /// Whether somebody who polls the loop's descriptor would find it readable.
     pub(crate) fn is_readable_outside(&self) -> bool {
         let expired = self.timer.is_some_and(|at| at <= self.now);
-        expired || self.woken.load(Ordering::Acquire) || self.has_events()
+        expired || self.woken.is_due.load(Ordering::Acquire) || self.has_events()
     }
 
     /// Does the next thing, not after `until`. Returns what another thread is to do, or `None` when `until` has come.
@@ -343,7 +397,7 @@ impl World {
     }
 
     /// What a poll reports, if it has a reason to return.
-    pub(super) fn report(&mut self, into: &mut Vec<Ready>) -> bool {
+    pub(super) fn report(&mut self, into: &mut VecDeque<Ready>) -> bool {
         if !self.has_news() {
             return false;
         }
@@ -363,8 +417,9 @@ impl World {
             let event = self.event_of(watched);
             into.extend(event.filter(|event| event.readable || event.hung_up));
         }
+        self.is_batch_full = into.len() == count;
         if !self.stale.is_empty() && self.random.one_in(3) {
-            into.append(&mut self.stale);
+            into.extend(self.stale.drain(..));
         }
         let spurious = self.weather.spurious;
         if self.strikes(spurious) {

@@ -26,6 +26,8 @@ pub(crate) struct Attributes {
     pub(crate) session: bool,
     /// 0 makes a group of the child's own.
     pub(crate) process_group: Option<i32>,
+    /// Who is left of the child's group is killed before the child is reaped.
+    pub(crate) sweeps_group: bool,
     /// Descriptors above 2 that lack close-on-exec are inherited.
     pub(crate) inherit_fds: bool,
     /// The parent's terminal, whose foreground the child's group takes.

@@ -24,7 +24,7 @@ fn instruction(code: u16, k: u32, jt: u8, jf: u8) -> libc::sock_filter {
 }
 
 /// From here on, this process and its children get these error numbers from these calls: `clone3=ENOSYS` ..
-pub(super) fn refuse(refused: &[&str]) {
+pub(crate) fn refuse(refused: &[&str]) {
     let mut program = vec![instruction(LOAD_WORD, OF_NUMBER, 0, 0)];
     let mut told = Vec::new();
     for text in refused {
@@ -90,6 +90,7 @@ fn number_of(call: &str) -> libc::c_long {
         "pidfd_send_signal" => libc::SYS_pidfd_send_signal,
         "unshare" => libc::SYS_unshare,
         "mount" => libc::SYS_mount,
+        "pwritev2" => libc::SYS_pwritev2,
         _ => panic!("no call {call:?}"),
     }
 }
@@ -99,6 +100,7 @@ fn errno_of(name: &str) -> i32 {
         "ENOSYS" => libc::ENOSYS,
         "EPERM" => libc::EPERM,
         "EINVAL" => libc::EINVAL,
+        "EOPNOTSUPP" => libc::EOPNOTSUPP,
         _ => panic!("no error number {name:?}"),
     }
 }
@@ -208,6 +210,16 @@ pub(super) fn block(signals: &[libc::c_int]) -> u64 {
         .find_map(|line| line.strip_prefix("SigBlk:"))
         .expect("a mask");
     u64::from_str_radix(line.trim(), 16).expect("a number")
+}
+
+/// Whether this signal waits to be unblocked.
+pub(super) fn is_pending(signal: libc::c_int) -> bool {
+    // SAFETY: sigset_t is plain numbers.
+    let mut set: libc::sigset_t = unsafe { std::mem::zeroed() };
+    // SAFETY: `set` has room for the answer.
+    check(unsafe { libc::sigpending(&raw mut set) });
+    // SAFETY: `set` is a whole set.
+    check(unsafe { libc::sigismember(&raw const set, signal) }) == 1
 }
 
 /// Signals this process.

@@ -103,6 +103,10 @@ pub(super) fn hermetic(reactor: &mut Reactor) {
     let text = print(reactor, with_root.chroot("/usr"));
     assert!(text.ends_with("closed\n"), "{text}");
     assert_eq!(print(reactor, with_root.inherit_fds(true)), "");
+    let mut missing = Command::new("/usr/nothing/like/it");
+    let error = reactor.start(missing.chroot("/usr")).expect_err("missing");
+    let text = "exec /usr/nothing/like/it: No such file or directory (under the root /usr)";
+    assert_eq!(error.to_string(), text);
 }
 
 /// Where `/bin` and `/lib` lead to `/usr`, that has all that a program needs.

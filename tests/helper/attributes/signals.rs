@@ -1,6 +1,7 @@
 //! The signals of a child: what it ignores, catches and blocks, and what may not happen before its exec.
 //! Unaware of which system calls are refused.
 
+use std::io::{ErrorKind, Write};
 use std::sync::atomic::Ordering;
 
 use execloop::{Command, Input, Output, Reactor};
@@ -80,4 +81,41 @@ pub(super) fn storm_maker() {
     loop {
         calls::signal_own_group(libc::SIGURG);
     }
+}
+
+/// Children that do not read what they are sent, in a program that would die of SIGPIPE, or that has it blocked.
+pub(super) fn unread_input() {
+    let mut reactor = Reactor::new().expect("a reactor");
+    calls::reset(&[libc::SIGPIPE]);
+    let before = calls::block(&[]);
+    assert_eq!(before & bit(libc::SIGPIPE), 0);
+    send_unread(&mut reactor);
+    assert_eq!(calls::block(&[]), before, "the mask is as it was");
+    assert!(!calls::is_pending(libc::SIGPIPE));
+
+    let blocked = calls::block(&[libc::SIGPIPE]);
+    send_unread(&mut reactor);
+    assert_eq!(calls::block(&[]), blocked, "the mask is as it was");
+    assert!(!calls::is_pending(libc::SIGPIPE), "ours was taken back");
+    calls::raise(libc::SIGPIPE);
+    send_unread(&mut reactor);
+    assert!(calls::is_pending(libc::SIGPIPE), "this one is not ours");
+    calls::ignore(libc::SIGPIPE);
+    calls::unblock(&[libc::SIGPIPE]);
+    send_unread(&mut reactor);
+}
+
+fn send_unread(reactor: &mut Reactor) {
+    let input = vec![b'x'; 1 << 20];
+    let mut command = Command::new("/bin/true");
+    let done = finish(reactor, command.stdin(Input::bytes(input.clone())));
+    assert!(done.success(), "{:?}", done.outcome);
+    let mut command = Command::new("/bin/true");
+    let id = reactor
+        .start(command.stdin(Input::pipe()))
+        .expect("it starts");
+    let mut stdin = reactor.stdin(id).expect("a pipe");
+    let error = stdin.write_all(&input).expect_err("nobody reads");
+    assert_eq!(error.kind(), ErrorKind::BrokenPipe);
+    reactor.wait(id).expect("waited").expect("finished");
 }

@@ -118,6 +118,7 @@ fn numbers(call: &str) -> Vec<libc::c_long> {
         "openat" => vec![libc::SYS_openat],
         "read" => vec![libc::SYS_read],
         "write" => vec![libc::SYS_write],
+        "pwritev2" => vec![libc::SYS_pwritev2],
         "waitid" => vec![libc::SYS_waitid],
         "pidfd_send_signal" => vec![libc::SYS_pidfd_send_signal],
         "timerfd_create" => vec![libc::SYS_timerfd_create],

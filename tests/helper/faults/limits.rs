@@ -23,6 +23,7 @@ pub(super) fn run(name: &str, commands: usize) -> ExitCode {
         "descriptors-taken" => descriptors_taken(commands),
         "processes" => return processes(commands),
         "full" => full(commands),
+        "memory" => memory(commands),
         "tmpfs" => return tmpfs(commands),
         "pipes" => return pipes(commands),
         _ => match name.strip_prefix("pids=") {
@@ -99,6 +100,31 @@ fn check_various(number: usize, done: &Finished) {
         done.stdout == stdout && done.stderr == stderr,
         "{number}: other output"
     );
+}
+
+/// Captures more than this process may have memory for: that is told, and neither aborts it nor leaves a child behind.
+fn memory(commands: usize) {
+    const ROOM_BYTES: u64 = 96 << 20;
+    let size = fs::read_to_string("/proc/self/statm").expect("statm");
+    let pages: u64 = size
+        .split(' ')
+        .next()
+        .and_then(|pages| pages.parse().ok())
+        .expect("a number");
+    set_limit(libc::RLIMIT_AS, pages * 4096 + ROOM_BYTES);
+    for _ in 0..commands {
+        for output in [Output::capture(), Output::capture_ends(usize::MAX / 4)] {
+            let mut endless = Command::new("yes");
+            let done = endless.stdout(output).finish().expect("it starts");
+            match done.outcome {
+                // It writes to a pipe that nobody reads any more.
+                Err(Error::Exit(_)) => {}
+                other => panic!("{other:?}"),
+            }
+            assert!(done.stdout.len() > 1 << 20, "{}", done.stdout.len());
+        }
+        assert_no_children();
+    }
 }
 
 fn set_limit(resource: libc::__rlimit_resource_t, value: u64) {

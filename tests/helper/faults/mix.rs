@@ -38,7 +38,7 @@ impl Fault {
     fn stalls(&self) -> bool {
         match self {
             Fault::Of { call, errno } => {
-                matches!(call.as_str(), "read" | "write") && *errno == libc::EAGAIN
+                matches!(call.as_str(), "read" | "write" | "pwritev2") && *errno == libc::EAGAIN
             }
             Fault::Elsewhere => true,
             Fault::None | Fault::InChildren => false,
@@ -62,7 +62,7 @@ impl Fault {
 
     fn explains(&self, error: &Error) -> bool {
         if self.stalls()
-            && (error.cause() == Some(Cause::Timeout) || matches!(error, Error::WaitDelay))
+            && (error.cause() == Some(Cause::Timeout) || matches!(error, Error::WaitDelay { .. }))
         {
             return true;
         }
@@ -213,7 +213,7 @@ impl Mix {
                 panic!("{id} was given twice");
             }
             if number % 5 == 0 {
-                self.tolerate(reactor.turn(Some(Duration::ZERO)));
+                self.tolerate(reactor.turn(Some(Duration::ZERO)).map(drop));
             }
         }
         let mut handed_out = 0;
@@ -264,7 +264,7 @@ impl Mix {
                 assert!(self.fault.explains_start(&error), "{error}");
             }
         }
-        self.tolerate(reactor.turn(Some(Duration::ZERO)));
+        self.tolerate(reactor.turn(Some(Duration::ZERO)).map(drop));
         drop(reactor);
     }
 
@@ -439,7 +439,9 @@ impl Mix {
             (Want::Missing, Err(Error::Start(error))) if is_no_such_file(error) => {
                 done.pid.is_none()
             }
-            (Want::Cut, Err(Error::WaitDelay)) => is_whole && done.leaked == [Stream::Stdout],
+            (Want::Cut, Err(Error::WaitDelay { .. })) => {
+                is_whole && done.leaked == [Stream::Stdout]
+            }
             _ => false,
         };
         if is_true {

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use execloop::{Command, Finished, Id, Input, Output, Reactor};
 
 mod ends;
+mod forks;
 mod limits;
 mod signals;
 mod statuses;
@@ -26,6 +27,9 @@ pub(crate) fn embed(words: &[OsString]) -> ExitCode {
         ["one_deadline_of_a_context"] => ends::one_deadline_of_a_context(),
         ["wait_beside_a_finished_command"] => ends::wait_beside_a_finished_command(),
         ["run_a_child_for_ever"] => ends::run_a_child_for_ever(),
+        ["dropped_in_a_forked_copy"] => forks::dropped_in_a_forked_copy(),
+        ["used_in_a_forked_copy"] => forks::used_in_a_forked_copy(),
+        ["kept_in_a_forked_copy"] => forks::kept_in_a_forked_copy(),
         ["dispositions_of_a_child"] => signals::dispositions_of_a_child(),
         ["one_command_raises_one_sigchld"] => signals::one_command_raises_one_sigchld(),
         ["handler_interrupts_a_turn"] => signals::handler_interrupts_a_turn(),

@@ -32,6 +32,9 @@ fn bit(signal: libc::c_int) -> u64 {
 pub(super) fn dispositions_of_a_child() {
     act(libc::SIGHUP, libc::SIG_IGN);
     act(libc::SIGINT, libc::SIG_IGN);
+    // One that Go's runtime would have taken over, and one that it would have unblocked.
+    act(libc::SIGALRM, libc::SIG_IGN);
+    mask(libc::SIGCHLD);
     catch(libc::SIGUSR1);
     catch(libc::SIGTERM);
     mask(libc::SIGUSR2);

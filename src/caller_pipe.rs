@@ -1,0 +1,141 @@
+//! The pipe that the caller reads or writes himself, and what is left to him of it once it was closed by force.
+//! Unaware of jobs, of slots and of how long a caller waits.
+
+use std::io;
+
+use crate::error::{Closed, Stream};
+use crate::stream::{LAST_DRAIN_BYTES_MAX, REFUSALS_BELIEVED, STREAM_BYTES_PER_TURN_MAX};
+use crate::sys::Kernel;
+
+/// One pipe of the caller's.
+#[derive(Debug)]
+pub(crate) enum CallerPipe<P> {
+    /// `ready`: the last event has not been used up. `is_watched`: the kernel announces it, which is first needed when
+    /// the caller has to wait for it.
+    Open {
+        pipe: P,
+        ready: bool,
+        is_watched: bool,
+    },
+    /// Closed by force. `left` is what it held and the caller has not read yet, `read` how much of that he has; then comes
+    /// the end of the stream, or why there is none.
+    Cut {
+        left: Vec<u8>,
+        read: usize,
+        why: Option<Closed>,
+    },
+    /// Closed by the caller.
+    Closed,
+}
+
+impl<P> CallerPipe<P> {
+    pub(crate) fn new(pipe: P) -> CallerPipe<P> {
+        CallerPipe::Open {
+            pipe,
+            ready: true,
+            is_watched: false,
+        }
+    }
+
+    /// One read, or what was left.
+    pub(crate) fn read<K: Kernel<Pipe = P>>(
+        &mut self,
+        kernel: &mut K,
+        stream: Stream,
+        scratch: &mut Vec<u8>,
+        buffer: &mut [u8],
+    ) -> io::Result<usize> {
+        match self {
+            CallerPipe::Open { pipe, .. } => {
+                scratch.clear();
+                let read = kernel.read(pipe, scratch, buffer.len())?;
+                buffer[..read].copy_from_slice(scratch);
+                Ok(read)
+            }
+            CallerPipe::Cut { left, read, why } => {
+                let rest = &left[*read..];
+                if let (true, Some(why)) = (rest.is_empty(), *why) {
+                    return Err(why.error(stream));
+                }
+                let count = rest.len().min(buffer.len());
+                buffer[..count].copy_from_slice(&rest[..count]);
+                *read += count;
+                Ok(count)
+            }
+            CallerPipe::Closed => Err(Closed::ByCaller.error(stream)),
+        }
+    }
+
+    /// One write.
+    pub(crate) fn write<K: Kernel<Pipe = P>>(
+        &mut self,
+        kernel: &mut K,
+        bytes: &[u8],
+    ) -> io::Result<usize> {
+        match self {
+            CallerPipe::Open { pipe, .. } => kernel.write(pipe, bytes),
+            CallerPipe::Cut { why: Some(why), .. } => Err(why.error(Stream::Stdin)),
+            CallerPipe::Cut { why: None, .. } | CallerPipe::Closed => {
+                Err(Closed::ByCaller.error(Stream::Stdin))
+            }
+        }
+    }
+
+    /// Closes an output by force, and keeps what it holds: who has written that meant it to be read.
+    pub(crate) fn cut_output<K: Kernel<Pipe = P>>(&mut self, kernel: &mut K, why: Closed) {
+        let CallerPipe::Open { pipe, .. } = self else {
+            return;
+        };
+        let mut left = Vec::new();
+        let mut refusals = 0;
+        let has_ended = loop {
+            match kernel.read(pipe, &mut left, STREAM_BYTES_PER_TURN_MAX) {
+                Ok(0) => break true,
+                // Only who still writes could make this go on for ever.
+                Ok(_) if left.len() >= LAST_DRAIN_BYTES_MAX && !kernel.is_abandoned(pipe) => {
+                    break false;
+                }
+                Ok(_) => refusals = 0,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    refusals += 1;
+                    // Its last writer may have gone since, and have written before.
+                    if refusals >= REFUSALS_BELIEVED && !kernel.is_abandoned(pipe) {
+                        break false;
+                    }
+                }
+                Err(_) => break false,
+            }
+        };
+        left.shrink_to_fit();
+        let cut = CallerPipe::Cut {
+            left,
+            read: 0,
+            why: (!has_ended).then_some(why),
+        };
+        if let CallerPipe::Open { pipe, .. } = std::mem::replace(self, cut) {
+            kernel.close(pipe);
+        }
+    }
+
+    /// Closes an input by force.
+    pub(crate) fn cut_input<K: Kernel<Pipe = P>>(&mut self, kernel: &mut K, why: Closed) {
+        if let CallerPipe::Open { .. } = self {
+            let cut = CallerPipe::Cut {
+                left: Vec::new(),
+                read: 0,
+                why: Some(why),
+            };
+            if let CallerPipe::Open { pipe, .. } = std::mem::replace(self, cut) {
+                kernel.close(pipe);
+            }
+        }
+    }
+
+    /// The caller closes it, or can reach it no more.
+    pub(crate) fn close<K: Kernel<Pipe = P>>(&mut self, kernel: &mut K) {
+        if let CallerPipe::Open { pipe, .. } = std::mem::replace(self, CallerPipe::Closed) {
+            kernel.close(pipe);
+        }
+    }
+}

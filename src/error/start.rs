@@ -1,0 +1,193 @@
+//! `StartError`: why a command could not be started.
+//! Unaware of how that was found out (`diagnose` looks for it).
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+use super::Cause;
+use crate::lookpath::LookPathError;
+use crate::plain::Plain;
+use crate::sys::Step;
+
+/// A command that could not be started. No child is left behind.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The program's name is empty (Go: `exec: no command`).
+    NoCommand,
+    /// The program's name was not found, or found only relative to the current directory.
+    LookPath(LookPathError),
+    /// The context had ended before the start; nothing was spawned.
+    ContextDone(Cause),
+    /// A string that the program would see cut off: it holds a NUL byte.
+    Nul {
+        /// What holds it: `argument 2`, `program`, `directory`, `environment` ..
+        what: String,
+    },
+    /// A reader, writer or file given to the command was used up by an earlier start.
+    Consumed {
+        /// `stdin`, `stdout`, `stderr` or `extra descriptor 5`.
+        stream: String,
+    },
+    /// The command's settings contradict each other.
+    Refused(&'static str),
+    /// The working directory for `PWD` could not be made absolute.
+    Directory {
+        /// The directory as given.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A script may be executed, but the interpreter that its `#!` line names is missing or may not.
+    Interpreter {
+        /// The script.
+        program: PathBuf,
+        /// The interpreter, as the script names it.
+        interpreter: PathBuf,
+        /// `ENOENT`, `EACCES` ..
+        source: io::Error,
+    },
+    /// One step between the pipes and the exec failed.
+    Step {
+        /// Which.
+        step: Step,
+        /// What the step was about: the program for `exec`, the directory for `chdir`.
+        path: Option<PathBuf>,
+        /// The kernel's answer.
+        source: io::Error,
+        /// What else is known of the cause: where a relative program was looked for, what kind of file it is, which
+        /// argument is too long.
+        detail: Option<String>,
+    },
+    /// The reactor was shut down or dropped before the command's turn came.
+    ShutDown,
+    /// The reactor belongs to the process that this one was forked from: make another.
+    Forked,
+    /// A private reactor for one command could not be made.
+    Reactor(io::Error),
+}
+
+impl StartError {
+    /// The error of the system that this one is about.
+    pub fn io_error(&self) -> Option<&io::Error> {
+        match self {
+            StartError::LookPath(error) => error.io_error(),
+            StartError::Directory { source, .. }
+            | StartError::Interpreter { source, .. }
+            | StartError::Step { source, .. }
+            | StartError::Reactor(source) => Some(source),
+            StartError::NoCommand
+            | StartError::ContextDone(_)
+            | StartError::Nul { .. }
+            | StartError::Consumed { .. }
+            | StartError::Refused(_)
+            | StartError::ShutDown
+            | StartError::Forked => None,
+        }
+    }
+
+    /// The error number of [`io_error`](StartError::io_error), if it has one.
+    pub fn raw_os_error(&self) -> Option<i32> {
+        self.io_error().and_then(io::Error::raw_os_error)
+    }
+
+    /// The kind that an [`io::Error`] made of this has: that of [`io_error`](StartError::io_error),
+    /// [`NotFound`](io::ErrorKind::NotFound) for a bare name that is in no directory of `PATH`, too,
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) for a command that cannot be started as it is set up,
+    /// [`TimedOut`](io::ErrorKind::TimedOut) for a deadline, and otherwise [`Other`](io::ErrorKind::Other).
+    pub fn kind(&self) -> io::ErrorKind {
+        match self {
+            StartError::LookPath(error) => error.kind(),
+            StartError::ContextDone(cause) => cause.kind(),
+            StartError::NoCommand
+            | StartError::Nul { .. }
+            | StartError::Consumed { .. }
+            | StartError::Refused(_) => io::ErrorKind::InvalidInput,
+            StartError::Forked => io::ErrorKind::Unsupported,
+            _ => self
+                .io_error()
+                .map_or(io::ErrorKind::Other, io::Error::kind),
+        }
+    }
+
+    /// Its text begins with the program, or is about it.
+    pub(super) fn names_program(&self) -> bool {
+        match self {
+            StartError::LookPath(_) | StartError::Interpreter { .. } => true,
+            StartError::Step { step, .. } => *step == Step::Exec,
+            _ => false,
+        }
+    }
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StartError::NoCommand => formatter.write_str("no command: the program's name is empty"),
+            StartError::LookPath(error) => error.fmt(formatter),
+            StartError::ContextDone(cause) => write!(formatter, "not started: {cause}"),
+            StartError::Nul { what } => write!(formatter, "{what} contains a NUL byte"),
+            StartError::Consumed { stream } => write!(
+                formatter,
+                "{stream} was used up by an earlier start of this command"
+            ),
+            StartError::Refused(why) => formatter.write_str(why),
+            StartError::Directory { path, source } => write!(
+                formatter,
+                "absolute path of directory {path:?}: {}",
+                Plain(source)
+            ),
+            // Quoted, as the usual fault is a carriage return at its end.
+            StartError::Interpreter {
+                program,
+                interpreter,
+                source,
+            } => write!(
+                formatter,
+                "exec {}: interpreter {interpreter:?} of its #! line: {}",
+                program.display(),
+                Plain(source)
+            ),
+            StartError::Step {
+                step,
+                path,
+                source,
+                detail,
+            } => {
+                write!(formatter, "{step}")?;
+                if let Some(path) = path {
+                    write!(formatter, " {}", path.display())?;
+                }
+                write!(formatter, ": {}", Plain(source))?;
+                match detail {
+                    Some(detail) => write!(formatter, " ({detail})"),
+                    None => Ok(()),
+                }
+            }
+            StartError::ShutDown => formatter.write_str("not started: the reactor was shut down"),
+            StartError::Forked => formatter.write_str(
+                "not started: the reactor belongs to the process that this one was forked from",
+            ),
+            StartError::Reactor(source) => write!(formatter, "reactor: {}", Plain(source)),
+        }
+    }
+}
+
+impl std::error::Error for StartError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.io_error().and_then(std::error::Error::source)
+    }
+}
+
+impl From<LookPathError> for StartError {
+    fn from(error: LookPathError) -> StartError {
+        StartError::LookPath(error)
+    }
+}
+
+impl From<StartError> for io::Error {
+    fn from(error: StartError) -> io::Error {
+        io::Error::new(error.kind(), error)
+    }
+}

@@ -1,0 +1,158 @@
+//! Writes to pipes that raise no SIGPIPE, whatever the program does with that signal.
+//! Unaware of what is written, and of children.
+#![allow(unsafe_code, reason = "pwritev2, and a signal mask")]
+
+use std::io;
+use std::mem::{self, MaybeUninit};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::ptr;
+
+/// `RWF_NOSIGNAL` (Linux 6.18): a write to a pipe that nobody reads fails with `EPIPE`, and that is all.
+const NO_SIGNAL: libc::c_int = 0x100;
+
+/// How to write. Where the kernel cannot do it, the signal is blocked around each write and taken back: two calls more.
+/// To leave them out where SIGPIPE is ignored would mean to ask first, and another thread may change the answer.
+#[derive(Debug)]
+pub(super) struct QuietWrites {
+    /// The flag has not been refused.
+    has_flag: bool,
+}
+
+impl QuietWrites {
+    pub(super) fn new() -> QuietWrites {
+        QuietWrites { has_flag: true }
+    }
+
+    /// One write.
+    pub(super) fn write(&mut self, fd: &OwnedFd, bytes: &[u8]) -> io::Result<usize> {
+        if self.has_flag {
+            match write_with_flag(fd, bytes) {
+                Err(error) if is_refusal(&error) => self.has_flag = false,
+                result => return result,
+            }
+        }
+        let block = SigpipeBlock::new()?;
+        let result = write_plainly(fd, bytes);
+        if let Err(error) = &result
+            && error.raw_os_error() == Some(libc::EPIPE)
+        {
+            block.take_back();
+        }
+        result
+    }
+}
+
+/// An older kernel, or a seccomp filter. No pipe answers a plain write so; if one did, the plain write would say it again.
+fn is_refusal(error: &io::Error) -> bool {
+    let refusals = [libc::EOPNOTSUPP, libc::ENOSYS, libc::EINVAL, libc::EPERM];
+    error
+        .raw_os_error()
+        .is_some_and(|number| refusals.contains(&number))
+}
+
+/// By number, as musl has the function since 1.2.5 only.
+fn write_with_flag(fd: &OwnedFd, bytes: &[u8]) -> io::Result<usize> {
+    let part = libc::iovec {
+        iov_base: bytes.as_ptr().cast_mut().cast(),
+        iov_len: bytes.len(),
+    };
+    // Both halves of an offset of -1: wherever the file stands, as with write(2).
+    let here: libc::c_long = -1;
+    // SAFETY: `part` is one readable piece, and the count says one.
+    let written = unsafe {
+        libc::syscall(
+            libc::SYS_pwritev2,
+            libc::c_long::from(fd.as_raw_fd()),
+            &raw const part,
+            1 as libc::c_long,
+            here,
+            here,
+            libc::c_long::from(NO_SIGNAL),
+        )
+    };
+    usize::try_from(written).map_err(|_| io::Error::last_os_error())
+}
+
+fn write_plainly(fd: &OwnedFd, bytes: &[u8]) -> io::Result<usize> {
+    // SAFETY: `bytes` is readable for its length.
+    let written = unsafe { libc::write(fd.as_raw_fd(), bytes.as_ptr().cast(), bytes.len()) };
+    usize::try_from(written).map_err(|_| io::Error::last_os_error())
+}
+
+/// SIGPIPE blocked on this thread, until dropped. A write raises it for the writing thread alone.
+struct SigpipeBlock {
+    set: libc::sigset_t,
+    /// The mask to put back, if it was another.
+    before: Option<libc::sigset_t>,
+    was_pending: bool,
+}
+
+impl SigpipeBlock {
+    fn new() -> io::Result<SigpipeBlock> {
+        let set = sigpipe();
+        let mut before = empty();
+        // SAFETY: both sets are whole.
+        let result =
+            unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, &raw mut before) };
+        if result != 0 {
+            return Err(io::Error::from_raw_os_error(result));
+        }
+        // One that was not blocked cannot have been pending.
+        let was_blocked = contains_sigpipe(&before);
+        Ok(SigpipeBlock {
+            set,
+            before: (!was_blocked).then_some(before),
+            was_pending: was_blocked && is_pending(),
+        })
+    }
+
+    /// After a write that has raised it: makes it unraised, unless it was pending before, when it still is just once.
+    fn take_back(&self) {
+        if self.was_pending {
+            return;
+        }
+        // SAFETY: timespec is plain numbers, for which zero is valid.
+        let at_once: libc::timespec = unsafe { mem::zeroed() };
+        // SAFETY: the set and the time are whole, and nothing is asked of the signal.
+        let take = || unsafe {
+            libc::sigtimedwait(&raw const self.set, ptr::null_mut(), &raw const at_once)
+        };
+        while take() == -1 && io::Error::last_os_error().kind() == io::ErrorKind::Interrupted {}
+    }
+}
+
+impl Drop for SigpipeBlock {
+    fn drop(&mut self) {
+        if let Some(before) = &self.before {
+            // SAFETY: the set is whole, and the present mask is not asked for.
+            unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, before, ptr::null_mut()) };
+        }
+    }
+}
+
+fn empty() -> libc::sigset_t {
+    let mut set = MaybeUninit::uninit();
+    // SAFETY: sigemptyset(3) fills the set.
+    unsafe { libc::sigemptyset(set.as_mut_ptr()) };
+    // SAFETY: as said.
+    unsafe { set.assume_init() }
+}
+
+fn sigpipe() -> libc::sigset_t {
+    let mut set = empty();
+    // SAFETY: the set is whole.
+    unsafe { libc::sigaddset(&raw mut set, libc::SIGPIPE) };
+    set
+}
+
+fn contains_sigpipe(set: &libc::sigset_t) -> bool {
+    // SAFETY: the set is whole.
+    unsafe { libc::sigismember(set, libc::SIGPIPE) == 1 }
+}
+
+fn is_pending() -> bool {
+    let mut pending = empty();
+    // SAFETY: the set has room for the answer.
+    let result = unsafe { libc::sigpending(&raw mut pending) };
+    result == 0 && contains_sigpipe(&pending)
+}
