@@ -131,7 +131,7 @@ fn fd_limit() -> io::Result<libc::rlimit> {
 
 /// How many descriptors this process may have open.
 pub(crate) fn fd_limit_soft() -> u64 {
-    fd_limit().map_or(u64::MAX, |limit| limit.rlim_cur)
+    fd_limit().map_or(u64::MAX, |limit| plain(limit.rlim_cur))
 }
 
 /// The soft limit of descriptors from before it was raised. It is the process's, and so is this: what any reactor has
@@ -144,13 +144,41 @@ pub(crate) fn raise_fd_limit() -> io::Result<()> {
     if before.rlim_cur == before.rlim_max {
         return Ok(());
     }
-    LIMIT_BEFORE.get_or_init(|| before.rlim_cur);
-    let raised = libc::rlimit {
-        rlim_cur: before.rlim_max,
-        rlim_max: before.rlim_max,
+    LIMIT_BEFORE.get_or_init(|| plain(before.rlim_cur));
+    let raise_to = |soft| {
+        let raised = libc::rlimit {
+            rlim_cur: soft,
+            rlim_max: before.rlim_max,
+        };
+        // SAFETY: `raised` is a whole structure.
+        cvt(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const raised) }).map(drop)
     };
-    // SAFETY: `raised` is a whole structure.
-    cvt(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const raised) }).map(drop)
+    match (raise_to(before.rlim_max), SOFT_MAX) {
+        // macOS shows no hard limit and has one all the same.
+        (Err(error), Some(soft)) if error.raw_os_error() == Some(libc::EINVAL) => {
+            raise_to(soft.max(before.rlim_cur))
+        }
+        (result, _) => result,
+    }
+}
+
+/// `OPEN_MAX` of macOS, which is always allowed.
+const SOFT_MAX: Option<libc::rlim_t> = if cfg!(target_vendor = "apple") {
+    Some(10_240)
+} else {
+    None
+};
+
+/// The type of a limit is signed on some systems; no limit is the largest number on all.
+#[allow(
+    clippy::useless_conversion,
+    reason = "where it has the right type already"
+)]
+fn plain(limit: libc::rlim_t) -> u64 {
+    if limit == libc::RLIM_INFINITY {
+        return u64::MAX;
+    }
+    u64::try_from(limit).unwrap_or(u64::MAX)
 }
 
 /// The soft limit to give to children, where `raise_fd_limit` has changed this process's.

@@ -84,7 +84,8 @@ impl Child {
         let mut information: libc::siginfo_t = unsafe { mem::zeroed() };
         let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
         // SAFETY: `information` has room for the answer.
-        let result = unsafe { libc::waitid(libc::P_PID, self.pid, &raw mut information, options) };
+        let result =
+            unsafe { libc::waitid(libc::P_PID, self.pid as _, &raw mut information, options) };
         // SAFETY: waitid(2) fills this field, or leaves it zero when nothing was waitable.
         result == 0 && unsafe { information.si_pid() } != 0
     }
