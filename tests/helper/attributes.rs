@@ -61,6 +61,7 @@ const SCENARIOS: &[(&str, Scenario)] = &[
     ("terminals", terminal::terminals),
     ("steps", steps::each_fails),
     ("order", steps::first_is_told),
+    #[cfg(not(execloop_kqueue_shim))]
     ("dumpable", identity::dumpable),
 ];
 

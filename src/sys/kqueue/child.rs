@@ -238,15 +238,34 @@ fn lay_out_descriptors(plan: &Plan<'_>, report: &mut c_int) -> Result<(), Failed
 
 fn close_range(first: u32, last: u32) -> Result<(), Failed> {
     match c_int::try_from(last) {
-        Ok(last) => {
-            for fd in first.cast_signed()..=last {
-                // SAFETY: close(2) takes a number, and this table is the child's own.
-                unsafe { libc::close(fd) };
-            }
-            Ok(())
-        }
+        Ok(last) => close_between(first.cast_signed(), last),
         Err(_) => close_from(first.cast_signed()),
     }
+}
+
+#[cfg(target_os = "freebsd")]
+fn close_between(first: c_int, last: c_int) -> Result<(), Failed> {
+    let (first, last) = (first.cast_unsigned(), last.cast_unsigned());
+    // SAFETY: close_range(2) takes numbers, and this table is the child's own.
+    let result = unsafe { libc::close_range(first, last, 0) };
+    at(Step::Descriptors, result).map(drop)
+}
+
+#[cfg(target_os = "linux")]
+fn close_between(first: c_int, last: c_int) -> Result<(), Failed> {
+    // SAFETY: close_range(2) takes numbers, and this table is the child's own.
+    let result = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+    at(Step::Descriptors, result as c_int).map(drop)
+}
+
+/// The gaps are as wide as the child's highest number, which is low but for those who ask for a high one.
+#[cfg(not(any(target_os = "freebsd", target_os = "linux")))]
+fn close_between(first: c_int, last: c_int) -> Result<(), Failed> {
+    for fd in first..=last {
+        // SAFETY: close(2) takes a number, and this table is the child's own.
+        unsafe { libc::close(fd) };
+    }
+    Ok(())
 }
 
 #[cfg(any(

@@ -25,18 +25,25 @@ fn cvt(result: c_int) -> Answer<c_int> {
     }
 }
 
-/// Owns a new descriptor, away from 0, 1 and 2: a kernel's queue would not use numbers at all.
+/// From here on, if the limit allows: a kernel's queue would use no numbers at all, and tests put files at low ones.
+const FLOOR: c_int = 512;
+
+/// Owns a new descriptor, away from the numbers that others use.
 fn own(result: c_int) -> Answer<OwnedFd> {
     let number = cvt(result)?;
     // SAFETY: the call before made this descriptor, and nobody else owns it.
     let fd = unsafe { OwnedFd::from_raw_fd(number) };
-    if number > 2 {
-        return Ok(fd);
+    for floor in [FLOOR, 3] {
+        if number >= floor {
+            break;
+        }
+        // SAFETY: fcntl(2) with this command takes one number.
+        if let Ok(moved) = cvt(unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, floor) }) {
+            // SAFETY: fcntl(2) made this descriptor, and nobody else owns it.
+            return Ok(unsafe { OwnedFd::from_raw_fd(moved) });
+        }
     }
-    // SAFETY: fcntl(2) with this command takes one number.
-    let moved = cvt(unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, 3) })?;
-    // SAFETY: fcntl(2) made this descriptor, and nobody else owns it.
-    Ok(unsafe { OwnedFd::from_raw_fd(moved) })
+    Ok(fd)
 }
 
 /// An epoll at the lowest free number, as the caller of `kqueue()` expects it.
