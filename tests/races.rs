@@ -3,6 +3,8 @@
 #![cfg(execloop_kqueue_shim)]
 #![allow(unsafe_code, reason = "the switches are C functions")]
 
+mod common;
+
 use std::io::{BufRead, BufReader};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
