@@ -37,14 +37,15 @@ for what in "$@"; do
             build=-Zbuild-std
         fi
         tests=
-        for file in tests/*.rs; do
+        for file in tests/*.rs tests/*/main.rs; do
+            file=${file%/main.rs}
             case $what:$file in
             *:tests/faults.rs | *:tests/counts.rs | *:tests/memory.rs | thread:tests/attributes.rs) ;;
             *) tests="$tests --test $(basename "$file" .rs)" ;;
             esac
         done
         # shellcheck disable=SC2086 # a list of words
-        RUSTFLAGS="-Zsanitizer=$what" cargo +nightly test $build --target "$host" --target-dir "target/sanitizer-$what" \
+        RUSTFLAGS="--cfg execloop_start_waits -Zsanitizer=$what" cargo +nightly test $build --target "$host" --target-dir "target/sanitizer-$what" \
             --all-features --lib --bins $tests -- \
             --skip a_failure_at_any_step_leaves_nothing_behind \
             --skip deadline_fires_by_the_timer_and_not_by_polling \

@@ -3,7 +3,7 @@
 //! this process for each command, all in microseconds. `benches/measure.sh` runs all of it.
 //!
 //! MODE: `alive`: X other children sleep, with a pipe each. `memory`: X MiB are in use. `fds`: X other descriptors are
-//! open. METHOD: `execloop`, `std` (posix_spawn), `tokio`, `async-process`, or `all`. `SAMPLES` is the number of commands
+//! open. `late`: they were opened before the method made what it keeps, for execloop its reactor. METHOD: `execloop`, `std` (posix_spawn), `tokio`, `async-process`, or `all`. `SAMPLES` is the number of commands
 //! that are run for each X, 200 by default.
 #![allow(unsafe_code, reason = "getrusage has no safe wrapper")]
 #![expect(clippy::disallowed_methods, reason = "it reads the clock")]
@@ -25,7 +25,9 @@ const WARM_UP: usize = 20;
 fn main() -> Outcome<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [mode, method, values @ ..] = &arguments[..] else {
-        return Err("scaling alive|memory|fds execloop|std|tokio|async-process|all X ..".into());
+        return Err(
+            "scaling alive|memory|fds|late execloop|std|tokio|async-process|all X ..".into(),
+        );
     };
     raise_fd_limit()?;
     let children = Children::new()?;
@@ -57,6 +59,11 @@ const METHODS: [(&str, Measure); 4] = [
 ];
 
 fn measure<P: Peer>(mode: &str, x: usize, children: &Children) -> Outcome<()> {
+    let early = if mode == "late" {
+        Some(opened(x)?)
+    } else {
+        None
+    };
     let mut peer = P::new()?;
     let medians = match mode {
         "alive" => {
@@ -72,15 +79,15 @@ fn measure<P: Peer>(mode: &str, x: usize, children: &Children) -> Outcome<()> {
             medians
         }
         "fds" => {
-            let null = File::open("/dev/null")?;
-            let open: io::Result<Vec<File>> = (0..x).map(|_| null.try_clone()).collect();
-            let open = open?;
+            let open = opened(x)?;
             let medians = sample(&mut peer, &children.nop)?;
             drop(open);
             medians
         }
-        _ => return Err("modes are alive, memory and fds".into()),
+        "late" => sample(&mut peer, &children.nop)?,
+        _ => return Err("modes are alive, memory, fds and late".into()),
     };
+    drop(early);
     let Medians { start, total, cpu } = medians;
     println!("{mode},{},{x},{start:.1},{total:.1},{cpu:.1}", P::NAME);
     Ok(())
@@ -126,6 +133,12 @@ fn median(mut values: Vec<f64>) -> Outcome<f64> {
     Ok(*values
         .get(values.len() / 2)
         .ok_or("SAMPLES must be at least 1")?)
+}
+
+/// So many open descriptors.
+fn opened(count: usize) -> io::Result<Vec<File>> {
+    let null = File::open("/dev/null")?;
+    (0..count).map(|_| null.try_clone()).collect()
 }
 
 /// So many MiB, each page written to.

@@ -210,10 +210,6 @@ impl Soak {
         let started = self.timed("start", || reactor.start(&mut command));
         let id = match started {
             Ok(id) => id,
-            Err(StartError::Step { .. }) if matches!(want, Want::Missing) => {
-                self.count("missing");
-                return Ok(());
-            }
             Err(StartError::ContextDone(_)) if may_be_cancelled => {
                 self.count("context over before the start");
                 return Ok(());

@@ -20,6 +20,8 @@ const FDS_OF_CHILD: u64 = 1;
 pub(crate) struct Cost {
     /// Pipes between us and the child.
     pub(crate) pipes: u64,
+    /// Descriptors that the child gets besides its standard ones.
+    pub(crate) extra: u64,
 }
 
 impl Cost {
@@ -28,9 +30,9 @@ impl Cost {
         FDS_OF_CHILD + self.pipes
     }
 
-    /// With the child's ends, during its start.
+    /// With the child's ends, during its start, and for each extra one at most two numbers on its way to its own.
     fn at_start(self) -> u64 {
-        self.held() + self.pipes
+        self.held() + self.pipes + 2 * self.extra
     }
 }
 
@@ -110,6 +112,11 @@ impl Admission {
         self.queue.push_back(slot);
     }
 
+    /// Puts a command before all that wait now: it has waited longer.
+    pub(crate) fn enqueue_first(&mut self, slot: u32) {
+        self.queue.push_front(slot);
+    }
+
     /// How many run: started and not finished.
     pub(crate) fn running(&self) -> usize {
         self.running
@@ -167,7 +174,7 @@ impl Admission {
 mod tests {
     use super::*;
 
-    const PLAIN: Cost = Cost { pipes: 2 };
+    const PLAIN: Cost = Cost { pipes: 2, extra: 0 };
 
     #[test]
     fn a_lone_command_may_start_whatever_the_limits() {
@@ -186,7 +193,9 @@ mod tests {
         assert!(admission.has_room(PLAIN), "3 held and 5 at the start are 8");
         admission.started(PLAIN);
         assert!(!admission.has_room(PLAIN), "6 held and 5 are more");
-        assert!(admission.has_room(Cost { pipes: 0 }));
+        let with_extra = |extra| admission.has_room(Cost { pipes: 0, extra });
+        assert!(with_extra(0), "1 held");
+        assert!(!with_extra(1), "and 2 at the start are 3");
     }
 
     #[test]
@@ -221,6 +230,7 @@ mod tests {
             assert!(until - now >= last, "each wait is longer");
             (now, last) = (until, until - now);
             waits += 1;
+            assert!(waits <= BACKOFFS_MAX, "it never ends");
         }
         assert_eq!(waits, BACKOFFS_MAX);
         assert!(now - start > Duration::from_secs(10), "{:?}", now - start);

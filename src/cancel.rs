@@ -62,8 +62,8 @@ impl Cancel {
     }
 
     /// Calls `callback`, at most once a start, on the reactor's thread; it must not block. Its error becomes
-    /// [`Error::Cancel`](crate::Error::Cancel) if the command then exits with status 0. An error with
-    /// [`NotRunning`] or `ESRCH` in it means that the command was done already, and counts as no cancellation at all (Go: `os.ErrProcessDone`).
+    /// [`Error::Cancel`](crate::Error::Cancel) if the command then exits with status 0. One with [`NotRunning`] or `ESRCH`
+    /// in it means that the command was done already, and counts as no cancellation at all (Go: `os.ErrProcessDone`).
     pub fn with(callback: impl Fn(&Child<'_>) -> io::Result<()> + Send + Sync + 'static) -> Cancel {
         Cancel::new(Action::Callback(Arc::new(callback)))
     }

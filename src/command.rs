@@ -21,7 +21,7 @@ use crate::sys::{Attributes, Groups, Signal};
 mod prepare;
 
 use prepare::Prepared;
-pub(crate) use prepare::Spec;
+pub(crate) use prepare::{Retry, Spec};
 
 /// A descriptor for the child above 2; `Consumed` once a start took it.
 enum Extra {
@@ -356,6 +356,9 @@ impl Command {
 
     /// Runs it to its end, on this thread, in a reactor of its own.
     ///
+    /// That reactor is made for this run, after all that the program has open, which a start then copies
+    /// ([`Reactor`], "Make it early"). Who runs many commands keeps a reactor.
+    ///
     /// # Errors
     /// [`CommandError`] tells why it could not be started or did not succeed, and holds what was captured.
     pub fn run(&mut self) -> Result<(), CommandError> {
@@ -374,9 +377,11 @@ impl Command {
     fn finish_alone(&mut self) -> Result<Finished, Error> {
         let mut reactor = Reactor::new().map_err(StartError::Reactor)?;
         let id = reactor.start(self)?;
-        match reactor.wait(id).map_err(Error::Reactor)? {
-            Some(finished) => Ok(finished),
-            None => Err(Error::StatusLost),
+        let finished = reactor.wait(id).map_err(Error::Reactor)?;
+        let finished = finished.ok_or(Error::StatusLost)?;
+        match finished.outcome {
+            Err(error @ Error::Start(_)) => Err(error),
+            _ => Ok(finished),
         }
     }
 

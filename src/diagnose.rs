@@ -35,8 +35,9 @@ pub(crate) fn explain(
     if may_be_of_interpreter(step, &source)
         && let Some(interpreter) = unusable_interpreter(program)
     {
+        let path = path_of(&program.path);
         return StartError::Interpreter {
-            program: path_of(&program.path),
+            program: in_child(program, &path).unwrap_or(path),
             interpreter,
             source,
         };

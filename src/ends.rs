@@ -30,6 +30,11 @@ impl Ends {
         }
     }
 
+    /// How many bytes each end may hold.
+    pub(crate) fn end_bytes_max(&self) -> usize {
+        self.end_bytes_max
+    }
+
     /// Appends to the stream. Copies at most twice, and never more than was pushed.
     ///
     /// # Errors

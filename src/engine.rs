@@ -15,14 +15,16 @@ use crate::finished::Id;
 use crate::inbox::Inbox;
 use crate::job::{Effect, Event, Streams};
 use crate::stream::{OurEnd, Progress};
-use crate::sys::{Kernel, Ready, Source, Whose};
-use crate::table::{Phase, Place, Table};
+use crate::sys::{Kernel, Ready, Source, Tenant};
+use crate::table::{Table, Wait};
 use crate::watches::Watches;
 
 mod callers;
 mod effects;
 mod finish;
+mod mail;
 mod reap;
+mod shutdown;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod simulation;
 mod start;
@@ -46,12 +48,14 @@ enum Due {
     Context(usize),
     /// Try to admit again.
     Admission,
+    /// Look again whether programs are executed.
+    Starting,
 }
 
-/// A stream to visit without an event.
+/// A stream that used up its share of a turn.
 #[derive(Clone, Copy, Debug)]
-struct Visit {
-    whose: Whose,
+struct Leftover {
+    tenant: Tenant,
     stream: Stream,
 }
 
@@ -71,16 +75,17 @@ pub(crate) struct Engine<K: Kernel> {
     watches: Watches,
     inbox: Arc<Inbox<K::Waker>>,
     snapshot: Snapshot,
-    /// Streams that used up their budget. While there are any, no poll sleeps.
-    visits: VecDeque<Visit>,
+    /// Streams that used up their share of a turn. While there are any, no poll sleeps.
+    backlog: VecDeque<Leftover>,
     /// Children that were started since the last turn, in this order, and that the kernel is not asked to announce yet.
-    fresh: Vec<Whose>,
+    unwatched: Vec<Tenant>,
+    /// Children whose program is not known to be executed.
+    starting: Vec<Tenant>,
+    /// How often they were looked at since the last one began, and when that is due again in an outer loop.
+    looks_at_starting: u32,
+    starting_due: Option<Instant>,
     /// For so many turns without sleep, nobody else is given the processor.
     turns_to_hold_on: u32,
-    /// Slots to free at the end of the turn.
-    vacant: Vec<u32>,
-    /// Commands in the queue, and those whose program is busy.
-    waiting: usize,
     /// What the last poll brought and was not served yet.
     ready: VecDeque<Ready>,
     /// The last poll may have left something behind, and the kernel announces that to nobody.
@@ -89,7 +94,6 @@ pub(crate) struct Engine<K: Kernel> {
     caller_pieces: usize,
     effects: Vec<Effect>,
     scratch: Vec<u8>,
-    reactor: u32,
     /// The order in which streams were visited, for tests of fairness.
     #[cfg(test)]
     pub(crate) visited: Vec<(u32, Stream)>,
@@ -102,24 +106,24 @@ impl<K: Kernel> Engine<K> {
             now: kernel.now(),
             inbox: Arc::new(Inbox::new(kernel.waker())),
             kernel,
-            table: Table::new(),
+            table: Table::new(reactor),
             admission,
             deadlines: Deadlines::new(),
             admission_due: None,
             armed: None,
             watches: Watches::default(),
             snapshot: Snapshot::default(),
-            visits: VecDeque::new(),
-            fresh: Vec::new(),
+            backlog: VecDeque::new(),
+            unwatched: Vec::new(),
+            starting: Vec::new(),
+            looks_at_starting: 0,
+            starting_due: None,
             turns_to_hold_on: 0,
-            vacant: Vec::new(),
-            waiting: 0,
             ready: VecDeque::new(),
             is_batch_full: false,
             caller_pieces: 0,
             effects: Vec::new(),
             scratch: Vec::new(),
-            reactor,
             #[cfg(test)]
             visited: Vec::new(),
         }
@@ -131,7 +135,7 @@ impl<K: Kernel> Engine<K> {
 
     /// What marks its ids.
     pub(crate) fn reactor(&self) -> u32 {
-        self.reactor
+        self.table.reactor()
     }
 
     pub(crate) fn inbox(&self) -> &Arc<Inbox<K::Waker>> {
@@ -150,12 +154,12 @@ impl<K: Kernel> Engine<K> {
 
     /// Commands that wait for their start.
     pub(crate) fn queued(&self) -> usize {
-        self.waiting
+        self.table.waiting()
     }
 
     /// Commands that will still finish.
     pub(crate) fn unfinished(&self) -> usize {
-        self.waiting + self.running()
+        self.table.waiting() + self.running()
     }
 
     /// There is something to do, or to take, without an event.
@@ -165,14 +169,14 @@ impl<K: Kernel> Engine<K> {
 
     /// The next turn begins with something to do.
     fn is_left_over(&self) -> bool {
-        !self.visits.is_empty() || !self.ready.is_empty()
+        !self.backlog.is_empty() || !self.ready.is_empty()
     }
 
     /// The same for an outer loop, which also sleeps past what the kernel does not know, or has announced once and will
     /// not again: fresh children, events behind a full batch, deadlines that the timer is not set to; and places that
     /// became free between two turns.
     pub(crate) fn is_unannounced(&self) -> bool {
-        let is_unknown = !self.fresh.is_empty() || self.is_batch_full || self.is_timer_late();
+        let is_unknown = !self.unwatched.is_empty() || self.is_batch_full || self.is_timer_late();
         self.is_pending() || is_unknown || self.can_admit()
     }
 
@@ -193,7 +197,13 @@ impl<K: Kernel> Engine<K> {
 
     /// Tells the kernel what an outer loop will be woken for.
     pub(crate) fn prepare_sleep(&mut self) {
-        self.watch_fresh();
+        self.watch_unwatched();
+        let again = self.look_again_after().map(|wait| self.kernel.now() + wait);
+        if again.is_none() || self.starting_due.is_none() {
+            self.deadlines
+                .move_to(Due::Starting, self.starting_due, again);
+            self.starting_due = again;
+        }
         self.set_timer();
     }
 
@@ -206,14 +216,18 @@ impl<K: Kernel> Engine<K> {
             self.now = self.kernel.now();
             self.admit();
         }
-        self.free_vacant();
-        let is_any_over = self.look_at_fresh();
+        self.table.free_vacant();
+        self.look_at_starting();
+        let is_any_over = self.look_at_unwatched();
         let timeout = if self.is_left_over() {
             self.give_way();
             Some(Duration::ZERO)
         } else if is_any_over {
             Some(Duration::ZERO)
         } else {
+            let wait = self.look_again_after();
+            self.looks_at_starting += 1;
+            let timeout = [timeout, wait].into_iter().flatten().min();
             self.arm(timeout)
         };
         let polled = self.kernel.poll(timeout, &mut self.ready);
@@ -224,20 +238,21 @@ impl<K: Kernel> Engine<K> {
         if self.armed.is_some_and(|armed| armed <= self.now) {
             self.armed = None;
         }
-        let listed = self.visits.len();
+        self.look_at_starting();
+        let listed = self.backlog.len();
         // One by one out of the lists: should anything panic, the rest is there for the next turn.
         while let Some(event) = self.ready.pop_front() {
             self.serve(event);
         }
         for _ in 0..listed {
-            if let Some(visit) = self.visits.pop_front() {
-                self.revisit(visit);
+            if let Some(leftover) = self.backlog.pop_front() {
+                self.revisit(leftover);
             }
         }
         self.take_messages();
         self.expire();
         self.admit();
-        self.free_vacant();
+        self.table.free_vacant();
         polled.map(drop)
     }
 
@@ -267,10 +282,10 @@ impl<K: Kernel> Engine<K> {
     }
 
     fn serve(&mut self, event: Ready) {
-        if !self.table.is_tenant(event.whose) {
+        if !self.table.is_tenant(event.tenant) {
             return;
         }
-        let slot = event.whose.slot;
+        let slot = event.tenant.slot;
         let stream = match event.source {
             Source::Exit => return self.reap(slot),
             Source::Stdin => Stream::Stdin,
@@ -291,10 +306,10 @@ impl<K: Kernel> Engine<K> {
         }
     }
 
-    /// Visits a stream that had used up its budget.
-    fn revisit(&mut self, visit: Visit) {
-        if self.table.is_tenant(visit.whose) {
-            self.visit(visit.whose.slot, visit.stream);
+    /// Visits a stream that had used up its share.
+    fn revisit(&mut self, leftover: Leftover) {
+        if self.table.is_tenant(leftover.tenant) {
+            self.visit(leftover.tenant.slot, leftover.stream);
         }
     }
 
@@ -313,6 +328,9 @@ impl<K: Kernel> Engine<K> {
         let Some(running) = self.table.running(slot) else {
             return;
         };
+        if running.start.is_some() {
+            return running.missed.insert(stream);
+        }
         let end = &mut running.ends[stream as usize];
         let (progress, read) = match end {
             OurEnd::Fill(fill) => (fill.fill(&mut self.kernel), 0),
@@ -329,8 +347,8 @@ impl<K: Kernel> Engine<K> {
             // The canary: a broken build, which the simulation has to find out.
             Progress::More if cfg!(execloop_canary) && slot % 4 == 1 => {}
             Progress::More => {
-                let whose = self.table.whose(slot);
-                self.visits.push_back(Visit { whose, stream });
+                let tenant = self.table.tenant(slot);
+                self.backlog.push_back(Leftover { tenant, stream });
             }
             Progress::Ended(result) => {
                 let result = result.and(self.close_end(slot, stream));
@@ -386,12 +404,10 @@ impl<K: Kernel> Engine<K> {
             self.perform(slot, effect, &mut effects);
         }
         self.effects = effects;
-        let running = self
-            .table
-            .begun(slot)
-            .filter(|running| !running.is_detached);
-        let wake_at = running.and_then(|running| running.job.wake_at());
-        self.arm_slot(slot, wake_at);
+        if let Some(running) = self.table.begun(slot) {
+            let wake_at = running.job.wake_at().filter(|_| !running.is_detached);
+            self.arm_slot(slot, wake_at);
+        }
     }
 
     fn tell(&mut self, slot: u32, event: Event, effects: &mut Vec<Effect>) {
@@ -402,18 +418,10 @@ impl<K: Kernel> Engine<K> {
     }
 
     fn arm_slot(&mut self, slot: u32, at: Option<Instant>) {
-        if let Some(entry) = self.table.entry(slot)
-            && entry.armed != at
-        {
-            self.deadlines.move_to(Due::Slot(slot), entry.armed, at);
-            entry.armed = at;
-        }
-    }
-
-    fn id(&self, number: u64) -> Id {
-        Id {
-            number,
-            reactor: self.reactor,
+        let armed = self.table.armed(slot);
+        if *armed != at {
+            self.deadlines.move_to(Due::Slot(slot), *armed, at);
+            *armed = at;
         }
     }
 
@@ -422,11 +430,8 @@ impl<K: Kernel> Engine<K> {
         while let Some((_, due)) = self.deadlines.pop_due(self.now) {
             match due {
                 Due::Slot(slot) => {
-                    let Some(entry) = self.table.entry(slot) else {
-                        continue;
-                    };
-                    entry.armed = None;
-                    if matches!(entry.phase, Phase::TextBusy(_)) {
+                    *self.table.armed(slot) = None;
+                    if let Some((_, Wait::TextBusy)) = self.table.unstarted(slot) {
                         self.retry_text_busy(slot);
                     } else {
                         self.look_before_limit(slot);
@@ -439,24 +444,18 @@ impl<K: Kernel> Engine<K> {
                     self.admission_due = None;
                     self.admission.retry();
                 }
+                Due::Starting => self.starting_due = None,
             }
         }
     }
 
-    #[cfg(all(target_os = "linux", not(execloop_kqueue_shim)))]
     /// The process of a command that was started and is not finished.
     pub(crate) fn child(&self, id: Id) -> Option<&K::Child> {
-        let is_ours = id.reactor == self.reactor;
-        let slot = self.table.slot_of(id.number).filter(|_| is_ours)?;
-        self.table.child(slot)
+        self.table.child(id)
     }
 
-    /// Where a command of this reactor is, while it is known.
-    pub(crate) fn place(&self, id: Id) -> Option<&Place> {
-        if id.reactor == self.reactor {
-            self.table.place(id.number)
-        } else {
-            None
-        }
+    /// It is one of this reactor's commands, and was not handed out.
+    pub(crate) fn knows(&self, id: Id) -> bool {
+        self.table.knows(id)
     }
 }

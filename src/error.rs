@@ -88,7 +88,8 @@ impl fmt::Display for Stream {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
-    /// It was queued, and then could not be started.
+    /// It could not be started, or was ended before it was. What the system says of a start comes this way, and what
+    /// [`Reactor::start`](crate::Reactor::start) tells itself is the same for the forms for one command.
     Start(StartError),
     /// It exited with a status other than 0, or a signal ended it. Whatever else happened, this is told.
     Exit(ExitError),

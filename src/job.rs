@@ -220,6 +220,11 @@ impl Job {
         self.cut
     }
 
+    /// What it wants done about its end.
+    pub(crate) fn policy(&self) -> Arc<Policy> {
+        Arc::clone(&self.policy)
+    }
+
     /// Why it was asked to stop, if it was.
     pub(crate) fn cause(&self) -> Option<Cause> {
         self.cause

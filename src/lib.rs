@@ -1,9 +1,10 @@
 //! Runs thousands of child processes from one thread, with the semantics of Go's `os/exec`.
 //!
 //! A [`Reactor`] registers the pipes of its commands, a pidfd for each exit and one timer with epoll, and drives each
-//! command by a state machine. There is no thread per command, and none at all behind your back. A command that is
-//! cancelled is asked, then killed; a pipe that an orphan holds never hangs the caller; a start costs the same however
-//! many children and descriptors there are.
+//! command by a state machine. There is no thread per command, and none at all behind your back. A command can be
+//! [asked](Command::interrupt) to stop before it is killed; with a [wait delay](Command::wait_delay) neither it nor a
+//! pipe that an orphan holds can hang the caller; a start costs the same however many children and descriptors there
+//! are.
 //!
 //! ```
 //! use execloop::{Command, Context, Output, Reactor, Signal};
@@ -37,20 +38,22 @@
 //!   [`Command::combined_output`] are the forms for a single one.
 //! - [`Reactor`], [`Handle`]: many at once. [`Finished`], [`Usage`]: what became of each.
 //! - [`Context`], [`Cancel`], [`Signal`]: ending them.
-//! - [`StartError`], [`Error`], [`LookPathError`]: what can go wrong, told apart. [`CommandError`]: the same of a single
-//!   one, with the program's name and its output.
+//! - [`StartError`], [`Error`], [`LookPathError`]: what can go wrong, told apart. [`CommandError`]: the same of a
+//!   single one, with the program's name and its output.
 //!
 //! # Errors
 //!
-//! Each error's text holds its reason (`exec /no/such: No such file or directory`), and what the text holds is no source:
-//! who prints an error with all its [sources](std::error::Error::source) reads nothing twice. `io_error` gives the
-//! [`io::Error`](std::io::Error) that it is about, `raw_os_error` the error number, `kind` the kind, and each becomes an
-//! `io::Error` of that kind by `From`.
+//! Each error's text holds its reason (`exec /no/such: No such file or directory`), and what the text holds is no
+//! source: who prints an error with all its [sources](std::error::Error::source) reads nothing twice. `io_error` gives
+//! the [`io::Error`](std::io::Error) that it is about, `raw_os_error` the error number, `kind` the kind, and each
+//! becomes an `io::Error` of that kind by `From`.
 //!
 //! # What it does not do
 //!
-//! No shell, no glob, no pipeline syntax; no Windows; no thread per command; no hidden global: two reactors in one
-//! process do not know of each other, and neither owns SIGCHLD.
+//! No shell, no glob, no pipeline syntax; no Windows; no thread per command. Two reactors in one process do not know of
+//! each other, and neither owns SIGCHLD; what they share is a counter for their ids, and what a process has only once:
+//! its limit of descriptors ([`Builder::raise_fd_limit`]) and its dumpable flag (a child with another
+//! [user](Command::uid)).
 
 mod admission;
 mod caller_pipe;
@@ -93,4 +96,7 @@ pub use finished::{Finished, Id, Usage};
 pub use lookpath::{LookPathError, look_path};
 pub use reactor::{Builder, Handle, Reactor, StdinPipe, StdoutPipe, Turn};
 pub use stdio::{Input, Output};
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub use sys::program;
 pub use sys::{Signal, SignalParseError, Step};

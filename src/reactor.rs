@@ -24,7 +24,14 @@ use crate::sys::{Kernel, Signal, Target, Unix, fd_limit_soft, raise_fd_limit};
 /// is readable.
 ///
 /// Dropping it kills what still runs, with the process groups that commands lead, and reaps it: no zombie and no child
-/// is left. It owns no signal handler and no global state; several reactors in one process do not know of each other.
+/// is left. It owns no signal handler; several reactors in one process do not know of each other.
+///
+/// # Make it early
+///
+/// A start costs the same however many descriptors this process opens after its reactor was made. The reactor takes the
+/// lowest free numbers for what a child needs, and each child copies what is below those, as it copies everything where
+/// others start it. So one that is made when 10,000 are open copies 10,000 into each child, until lower numbers become
+/// free: from then on it uses these.
 ///
 /// # In a forked copy of the process
 ///
@@ -33,7 +40,8 @@ use crate::sys::{Kernel, Signal, Target, Unix, fd_limit_soft, raise_fd_limit};
 /// forked copy does that does not exec. [`start`](Reactor::start) answers [`StartError::Forked`] there; whatever would
 /// wait, read, write or signal fails with [`Unsupported`](io::ErrorKind::Unsupported); a [`Handle`] and a
 /// [`Context`](crate::Context) reach nobody. The original feels none of it. The copy may make a reactor of its own; a copy
-/// of a process with several threads may call little more than exec or _exit, here as everywhere (fork(2)).
+/// of a process with several threads may call little more than exec or _exit, here as everywhere (fork(2)). One
+/// that is made while a start is under way has the child's ends of that command's pipes, too, until it execs or exits.
 ///
 /// ```
 /// use execloop::{Command, Output, Reactor};
@@ -82,12 +90,17 @@ impl Reactor {
         }
     }
 
-    /// Starts `command`, or queues it when a limit is reached or the kernel is short of descriptors, processes or memory
-    /// while others run. Returns at once. First in, first out.
+    /// Starts `command`, or queues it when a limit is reached, as many starts as may be are under way, or the kernel is
+    /// short of descriptors, processes or memory while others run. Returns at once, and does not wait for the program's
+    /// exec. First in, first out.
+    ///
+    /// There are two kinds of failure, and which one it is never depends on the queue. What is wrong with the command itself
+    /// is told here. Whatever the system has to say (a pipe, the process, a directory, the program ..) arrives as the
+    /// command's [`Finished`], with [`Error::Start`](crate::Error::Start) and without a pid. No child is left in either case.
     ///
     /// # Errors
-    /// Everything that can be told at once, see [`StartError`]: no child is left then. A failure to start a queued command
-    /// arrives as its [`Finished`], with [`Error::Start`](crate::Error::Start).
+    /// [`StartError`] without a system call behind it: no program, a name not found in `PATH`, settings that contradict each
+    /// other, a NUL byte, streams that were used up, a context that has ended, a reactor of another process.
     pub fn start(&mut self, command: &mut Command) -> Result<Id, StartError> {
         let started = self.engine.start(command);
         self.tell_outer_loop();
@@ -132,10 +145,10 @@ impl Reactor {
             if let Some(finished) = self.engine.take_finished(id) {
                 return Ok(Some(finished));
             }
-            if self.engine.place(id).is_none() {
+            if !self.engine.knows(id) {
                 // It may be on its way from a handle.
                 self.engine.take_messages();
-                if self.engine.place(id).is_none() {
+                if !self.engine.knows(id) {
                     return Ok(None);
                 }
             }
@@ -211,6 +224,14 @@ impl Reactor {
     fn send(&mut self, id: Id, target: Target, signal: Signal) -> io::Result<()> {
         let sent = self.engine.signal(id, target, signal);
         sent.map_err(|error| NotRunning::explain(error, target))
+    }
+
+    /// The pid of a command's process, for people and logs. `None` while it is queued and once it is finished.
+    ///
+    /// The trap: when the process is reaped, the number may be given to another one.
+    /// [`signal`](Reactor::signal) never takes that for the command's.
+    pub fn pid(&self, id: Id) -> Option<u32> {
+        self.engine.child(id).map(Unix::pid)
     }
 
     /// The pidfd of a command's process (pidfd_open(2); Go: `SysProcAttr.PidFD`). `None` while it is queued and once it is
@@ -379,7 +400,8 @@ pub struct Builder {
 impl Builder {
     /// Runs at most this many commands at once, at least 1; more wait in the queue. A command counts from its start until
     /// it is finished. Default: no limit but that of descriptors, which queues too: each command costs one descriptor and
-    /// one for each pipe, and that is counted against the soft limit, less 32 for others.
+    /// one for each pipe, and that is counted against the soft limit, less 32 for others. What a start takes for a moment
+    /// is counted, too.
     pub fn max_running(mut self, commands: usize) -> Builder {
         self.running_max = commands;
         self

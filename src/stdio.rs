@@ -59,7 +59,8 @@ impl Input {
         Input(InputKind::Buffered(Box::new(reader)))
     }
 
-    /// This file, socket or pipe end itself, without copying. Ours is closed once the child has it. For one start.
+    /// This file, socket or pipe end itself, without copying. Ours is closed once the child has it, which is when its start
+    /// returns: such a start waits for the program's exec. For one start.
     pub fn file(file: impl Into<OwnedFd>) -> Input {
         Input(InputKind::File(file.into()))
     }
@@ -151,7 +152,8 @@ impl Output {
         Output(OutputKind::Lines(Box::new(callback)))
     }
 
-    /// This file, socket or pipe end itself, without copying. Ours is closed once the child has it. For one start.
+    /// This file, socket or pipe end itself, without copying. Ours is closed once the child has it, which is when its start
+    /// returns: such a start waits for the program's exec. For one start.
     pub fn file(file: impl Into<OwnedFd>) -> Output {
         Output(OutputKind::File(file.into()))
     }

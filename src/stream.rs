@@ -109,6 +109,49 @@ impl<P> OurEnd<P> {
         })
     }
 
+    /// What the input was made of, where its start has failed and nothing of it was given. Its pipe is closed.
+    pub(crate) fn into_input<K: Kernel<Pipe = P>>(self, kernel: &mut K) -> InputKind {
+        match self {
+            OurEnd::Fill(fill) => {
+                kernel.close(fill.pipe);
+                match fill.source {
+                    FillSource::Bytes { bytes, .. } => InputKind::Bytes(bytes),
+                    FillSource::Buffered(reader) => InputKind::Buffered(reader),
+                }
+            }
+            OurEnd::Caller(mut pipe) => {
+                pipe.close(kernel);
+                InputKind::Pipe
+            }
+            _ => InputKind::Null,
+        }
+    }
+
+    /// The same for an output that nothing was read of.
+    pub(crate) fn into_output<K: Kernel<Pipe = P>>(self, kernel: &mut K) -> OutputKind {
+        match self {
+            OurEnd::Drain(drain) => {
+                kernel.close(drain.pipe);
+                match drain.sink {
+                    Sink::Capture(_) => OutputKind::Capture,
+                    Sink::Ends(ends) => OutputKind::CaptureEnds(ends.end_bytes_max()),
+                    Sink::Writer { writer, .. } => OutputKind::Writer(writer),
+                    Sink::Lines { callback, .. } => OutputKind::Lines(callback),
+                }
+            }
+            OurEnd::Caller(mut pipe) => {
+                pipe.close(kernel);
+                OutputKind::Pipe
+            }
+            _ => OutputKind::Null,
+        }
+    }
+
+    /// The caller has closed his pipe.
+    pub(crate) fn is_closed_by_caller(&self) -> bool {
+        matches!(self, OurEnd::Caller(CallerPipe::Closed))
+    }
+
     /// A job waits for this stream's end.
     pub(crate) fn is_copied(&self) -> bool {
         self.copied_pipe().is_some()

@@ -1,5 +1,5 @@
-//! The table of commands: slots for those that wait, run or linger, and the way from a number to a slot.
-//! Unaware of the kernel's calls and of the rules of a job.
+//! The table of commands: who waits, runs or lingers in which slot, and the way from an id to a slot.
+//! Unaware of the kernel's calls, of the rules of a job and of why a command moves on.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -11,38 +11,66 @@ use slab::Slab;
 
 use crate::admission::Cost;
 use crate::cancel::Cancel;
-use crate::command::Spec;
+use crate::command::{Retry, Spec};
 use crate::error::Stream;
-use crate::finished::Finished;
-use crate::job::Job;
+use crate::finished::{Finished, Id};
+use crate::job::{Job, Streams};
 use crate::stream::OurEnd;
-use crate::sys::{GENERATION_MASK, Kernel, RawUsage, Whose};
+use crate::sys::{GENERATION_MASK, Kernel, Launch, RawUsage, SLOTS_MAX, Tenant};
+use crate::watches::Seat;
 
 /// One slot.
 #[derive(Debug)]
-pub(crate) struct Entry<K: Kernel> {
+struct Entry<K: Kernel> {
     /// The command's number in the reactor's life.
-    pub(crate) number: u64,
-    pub(crate) phase: Phase<K>,
+    number: u64,
+    phase: Phase<K>,
     /// Where its deadline stands in the list of deadlines.
-    pub(crate) armed: Option<Instant>,
-    /// The context that it is watched under, and its place in that list.
-    pub(crate) watch: Option<(usize, usize)>,
+    armed: Option<Instant>,
+    /// Where it stands under its context.
+    seat: Option<Seat>,
 }
 
-/// What occupies a slot. Dropped and reused only at the end of a turn.
+/// What occupies a slot. The table alone moves a command from one phase to the next.
+///
+/// ```text
+/// wait ──▶ Waiting ──take_waiting──▶ Moving ──run──▶ Running ──take_running──▶ Moving ──linger──▶ Lingering
+///             ▲                        │ ▲                                       │                    │
+///             └──────wait_again────────┘ └─────────── vacate ──▶ Vacant ◀────────┴──take_lingering────┘
+/// ```
 #[derive(Debug)]
-pub(crate) enum Phase<K: Kernel> {
-    /// In the admission queue.
-    Queued(Box<Spec>),
-    /// Its program's file was busy; it is tried again by timer.
-    TextBusy(Box<Spec>),
-    /// Started. Ours until it is finished.
+enum Phase<K: Kernel> {
+    /// Not started yet, or to be started again.
+    Waiting(Box<Spec>, Wait),
+    /// Started, and not finished.
     Running(Running<K>),
     /// Finished, but the caller may still read and write its pipes until it takes the `Finished`.
     Lingering(Running<K>),
-    /// Nothing; the slot is freed at the end of the turn.
+    /// On its way from one phase to the next, within one call.
+    Moving,
+    /// Nothing. The slot is freed, and may be used again, at the end of the turn: events of this batch still name it.
     Vacant,
+}
+
+impl<K: Kernel> Phase<K> {
+    fn name(&self) -> &'static str {
+        match self {
+            Phase::Waiting(..) => "waiting",
+            Phase::Running(_) => "running",
+            Phase::Lingering(_) => "lingering",
+            Phase::Moving => "moving",
+            Phase::Vacant => "gone",
+        }
+    }
+}
+
+/// What a command that is not started waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wait {
+    /// Its turn in the queue.
+    Queue,
+    /// Its program's file, which was busy. It is tried again by timer.
+    TextBusy,
 }
 
 /// A started command.
@@ -53,7 +81,12 @@ pub(crate) struct Running<K: Kernel> {
     pub(crate) ends: [OurEnd<K::Pipe>; 3],
     pub(crate) cancel: Arc<Cancel>,
     pub(crate) leads_group: bool,
-    /// Nobody wants its outcome, and it survives the reactor.
+    /// What it takes to start it again, until its program is known to be executed.
+    pub(crate) start: Option<Box<(Launch, Retry)>>,
+    /// Streams that were announced before that. Nothing of them is touched until then: a start that fails is to leave its
+    /// reader and its writers as they were.
+    pub(crate) missed: Streams,
+    /// The caller has let it go: it survives the reactor, and its outcome is not told.
     pub(crate) is_detached: bool,
     /// Its exit and its pipes are announced by the kernel.
     pub(crate) is_watched: bool,
@@ -71,7 +104,7 @@ pub(crate) struct Running<K: Kernel> {
 
 /// Where a number leads.
 #[derive(Debug)]
-pub(crate) enum Place {
+enum Place {
     Slot(u32),
     /// Finished and not handed out; with the slot that lingers until then, if one does.
     Finished(Box<Finished>, Option<u32>),
@@ -80,131 +113,53 @@ pub(crate) enum Place {
 /// All commands that the reactor knows.
 #[derive(Debug)]
 pub(crate) struct Table<K: Kernel> {
+    /// Marks the ids of this table.
+    reactor: u32,
     slots: Slab<Entry<K>>,
     places: HashMap<u64, Place, BuildHasherDefault<Spread>>,
+    /// Slots to free at the end of the turn.
+    vacant: Vec<u32>,
     /// Finished commands, oldest first; also some that were handed out since.
     order: VecDeque<u64>,
+    waiting: usize,
     finished: usize,
 }
 
 impl<K: Kernel> Table<K> {
-    pub(crate) fn new() -> Table<K> {
+    /// `reactor` marks its ids.
+    pub(crate) fn new(reactor: u32) -> Table<K> {
         Table {
+            reactor,
             slots: Slab::new(),
             places: HashMap::default(),
+            vacant: Vec::new(),
             order: VecDeque::new(),
+            waiting: 0,
             finished: 0,
         }
     }
 
-    /// The slot that the next `insert` will fill.
-    pub(crate) fn next_slot(&self) -> u32 {
-        self.slots.vacant_key() as u32
+    /// What marks its ids.
+    pub(crate) fn reactor(&self) -> u32 {
+        self.reactor
     }
 
-    /// How many slots are taken.
-    pub(crate) fn len(&self) -> usize {
-        self.slots.len()
-    }
-
-    pub(crate) fn insert(&mut self, number: u64, phase: Phase<K>) -> u32 {
-        let slot = self.slots.insert(Entry {
+    /// The id of the command with this number.
+    pub(crate) fn id(&self, number: u64) -> Id {
+        Id {
             number,
-            phase,
-            armed: None,
-            watch: None,
-        }) as u32;
-        self.places.insert(number, Place::Slot(slot));
-        slot
-    }
-
-    pub(crate) fn entry(&mut self, slot: u32) -> Option<&mut Entry<K>> {
-        self.slots.get_mut(slot as usize)
-    }
-
-    pub(crate) fn phase(&self, slot: u32) -> Option<&Phase<K>> {
-        self.slots.get(slot as usize).map(|entry| &entry.phase)
-    }
-
-    pub(crate) fn running(&mut self, slot: u32) -> Option<&mut Running<K>> {
-        match self
-            .slots
-            .get_mut(slot as usize)
-            .map(|entry| &mut entry.phase)
-        {
-            Some(Phase::Running(running)) => Some(running),
-            _ => None,
+            reactor: self.reactor,
         }
     }
 
-    /// A command that was started: it runs, or it lingers.
-    pub(crate) fn begun(&mut self, slot: u32) -> Option<&mut Running<K>> {
-        match self
-            .slots
-            .get_mut(slot as usize)
-            .map(|entry| &mut entry.phase)
-        {
-            Some(Phase::Running(running) | Phase::Lingering(running)) => Some(running),
-            _ => None,
-        }
+    /// No event could name one more.
+    pub(crate) fn is_full(&self) -> bool {
+        self.slots.len() >= SLOTS_MAX
     }
 
-    #[cfg(all(target_os = "linux", not(execloop_kqueue_shim)))]
-    /// The process of a running command.
-    pub(crate) fn child(&self, slot: u32) -> Option<&K::Child> {
-        match self.phase(slot) {
-            Some(Phase::Running(running)) => Some(&running.child),
-            _ => None,
-        }
-    }
-
-    /// Whether these events are for whoever is in the slot now.
-    pub(crate) fn is_tenant(&self, whose: Whose) -> bool {
-        let entry = self.slots.get(whose.slot as usize);
-        entry.is_some_and(|entry| generation(entry.number) == whose.generation)
-    }
-
-    /// What names the present tenant to the kernel.
-    pub(crate) fn whose(&self, slot: u32) -> Whose {
-        let entry = self.slots.get(slot as usize);
-        Whose {
-            slot,
-            generation: entry.map_or(0, |entry| generation(entry.number)),
-        }
-    }
-
-    /// Our end that an event is for, where the caller has the pipe: of a running command or a lingering one.
-    pub(crate) fn end(&mut self, slot: u32, stream: Stream) -> Option<&mut OurEnd<K::Pipe>> {
-        match self
-            .slots
-            .get_mut(slot as usize)
-            .map(|entry| &mut entry.phase)
-        {
-            Some(Phase::Running(running)) => Some(&mut running.ends[stream as usize]),
-            Some(Phase::Lingering(running)) => Some(&mut running.ends[stream as usize]),
-            _ => None,
-        }
-    }
-
-    pub(crate) fn place(&self, number: u64) -> Option<&Place> {
-        self.places.get(&number)
-    }
-
-    /// The slot of a command that is not finished.
-    pub(crate) fn slot_of(&self, number: u64) -> Option<u32> {
-        match self.place(number) {
-            Some(Place::Slot(slot)) => Some(*slot),
-            _ => None,
-        }
-    }
-
-    /// Keeps what became of a command until it is taken.
-    pub(crate) fn hand_in(&mut self, finished: Finished, lingering: Option<u32>) {
-        let number = finished.id.number;
-        self.order.push_back(number);
-        self.finished += 1;
-        let place = Place::Finished(Box::new(finished), lingering);
-        self.places.insert(number, place);
+    /// How many wait for their start.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting
     }
 
     /// How many are finished and not taken.
@@ -212,11 +167,239 @@ impl<K: Kernel> Table<K> {
         self.finished
     }
 
+    // From an id or an event to a slot. Any of these may lead nowhere.
+
+    fn place(&self, id: Id) -> Option<&Place> {
+        self.places
+            .get(&id.number)
+            .filter(|_| id.reactor == self.reactor)
+    }
+
+    /// It is one of these, and was not handed out.
+    pub(crate) fn knows(&self, id: Id) -> bool {
+        self.place(id).is_some()
+    }
+
+    /// The slot of a command that is not finished.
+    pub(crate) fn slot_of(&self, id: Id) -> Option<u32> {
+        match self.place(id)? {
+            Place::Slot(slot) => Some(*slot),
+            Place::Finished(..) => None,
+        }
+    }
+
+    /// The slot of a command that is not finished, or lingers.
+    pub(crate) fn slot_of_pipes(&self, id: Id) -> Option<u32> {
+        match self.place(id)? {
+            Place::Slot(slot) => Some(*slot),
+            Place::Finished(_, lingering) => *lingering,
+        }
+    }
+
+    /// Whether these events are for whoever is in the slot now.
+    pub(crate) fn is_tenant(&self, tenant: Tenant) -> bool {
+        let entry = self.slots.get(tenant.slot as usize);
+        entry.is_some_and(|entry| generation(entry.number) == tenant.generation)
+    }
+
+    // What is in a slot. Its phase may be another than the one asked for.
+
+    fn phase(&mut self, slot: u32) -> Option<&mut Phase<K>> {
+        self.slots
+            .get_mut(slot as usize)
+            .map(|entry| &mut entry.phase)
+    }
+
+    /// A command that is not started, and what it waits for.
+    pub(crate) fn unstarted(&mut self, slot: u32) -> Option<(&mut Spec, Wait)> {
+        match self.phase(slot)? {
+            Phase::Waiting(spec, wait) => Some((spec, *wait)),
+            _ => None,
+        }
+    }
+
+    /// What is to be started.
+    pub(crate) fn spec(&self, slot: u32) -> Option<&Spec> {
+        match &self.slots.get(slot as usize)?.phase {
+            Phase::Waiting(spec, _) => Some(spec),
+            _ => None,
+        }
+    }
+
+    /// A started command that is not finished.
+    pub(crate) fn running(&mut self, slot: u32) -> Option<&mut Running<K>> {
+        match self.phase(slot)? {
+            Phase::Running(running) => Some(running),
+            _ => None,
+        }
+    }
+
+    /// A started command: it runs, or it lingers.
+    pub(crate) fn begun(&mut self, slot: u32) -> Option<&mut Running<K>> {
+        match self.phase(slot)? {
+            Phase::Running(running) | Phase::Lingering(running) => Some(running),
+            _ => None,
+        }
+    }
+
+    /// Our end of a stream of a started command.
+    pub(crate) fn end(&mut self, slot: u32, stream: Stream) -> Option<&mut OurEnd<K::Pipe>> {
+        let running = self.begun(slot)?;
+        Some(&mut running.ends[stream as usize])
+    }
+
+    /// The process of a running command.
+    pub(crate) fn child(&self, id: Id) -> Option<&K::Child> {
+        let entry = self.slots.get(self.slot_of(id)? as usize)?;
+        match &entry.phase {
+            Phase::Running(running) => Some(&running.child),
+            _ => None,
+        }
+    }
+
+    /// The slots of all commands that are not handed out, but of those that are finished and do not linger.
+    pub(crate) fn slots(&self) -> Vec<u32> {
+        self.slots.iter().map(|(slot, _)| slot as u32).collect()
+    }
+
+    // What is known of a slot's command, whatever its phase. There has to be one.
+
+    fn entry(&mut self, slot: u32) -> &mut Entry<K> {
+        &mut self.slots[slot as usize]
+    }
+
+    /// What names the present tenant to the kernel.
+    pub(crate) fn tenant(&self, slot: u32) -> Tenant {
+        Tenant {
+            slot,
+            generation: generation(self.slots[slot as usize].number),
+        }
+    }
+
+    pub(crate) fn id_of(&self, slot: u32) -> Id {
+        self.id(self.slots[slot as usize].number)
+    }
+
+    /// Where its deadline stands in the list of deadlines.
+    pub(crate) fn armed(&mut self, slot: u32) -> &mut Option<Instant> {
+        &mut self.entry(slot).armed
+    }
+
+    /// Where it stands under its context.
+    pub(crate) fn seat(&mut self, slot: u32) -> &mut Option<Seat> {
+        &mut self.entry(slot).seat
+    }
+
+    // The ways from phase to phase.
+
+    /// A new command waits for its turn.
+    pub(crate) fn wait(&mut self, number: u64, spec: Box<Spec>) -> u32 {
+        let slot = self.slots.insert(Entry {
+            number,
+            phase: Phase::Waiting(spec, Wait::Queue),
+            armed: None,
+            seat: None,
+        }) as u32;
+        self.waiting += 1;
+        self.places.insert(number, Place::Slot(slot));
+        slot
+    }
+
+    /// Takes a command that waits, to start it or to end it.
+    pub(crate) fn take_waiting(&mut self, slot: u32) -> Box<Spec> {
+        let phase = std::mem::replace(&mut self.entry(slot).phase, Phase::Moving);
+        let Phase::Waiting(spec, _) = phase else {
+            panic!("taken from the queue: one that is {}", phase.name());
+        };
+        self.waiting -= 1;
+        spec
+    }
+
+    /// It could not be started, and waits again.
+    pub(crate) fn wait_again(&mut self, slot: u32, spec: Box<Spec>, wait: Wait) {
+        self.move_on(slot, Phase::Waiting(spec, wait));
+        self.waiting += 1;
+    }
+
+    /// It is started.
+    pub(crate) fn run(&mut self, slot: u32, running: Running<K>) {
+        self.move_on(slot, Phase::Running(running));
+    }
+
+    /// Takes a command that runs, to finish it or to start it again.
+    pub(crate) fn take_running(&mut self, slot: u32) -> Running<K> {
+        let phase = std::mem::replace(&mut self.entry(slot).phase, Phase::Moving);
+        let Phase::Running(running) = phase else {
+            panic!("finished: one that is {}", phase.name());
+        };
+        running
+    }
+
+    /// It is finished, but its caller has a pipe of it.
+    pub(crate) fn linger(&mut self, slot: u32, running: Running<K>) {
+        self.move_on(slot, Phase::Lingering(running));
+    }
+
+    fn move_on(&mut self, slot: u32, phase: Phase<K>) {
+        let before = std::mem::replace(&mut self.entry(slot).phase, phase);
+        let is_moving = matches!(before, Phase::Moving);
+        debug_assert!(is_moving, "moved on: one that is {}", before.name());
+    }
+
+    /// Takes a command that lingers, to end that.
+    pub(crate) fn take_lingering(&mut self, slot: u32) -> Running<K> {
+        let phase = std::mem::replace(&mut self.entry(slot).phase, Phase::Moving);
+        let Phase::Lingering(running) = phase else {
+            panic!("handed out: one that is {}", phase.name());
+        };
+        running
+    }
+
+    /// Nothing is in the slot any more. It keeps its number until the queue comes to it.
+    pub(crate) fn vacate_in_queue(&mut self, slot: u32) {
+        self.move_on(slot, Phase::Vacant);
+    }
+
+    /// The queue has come to a slot that was vacated in it.
+    pub(crate) fn leave_queue(&mut self, slot: u32) {
+        self.vacant.push(slot);
+    }
+
+    /// Nothing is in the slot any more.
+    pub(crate) fn vacate(&mut self, slot: u32) {
+        self.move_on(slot, Phase::Vacant);
+        self.vacant.push(slot);
+    }
+
+    /// Frees what was vacated: from here on its slots are given out again.
+    pub(crate) fn free_vacant(&mut self) {
+        for slot in self.vacant.drain(..) {
+            self.slots.remove(slot as usize);
+        }
+    }
+
+    /// Takes all of the caller's things out, whatever the phase.
+    pub(crate) fn drain(&mut self) -> impl Iterator<Item = impl Sized> {
+        self.vacant.clear();
+        self.slots.drain()
+    }
+
+    // Finished commands.
+
+    /// Keeps what became of a command until it is taken.
+    pub(crate) fn keep_finished(&mut self, finished: Finished, lingering: Option<u32>) {
+        let number = finished.id.number;
+        self.order.push_back(number);
+        self.finished += 1;
+        let place = Place::Finished(Box::new(finished), lingering);
+        self.places.insert(number, place);
+    }
+
     /// The command that finished first, of those not taken.
-    pub(crate) fn first_finished(&mut self) -> Option<u64> {
-        while let Some(number) = self.order.front() {
-            if matches!(self.place(*number), Some(Place::Finished(..))) {
-                return Some(*number);
+    pub(crate) fn first_finished(&mut self) -> Option<Id> {
+        while let Some(number) = self.order.front().copied() {
+            if matches!(self.places.get(&number), Some(Place::Finished(..))) {
+                return Some(self.id(number));
             }
             self.order.pop_front();
         }
@@ -224,15 +407,15 @@ impl<K: Kernel> Table<K> {
     }
 
     /// Takes what became of a command, and the slot that lingers.
-    pub(crate) fn take_finished(&mut self, number: u64) -> Option<(Box<Finished>, Option<u32>)> {
-        if !matches!(self.place(number), Some(Place::Finished(..))) {
+    pub(crate) fn take_finished(&mut self, id: Id) -> Option<(Box<Finished>, Option<u32>)> {
+        if !matches!(self.place(id), Some(Place::Finished(..))) {
             return None;
         }
-        let Some(Place::Finished(finished, lingering)) = self.places.remove(&number) else {
+        let Some(Place::Finished(finished, lingering)) = self.places.remove(&id.number) else {
             return None;
         };
         self.finished -= 1;
-        if self.order.front() == Some(&number) {
+        if self.order.front() == Some(&id.number) {
             self.order.pop_front();
         }
         // Those taken out of turn leave their numbers behind: no more of them than of the others.
@@ -243,37 +426,25 @@ impl<K: Kernel> Table<K> {
         Some((finished, lingering))
     }
 
-    pub(crate) fn forget_place(&mut self, number: u64) {
-        self.places.remove(&number);
+    /// What becomes of it is told to nobody: its id leads nowhere from here on.
+    pub(crate) fn forget(&mut self, id: Id) {
+        self.places.remove(&id.number);
     }
+}
 
+/// What the simulation asks, to find out that nothing is left.
+#[cfg(any(test, fuzzing))]
+impl<K: Kernel> Table<K> {
     /// How many linger.
-    #[cfg(any(test, fuzzing))]
     pub(crate) fn lingering(&self) -> usize {
         let is_lingering = |entry: &Entry<K>| matches!(entry.phase, Phase::Lingering(_));
-        self.slots()
-            .filter(|(_, entry)| is_lingering(entry))
-            .count()
+        let entries = self.slots.iter();
+        entries.filter(|(_, entry)| is_lingering(entry)).count()
     }
 
-    /// How many numbers lead somewhere.
-    #[cfg(any(test, fuzzing))]
-    pub(crate) fn known(&self) -> usize {
-        self.places.len()
-    }
-
-    /// Frees a slot: its number may be given out again from here on.
-    pub(crate) fn free(&mut self, slot: u32) {
-        self.slots.try_remove(slot as usize);
-    }
-
-    /// Takes everything out.
-    pub(crate) fn drain(&mut self) -> impl Iterator<Item = Entry<K>> {
-        self.slots.drain()
-    }
-
-    pub(crate) fn slots(&self) -> impl Iterator<Item = (u32, &Entry<K>)> {
-        self.slots.iter().map(|(slot, entry)| (slot as u32, entry))
+    /// Nothing is known any more.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.slots.is_empty() && self.places.is_empty() && self.waiting == 0
     }
 }
 

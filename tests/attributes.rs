@@ -157,6 +157,16 @@ fn no_handler_of_ours_runs_in_a_child() {
 }
 
 #[test]
+fn a_filter_that_refuses_the_wait_is_not_taken_for_an_old_kernel() {
+    for refusal in ["EPERM", "EACCES"] {
+        scenario("waitid-filtered", &[&format!("waitid={refusal}")]);
+    }
+    for refusal in ["ENOSYS", "EINVAL"] {
+        scenario("waitid-missing", &[&format!("waitid={refusal}")]);
+    }
+}
+
+#[test]
 fn input_that_a_child_does_not_read_raises_no_sigpipe() {
     scenario("unread-input", &[]);
     for refusal in ["EOPNOTSUPP", "ENOSYS", "EINVAL", "EPERM"] {

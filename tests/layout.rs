@@ -28,10 +28,20 @@ fn extra_files_may_want_the_numbers_of_the_reactors_own() {
     check("block", &[]);
 }
 
+#[test]
+fn command_with_many_extra_files_leaves_no_descriptor_of_its_start() {
+    check("many-extras", &[]);
+}
+
 // Statement 37.
 #[test]
 fn child_has_stdio_and_its_extra_files_alone_unless_it_inherits() {
-    check("hermetic", &[]);
+    check("hermetic", &["10"]);
+}
+
+#[test]
+fn child_of_a_reactor_made_after_many_descriptors_has_its_own_alone() {
+    check("hermetic", &["300"]);
 }
 
 // Statement 31.

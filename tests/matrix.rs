@@ -119,63 +119,125 @@ impl Run {
     }
 }
 
+/// One cell of the table. What it does not name is as it should be.
+#[derive(Clone, Copy, Debug)]
+struct Case {
+    asked: Asked,
+    exit: u8,
+    /// The writer of its stdout fails at the first byte.
+    copy_fails: bool,
+    /// A descendant holds its pipes.
+    orphan: bool,
+    /// Another part of the program takes its status.
+    status_stolen: bool,
+}
+
+fn case(asked: Asked) -> Case {
+    Case {
+        asked,
+        exit: 0,
+        copy_fails: false,
+        orphan: false,
+        status_stolen: false,
+    }
+}
+
+impl Case {
+    fn exits(self, exit: u8) -> Case {
+        Case { exit, ..self }
+    }
+
+    fn copy_fails(self) -> Case {
+        Case {
+            copy_fails: true,
+            ..self
+        }
+    }
+
+    fn orphan(self) -> Case {
+        Case {
+            orphan: true,
+            ..self
+        }
+    }
+
+    fn status_stolen(self) -> Case {
+        Case {
+            status_stolen: true,
+            ..self
+        }
+    }
+
+    fn start(self, delay: Option<Duration>) -> Run {
+        let end = format!("end={}", self.exit);
+        let mut words = vec![end.as_str()];
+        if self.orphan {
+            words.push("orphan");
+        }
+        start(&words, self.asked.cancel(), delay, self.copy_fails)
+    }
+}
+
 /// Rows A: no wait delay; the context ends while the child lives, which then exits by itself.
-fn row_a(words: &[&str], asked: Asked, fails: bool) -> String {
-    let mut run = start(words, asked.cancel(), None, fails);
-    run.end_context_while_running(asked);
+fn row_a(case: Case) -> String {
+    let mut run = case.start(None);
+    run.end_context_while_running(case.asked);
     run.stay.release();
     word(&run.wait())
 }
 
 #[test]
 fn a1_without_an_ending_context_the_outcome_is_the_exit_then_the_copy() {
-    assert_eq!(row_a(&[], Asked::Never, false), "ok");
+    assert_eq!(row_a(case(Asked::Never)), "ok");
     assert_eq!(
-        row_a(&[], Asked::Never, true),
+        row_a(case(Asked::Never).copy_fails()),
         "copy stdout: the disk is full"
     );
-    assert_eq!(row_a(&["end=3"], Asked::Never, true), "exit status 3");
+    assert_eq!(
+        row_a(case(Asked::Never).exits(3).copy_fails()),
+        "exit status 3"
+    );
 }
 
 #[test]
 fn a2_cancel_nothing_without_a_delay_ignores_the_context() {
-    assert_eq!(row_a(&[], Asked::Nothing, false), "ok");
+    assert_eq!(row_a(case(Asked::Nothing)), "ok");
     assert_eq!(
-        row_a(&[], Asked::Nothing, true),
+        row_a(case(Asked::Nothing).copy_fails()),
         "copy stdout: the disk is full"
     );
-    assert_eq!(row_a(&["end=3"], Asked::Nothing, false), "exit status 3");
+    assert_eq!(row_a(case(Asked::Nothing).exits(3)), "exit status 3");
 }
 
 #[test]
 fn a3_exit_0_after_a_cancel_that_worked_is_the_contexts_cause_and_drops_the_copy_error() {
-    assert_eq!(row_a(&[], Asked::Yes, false), "stopped: cancelled");
-    assert_eq!(row_a(&[], Asked::Yes, true), "stopped: cancelled");
+    assert_eq!(row_a(case(Asked::Yes)), "stopped: cancelled");
+    assert_eq!(row_a(case(Asked::Yes).copy_fails()), "stopped: cancelled");
     assert_eq!(
-        row_a(&["end=3"], Asked::Yes, true),
+        row_a(case(Asked::Yes).exits(3).copy_fails()),
         "exit status 3 (cancelled)"
     );
 }
 
 #[test]
 fn a4_exit_0_after_a_cancel_that_came_too_late_is_as_if_nothing_was_asked() {
-    assert_eq!(row_a(&[], Asked::Gone, false), "ok");
+    assert_eq!(row_a(case(Asked::Gone)), "ok");
     assert_eq!(
-        row_a(&[], Asked::Gone, true),
+        row_a(case(Asked::Gone).copy_fails()),
         "copy stdout: the disk is full"
     );
     assert_eq!(
-        row_a(&["end=3"], Asked::Gone, false),
+        row_a(case(Asked::Gone).exits(3)),
         "exit status 3 (cancelled)"
     );
 }
 
 #[test]
 fn a5_exit_0_after_a_cancel_that_failed_is_its_error() {
-    assert_eq!(row_a(&[], Asked::Failed, false), "cancel: no way");
-    assert_eq!(row_a(&[], Asked::Failed, true), "cancel: no way");
+    assert_eq!(row_a(case(Asked::Failed)), "cancel: no way");
+    assert_eq!(row_a(case(Asked::Failed).copy_fails()), "cancel: no way");
     assert_eq!(
-        row_a(&["end=3"], Asked::Failed, false),
+        row_a(case(Asked::Failed).exits(3)),
         "exit status 3 (cancelled)"
     );
 }
@@ -240,17 +302,13 @@ fn a_child_that_the_interrupt_ends_or_that_exits_otherwise_tells_its_status() {
     }
 }
 
-/// Rows B: a wait delay; the child is reaped before the clock ends. `open`: an orphan holds its pipes until then.
-fn row_b(words: &[&str], asked: Asked, fails: bool, open: bool) -> (String, Vec<Stream>) {
-    let (mut words, delay) = (words.to_vec(), if open { SHORT } else { LONG });
-    if open {
-        words.push("orphan");
-    }
-    let mut run = start(&words, asked.cancel(), Some(delay), fails);
-    run.exit_then_end_context(asked);
+/// Rows B: a wait delay; the child is reaped before the clock ends. An orphan holds its pipes until then.
+fn row_b(case: Case) -> (String, Vec<Stream>) {
+    let mut run = case.start(Some(if case.orphan { SHORT } else { LONG }));
+    run.exit_then_end_context(case.asked);
     let done = run.wait();
-    if open {
-        assert!(run.stay.is_alive(), "{asked:?}: the orphan was harmed");
+    if case.orphan {
+        assert!(run.stay.is_alive(), "{case:?}: the orphan was harmed");
     }
     (word(&done), done.leaked)
 }
@@ -259,63 +317,63 @@ const BOTH: [Stream; 2] = [Stream::Stdout, Stream::Stderr];
 
 #[test]
 fn b1_exit_with_open_pipe_reports_wait_delay() {
-    assert_eq!(row_b(&[], Asked::Never, false, false).0, "ok");
+    assert_eq!(row_b(case(Asked::Never)).0, "ok");
     assert_eq!(
-        row_b(&[], Asked::Never, true, false).0,
+        row_b(case(Asked::Never).copy_fails()).0,
         "copy stdout: the disk is full"
     );
     assert_eq!(
-        row_b(&[], Asked::Never, false, true),
+        row_b(case(Asked::Never).orphan()),
         ("wait delay".to_owned(), BOTH.to_vec())
     );
     // The failed copy had closed its own pipe before.
     assert_eq!(
-        row_b(&[], Asked::Never, true, true),
+        row_b(case(Asked::Never).copy_fails().orphan()),
         ("wait delay".to_owned(), vec![Stream::Stderr])
     );
     assert_eq!(
-        row_b(&["end=3"], Asked::Never, false, true).0,
+        row_b(case(Asked::Never).exits(3).orphan()).0,
         "exit status 3"
     );
 }
 
 #[test]
 fn b2_cancel_nothing_with_a_delay_bounds_the_pipes_and_tells_no_cause() {
-    assert_eq!(row_b(&[], Asked::Nothing, false, false).0, "ok");
+    assert_eq!(row_b(case(Asked::Nothing)).0, "ok");
     assert_eq!(
-        row_b(&[], Asked::Nothing, true, false).0,
+        row_b(case(Asked::Nothing).copy_fails()).0,
         "copy stdout: the disk is full"
     );
-    assert_eq!(row_b(&[], Asked::Nothing, false, true).0, "wait delay");
+    assert_eq!(row_b(case(Asked::Nothing).orphan()).0, "wait delay");
 }
 
 #[test]
 fn b3_a_cancel_that_worked_outweighs_the_wait_delay() {
-    assert_eq!(row_b(&[], Asked::Yes, true, false).0, "stopped: cancelled");
+    assert_eq!(row_b(case(Asked::Yes).copy_fails()).0, "stopped: cancelled");
     assert_eq!(
-        row_b(&[], Asked::Yes, false, true),
+        row_b(case(Asked::Yes).orphan()),
         ("stopped: cancelled".to_owned(), BOTH.to_vec())
     );
     assert_eq!(
-        row_b(&["end=3"], Asked::Yes, false, true).0,
+        row_b(case(Asked::Yes).exits(3).orphan()).0,
         "exit status 3 (cancelled)"
     );
 }
 
 #[test]
 fn b4_a_cancel_that_came_too_late_leaves_the_wait_delay() {
-    assert_eq!(row_b(&[], Asked::Gone, false, false).0, "ok");
+    assert_eq!(row_b(case(Asked::Gone)).0, "ok");
     assert_eq!(
-        row_b(&[], Asked::Gone, true, false).0,
+        row_b(case(Asked::Gone).copy_fails()).0,
         "copy stdout: the disk is full"
     );
-    assert_eq!(row_b(&[], Asked::Gone, false, true).0, "wait delay");
+    assert_eq!(row_b(case(Asked::Gone).orphan()).0, "wait delay");
 }
 
 #[test]
 fn b5_a_cancel_that_failed_outweighs_the_wait_delay() {
-    assert_eq!(row_b(&[], Asked::Failed, true, false).0, "cancel: no way");
-    assert_eq!(row_b(&[], Asked::Failed, false, true).0, "cancel: no way");
+    assert_eq!(row_b(case(Asked::Failed).copy_fails()).0, "cancel: no way");
+    assert_eq!(row_b(case(Asked::Failed).orphan()).0, "cancel: no way");
 }
 
 #[test]
@@ -367,7 +425,7 @@ type Act = Box<dyn FnOnce() + Send>;
 /// Rows C2 to C6: the child exits after the reactor has polled and before it kills, in the same turn. An exit that
 /// the reactor sees is reaped at once, so a late `wait` cannot bring these rows about, as it does in Go; the cancel
 /// callback of another command can.
-fn row_c(words: &[&str], asked: Asked, fails: bool, stolen: bool) -> String {
+fn row_c(case: Case) -> String {
     let mut other = Stay::new(&[]);
     let act: Arc<Mutex<Option<Act>>> = Arc::default();
     let acts = Arc::clone(&act);
@@ -380,18 +438,13 @@ fn row_c(words: &[&str], asked: Asked, fails: bool, stolen: bool) -> String {
             }
             Ok(())
         }));
-    let mut run = start(
-        words,
-        asked.cancel(),
-        Some(Duration::from_millis(20)),
-        fails,
-    );
+    let mut run = case.start(Some(Duration::from_millis(20)));
     run.reactor.start(&mut other.command).expect("start");
     let (pid, leash) = (run.stay.pid(), run.stay.take_leash());
     *act.lock().expect("no panic") = Some(Box::new(move || {
         drop(leash);
         exited(pid);
-        if stolen {
+        if case.status_stolen {
             steal_status(pid);
         }
     }));
@@ -410,13 +463,13 @@ fn row_c(words: &[&str], asked: Asked, fails: bool, stolen: bool) -> String {
 
 #[test]
 fn c2_exit_0_that_races_the_kill_is_the_cause_after_a_cancel_that_worked() {
-    assert_eq!(row_c(&[], Asked::Yes, false, false), "stopped: cancelled");
+    assert_eq!(row_c(case(Asked::Yes)), "stopped: cancelled");
     assert_eq!(
-        row_c(&["orphan"], Asked::Yes, true, false),
+        row_c(case(Asked::Yes).copy_fails().orphan()),
         "stopped: cancelled"
     );
     assert_eq!(
-        row_c(&["end=3"], Asked::Yes, false, false),
+        row_c(case(Asked::Yes).exits(3)),
         "exit status 3 (cancelled)"
     );
 }
@@ -426,9 +479,9 @@ fn c2_exit_0_that_races_the_kill_is_the_cause_after_a_cancel_that_worked() {
 #[test]
 fn c3_exit_0_before_the_kill_counts_although_nobody_was_told_of_it() {
     for asked in [Asked::Nothing, Asked::Gone] {
-        assert_eq!(row_c(&[], asked, false, false), "ok", "{asked:?}");
+        assert_eq!(row_c(case(asked)), "ok", "{asked:?}");
         assert_eq!(
-            row_c(&[], asked, true, false),
+            row_c(case(asked).copy_fails()),
             "copy stdout: the disk is full",
             "{asked:?}"
         );
@@ -438,19 +491,15 @@ fn c3_exit_0_before_the_kill_counts_although_nobody_was_told_of_it() {
 #[test]
 fn c4_exit_0_that_races_the_kill_with_an_open_pipe_is_the_wait_delay() {
     for asked in [Asked::Nothing, Asked::Gone] {
-        assert_eq!(
-            row_c(&["orphan"], asked, false, false),
-            "wait delay",
-            "{asked:?}"
-        );
+        assert_eq!(row_c(case(asked).orphan()), "wait delay", "{asked:?}");
     }
 }
 
 #[test]
 fn c5_exit_0_that_races_the_kill_keeps_the_error_of_the_cancel() {
-    assert_eq!(row_c(&[], Asked::Failed, false, false), "cancel: no way");
+    assert_eq!(row_c(case(Asked::Failed)), "cancel: no way");
     assert_eq!(
-        row_c(&["orphan"], Asked::Failed, true, false),
+        row_c(case(Asked::Failed).copy_fails().orphan()),
         "cancel: no way"
     );
 }
@@ -460,17 +509,23 @@ fn c6_kill_of_a_child_that_somebody_has_reaped_changes_nothing() {
     if !keeps_statuses() {
         return;
     }
-    assert_eq!(row_c(&[], Asked::Gone, false, true), "ok");
+    assert_eq!(row_c(case(Asked::Gone).status_stolen()), "ok");
     assert_eq!(
-        row_c(&[], Asked::Gone, true, true),
+        row_c(case(Asked::Gone).copy_fails().status_stolen()),
         "copy stdout: the disk is full"
     );
-    assert_eq!(row_c(&["orphan"], Asked::Gone, false, true), "wait delay");
     assert_eq!(
-        row_c(&["orphan"], Asked::Yes, false, true),
+        row_c(case(Asked::Gone).orphan().status_stolen()),
+        "wait delay"
+    );
+    assert_eq!(
+        row_c(case(Asked::Yes).orphan().status_stolen()),
         "stopped: cancelled"
     );
-    assert_eq!(row_c(&[], Asked::Failed, true, true), "cancel: no way");
+    assert_eq!(
+        row_c(case(Asked::Failed).copy_fails().status_stolen()),
+        "cancel: no way"
+    );
 }
 
 #[test]

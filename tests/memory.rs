@@ -45,6 +45,9 @@ fn a_child_has_a_small_table_whatever_its_parent_has_open() {
     assert!(cost["hermetic"] <= TABLE_SIZE_MIN, "{cost:?}");
     // The way that copies the table, which shows that the size would be seen.
     assert!(cost["inheriting"] >= OPEN_DESCRIPTORS as f64, "{cost:?}");
+    // A reactor that was made when all low numbers were taken, and one that has found some free.
+    assert!(cost["late"] >= OPEN_DESCRIPTORS as f64, "{cost:?}");
+    assert!(cost["sunk"] <= TABLE_SIZE_MIN, "{cost:?}");
 }
 
 /// What the helper counted, by name. `None` where it cannot count here, which it says.

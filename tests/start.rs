@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use common::start_error::start_error;
 use common::{Scratch, check, finish, helper, helper_path, text};
 use execloop::{
     Cancel, Cause, Command, CommandError, Context, Error, Input, LookPathError, Output, Reactor,
@@ -454,7 +455,8 @@ fn failed_start_leaves_no_command_and_calls_no_cancel() {
         counted.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }));
-    reactor.start(&mut command).expect_err("no such program");
+    let error = start_error(&mut reactor, &mut command);
+    assert!(matches!(error, StartError::Step { .. }), "{error:?}");
     context.cancel();
     assert!(reactor.is_empty());
     assert!(reactor.wait_any().expect("nothing to wait for").is_none());

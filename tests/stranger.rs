@@ -417,3 +417,57 @@ fn settings_that_would_end_the_wrong_command_are_refused() {
     assert!(idle().stdout(Output::capture()).run().is_ok());
     assert!(refused(Command::new("true").sweep_group(true)));
 }
+
+#[test]
+fn a_child_that_is_stopped_at_its_birth_holds_up_nobody_and_can_be_ended() {
+    const STOPPED: usize = 8;
+    let mut reactor = reactor();
+    let stopped: Vec<_> = (0..STOPPED)
+        .map(|_| {
+            let id = start(&mut reactor, Command::new("sleep").arg("1000"));
+            reactor.signal(id, Signal::STOP).expect("it lives");
+            id
+        })
+        .collect();
+    for _ in 0..3 * STOPPED {
+        let id = start(&mut reactor, shell("echo x").stdout(Output::capture()));
+        assert_eq!(wait(&mut reactor, id).stdout, b"x\n");
+    }
+    for id in stopped {
+        assert!(reactor.kill(id));
+        let done = wait(&mut reactor, id);
+        assert!(matches!(done.outcome, Err(Error::Exit(_))), "{done:?}");
+    }
+}
+
+#[test]
+fn a_reactor_can_be_dropped_or_shut_down_with_starts_under_way() {
+    for _ in 0..50 {
+        let mut dropped = reactor();
+        for _ in 0..10 {
+            start(&mut dropped, shell("echo x").stdout(Output::capture()));
+        }
+        drop(dropped);
+        let mut shut = reactor();
+        let ids: Vec<_> = (0..10)
+            .map(|_| start(&mut shut, &mut Command::new("/nowhere/at/all")))
+            .collect();
+        let finished = shut.shutdown().expect("poll");
+        assert_eq!(finished.len(), ids.len());
+        assert!(finished.iter().all(|done| !done.success()));
+    }
+}
+
+#[test]
+fn a_signal_to_a_group_at_its_birth_is_not_one_to_ours() {
+    let mut reactor = reactor();
+    for _ in 0..50 {
+        let mut leader = Command::new("sleep");
+        let id = start(&mut reactor, leader.arg("1000").process_group(0));
+        // To our own group, this would be the end of this test.
+        reactor
+            .signal_group(id, Signal::KILL)
+            .expect("it leads one");
+        assert!(!wait(&mut reactor, id).success());
+    }
+}

@@ -34,13 +34,19 @@ pub(crate) struct Spec {
     pub(crate) policy: Arc<Policy>,
     pub(crate) cancel: Arc<Cancel>,
     pub(crate) context: Option<Context>,
+    pub(crate) retry: Retry,
+    /// Pipes of the caller's that he has closed while it waits for its start.
+    pub(crate) closed: Streams,
+}
+
+/// What becomes of a start that fails for a while.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Retry {
     pub(crate) retries_text_busy: bool,
     /// How often its program's file was found busy.
     pub(crate) text_busy_tries: u32,
     /// What the kernel was short of when it was to start.
     pub(crate) patience: Patience,
-    /// Pipes of the caller's that he has closed while it waits for its start.
-    pub(crate) closed: Streams,
 }
 
 impl Spec {
@@ -112,9 +118,11 @@ impl Command {
             policy: prepared.policy,
             cancel: prepared.cancel,
             context: self.context.clone(),
-            retries_text_busy: self.retries_text_busy,
-            text_busy_tries: 0,
-            patience: Patience::default(),
+            retry: Retry {
+                retries_text_busy: self.retries_text_busy,
+                text_busy_tries: 0,
+                patience: Patience::default(),
+            },
             closed: Streams::default(),
         })
     }

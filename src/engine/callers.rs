@@ -11,7 +11,6 @@ use crate::error::{Closed, Stream};
 use crate::finished::Id;
 use crate::stream::{OurEnd, REFUSALS_BELIEVED};
 use crate::sys::Kernel;
-use crate::table::{Phase, Place};
 
 /// How often a caller reads or writes in a row before everybody else has a turn. His pipe may always be ready.
 const CALLER_PIECES_PER_TURN_MAX: usize = 16;
@@ -19,23 +18,14 @@ const CALLER_PIECES_PER_TURN_MAX: usize = 16;
 impl<K: Kernel> Engine<K> {
     /// Whether the caller may use this pipe of this command now or once it is started.
     pub(crate) fn has_callers_pipe(&mut self, id: Id, stream: Stream) -> bool {
-        let Some(slot) = self.slot_of_pipes(id) else {
+        let Some(slot) = self.table.slot_of_pipes(id) else {
             return false;
         };
-        if let Some(Phase::Queued(spec) | Phase::TextBusy(spec)) =
-            self.table.entry(slot).map(|entry| &entry.phase)
-        {
+        if let Some((spec, _)) = self.table.unstarted(slot) {
             return spec.asks_for_pipe(stream);
         }
         let end = self.table.end(slot, stream);
         end.is_some_and(|end| end.is_callers())
-    }
-
-    pub(super) fn slot_of_pipes(&self, id: Id) -> Option<u32> {
-        match self.place(id)? {
-            Place::Slot(slot) | Place::Finished(_, Some(slot)) => Some(*slot),
-            Place::Finished(_, None) => None,
-        }
     }
 
     /// Reads from the caller's pipe; the other commands go on while it has nothing.
@@ -53,7 +43,7 @@ impl<K: Kernel> Engine<K> {
         })?;
         // The caller has heard from his command.
         if read > 0
-            && let Some(slot) = self.slot_of_pipes(id)
+            && let Some(slot) = self.table.slot_of_pipes(id)
         {
             self.note_output(slot);
         }
@@ -87,18 +77,25 @@ impl<K: Kernel> Engine<K> {
         loop {
             let mut timeout = None;
             let slot = self
+                .table
                 .slot_of_pipes(id)
                 .ok_or_else(|| Closed::NeverOpened.error(stream))?;
-            if let Some(Phase::Queued(spec) | Phase::TextBusy(spec)) =
-                self.table.entry(slot).map(|entry| &entry.phase)
-            {
+            if let Some((spec, _)) = self.table.unstarted(slot) {
                 if spec.closed.contains(stream) {
                     return Err(Closed::ByCaller.error(stream));
                 }
                 self.turn(None)?;
                 continue;
             }
-            let whose = self.table.whose(slot);
+            let tenant = self.table.tenant(slot);
+            // Of a start that fails and is tried again, the caller is to see neither the end nor a loss.
+            let running = self.table.running(slot);
+            if running.is_some_and(|running| running.start.is_some()) {
+                // Nobody announces its exec, and the turn may find it out before it sleeps: it must not sleep for long.
+                let wait = self.look_again_after().unwrap_or(Duration::ZERO);
+                self.turn(Some(wait))?;
+                continue;
+            }
             let Some(OurEnd::Caller(pipe)) = self.table.end(slot, stream) else {
                 return Err(Closed::NeverOpened.error(stream));
             };
@@ -122,7 +119,7 @@ impl<K: Kernel> Engine<K> {
             {
                 if !*is_watched {
                     let source = STREAM_SOURCES[stream as usize];
-                    *is_watched = self.kernel.watch_pipe(pipe, source, whose).is_ok();
+                    *is_watched = self.kernel.watch_pipe(pipe, source, tenant).is_ok();
                 }
                 *ready = !*is_watched;
                 if *ready {
@@ -143,12 +140,10 @@ impl<K: Kernel> Engine<K> {
 
     /// Closes the caller's pipe, once there is one; a second time does nothing.
     pub(crate) fn close_callers_pipe(&mut self, id: Id, stream: Stream) {
-        let Some(slot) = self.slot_of_pipes(id) else {
+        let Some(slot) = self.table.slot_of_pipes(id) else {
             return;
         };
-        if let Some(Phase::Queued(spec) | Phase::TextBusy(spec)) =
-            self.table.entry(slot).map(|entry| &mut entry.phase)
-        {
+        if let Some((spec, _)) = self.table.unstarted(slot) {
             return spec.closed.insert(stream);
         }
         if let Some(OurEnd::Caller(pipe)) = self.table.end(slot, stream) {
@@ -158,11 +153,7 @@ impl<K: Kernel> Engine<K> {
 
     /// A paused reader or writer can go on.
     pub(crate) fn resume(&mut self, id: Id) {
-        let Some(slot) = self
-            .table
-            .slot_of(id.number)
-            .filter(|_| id.reactor == self.reactor)
-        else {
+        let Some(slot) = self.table.slot_of(id) else {
             return;
         };
         self.now = self.kernel.now();

@@ -7,7 +7,6 @@ use crate::finished::{Finished, Id, Usage};
 use crate::job::Job;
 use crate::stream::{OurEnd, drop_callers};
 use crate::sys::Kernel;
-use crate::table::Phase;
 
 impl<K: Kernel> Engine<K> {
     /// Everything is known of this command: makes its `Finished`, and gives back what it held.
@@ -23,17 +22,12 @@ impl<K: Kernel> Engine<K> {
     fn end_running(&mut self, slot: u32, outcome: impl FnOnce(&mut Job) -> Result<(), Error>) {
         let now = self.now;
         self.stop_asking(slot);
-        let Some(entry) = self.table.entry(slot) else {
-            return;
-        };
-        let number = entry.number;
-        let Phase::Running(mut running) = std::mem::replace(&mut entry.phase, Phase::Vacant) else {
-            return;
-        };
+        let mut running = self.table.take_running(slot);
         if running.is_detached {
             self.admission.let_go_ended();
+            drop_callers("command", running);
             self.leave(slot);
-            return self.vacate(slot);
+            return self.table.vacate(slot);
         }
         self.admission.ended(running.cost);
         let mut collected = |stream: Stream| match &mut running.ends[stream as usize] {
@@ -42,7 +36,7 @@ impl<K: Kernel> Engine<K> {
         };
         let (stdout, stderr) = (collected(Stream::Stdout), collected(Stream::Stderr));
         let finished = Finished {
-            id: self.id(number),
+            id: self.table.id_of(slot),
             pid: Some(K::pid(&running.child)),
             status: running.job.status(),
             outcome: outcome(&mut running.job),
@@ -56,36 +50,28 @@ impl<K: Kernel> Engine<K> {
         };
         // Closed ones too: what the caller closed, or the delay cut, answers as such until the end.
         let lingers = running.ends.iter().any(OurEnd::is_callers);
-        if lingers && let Some(entry) = self.table.entry(slot) {
+        if lingers {
             // Its context and its limits go on: they end pipes that an orphan holds.
-            entry.phase = Phase::Lingering(running);
+            self.table.linger(slot, running);
         } else {
             drop_callers("command", running);
             self.leave(slot);
-            self.vacate(slot);
+            self.table.vacate(slot);
         }
-        self.table.hand_in(finished, lingers.then_some(slot));
+        self.table.keep_finished(finished, lingers.then_some(slot));
     }
 
-    /// A command that ended before it was started.
+    /// A command that was taken out of those that wait, or whose start has failed.
     pub(super) fn finish_unstarted(&mut self, slot: u32, error: StartError) {
-        let Some(entry) = self.table.entry(slot) else {
-            return;
-        };
-        let number = entry.number;
-        drop_callers(
-            "command",
-            std::mem::replace(&mut entry.phase, Phase::Vacant),
-        );
-        self.waiting -= 1;
+        let id = self.table.id_of(slot);
         self.leave(slot);
-        self.vacate(slot);
-        self.hand_in_unstarted(number, error);
+        self.table.vacate(slot);
+        self.keep_unstarted(id, error);
     }
 
-    pub(super) fn hand_in_unstarted(&mut self, number: u64, error: StartError) {
+    pub(super) fn keep_unstarted(&mut self, id: Id, error: StartError) {
         let finished = Finished {
-            id: self.id(number),
+            id,
             pid: None,
             outcome: Err(Error::Start(error)),
             status: None,
@@ -97,18 +83,18 @@ impl<K: Kernel> Engine<K> {
             reaped: None,
             drained: None,
         };
-        self.table.hand_in(finished, None);
+        self.table.keep_finished(finished, None);
     }
 
     /// Takes a slot's command out of its context and of the deadlines.
     pub(super) fn leave(&mut self, slot: u32) {
         self.arm_slot(slot, None);
-        let Some(seat) = self.table.entry(slot).and_then(|entry| entry.watch.take()) else {
+        let Some(seat) = self.table.seat(slot).take() else {
             return;
         };
         let (moved, deadline) = self.watches.remove(seat, &self.inbox);
-        if let Some(moved) = moved.and_then(|moved| self.table.entry(moved)) {
-            moved.watch = Some(seat);
+        if let Some(moved) = moved {
+            *self.table.seat(moved) = Some(seat);
         }
         if let Some(deadline) = deadline {
             // It may have fired already.
@@ -116,50 +102,25 @@ impl<K: Kernel> Engine<K> {
         }
     }
 
-    /// Leaves the slot to the end of the turn: events of this batch may still name it.
-    pub(super) fn vacate(&mut self, slot: u32) {
-        if let Some(entry) = self.table.entry(slot) {
-            entry.phase = Phase::Vacant;
-        }
-        self.vacant.push(slot);
-    }
-
-    pub(super) fn free_vacant(&mut self) {
-        for slot in self.vacant.drain(..) {
-            self.table.free(slot);
-        }
-    }
-
     /// Takes the next finished command.
     pub(crate) fn pop_finished(&mut self) -> Option<Finished> {
-        let number = self.table.first_finished()?;
-        self.hand_out(number)
+        let id = self.table.first_finished()?;
+        self.take_finished(id)
     }
 
-    /// Takes one finished command.
+    /// Takes one finished command. Its caller's pipes are closed now (Go: at the end of `Wait`).
     pub(crate) fn take_finished(&mut self, id: Id) -> Option<Finished> {
-        self.place(id)?;
-        self.hand_out(id.number)
-    }
-
-    /// The caller gets the `Finished`, and its pipes are closed now (Go: at the end of `Wait`).
-    fn hand_out(&mut self, number: u64) -> Option<Finished> {
-        let (finished, lingering) = self.table.take_finished(number)?;
+        let (finished, lingering) = self.table.take_finished(id)?;
         if let Some(slot) = lingering {
-            if let Some(entry) = self.table.entry(slot)
-                && let Phase::Lingering(running) =
-                    std::mem::replace(&mut entry.phase, Phase::Vacant)
-            {
-                let mut running = running;
-                for end in &mut running.ends {
-                    if let OurEnd::Caller(pipe) = end {
-                        pipe.close(&mut self.kernel);
-                    }
+            let mut running = self.table.take_lingering(slot);
+            for end in &mut running.ends {
+                if let OurEnd::Caller(pipe) = end {
+                    pipe.close(&mut self.kernel);
                 }
-                drop_callers("command", running);
             }
+            drop_callers("command", running);
             self.leave(slot);
-            self.vacate(slot);
+            self.table.vacate(slot);
         }
         Some(*finished)
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Due, Engine, STREAM_SOURCES};
 use crate::job::Event;
-use crate::sys::Kernel;
+use crate::sys::{Kernel, Tenant};
 
 /// What the kernel does not announce, or too early, is asked for by timer: after this, doubled each time up to the
 /// maximum.
@@ -13,7 +13,7 @@ const ASK_AGAIN_MS_MIN: u64 = 1;
 const ASK_AGAIN_MS_MAX: u64 = 256;
 
 /// Whoever starts more children in a row does not turn the loop meanwhile: they are not all left to the next turn.
-pub(super) const FRESH_MAX: usize = 64;
+pub(super) const UNWATCHED_MAX: usize = 64;
 
 /// How long to wait when it was asked for so often already.
 pub(super) fn wait_before_asking(asked: u32) -> Duration {
@@ -22,65 +22,72 @@ pub(super) fn wait_before_asking(asked: u32) -> Duration {
 
 impl<K: Kernel> Engine<K> {
     /// A child was started. It is looked at in the next turn.
-    pub(super) fn keep_fresh(&mut self, slot: u32) {
-        if self.fresh.len() == FRESH_MAX {
-            self.watch_fresh();
+    pub(super) fn keep_unwatched(&mut self, slot: u32) {
+        if self.unwatched.len() == UNWATCHED_MAX {
+            self.watch_unwatched();
         }
-        self.fresh.push(self.table.whose(slot));
+        self.unwatched.push(self.table.tenant(slot));
     }
 
     /// Looks whether children are over that were started since the last turn: a short command is, and to have its end
     /// announced would cost more than all the rest of it. The others are watched from here on. The youngest has hardly
     /// begun its program, and is looked at in the next turn, if that comes at once.
-    pub(super) fn look_at_fresh(&mut self) -> bool {
-        let Some(youngest) = self.fresh.pop() else {
+    pub(super) fn look_at_unwatched(&mut self) -> bool {
+        let Some(youngest) = self.unwatched.pop() else {
             return false;
         };
         self.now = self.kernel.now();
         let mut is_any_over = false;
-        let mut fresh = std::mem::take(&mut self.fresh);
-        for whose in fresh.drain(..) {
-            if self.table.is_tenant(whose) {
-                let is_over = self.try_reap(whose.slot);
+        let mut unwatched = std::mem::take(&mut self.unwatched);
+        for tenant in unwatched.drain(..) {
+            let is_here = self.table.is_tenant(tenant);
+            let running = self.table.running(tenant.slot).filter(|_| is_here);
+            // One whose program is not executed yet has hardly ended.
+            if running.is_some_and(|running| running.start.is_none()) {
+                let is_over = self.try_reap(tenant.slot);
                 if is_over {
-                    self.visit_all(whose.slot);
+                    self.visit_all(tenant.slot);
                 }
                 is_any_over |= is_over;
-                self.watch_running(whose.slot);
             }
+            self.watch_tenant(tenant);
         }
-        self.fresh = fresh;
-        self.fresh.push(youngest);
+        self.unwatched = unwatched;
+        self.unwatched.push(youngest);
         if !is_any_over {
-            self.watch_fresh();
+            self.watch_unwatched();
         }
         is_any_over
     }
 
-    /// Has the kernel announce what becomes of the fresh children.
-    pub(super) fn watch_fresh(&mut self) {
-        while let Some(whose) = self.fresh.pop() {
-            if self.table.is_tenant(whose) {
-                self.watch_running(whose.slot);
-            }
+    /// Has the kernel announce what becomes of those children.
+    pub(super) fn watch_unwatched(&mut self) {
+        while let Some(tenant) = self.unwatched.pop() {
+            self.watch_tenant(tenant);
+        }
+    }
+
+    fn watch_tenant(&mut self, tenant: Tenant) {
+        if self.table.is_tenant(tenant) {
+            self.watch_running(tenant.slot);
         }
     }
 
     /// Has the kernel announce what is still to come of a command. Where it has no room for that, the command is asked
     /// by timer: its program runs already, and neither killing it nor running it twice would be right.
     fn watch_running(&mut self, slot: u32) {
-        let whose = self.table.whose(slot);
+        let tenant = self.table.tenant(slot);
         let Some(running) = self.table.running(slot) else {
             return;
         };
         let mut watched = Ok(());
         for (end, source) in running.ends.iter().zip(STREAM_SOURCES) {
             if let Some(pipe) = end.copied_pipe() {
-                watched = watched.and(self.kernel.watch_pipe(pipe, source, whose));
+                watched = watched.and(self.kernel.watch_pipe(pipe, source, tenant));
             }
         }
         if running.reaped.is_none() {
-            watched = watched.and(self.kernel.watch_child(&running.child, whose));
+            watched = watched.and(self.kernel.watch_child(&running.child, tenant));
         }
         running.is_watched = watched.is_ok();
         if watched.is_err() {
@@ -123,6 +130,12 @@ impl<K: Kernel> Engine<K> {
         let Ok(Some(exit)) = self.kernel.reap(&mut running.child) else {
             return false;
         };
+        if let Some(failure) = exit.failure {
+            self.start_failed(slot, failure);
+            return true;
+        }
+        // Whatever ended it, it is not started again.
+        running.start = None;
         running.usage = exit.usage;
         running.reaped = Some(now);
         if running.is_watched {

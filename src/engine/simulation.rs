@@ -21,7 +21,6 @@ use crate::finished::{Finished, Id};
 use crate::inbox::{Inbox, Message};
 use crate::sys::simulated::{Random, Shared, Simulated, SimulatedWaker, Weather, World};
 use crate::sys::{Signal, Target};
-use crate::table::Place;
 use check::{Evidence, check};
 use plan::{Feed, Job, Take};
 
@@ -104,6 +103,16 @@ fn random_weather(random: &mut Random) -> Weather {
         ..Weather::default()
     };
     Weather {
+        late_execs: if random.one_in(3) {
+            0
+        } else {
+            1 + random.below(3)
+        },
+        starts_max: if random.one_in(2) {
+            1 + random.below(4)
+        } else {
+            16
+        },
         finds_groups: random.one_in(2),
         batch_max: if random.one_in(3) { 2 } else { 256 },
         pipe_bytes: match random.below(4) {
@@ -461,7 +470,7 @@ impl Driver {
             self.live.retain(|live| *live != number);
             self.let_go.push(pid);
             self.book.borrow_mut()[number].is_detached = true;
-            assert!(self.engine().place(id).is_none());
+            assert!(!self.engine().knows(id));
         }
     }
 
@@ -501,9 +510,9 @@ impl Driver {
             if let Some(finished) = self.engine().take_finished(id) {
                 return self.note(finished);
             }
-            if self.engine().place(id).is_none() {
+            if !self.engine().knows(id) {
                 self.engine().take_messages();
-                assert!(self.engine().place(id).is_some(), "{id} is lost");
+                assert!(self.engine().knows(id), "{id} is lost");
             }
             self.turn_for(None);
         }
@@ -534,9 +543,9 @@ impl Driver {
         if self.random.one_in(2) {
             return self.engine().close_callers_pipe(id, Stream::Stdin);
         }
-        let Some(Place::Slot(_)) = self.engine().place(id) else {
+        if self.engine().table.slot_of(id).is_none() {
             return;
-        };
+        }
         let number = self.numbers.borrow()[&id.number];
         let (key, at) = {
             let book = self.book.borrow();
@@ -644,18 +653,17 @@ impl Driver {
         // A stream that was listed just before its command ended is dropped from the list by the next turn.
         self.turn_for(Some(Duration::ZERO));
         let engine = self.engine();
-        engine.free_vacant();
-        assert_eq!(engine.table.len(), 0, "slots");
-        assert_eq!(engine.table.known(), 0, "numbers");
+        engine.table.free_vacant();
+        assert!(engine.table.is_empty(), "commands");
         assert!(engine.admission.is_idle(), "{:?}", engine.admission);
         assert!(engine.watches.is_empty(), "{:?}", engine.watches);
-        assert_eq!(engine.visits.len(), 0, "visits");
-        assert_eq!(engine.waiting, 0, "waiting");
+        assert_eq!(engine.backlog.len(), 0, "backlog");
+        assert_eq!(engine.starting.len(), 0, "starting");
         let left: Vec<_> = std::iter::from_fn(|| {
             let far = engine.now + Duration::from_secs(1 << 30);
             engine.deadlines.pop_due(far)
         })
-        .filter(|(_, due)| *due != super::Due::Admission)
+        .filter(|(_, due)| !matches!(due, super::Due::Admission | super::Due::Starting))
         .collect();
         assert!(left.is_empty(), "{left:?}");
     }

@@ -1,243 +1,201 @@
-//! Starting commands: now, from the queue, or again after the kernel was short of something.
+//! Starting commands: from the queue, and again where the kernel was short of something or the program's file was busy.
 //! Unaware of how commands end.
+//!
+//! There is one way to start: every command waits in the queue, if only for an instant. And there is one way to fail:
+//! whatever needs the kernel is told by a `Finished`, also where it is found out at once.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Due, Engine};
 use crate::admission::Cost;
-use crate::command::{Command, Spec};
+use crate::command::{Command, Retry, Spec};
 use crate::diagnose::explain;
 use crate::error::{StartError, Stream};
 use crate::finished::Id;
 use crate::job::{Job, Streams};
 use crate::stream::{OurEnd, drop_callers};
-use crate::sys::{Kernel, SLOTS_MAX, StartFailure, Stdio};
-use crate::table::{Phase, Running};
+use crate::sys::{Kernel, StartFailure, Started, Stdio};
+use crate::table::{Running, Wait};
 
 /// A busy program is tried again after 1, 2, 4 .. 64 milliseconds.
 const TEXT_BUSY_TRIES_MAX: u32 = 7;
 
-/// What to do with a command that could not be started.
+/// While as many starts are under way as there may be, the queue's head is tried again after this.
+const START_AGAIN: Duration = Duration::from_micros(200);
+
+/// Nobody tells that a child has executed. While one has not, no turn sleeps longer than this, doubled each time.
+const LOOK_AGAIN_MS_MIN: u64 = 1;
+const LOOK_AGAIN_MS_MAX: u64 = 64;
+
+/// What a failed start means to its command.
 enum Refusal {
-    /// Wait until others give back what the kernel is short of, or until this time.
-    Queue(Box<Spec>, Instant),
-    /// Try again soon.
-    TextBusy(Box<Spec>),
-    /// Give up.
-    Failed(StartError),
+    /// Others may give back what the kernel is short of. Until then, or until this time, it stays at the queue's head.
+    Shortage(Instant),
+    /// Its program's file is busy until this time.
+    TextBusy(Instant),
+    /// It is not tried again.
+    Final,
 }
 
 impl<K: Kernel> Engine<K> {
     /// Starts a command, or queues it.
+    ///
+    /// # Errors
+    /// What is wrong with the command itself.
     pub(crate) fn start(&mut self, command: &mut Command) -> Result<Id, StartError> {
         self.kernel
             .check_process()
             .map_err(|_| StartError::Forked)?;
         self.now = self.kernel.now();
-        self.free_vacant();
+        self.table.free_vacant();
+        self.refuse_too_many()?;
         let spec = command.spec(&mut self.snapshot)?;
         let number = self.inbox.take_number();
-        self.submit(number, spec)?;
-        Ok(self.id(number))
+        self.enqueue(number, spec);
+        Ok(self.table.id(number))
     }
 
-    /// Starts a command from another thread, whose failure arrives as a `Finished`.
+    /// Starts a command from another thread, whose failures all arrive as a `Finished`.
     pub(super) fn start_sent(&mut self, number: u64, mut command: Box<Command>) {
-        let submitted = command
-            .spec(&mut self.snapshot)
-            .and_then(|spec| self.submit(number, spec));
+        let spec = self
+            .refuse_too_many()
+            .and_then(|()| command.spec(&mut self.snapshot));
         drop_callers("command", command);
-        if let Err(error) = submitted {
-            self.hand_in_unstarted(number, error);
+        match spec {
+            Ok(spec) => self.enqueue(number, spec),
+            Err(error) => self.keep_unstarted(self.table.id(number), error),
         }
     }
 
-    fn submit(&mut self, number: u64, spec: Spec) -> Result<(), StartError> {
-        let is_next = self.admission.is_queue_empty() && self.has_room(&spec);
-        if !is_next {
-            self.enqueue(number, Box::new(spec));
-            return Ok(());
-        }
-        match self.launch(None, number, spec) {
-            Ok(()) => Ok(()),
-            Err(Refusal::Queue(spec, retry_at)) => {
-                self.enqueue(number, spec);
-                self.back_off(retry_at);
-                Ok(())
-            }
-            Err(Refusal::TextBusy(spec)) => {
-                let tries = spec.text_busy_tries;
-                let slot = self.seat(number, Phase::TextBusy(spec));
-                self.wait_for_text(slot, tries);
-                Ok(())
-            }
-            Err(Refusal::Failed(error)) => Err(error),
+    fn refuse_too_many(&self) -> Result<(), StartError> {
+        if self.table.is_full() {
+            Err(StartError::Refused("the queue is full"))
+        } else {
+            Ok(())
         }
     }
 
-    fn has_room(&self, spec: &Spec) -> bool {
-        self.admission.has_room(cost_of(spec)) && self.table.len() < SLOTS_MAX
-    }
-
-    fn enqueue(&mut self, number: u64, spec: Box<Spec>) {
-        let slot = self.seat(number, Phase::Queued(spec));
-        self.admission.enqueue(slot);
-    }
-
-    /// Gives a command that waits a slot, and a seat in its context.
-    fn seat(&mut self, number: u64, phase: Phase<K>) -> u32 {
-        let context = match &phase {
-            Phase::Queued(spec) | Phase::TextBusy(spec) => spec.context.clone(),
-            _ => None,
-        };
-        let slot = self.table.insert(number, phase);
-        self.waiting += 1;
+    fn enqueue(&mut self, number: u64, mut spec: Spec) {
+        let context = spec.context.take();
+        let slot = self.table.wait(number, Box::new(spec));
         if let Some(context) = context {
-            self.watch_context(slot, &context);
+            let (seat, deadline) = self.watches.add(&context, slot, &self.inbox);
+            if deadline.is_some() {
+                self.deadlines.move_to(Due::Context(seat.0), None, deadline);
+            }
+            *self.table.seat(slot) = Some(seat);
         }
-        slot
-    }
-
-    fn watch_context(&mut self, slot: u32, context: &crate::Context) {
-        let (seat, deadline) = self.watches.add(context, slot, &self.inbox);
-        if deadline.is_some() {
-            self.deadlines.move_to(Due::Context(seat.0), None, deadline);
-        }
-        if let Some(entry) = self.table.entry(slot) {
-            entry.watch = Some(seat);
-        }
+        self.admission.enqueue(slot);
+        self.admit();
     }
 
     /// The next turn would begin with a start from the queue, or with the end of one that was cancelled in it.
     pub(super) fn can_admit(&self) -> bool {
-        let front = self.admission.front();
-        front.is_some_and(|slot| match self.table.phase(slot) {
-            Some(Phase::Queued(spec)) => self.admission.has_room(cost_of(spec)),
-            _ => true,
-        })
+        let Some(slot) = self.admission.front() else {
+            return false;
+        };
+        match self.table.spec(slot) {
+            Some(spec) => {
+                self.admission.has_room(cost_of(spec)) && self.kernel.can_start(&spec.launch)
+            }
+            None => true,
+        }
     }
 
     /// Starts as many from the queue as there is room for.
     pub(super) fn admit(&mut self) {
         while let Some(slot) = self.admission.front() {
-            // A command that ended in the queue, or one whose turn is now.
-            let spec = match self.table.entry(slot).map(|entry| &mut entry.phase) {
-                Some(phase @ Phase::Queued(_)) => phase,
-                _ => {
-                    self.leave_queue();
-                    continue;
-                }
+            let Some(spec) = self.table.spec(slot) else {
+                // It was ended while it waited.
+                self.admission.pop();
+                self.table.leave_queue(slot);
+                continue;
             };
-            if let Phase::Queued(spec) = spec
-                && !self.admission.has_room(cost_of(spec))
-            {
+            if !self.admission.has_room(cost_of(spec)) {
                 return;
             }
-            let Phase::Queued(spec) = std::mem::replace(spec, Phase::Vacant) else {
+            if !self.kernel.can_start(&spec.launch) {
+                // The others' execs are waited for here, not in the kernel.
+                let again = self.kernel.now() + START_AGAIN;
+                return self.admit_again_at(again);
+            }
+            if !self.launch(slot) {
                 return;
-            };
-            if !self.launch_seated(slot, *spec) {
-                return;
             }
+            self.admission.pop();
         }
     }
 
-    /// The head of the queue is dealt with.
-    fn leave_queue(&mut self) {
-        if let Some(slot) = self.admission.pop()
-            && self
-                .table
-                .entry(slot)
-                .is_some_and(|entry| matches!(entry.phase, Phase::Vacant))
-        {
-            self.vacate(slot);
-        }
-    }
-
-    /// Starts a command that has a slot already. `false`: the kernel is short of something, and it waits on.
-    fn launch_seated(&mut self, slot: u32, spec: Spec) -> bool {
-        let Some(number) = self.table.entry(slot).map(|entry| entry.number) else {
-            return true;
-        };
-        let is_queued = self.admission.front() == Some(slot);
-        let (phase, goes_on) = match self.launch(Some(slot), number, spec) {
-            Ok(()) => {
-                self.waiting -= 1;
-                if is_queued {
-                    self.admission.pop();
-                }
-                return true;
-            }
-            Err(Refusal::Queue(spec, retry_at)) => {
-                self.back_off(retry_at);
-                if !is_queued {
-                    self.admission.enqueue(slot);
-                }
-                (Phase::Queued(spec), false)
-            }
-            Err(Refusal::TextBusy(spec)) => {
-                if is_queued {
-                    self.admission.pop();
-                }
-                let tries = spec.text_busy_tries;
-                self.wait_for_text(slot, tries);
-                (Phase::TextBusy(spec), true)
-            }
-            Err(Refusal::Failed(error)) => {
-                if is_queued {
-                    self.admission.pop();
-                }
-                self.finish_unstarted(slot, error);
-                return true;
-            }
-        };
-        if let Some(entry) = self.table.entry(slot) {
-            entry.phase = phase;
-        }
-        goes_on
-    }
-
-    /// `tries`: how often it was busy, this time included.
-    fn wait_for_text(&mut self, slot: u32, tries: u32) {
-        let at = self.now + Duration::from_millis(1 << (tries - 1));
-        self.arm_slot(slot, Some(at));
-    }
-
-    /// The time to try a busy program again has come.
-    pub(super) fn retry_text_busy(&mut self, slot: u32) {
-        let Some(entry) = self.table.entry(slot) else {
-            return;
-        };
-        let Phase::TextBusy(spec) = std::mem::replace(&mut entry.phase, Phase::Vacant) else {
-            return;
-        };
-        if self.admission.has_room(cost_of(&spec)) {
-            self.launch_seated(slot, *spec);
-        } else {
-            // Others have taken the last place meanwhile.
-            entry.phase = Phase::Queued(spec);
-            self.admission.enqueue(slot);
-        }
-    }
-
-    fn back_off(&mut self, at: Instant) {
-        self.admission.shortage(at);
+    fn admit_again_at(&mut self, at: Instant) {
         self.deadlines
             .move_to(Due::Admission, self.admission_due, Some(at));
         self.admission_due = Some(at);
     }
 
-    /// Makes the process, into `slot` or a new one.
-    fn launch(&mut self, slot: Option<u32>, number: u64, mut spec: Spec) -> Result<(), Refusal> {
-        let free = slot.unwrap_or_else(|| self.table.next_slot());
+    /// Makes the process of the queue's head. `false`: it stays there.
+    fn launch(&mut self, slot: u32) -> bool {
+        let mut spec = self.table.take_waiting(slot);
         let started = self.kernel.start(&mut spec.launch);
         // A start takes its time, which is not the command's.
         self.now = self.kernel.now();
-        let started = match started {
-            Ok(started) => started,
-            Err(failure) => return Err(self.refusal(failure, spec)),
-        };
+        match started {
+            Ok(started) => {
+                self.run(slot, *spec, started);
+                true
+            }
+            Err(failure) => self.refused(slot, spec, failure),
+        }
+    }
+
+    /// A start has failed. `false`: it is to be tried again from the queue's head.
+    fn refused(&mut self, slot: u32, mut spec: Box<Spec>, failure: StartFailure) -> bool {
+        match self.refusal(&failure, &mut spec.retry) {
+            Refusal::Shortage(at) => {
+                self.table.wait_again(slot, spec, Wait::Queue);
+                self.admission.shortage(at);
+                self.admit_again_at(at);
+                return false;
+            }
+            Refusal::TextBusy(at) => {
+                self.table.wait_again(slot, spec, Wait::TextBusy);
+                self.arm_slot(slot, Some(at));
+            }
+            Refusal::Final => {
+                let error = explain(failure, &spec.launch.program, &spec.launch.environment);
+                drop_callers("command", spec);
+                self.finish_unstarted(slot, error);
+            }
+        }
+        true
+    }
+
+    fn refusal(&self, failure: &StartFailure, retry: &mut Retry) -> Refusal {
+        if failure.is_shortage()
+            && self.admission.running() > 0
+            && let Some(at) = retry.patience.wait(self.now)
+        {
+            return Refusal::Shortage(at);
+        }
+        let may_retry = retry.retries_text_busy && retry.text_busy_tries < TEXT_BUSY_TRIES_MAX;
+        if failure.is_text_busy() && may_retry {
+            let wait = Duration::from_millis(1 << retry.text_busy_tries);
+            retry.text_busy_tries += 1;
+            return Refusal::TextBusy(self.now + wait);
+        }
+        Refusal::Final
+    }
+
+    /// The time to try a busy program again has come. It was before all that wait now.
+    pub(super) fn retry_text_busy(&mut self, slot: u32) {
+        let spec = self.table.take_waiting(slot);
+        self.table.wait_again(slot, spec, Wait::Queue);
+        self.admission.enqueue_first(slot);
+        self.admit();
+    }
+
+    /// The process is made: from here on its time counts, although its program may not be executed yet.
+    fn run(&mut self, slot: u32, spec: Spec, started: Started<K>) {
         let cost = cost_of(&spec);
         let leads_group = spec.launch.program.attributes.leads_group();
         let [stdin, stdout, stderr] = started.pipes;
@@ -252,7 +210,6 @@ impl<K: Kernel> Engine<K> {
                 copied.insert(stream);
             }
         }
-        let writes = copied.contains(Stream::Stdin);
         let lends = ends.iter().any(OurEnd::is_callers);
         let job = Job::new(spec.policy, copied, lends, self.now);
         let wake_at = job.wake_at();
@@ -262,6 +219,8 @@ impl<K: Kernel> Engine<K> {
             ends,
             cancel: spec.cancel,
             leads_group,
+            start: Some(Box::new((spec.launch, spec.retry))),
+            missed: Streams::default(),
             is_detached: false,
             is_watched: false,
             is_announced: false,
@@ -273,52 +232,101 @@ impl<K: Kernel> Engine<K> {
             reaped: None,
         };
         self.admission.started(cost);
-        self.seat_running(slot, number, running, spec.context.as_ref());
-        self.arm_slot(free, wake_at);
+        self.table.run(slot, running);
+        self.arm_slot(slot, wake_at);
         for stream in spec.closed.iter() {
-            self.close_callers_pipe(self.id(number), stream);
+            self.close_callers_pipe(self.table.id_of(slot), stream);
         }
-        self.keep_fresh(free);
-        if writes {
-            // Most input fits the empty pipe at once, and then no event is needed for it.
-            self.visit(free, Stream::Stdin);
-        }
-        Ok(())
+        self.keep_unwatched(slot);
+        self.starting.push(self.table.tenant(slot));
+        self.looks_at_starting = 0;
+        self.look_at_starting();
     }
 
-    fn seat_running(
-        &mut self,
-        slot: Option<u32>,
-        number: u64,
-        running: Running<K>,
-        context: Option<&crate::Context>,
-    ) {
-        match slot.and_then(|slot| self.table.entry(slot)) {
-            Some(entry) => entry.phase = Phase::Running(running),
-            None => {
-                let slot = self.table.insert(number, Phase::Running(running));
-                if let Some(context) = context {
-                    self.watch_context(slot, context);
+    /// Looks which of the programs under way are executed. What it takes to start those again is not kept any longer, and
+    /// their input begins: what a failed start has read of a reader would be lost to the next.
+    pub(super) fn look_at_starting(&mut self) {
+        let mut executed = Vec::new();
+        self.starting.retain(|tenant| {
+            let is_here = self.table.is_tenant(*tenant);
+            let Some(running) = self.table.running(tenant.slot).filter(|_| is_here) else {
+                return false;
+            };
+            let has_executed = self.kernel.has_executed(&running.child);
+            if has_executed {
+                running.start = None;
+                if running.ends[Stream::Stdin as usize].is_copied() {
+                    // Most input fits the empty pipe at once, and then no event is needed for it.
+                    running.missed.insert(Stream::Stdin);
                 }
+                if !running.missed.is_empty() {
+                    executed.push((tenant.slot, std::mem::take(&mut running.missed)));
+                }
+            }
+            !has_executed
+        });
+        for (slot, missed) in executed {
+            for stream in missed.iter() {
+                self.visit(slot, stream);
             }
         }
     }
 
-    fn refusal(&self, failure: StartFailure, mut spec: Spec) -> Refusal {
-        if failure.is_shortage()
-            && self.admission.running() > 0
-            && let Some(retry_at) = spec.patience.wait(self.now)
-        {
-            return Refusal::Queue(Box::new(spec), retry_at);
+    /// How long a turn may sleep while programs are under way.
+    pub(super) fn look_again_after(&self) -> Option<Duration> {
+        let wait = (LOOK_AGAIN_MS_MIN << self.looks_at_starting.min(16)).min(LOOK_AGAIN_MS_MAX);
+        (!self.starting.is_empty()).then(|| Duration::from_millis(wait))
+    }
+
+    /// A child has ended before its program was executed, and has said why.
+    pub(super) fn start_failed(&mut self, slot: u32, failure: StartFailure) {
+        self.stop_asking(slot);
+        self.arm_slot(slot, None);
+        let mut running = self.table.take_running(slot);
+        let cause = running.job.cause();
+        let start = running.start.take();
+        if running.is_detached {
+            self.admission.let_go_ended();
+        } else {
+            self.admission.ended(running.cost);
         }
-        let may_retry = spec.retries_text_busy && spec.text_busy_tries < TEXT_BUSY_TRIES_MAX;
-        if failure.is_text_busy() && may_retry {
-            spec.text_busy_tries += 1;
-            return Refusal::TextBusy(Box::new(spec));
+        let Some(start) = start else {
+            debug_assert!(false, "{failure:?} after the exec");
+            drop_callers("command", running.ends);
+            return self.finish_unstarted(slot, StartError::ShutDown);
+        };
+        let (launch, retry) = *start;
+        let mut closed = Streams::default();
+        for (end, stream) in running.ends.iter().zip(Streams::ALL) {
+            if end.is_closed_by_caller() {
+                closed.insert(stream);
+            }
         }
-        let error = explain(failure, &spec.launch.program, &spec.launch.environment);
-        drop_callers("command", spec);
-        Refusal::Failed(error)
+        let [stdin, stdout, stderr] = running.ends;
+        let spec = Box::new(Spec {
+            launch,
+            retry,
+            stdin: stdin.into_input(&mut self.kernel),
+            stdout: stdout.into_output(&mut self.kernel),
+            stderr: stderr.into_output(&mut self.kernel),
+            policy: running.job.policy(),
+            cancel: running.cancel,
+            context: None,
+            closed,
+        });
+        if running.is_detached {
+            drop_callers("command", spec);
+            self.leave(slot);
+            return self.table.vacate(slot);
+        }
+        let would_pass = failure.is_text_busy() || failure.is_shortage();
+        if let Some(cause) = cause.filter(|_| would_pass) {
+            drop_callers("command", spec);
+            return self.finish_unstarted(slot, StartError::ContextDone(cause));
+        }
+        if !self.refused(slot, spec, failure) {
+            self.admission.enqueue_first(slot);
+        }
     }
 
     /// A snapshot of the environment is taken anew at the next start that inherits it.
@@ -333,13 +341,10 @@ impl<K: Kernel> Engine<K> {
 }
 
 fn cost_of(spec: &Spec) -> Cost {
-    let pipes = spec
-        .launch
-        .stdio
-        .iter()
-        .filter(|stdio| matches!(stdio, Stdio::Pipe))
-        .count();
+    let is_pipe = |stdio: &&Stdio| matches!(stdio, Stdio::Pipe);
+    let extra = spec.launch.extra.iter();
     Cost {
-        pipes: pipes as u64,
+        pipes: spec.launch.stdio.iter().filter(is_pipe).count() as u64,
+        extra: extra.filter(|(_, fd)| fd.is_some()).count() as u64,
     }
 }

@@ -11,6 +11,11 @@ use crate::plain::Plain;
 use crate::sys::Step;
 
 /// A command that could not be started. No child is left behind.
+///
+/// [`Reactor::start`](crate::Reactor::start) returns what is wrong with the command itself. What the system says of its
+/// start ([`Step`](StartError::Step), [`Interpreter`](StartError::Interpreter)) is in its
+/// [`Finished`](crate::Finished), also when it is found out at once, and so is what ended it before it was started. The
+/// forms for one command return either.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum StartError {
@@ -18,7 +23,8 @@ pub enum StartError {
     NoCommand,
     /// The program's name was not found, or found only relative to the current directory.
     LookPath(LookPathError),
-    /// The context had ended before the start; nothing was spawned.
+    /// Its context had ended before the start, or it was asked to stop before its program ran: while it waited, or while
+    /// its start was tried again.
     ContextDone(Cause),
     /// A string that the program would see cut off: it holds a NUL byte.
     Nul {
@@ -41,7 +47,7 @@ pub enum StartError {
     },
     /// A script may be executed, but the interpreter that its `#!` line names is missing or may not.
     Interpreter {
-        /// The script.
+        /// The script; a relative one with the directory that it was looked for in.
         program: PathBuf,
         /// The interpreter, as the script names it.
         interpreter: PathBuf,
@@ -95,7 +101,8 @@ impl StartError {
     /// The kind that an [`io::Error`] made of this has: that of [`io_error`](StartError::io_error),
     /// [`NotFound`](io::ErrorKind::NotFound) for a bare name that is in no directory of `PATH`, too,
     /// [`InvalidInput`](io::ErrorKind::InvalidInput) for a command that cannot be started as it is set up,
-    /// [`TimedOut`](io::ErrorKind::TimedOut) for a deadline, and otherwise [`Other`](io::ErrorKind::Other).
+    /// [`TimedOut`](io::ErrorKind::TimedOut) for a deadline, [`Unsupported`](io::ErrorKind::Unsupported) in a forked copy of
+    /// the process, and otherwise [`Other`](io::ErrorKind::Other).
     pub fn kind(&self) -> io::ErrorKind {
         match self {
             StartError::LookPath(error) => error.kind(),

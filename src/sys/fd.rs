@@ -129,9 +129,22 @@ fn fd_limit() -> io::Result<libc::rlimit> {
     Ok(limit)
 }
 
+/// A limit as the kernel has it, where libc's type may have 32 bits.
+#[allow(
+    clippy::unnecessary_cast,
+    reason = "32 bits on some targets, 64 on others"
+)]
+fn wide(limit: libc::rlim_t) -> u64 {
+    if limit == libc::RLIM_INFINITY {
+        u64::MAX
+    } else {
+        limit as u64
+    }
+}
+
 /// How many descriptors this process may have open.
 pub(crate) fn fd_limit_soft() -> u64 {
-    fd_limit().map_or(u64::MAX, |limit| plain(limit.rlim_cur))
+    fd_limit().map_or(u64::MAX, |limit| wide(limit.rlim_cur))
 }
 
 /// The soft limit of descriptors from before it was raised. It is the process's, and so is this: what any reactor has
@@ -144,7 +157,7 @@ pub(crate) fn raise_fd_limit() -> io::Result<()> {
     if before.rlim_cur == before.rlim_max {
         return Ok(());
     }
-    LIMIT_BEFORE.get_or_init(|| plain(before.rlim_cur));
+    LIMIT_BEFORE.get_or_init(|| wide(before.rlim_cur));
     let raise_to = |soft| {
         let raised = libc::rlimit {
             rlim_cur: soft,
@@ -168,18 +181,6 @@ const SOFT_MAX: Option<libc::rlim_t> = if cfg!(target_vendor = "apple") {
 } else {
     None
 };
-
-/// The type of a limit is signed on some systems; no limit is the largest number on all.
-#[allow(
-    clippy::useless_conversion,
-    reason = "where it has the right type already"
-)]
-fn plain(limit: libc::rlim_t) -> u64 {
-    if limit == libc::RLIM_INFINITY {
-        return u64::MAX;
-    }
-    u64::try_from(limit).unwrap_or(u64::MAX)
-}
 
 /// The soft limit to give to children, where `raise_fd_limit` has changed this process's.
 pub(super) fn fd_limit_before_raise() -> Option<u64> {

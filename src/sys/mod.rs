@@ -23,6 +23,9 @@ mod kqueue;
     not(execloop_kqueue_shim)
 ))]
 mod process;
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod program;
 mod quiet;
 mod signal;
 #[cfg(any(test, fuzzing))]
@@ -87,14 +90,20 @@ pub(crate) trait Kernel {
     }
     /// The monotonic clock: the only place where time is read.
     fn now(&self) -> Instant;
-    /// Starts one child. Nothing of it is watched yet. On failure nothing is left behind and `launch` can be started
-    /// again.
+    /// A start of this would not wait for another's exec.
+    fn can_start(&self, launch: &Launch) -> bool;
+    /// Starts one child. Its program may be executed later, or not at all, which its exit tells. Nothing of it is watched
+    /// yet. On failure nothing is left behind and `launch` can be started again.
     fn start(&mut self, launch: &mut Launch) -> Result<Started<Self>, StartFailure>;
+    /// The child's program is executed, or it was ended before by somebody. `false`: it is under way, or has failed.
+    fn has_executed(&mut self, child: &Self::Child) -> bool;
+    /// Waits, for a while, until no child under way uses descriptors that are about to be closed.
+    fn part_tables(&mut self) {}
     /// Makes `poll` report our end of a pipe, until it is closed: what there is to say of it now, and each change. To ask
     /// for it again does nothing.
-    fn watch_pipe(&mut self, pipe: &Self::Pipe, source: Source, whose: Whose) -> io::Result<()>;
+    fn watch_pipe(&mut self, pipe: &Self::Pipe, source: Source, tenant: Tenant) -> io::Result<()>;
     /// The same for a child's exit.
-    fn watch_child(&mut self, child: &Self::Child, whose: Whose) -> io::Result<()>;
+    fn watch_child(&mut self, child: &Self::Child, tenant: Tenant) -> io::Result<()>;
     /// Appends at most `bytes_max` bytes to `into`, in one read. `Ok(0)` is the end of the stream.
     fn read(
         &mut self,
@@ -179,9 +188,9 @@ pub(crate) enum Source {
     Exit = 3,
 }
 
-/// Whose events these are. The generation tells a slot's former tenant from the present one.
+/// Who an event is for. The generation tells a slot's former tenant from the present one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Whose {
+pub(crate) struct Tenant {
     pub(crate) slot: u32,
     pub(crate) generation: u32,
 }
@@ -189,7 +198,7 @@ pub(crate) struct Whose {
 /// One event of `poll`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ready {
-    pub(crate) whose: Whose,
+    pub(crate) tenant: Tenant,
     pub(crate) source: Source,
     /// A read would give bytes or the end; for `Source::Exit`: the child may be reaped.
     pub(crate) readable: bool,
@@ -205,8 +214,10 @@ pub(crate) enum Target {
 }
 
 /// How a child ended, and what it used.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(crate) struct Exit {
+    /// It ended because its start has failed.
+    pub(crate) failure: Option<StartFailure>,
     /// `None`: somebody else reaped it, and the kernel no longer knows.
     pub(crate) status: Option<ExitStatus>,
     pub(crate) usage: Option<RawUsage>,
@@ -385,6 +396,15 @@ pub(crate) fn now() -> Instant {
         return now;
     }
     Instant::now()
+}
+
+/// Lets a moment pass. For the end of things alone: a loop sleeps in its poll.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "nobody announces what is waited for here"
+)]
+fn nap(time: Duration) {
+    std::thread::sleep(time);
 }
 
 /// Turns the `-1` of a C function into the error that `errno` holds.

@@ -25,13 +25,13 @@ use std::time::{Duration, Instant};
 
 use super::{
     Exit, Kernel, Launch, RawUsage, Ready, Signal, Source, StartFailure, Started, Stdio, Step,
-    Target, Wake, Whose,
+    Target, Tenant, Wake,
 };
 use world::{Watched, Woken};
 
 pub(crate) use pattern::{append, prefix};
 pub(crate) use pipe::Pipe;
-pub(crate) use process::ChildFacts;
+pub(crate) use process::{ChildFacts, Exec};
 pub(crate) use random::Random;
 pub(crate) use script::{Act, Reaction, Script, Weather};
 pub(crate) use world::{World, clock};
@@ -148,16 +148,19 @@ impl Simulated {
         }
         let program = program_of(launch);
         let script = Rc::make_mut(&mut world.programs[program]);
-        if let Some(number) = script.clone_error {
-            return failure(Step::Clone, number);
-        }
+        script
+            .clone_error
+            .and_then(|number| failure(Step::Clone, number))
+    }
+
+    /// What a child of this program finds at its exec.
+    fn exec_failure(world: &mut World, program: usize) -> Option<i32> {
+        let script = Rc::make_mut(&mut world.programs[program]);
         if script.busy_times > 0 {
             script.busy_times -= 1;
-            return failure(Step::Exec, libc::ETXTBSY);
+            return Some(libc::ETXTBSY);
         }
-        script
-            .exec_error
-            .and_then(|number| failure(Step::Exec, number))
+        script.exec_error
     }
 }
 
@@ -208,6 +211,11 @@ impl Kernel for Simulated {
         world.now()
     }
 
+    fn can_start(&self, _: &Launch) -> bool {
+        let world = self.world.borrow();
+        world.starts_under_way() < world.weather.starts_max
+    }
+
     fn start(&mut self, launch: &mut Launch) -> Result<Started<Simulated>, StartFailure> {
         let world = &mut *self.world.borrow_mut();
         world.jostle();
@@ -228,9 +236,24 @@ impl Kernel for Simulated {
             ends[2] = ends[1];
         }
         let program = program_of(launch);
+        let failure = Simulated::exec_failure(world, program);
+        let late = world.weather.late_execs;
+        let is_late = world.strikes(late);
+        if let Some(number) = failure.filter(|_| !is_late) {
+            for pipe in pipes.into_iter().flatten() {
+                world.close_ours(pipe);
+            }
+            let error = io::Error::from_raw_os_error(number);
+            return Err(StartFailure::new(Step::Exec, error));
+        }
         let script = Rc::clone(&world.programs[program]);
         let facts = ChildFacts {
-            whose: None,
+            exec: if is_late {
+                Exec::UnderWay(failure)
+            } else {
+                Exec::Done
+            },
+            tenant: None,
             program,
             pipes,
             started: world.now(),
@@ -243,6 +266,7 @@ impl Kernel for Simulated {
         world.fds += 1;
         world.children_open += 1;
         let process = world.spawn(script, ends, None, Some(facts));
+        world.was_started(process);
         if launch.program.attributes.leads_group() {
             world.lead_group(process);
         }
@@ -260,14 +284,22 @@ impl Kernel for Simulated {
         })
     }
 
-    fn watch_pipe(&mut self, pipe: &SimulatedPipe, _: Source, whose: Whose) -> io::Result<()> {
+    fn has_executed(&mut self, child: &SimulatedChild) -> bool {
         let world = &mut *self.world.borrow_mut();
-        world.watch(Watched::Pipe(pipe.pipe), whose)
+        world.jostle();
+        let process = &world.processes[child.process];
+        let facts = process.child.as_ref().expect("a child of ours");
+        facts.exec == Exec::Done || (!process.is_alive && !matches!(facts.exec, Exec::Failed(_)))
     }
 
-    fn watch_child(&mut self, child: &SimulatedChild, whose: Whose) -> io::Result<()> {
+    fn watch_pipe(&mut self, pipe: &SimulatedPipe, _: Source, tenant: Tenant) -> io::Result<()> {
         let world = &mut *self.world.borrow_mut();
-        world.watch(Watched::Exit(child.process), whose)
+        world.watch(Watched::Pipe(pipe.pipe), tenant)
+    }
+
+    fn watch_child(&mut self, child: &SimulatedChild, tenant: Tenant) -> io::Result<()> {
+        let world = &mut *self.world.borrow_mut();
+        world.watch(Watched::Exit(child.process), tenant)
     }
 
     fn read(
@@ -392,11 +424,19 @@ impl Kernel for Simulated {
             return Ok(None);
         }
         facts.reaped = Some(now);
+        let failure = match facts.exec {
+            Exec::Failed(number) => {
+                let error = io::Error::from_raw_os_error(number);
+                Some(StartFailure::new(Step::Exec, error))
+            }
+            Exec::UnderWay(_) | Exec::Done => None,
+        };
         world.was_used = true;
         if child.sweeps_group {
             world.sweep(child.process);
         }
         Ok(Some(Exit {
+            failure,
             status: (!loses_status).then(|| ExitStatus::from_raw(status)),
             usage: (!loses_status).then(RawUsage::default),
         }))
@@ -466,7 +506,7 @@ impl Drop for SimulatedChild {
         world.forget(Watched::Exit(self.process));
         if let Some(child) = &mut world.processes[self.process].child {
             child.is_open = false;
-            child.whose = None;
+            child.tenant = None;
             world.fds -= 1;
             world.children_open -= 1;
         }

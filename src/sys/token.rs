@@ -3,7 +3,7 @@
 
 use mio::Token;
 
-use super::{Source, Whose};
+use super::{Source, Tenant};
 
 pub(super) const WAKER: Token = Token(usize::MAX);
 /// What a kernel watches for itself: its timer, or the queue of its timer and exits.
@@ -19,14 +19,14 @@ pub(crate) const SLOTS_MAX: usize = (1 << SLOT_BITS) - 1;
 /// The bits of a generation that come back with an event.
 pub(crate) const GENERATION_MASK: u32 = (usize::MAX >> (SLOT_BITS + SOURCE_BITS)) as u32;
 
-pub(super) fn token(whose: Whose, source: Source) -> Token {
-    let slot = whose.slot as usize;
+pub(super) fn token(tenant: Tenant, source: Source) -> Token {
+    let slot = tenant.slot as usize;
     debug_assert!(slot < SLOTS_MAX);
-    let generation = (whose.generation as usize) << (SLOT_BITS + SOURCE_BITS);
+    let generation = (tenant.generation as usize) << (SLOT_BITS + SOURCE_BITS);
     Token(generation | slot << SOURCE_BITS | source as usize)
 }
 
-pub(super) fn untoken(Token(token): Token) -> Option<(Whose, Source)> {
+pub(super) fn untoken(Token(token): Token) -> Option<(Tenant, Source)> {
     if Token(token) == WAKER || Token(token) == INTERNAL {
         return None;
     }
@@ -36,11 +36,11 @@ pub(super) fn untoken(Token(token): Token) -> Option<(Whose, Source)> {
         2 => Source::Stderr,
         _ => Source::Exit,
     };
-    let whose = Whose {
+    let tenant = Tenant {
         slot: ((token >> SOURCE_BITS) & SLOTS_MAX) as u32,
         generation: (token >> (SLOT_BITS + SOURCE_BITS)) as u32,
     };
-    Some((whose, source))
+    Some((tenant, source))
 }
 
 #[cfg(test)]
@@ -52,8 +52,8 @@ mod tests {
         for slot in [0, 1, 77_777, SLOTS_MAX as u32 - 1] {
             for generation in [0, 1, GENERATION_MASK] {
                 for source in [Source::Stdin, Source::Stdout, Source::Stderr, Source::Exit] {
-                    let whose = Whose { slot, generation };
-                    assert_eq!(untoken(token(whose, source)), Some((whose, source)));
+                    let tenant = Tenant { slot, generation };
+                    assert_eq!(untoken(token(tenant, source)), Some((tenant, source)));
                 }
             }
         }

@@ -23,7 +23,7 @@ use super::timer::Timer;
 use super::token::{INTERNAL, token, untoken};
 use super::waker::Waker;
 use super::{
-    Exit, Kernel, Launch, Ready, Signal, Source, StartFailure, Started, Stdio, Step, Target, Whose,
+    Exit, Kernel, Launch, Ready, Signal, Source, StartFailure, Started, Stdio, Step, Target, Tenant,
 };
 
 /// How many events one poll takes. More only wait for the next one.
@@ -87,7 +87,7 @@ impl Unix {
 
     /// Registers a descriptor that is never deregistered: closing is enough, as no other process holds copies for longer
     /// than its exec takes, and an event that comes late carries a generation that is over.
-    fn watch(&self, fd: &OwnedFd, source: Source, whose: Whose) -> io::Result<()> {
+    fn watch(&self, fd: &OwnedFd, source: Source, tenant: Tenant) -> io::Result<()> {
         self.check()?;
         let interest = if source == Source::Stdin {
             Interest::WRITABLE
@@ -97,12 +97,29 @@ impl Unix {
         let registry = self.poll.registry();
         match registry.register(
             &mut SourceFd(&fd.as_raw_fd()),
-            token(whose, source),
+            token(tenant, source),
             interest,
         ) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
             result => result,
         }
+    }
+}
+
+impl Unix {
+    fn try_start(&mut self, launch: &Launch) -> Result<Started<Unix>, StartFailure> {
+        let (pipes, ends) = pipes(launch)?;
+        let ours: Vec<i32> = pipes
+            .iter()
+            .flatten()
+            .map(|pipe| pipe.0.as_raw_fd())
+            .collect();
+        let mut child = self.spawner.spawn(launch, ends, &ours)?;
+        child.sweeps_group = launch.program.attributes.sweeps_group;
+        Ok(Started {
+            child: UnixChild(child),
+            pipes,
+        })
     }
 }
 
@@ -141,24 +158,36 @@ impl Kernel for Unix {
         super::now()
     }
 
+    fn can_start(&self, _: &Launch) -> bool {
+        self.spawner.has_room()
+    }
+
     fn start(&mut self, launch: &mut Launch) -> Result<Started<Unix>, StartFailure> {
         let failed = |error| StartFailure::new(Step::Clone, error);
         self.check().map_err(failed)?;
-        let (pipes, ends) = pipes(launch)?;
-        let mut child = self.spawner.spawn(launch, &ends)?;
-        child.sweeps_group = launch.program.attributes.sweeps_group;
-        Ok(Started {
-            child: UnixChild(child),
-            pipes,
-        })
+        match self.try_start(launch) {
+            // What is kept for many starts at once may be all that one of them lacks.
+            Err(failure) if failure.is_shortage() && self.spawner.shrink() => {
+                self.try_start(launch)
+            }
+            started => started,
+        }
     }
 
-    fn watch_pipe(&mut self, pipe: &Pipe, source: Source, whose: Whose) -> io::Result<()> {
-        self.watch(&pipe.0, source, whose)
+    fn has_executed(&mut self, child: &UnixChild) -> bool {
+        self.spawner.has_executed(&child.0)
     }
 
-    fn watch_child(&mut self, child: &UnixChild, whose: Whose) -> io::Result<()> {
-        self.watch(&child.0.pidfd, Source::Exit, whose)
+    fn part_tables(&mut self) {
+        self.spawner.part_tables();
+    }
+
+    fn watch_pipe(&mut self, pipe: &Pipe, source: Source, tenant: Tenant) -> io::Result<()> {
+        self.watch(&pipe.0, source, tenant)
+    }
+
+    fn watch_child(&mut self, child: &UnixChild, tenant: Tenant) -> io::Result<()> {
+        self.watch(&child.0.pidfd, Source::Exit, tenant)
     }
 
     fn read(&mut self, pipe: &Pipe, into: &mut Vec<u8>, bytes_max: usize) -> io::Result<usize> {
@@ -190,7 +219,11 @@ impl Kernel for Unix {
 
     fn reap(&mut self, child: &mut UnixChild) -> io::Result<Option<Exit>> {
         self.check()?;
-        child.0.reap()
+        let exit = child.0.reap()?;
+        Ok(exit.map(|exit| Exit {
+            failure: self.spawner.take_failure(&child.0),
+            ..exit
+        }))
     }
 
     fn arm(&mut self, at: Instant) -> io::Result<()> {
@@ -206,10 +239,10 @@ impl Kernel for Unix {
         }
         let is_full = self.events.iter().count() >= EVENTS_PER_POLL_MAX;
         ready.extend(self.events.iter().filter_map(|event| {
-            let (whose, source) = untoken(event.token())?;
+            let (tenant, source) = untoken(event.token())?;
             let hung_up = event.is_read_closed() || event.is_write_closed() || event.is_error();
             Some(Ready {
-                whose,
+                tenant,
                 source,
                 readable: event.is_readable(),
                 hung_up,

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test file uses the part that it needs")]
 #![allow(unreachable_pub, reason = "each test file is a crate of its own")]
 
+pub mod start_error;
 mod watchdog;
 
 use std::path::{Path, PathBuf};

@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use execloop::{Command, Finished, Id, Input, Output, Reactor, StartError, Step};
 
 use crate::counts::{assert_fds, assert_no_children, open_fds};
+use crate::start_error::start_error;
 
 mod calls;
 #[cfg(not(execloop_kqueue_shim))]
@@ -86,6 +87,8 @@ const ALONE: &[(&str, fn())] = &[
     ("death-signal", ending::print_death_signal),
     ("in-session", terminal::in_session),
     ("storm-maker", signals::storm_maker),
+    ("waitid-filtered", ending::waitid_filtered),
+    ("waitid-missing", ending::waitid_missing),
     ("unread-input", signals::unread_input),
 ];
 
@@ -241,12 +244,12 @@ impl Stat {
 /// Starts a command that must fail at this step with this error number.
 #[track_caller]
 fn fails(reactor: &mut Reactor, command: &mut Command, step: Step, errno: i32) {
-    match reactor.start(command) {
-        Err(StartError::Step {
+    match start_error(reactor, command) {
+        StartError::Step {
             step: found,
             source,
             ..
-        }) => {
+        } => {
             assert_eq!(
                 (found, source.raw_os_error()),
                 (step, Some(errno)),

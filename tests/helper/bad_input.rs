@@ -17,6 +17,7 @@ use execloop::{
 };
 
 use crate::counts::{assert_fds, assert_no_children, open_fds, wait_for_any_exit};
+use crate::start_error::start_error;
 
 /// `bad-input NAME DIRECTORY`: one kind of bad input, with a directory to work in.
 pub(crate) fn run(arguments: &[OsString]) -> ExitCode {
@@ -55,6 +56,9 @@ fn check(scenario: fn(&mut Reactor, &Path), directory: &Path) {
     let bystander = reactor
         .start(cat.stdin(Input::pipe()).stdout(Output::capture()))
         .expect("cat starts");
+    // What is written is written to a program: its start is over, and nothing of it is kept.
+    let mut stdin = reactor.stdin(bystander).expect("its pipe");
+    stdin.write_all(b"still ").expect("it reads");
     // A reactor keeps the places that extra descriptors take.
     let mut first = Command::new("/bin/true");
     assert!(finish(&mut reactor, burdened(&mut first)).success());
@@ -66,7 +70,7 @@ fn check(scenario: fn(&mut Reactor, &Path), directory: &Path) {
     let later = finish(&mut reactor, shell("echo later").stdout(Output::capture()));
     assert_eq!(later.stdout, b"later\n");
     let mut stdin = reactor.stdin(bystander).expect("its pipe");
-    stdin.write_all(b"still here").expect("it reads");
+    stdin.write_all(b"here").expect("it reads");
     stdin.close();
     let done = reactor.wait(bystander).expect("waited").expect("finished");
     assert!(done.success(), "{:?}", done.outcome);
@@ -95,11 +99,6 @@ fn truth(change: impl for<'a> FnOnce(&'a mut Command) -> &'a mut Command) -> Com
 fn finish(reactor: &mut Reactor, command: &mut Command) -> Finished {
     let id = reactor.start(command).expect("it starts");
     reactor.wait(id).expect("waited").expect("finished")
-}
-
-#[track_caller]
-fn refused(reactor: &mut Reactor, command: &mut Command) -> StartError {
-    reactor.start(command).expect_err("it cannot start")
 }
 
 /// Gives the command one of everything that has to be cleaned up.
@@ -135,7 +134,7 @@ fn file(directory: &Path, name: &str, text: &str, mode: u32) -> PathBuf {
 }
 
 fn missing_program(reactor: &mut Reactor, directory: &Path) {
-    let error = refused(
+    let error = start_error(
         reactor,
         burdened(&mut Command::new("execloop-no-such-program")),
     );
@@ -147,12 +146,12 @@ fn missing_program(reactor: &mut Reactor, directory: &Path) {
     assert_eq!(error.to_string(), text);
 
     let path = directory.join("nothing");
-    let error = refused(reactor, burdened(&mut Command::new(&path)));
+    let error = start_error(reactor, burdened(&mut Command::new(&path)));
     let text = format!("exec {}: No such file or directory", path.display());
     assert_step(&error, Step::Exec, &path, libc::ENOENT, &text);
 
     // The directory is there, and the program is not in it.
-    let error = refused(reactor, Command::new("./nothing").current_dir(directory));
+    let error = start_error(reactor, Command::new("./nothing").current_dir(directory));
     let text = format!(
         "exec ./nothing: No such file or directory (in {})",
         directory.display()
@@ -163,7 +162,7 @@ fn missing_program(reactor: &mut Reactor, directory: &Path) {
 
 fn missing_directory(reactor: &mut Reactor, directory: &Path) {
     let path = directory.join("nowhere");
-    let error = refused(
+    let error = start_error(
         reactor,
         burdened(Command::new("/bin/true").current_dir(&path)),
     );
@@ -171,7 +170,7 @@ fn missing_directory(reactor: &mut Reactor, directory: &Path) {
     assert_step(&error, Step::Chdir, &path, libc::ENOENT, &text);
 
     let path = file(directory, "plain", "", 0o644);
-    let error = refused(
+    let error = start_error(
         reactor,
         burdened(Command::new("/bin/true").current_dir(&path)),
     );
@@ -196,7 +195,7 @@ fn nul_bytes(reactor: &mut Reactor, _: &Path) {
         ),
     ];
     for (mut command, expected) in faulty {
-        let error = refused(reactor, burdened(&mut command));
+        let error = start_error(reactor, burdened(&mut command));
         assert!(
             matches!(&error, StartError::Nul { what } if what == expected),
             "{error:?}"
@@ -204,7 +203,7 @@ fn nul_bytes(reactor: &mut Reactor, _: &Path) {
         assert_eq!(error.to_string(), format!("{expected} contains a NUL byte"));
     }
     // A name to look up cannot be found then.
-    let error = refused(reactor, &mut Command::new("b\0d"));
+    let error = start_error(reactor, &mut Command::new("b\0d"));
     assert!(
         matches!(error, StartError::LookPath(LookPathError::NotFound { .. })),
         "{error:?}"
@@ -212,7 +211,7 @@ fn nul_bytes(reactor: &mut Reactor, _: &Path) {
 }
 
 fn empty_command(reactor: &mut Reactor, _: &Path) {
-    let error = refused(reactor, burdened(&mut Command::new("")));
+    let error = start_error(reactor, burdened(&mut Command::new("")));
     assert!(matches!(error, StartError::NoCommand), "{error:?}");
     assert_eq!(error.to_string(), "no command: the program's name is empty");
 }
@@ -220,14 +219,14 @@ fn empty_command(reactor: &mut Reactor, _: &Path) {
 fn not_executable(reactor: &mut Reactor, directory: &Path) {
     let denied = |path: &Path| format!("exec {}: Permission denied", path.display());
     let path = file(directory, "data", "echo no", 0o644);
-    let error = refused(reactor, burdened(&mut Command::new(&path)));
+    let error = start_error(reactor, burdened(&mut Command::new(&path)));
     assert_step(&error, Step::Exec, &path, libc::EACCES, &denied(&path));
 
     let path = file(directory, "script", "#!/bin/sh\necho no", 0o644);
-    let error = refused(reactor, burdened(&mut Command::new(&path)));
+    let error = start_error(reactor, burdened(&mut Command::new(&path)));
     assert_step(&error, Step::Exec, &path, libc::EACCES, &denied(&path));
 
-    let error = refused(reactor, burdened(&mut Command::new(directory)));
+    let error = start_error(reactor, burdened(&mut Command::new(directory)));
     let text = format!("{} (it is a directory)", denied(directory));
     assert_step(&error, Step::Exec, directory, libc::EACCES, &text);
 
@@ -249,7 +248,7 @@ fn not_executable(reactor: &mut Reactor, directory: &Path) {
     ];
     for (name, content, why) in unknown {
         let path = file(directory, name, content, 0o755);
-        let error = refused(reactor, burdened(&mut Command::new(&path)));
+        let error = start_error(reactor, burdened(&mut Command::new(&path)));
         let text = format!("exec {}: Exec format error ({why}", path.display());
         let told = error.to_string();
         assert!(told.starts_with(&text), "{told}");
@@ -270,7 +269,7 @@ fn bad_interpreter(reactor: &mut Reactor, directory: &Path) {
     for (number, (expected, why)) in cases.into_iter().enumerate() {
         let line = format!("#! {expected} -x\necho no\n");
         let script = file(directory, &format!("script{number}"), &line, 0o755);
-        let error = refused(reactor, burdened(&mut Command::new(&script)));
+        let error = start_error(reactor, burdened(&mut Command::new(&script)));
         let StartError::Interpreter {
             program,
             interpreter,
@@ -292,8 +291,13 @@ fn bad_interpreter(reactor: &mut Reactor, directory: &Path) {
 
     // Paths that the child resolves in its own directory.
     file(directory, "relative", "#!missing/sh\n", 0o755);
-    let error = refused(reactor, Command::new("./relative").current_dir(directory));
+    let error = start_error(reactor, Command::new("./relative").current_dir(directory));
     assert!(matches!(error, StartError::Interpreter { .. }), "{error:?}");
+    let begin = format!(
+        "exec {}/./relative: interpreter \"missing/sh\"",
+        directory.display()
+    );
+    assert!(error.to_string().starts_with(&begin), "{error}");
 }
 
 fn missing_loader(reactor: &mut Reactor, directory: &Path) {
@@ -306,7 +310,7 @@ fn missing_loader(reactor: &mut Reactor, directory: &Path) {
     let path = directory.join("no-loader");
     fs::write(&path, program).expect("a file");
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("its mode");
-    let error = refused(reactor, burdened(&mut Command::new(&path)));
+    let error = start_error(reactor, burdened(&mut Command::new(&path)));
     let text = format!(
         "exec {}: No such file or directory (the file is there: what it needs to be loaded is not)",
         path.display()
@@ -321,7 +325,7 @@ fn argument_list_too_long(reactor: &mut Reactor, _: &Path) {
     let long = "x".repeat(32 * page_bytes());
     let limit = long.len() - 1;
     let mut command = truth(|command| command.arg("short").arg(&long));
-    let error = refused(reactor, burdened(&mut command));
+    let error = start_error(reactor, burdened(&mut command));
     let told = format!(
         "argument 2 has {} bytes, more than the {limit} of one",
         long.len()
@@ -329,7 +333,7 @@ fn argument_list_too_long(reactor: &mut Reactor, _: &Path) {
     assert_step(&error, Step::Exec, path, libc::E2BIG, &text(&told));
 
     let mut command = truth(|command| command.env("LONG", &long));
-    let error = refused(reactor, burdened(&mut command));
+    let error = start_error(reactor, burdened(&mut command));
     let told = format!(
         "environment variable LONG has {} bytes, more than the {limit} of one",
         "LONG=".len() + long.len()
@@ -341,7 +345,7 @@ fn argument_list_too_long(reactor: &mut Reactor, _: &Path) {
     let mut command = truth(|command| command.arg(longest));
     assert!(finish(reactor, &mut command).success());
     let mut command = truth(|command| command.env_clear().args([longest; 100]));
-    let error = refused(reactor, burdened(&mut command));
+    let error = start_error(reactor, burdened(&mut command));
     let sum = "/bin/true".len() + 1 + 100 * long.len() + 102 * size_of::<usize>();
     let told = format!(
         "{sum} bytes of arguments, {} of environment",
@@ -378,7 +382,7 @@ fn contradictions(reactor: &mut Reactor, _: &Path) {
         ),
     ];
     for (mut command, text) in faulty {
-        let error = refused(reactor, burdened(&mut command));
+        let error = start_error(reactor, burdened(&mut command));
         assert!(matches!(error, StartError::Refused(_)), "{error:?}");
         assert_eq!(error.to_string(), text);
     }
@@ -387,7 +391,7 @@ fn contradictions(reactor: &mut Reactor, _: &Path) {
 fn context_done(reactor: &mut Reactor, _: &Path) {
     let context = Context::new();
     context.cancel();
-    let error = refused(
+    let error = start_error(
         reactor,
         burdened(Command::new("/bin/true").context(&context)),
     );
@@ -417,7 +421,7 @@ fn used_up(reactor: &mut Reactor, _: &Path) {
     ];
     for (mut command, expected) in one_shot {
         assert!(finish(reactor, &mut command).success());
-        let error = refused(reactor, &mut command);
+        let error = start_error(reactor, &mut command);
         let text = format!("{expected} was used up by an earlier start of this command");
         assert_eq!(error.to_string(), text);
     }
@@ -683,13 +687,13 @@ pub(crate) fn starved() -> ExitCode {
     while let Ok(file) = fs::File::open("/dev/null") {
         hoard.push(file);
     }
-    let error = refused(&mut reactor, shell("echo no").stdout(Output::capture()));
+    let error = start_error(&mut reactor, shell("echo no").stdout(Output::capture()));
     assert_eq!(error.to_string(), "pipe: Too many open files");
-    let error = refused(&mut reactor, &mut Command::new("/bin/true"));
+    let error = start_error(&mut reactor, &mut Command::new("/bin/true"));
     assert_eq!(error.to_string(), "clone: Too many open files");
     // A pipe fits, and the child's handle does not.
     drop(hoard.split_off(hoard.len() - 2));
-    let error = refused(&mut reactor, shell("echo no").stdout(Output::capture()));
+    let error = start_error(&mut reactor, shell("echo no").stdout(Output::capture()));
     assert_eq!(error.to_string(), "clone: Too many open files");
     drop(hoard);
     assert_fds(&before);

@@ -128,9 +128,13 @@ fn table(descriptors: usize) {
     let open = |_| File::open("/dev/null");
     let open: io::Result<Vec<File>> = (0..descriptors).map(open).collect();
     match open {
-        Ok(_open) => {
+        Ok(open) => {
             println!("hermetic {}", table_size(&mut reactor, false));
             println!("inheriting {}", table_size(&mut reactor, true));
+            let mut late = Reactor::new().expect("a reactor");
+            println!("late {}", table_size(&mut late, false));
+            drop(open);
+            println!("sunk {}", table_size(&mut late, false));
         }
         Err(error) => println!("skipped: {descriptors} descriptors cannot be open: {error}"),
     }

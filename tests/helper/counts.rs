@@ -58,7 +58,7 @@ pub(crate) fn wait_for_any_exit() {
 }
 
 /// Sets the soft limit of descriptors; returns what it was.
-pub(crate) fn set_soft_fd_limit(soft: u64) -> u64 {
+pub(crate) fn set_soft_fd_limit(soft: libc::rlim_t) -> libc::rlim_t {
     let mut limit = libc::rlimit {
         rlim_cur: 0,
         rlim_max: 0,

@@ -17,6 +17,8 @@ mod faults;
 mod layout;
 mod life;
 mod look;
+#[path = "../common/start_error.rs"]
+mod start_error;
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1);
@@ -51,7 +53,8 @@ fn main() -> ExitCode {
         "permutations" => layout::permutations(&arguments),
         "closed-stdio" => layout::closed_stdio(),
         "block" => layout::block(),
-        "hermetic" => layout::hermetic(),
+        "many-extras" => layout::many_extras(),
+        "hermetic" => layout::hermetic(&arguments),
         "parent-ends" => layout::parent_ends(),
         "dropped" => layout::dropped(),
         "above-the-limit" => layout::above_the_limit(),

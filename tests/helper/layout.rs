@@ -265,12 +265,35 @@ pub(crate) fn block() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// `hermetic`: a parent with many descriptors that lack close-on-exec.
-pub(crate) fn hermetic() -> ExitCode {
+/// `many-extras`: a command with very many extra files leaves the reactor about as small as it was.
+pub(crate) fn many_extras() -> ExitCode {
+    let file = memfd("extra");
+    let mut reactor = Reactor::new().expect("a reactor");
+    let before = open_fds().len();
+    for _ in 0..2 {
+        let mut command = Command::new("/bin/true");
+        for number in 3..3 + EXTRAS {
+            command.extra_fd(number, aside(&file));
+        }
+        start(&mut reactor, &mut command);
+        drop(command);
+        finish_all(&mut reactor);
+        let more = open_fds().len() - before;
+        assert!(more <= 5, "{more} more descriptors are open than before");
+    }
+    ExitCode::SUCCESS
+}
+
+const EXTRAS: i32 = 200;
+
+/// `hermetic N`: a parent with many descriptors that lack close-on-exec, N of them from before its reactor.
+pub(crate) fn hermetic(arguments: &[OsString]) -> ExitCode {
+    let before = arguments.first().and_then(|text| text.to_str());
+    let before: usize = before.expect("N").parse().expect("a number");
     // SAFETY: the name is a C string.
     let leak = || own(unsafe { libc::memfd_create(c"leak".as_ptr(), 0) });
     // Below the reactor's own descriptors and above them.
-    let mut leaks: Vec<OwnedFd> = (0..10).map(|_| leak()).collect();
+    let mut leaks: Vec<OwnedFd> = (0..before).map(|_| leak()).collect();
     let mut reactor = Reactor::new().expect("a reactor");
     leaks.extend((0..30).map(|_| leak()));
     let extra = memfd("extra");
@@ -356,6 +379,9 @@ pub(crate) fn parent_ends() -> ExitCode {
         .stdout(Output::pipe())
         .stderr(Output::capture());
     let id = reactor.start(&mut piped).expect("it starts");
+    // What is written is written to a program: its start is over.
+    let mut stdin = reactor.stdin(id).expect("its pipe");
+    stdin.write_all(b"x").expect("it reads");
     let mut pipes = added();
     assert!(pipes.remove(0).contains("pidfd"), "{pipes:?}");
     assert!(

@@ -2,14 +2,16 @@
 //! Unaware of what becomes of the commands.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read, Seek};
+use std::os::unix::fs::FileExt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::thread;
 
 use crate::command_line::{LINE_BYTES_MAX, LineError, parse_line};
 use crate::patient::Patient;
+use crate::report::NeverStarted;
 
 const READ_BYTES: usize = 64 * 1024;
 
@@ -57,45 +59,68 @@ pub(crate) enum Next {
 #[derive(Debug)]
 pub(crate) struct Lines {
     receiver: Receiver<io::Result<Line>>,
-    is_awaited: Arc<AtomicBool>,
+    /// No further one is wanted.
+    is_stopped: bool,
+    shared: Arc<Shared>,
+}
+
+/// What the reader's thread and the others have in common.
+#[derive(Debug, Default)]
+struct Shared {
+    /// Somebody waits for a command, or for the count of those that were not wanted.
+    is_awaited: AtomicBool,
+    /// No further command is wanted.
+    is_over: AtomicBool,
+    /// The reader is in a read, from which it may never return.
+    is_reading: AtomicBool,
+    /// What is behind is not looked at.
+    is_cut: AtomicBool,
+    /// The reader is done.
+    is_counted: AtomicBool,
+    /// Commands that were read and not wanted.
+    unwanted: AtomicU64,
+}
+
+impl Shared {
+    fn tell(&self, wake: &impl Fn()) {
+        if self.is_awaited.swap(false, Ordering::SeqCst) {
+            wake();
+        }
+    }
 }
 
 impl Lines {
     /// Reads `input`, at most `ahead_max` commands ahead of [`next`](Lines::next). Calls `wake`, from the reader's thread,
-    /// when there is something after a [`Next::Later`].
+    /// when there is something after a [`Next::Later`], and when there is an answer after `never_started` had none.
     pub(crate) fn read(
         input: File,
         ahead_max: usize,
         wake: impl Fn() + Send + 'static,
     ) -> io::Result<Lines> {
         let (sender, receiver) = sync_channel(ahead_max);
-        let is_awaited = Arc::new(AtomicBool::new(false));
-        let is_reader_awaited = Arc::clone(&is_awaited);
-        let tell = move || {
-            if is_reader_awaited.swap(false, Ordering::SeqCst) {
-                wake();
-            }
+        let shared = Arc::new(Shared::default());
+        let reader = Reader {
+            input: BufReader::with_capacity(READ_BYTES, ListFile::new(input, &shared)?),
+            shared: Arc::clone(&shared),
         };
         thread::Builder::new()
             .name("lines".to_owned())
-            .spawn(move || {
-                let input = BufReader::with_capacity(READ_BYTES, Patient(input));
-                send_lines(input, &sender, &tell);
-                // The end of the list is that nobody can send any more.
-                drop(sender);
-                tell();
-            })?;
+            .spawn(move || reader.read_list(sender, &wake))?;
         Ok(Lines {
             receiver,
-            is_awaited,
+            is_stopped: false,
+            shared,
         })
     }
 
     /// The next command, if it is there.
     pub(crate) fn next(&mut self) -> Next {
+        if self.is_stopped {
+            return Next::End(Ok(()));
+        }
         let mut received = self.receiver.try_recv();
         if matches!(received, Err(TryRecvError::Empty)) {
-            self.is_awaited.store(true, Ordering::SeqCst);
+            self.shared.is_awaited.store(true, Ordering::SeqCst);
             // It may have come between the two.
             received = self.receiver.try_recv();
         }
@@ -106,25 +131,141 @@ impl Lines {
             Err(TryRecvError::Disconnected) => Next::End(Ok(())),
         }
     }
+
+    /// No further command is wanted. Those that were read already are counted; and those behind them, if the list is a
+    /// file, whose position stays as it is.
+    pub(crate) fn stop(&mut self) {
+        self.is_stopped = true;
+        self.shared.is_over.store(true, Ordering::SeqCst);
+        self.count_sent();
+    }
+
+    /// One may be under way when nobody wants it any more.
+    fn count_sent(&self) {
+        let sent = self.receiver.try_iter().filter(Result::is_ok).count() as u64;
+        self.shared.unwanted.fetch_add(sent, Ordering::SeqCst);
+    }
+
+    /// How many were not wanted. `None` while they are being counted: `wake` will be called.
+    pub(crate) fn never_started(&self) -> Option<NeverStarted> {
+        let shared = &self.shared;
+        shared.is_awaited.store(true, Ordering::SeqCst);
+        let is_counted = shared.is_counted.load(Ordering::SeqCst);
+        self.count_sent();
+        (is_counted || shared.is_reading.load(Ordering::SeqCst))
+            .then(|| self.never_started_as_known())
+    }
+
+    /// The same, of a count that may not be complete.
+    pub(crate) fn never_started_as_known(&self) -> NeverStarted {
+        let shared = &self.shared;
+        let is_counted = shared.is_counted.load(Ordering::SeqCst);
+        self.count_sent();
+        let unwanted = shared.unwanted.load(Ordering::SeqCst);
+        if is_counted && !shared.is_cut.load(Ordering::SeqCst) {
+            NeverStarted::Exactly(unwanted)
+        } else {
+            NeverStarted::AtLeast(unwanted)
+        }
+    }
 }
 
-/// Sends until the list is over or nobody wants it any more.
-fn send_lines(mut input: impl BufRead, sender: &SyncSender<io::Result<Line>>, tell: &impl Fn()) {
-    let mut bytes = Vec::new();
-    let mut number = 0;
-    loop {
-        number += 1;
-        let item = match read_line(&mut input, &mut bytes) {
-            Ok(true) => Line::parse(number, &bytes).map(Ok),
-            Ok(false) => return,
-            Err(error) => Some(Err(error)),
-        };
-        let Some(item) = item else { continue };
-        let is_last = item.is_err();
-        if sender.send(item).is_err() || is_last {
-            return;
+/// The reader's thread.
+struct Reader<R> {
+    input: BufReader<R>,
+    shared: Arc<Shared>,
+}
+
+impl<R: Read> Reader<R> {
+    fn read_list(mut self, sender: SyncSender<io::Result<Line>>, wake: &impl Fn()) {
+        self.send_lines(&sender, wake);
+        self.shared.is_counted.store(true, Ordering::SeqCst);
+        // The end of the list is that nobody can send any more.
+        drop(sender);
+        self.shared.tell(wake);
+    }
+
+    /// Sends until the list is over, or counts when nobody wants it any more.
+    fn send_lines(&mut self, sender: &SyncSender<io::Result<Line>>, wake: &impl Fn()) {
+        let mut bytes = Vec::new();
+        let mut number = 0;
+        loop {
+            number += 1;
+            let item = match read_line(&mut self.input, &mut bytes) {
+                Ok(true) => Line::parse(number, &bytes).map(Ok),
+                Ok(false) => return,
+                Err(error) => {
+                    self.shared.is_cut.store(true, Ordering::SeqCst);
+                    Some(Err(error))
+                }
+            };
+            let Some(item) = item else { continue };
+            let is_last = item.is_err();
+            let is_unwanted =
+                self.shared.is_over.load(Ordering::SeqCst) || sender.send(item).is_err();
+            if is_last {
+                return;
+            }
+            if is_unwanted {
+                self.shared.unwanted.fetch_add(1, Ordering::SeqCst);
+            } else {
+                self.shared.tell(wake);
+            }
         }
-        tell();
+    }
+}
+
+/// What the list is read from. Once no further command is wanted, a file is read without a change of its position, as
+/// others may go on with it; and nothing else is, as it may have no end.
+struct ListFile {
+    file: Patient,
+    is_regular: bool,
+    /// Where to look ahead.
+    at: Option<u64>,
+    shared: Arc<Shared>,
+}
+
+impl ListFile {
+    fn new(file: File, shared: &Arc<Shared>) -> io::Result<ListFile> {
+        Ok(ListFile {
+            is_regular: file.metadata()?.is_file(),
+            file: Patient(file),
+            at: None,
+            shared: Arc::clone(shared),
+        })
+    }
+
+    fn look_ahead(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let at = match self.at {
+            Some(at) => at,
+            None => self.file.0.stream_position()?,
+        };
+        let read = self.file.0.read_at(buffer, at)?;
+        self.at = Some(at + read as u64);
+        Ok(read)
+    }
+}
+
+impl Read for ListFile {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let shared = Arc::clone(&self.shared);
+        if self.is_regular {
+            return if shared.is_over.load(Ordering::SeqCst) {
+                self.look_ahead(buffer)
+            } else {
+                self.file.read(buffer)
+            };
+        }
+        // Who stops and then sees this false knows that no read comes any more.
+        shared.is_reading.store(true, Ordering::SeqCst);
+        let read = if shared.is_over.load(Ordering::SeqCst) {
+            shared.is_cut.store(true, Ordering::SeqCst);
+            Ok(0)
+        } else {
+            self.file.read(buffer)
+        };
+        shared.is_reading.store(false, Ordering::SeqCst);
+        read
     }
 }
 
@@ -147,10 +288,16 @@ fn read_line(input: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
 mod tests {
     use super::*;
 
+    fn reader<R: Read>(input: R) -> Reader<R> {
+        Reader {
+            input: BufReader::with_capacity(7, input),
+            shared: Arc::default(),
+        }
+    }
+
     fn lines_of(input: impl Read) -> Vec<Line> {
         let (sender, receiver) = sync_channel(1000);
-        send_lines(BufReader::with_capacity(7, input), &sender, &|| {});
-        drop(sender);
+        reader(input).read_list(sender, &|| {});
         receiver.iter().map(|line| line.expect("a line")).collect()
     }
 
@@ -208,13 +355,91 @@ mod tests {
             }
         }
         let (sender, receiver) = sync_channel(9);
-        send_lines(
-            BufReader::new((&b"one\n"[..]).chain(Broken)),
-            &sender,
-            &|| {},
-        );
-        drop(sender);
+        reader((&b"one\n"[..]).chain(Broken)).read_list(sender, &|| {});
         let lines: Vec<_> = receiver.iter().collect();
         assert!(matches!(&lines[..], [Ok(one), Err(_)] if one.number == 1));
+    }
+
+    /// Waits for the count.
+    fn count(lines: &Lines, woken: &Receiver<()>) -> NeverStarted {
+        loop {
+            match lines.never_started() {
+                Some(never_started) => return never_started,
+                None => woken.recv().expect("a wake-up"),
+            }
+        }
+    }
+
+    fn lines_and_wakes(input: File) -> (Lines, Receiver<()>) {
+        let (sender, woken) = std::sync::mpsc::channel();
+        let wake = move || {
+            let _ = sender.send(());
+        };
+        (Lines::read(input, 2, wake).expect("a thread"), woken)
+    }
+
+    fn wait_for_line(lines: &mut Lines, woken: &Receiver<()>) -> u64 {
+        loop {
+            match lines.next() {
+                Next::Line(line) => return line.number,
+                Next::Later => woken.recv().expect("a wake-up"),
+                Next::End(end) => panic!("{end:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn the_rest_of_a_file_is_counted_and_its_position_stays() {
+        let path = std::env::temp_dir().join(format!("execloop-lines-{}", std::process::id()));
+        std::fs::write(&path, "true\n# comment\n".repeat(100_000)).expect("a file");
+        let file = File::open(&path).expect("the file");
+        std::fs::remove_file(&path).expect("the file");
+        let mut shared = file.try_clone().expect("a descriptor");
+        let (mut lines, woken) = lines_and_wakes(file);
+        assert_eq!(wait_for_line(&mut lines, &woken), 1);
+        lines.stop();
+        assert_eq!(count(&lines, &woken), NeverStarted::Exactly(99_999));
+        let position = shared.stream_position().expect("a position");
+        assert!(position <= 2 * READ_BYTES as u64, "{position}");
+        assert!(matches!(lines.next(), Next::End(Ok(()))));
+    }
+
+    #[test]
+    fn a_pipe_is_read_no_further_and_what_was_read_is_counted() {
+        use std::io::Write as _;
+        let (reader, mut writer) = io::pipe().expect("a pipe");
+        let (mut lines, woken) = lines_and_wakes(File::from(std::os::fd::OwnedFd::from(reader)));
+        writer.write_all(&b"true\n".repeat(20)).expect("the pipe");
+        assert_eq!(wait_for_line(&mut lines, &woken), 1);
+        lines.stop();
+        assert_eq!(count(&lines, &woken), NeverStarted::AtLeast(19));
+    }
+
+    #[test]
+    fn nobody_waits_for_a_read_that_may_never_return() {
+        use std::io::Write as _;
+        let (reader, mut writer) = io::pipe().expect("a pipe");
+        let (mut lines, woken) = lines_and_wakes(File::from(std::os::fd::OwnedFd::from(reader)));
+        writer.write_all(b"true\n").expect("the pipe");
+        assert_eq!(wait_for_line(&mut lines, &woken), 1);
+        assert!(matches!(lines.next(), Next::Later));
+        lines.stop();
+        assert_eq!(count(&lines, &woken), NeverStarted::AtLeast(0));
+        drop(writer);
+    }
+
+    #[test]
+    fn a_list_that_was_read_to_its_end_has_an_exact_count() {
+        use std::io::Write as _;
+        let (reader, mut writer) = io::pipe().expect("a pipe");
+        writer.write_all(b"true\nfalse\n").expect("the pipe");
+        drop(writer);
+        let (mut lines, woken) = lines_and_wakes(File::from(std::os::fd::OwnedFd::from(reader)));
+        assert_eq!(wait_for_line(&mut lines, &woken), 1);
+        while !lines.shared.is_counted.load(Ordering::SeqCst) {
+            thread::yield_now();
+        }
+        lines.stop();
+        assert_eq!(count(&lines, &woken), NeverStarted::Exactly(1));
     }
 }

@@ -1,119 +1,39 @@
 //! The program `execloop`: runs a list of shell commands, many at a time.
 //!
-//! `main.rs` knows the arguments and the exit codes, `run.rs` the loop. `lines.rs` reads the list, `outbox.rs` writes
-//! stdout and `signals.rs` receives signals, each by a thread of its own, as each may have to wait for ever (`patient.rs`
-//! does, for the first two). `command_line.rs`, `order.rs` and `report.rs` are pure.
+//! `main.rs` knows the exit codes, `arguments.rs` the arguments, `run.rs` the loop. `lines.rs` reads the list, `outbox.rs`
+//! writes stdout and stderr, and `signals.rs` receives signals, each by threads of their own, as each may have to wait
+//! for ever (`patient.rs` does, for the first two). `output.rs` and `tagged.rs` take what commands write, `spill.rs` what
+//! is too large for memory. The rest is pure.
 
+mod arguments;
+mod clock;
 mod command_line;
 mod lines;
 mod order;
 mod outbox;
+mod output;
 mod patient;
+mod printable;
 mod report;
 mod run;
 mod signals;
+mod slots;
+mod spill;
+mod tagged;
 
 use std::fs::File;
 use std::io::{self, Write};
 use std::num::NonZeroUsize;
 use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
-use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
-use execloop::Signal;
+use clap::Parser;
+use execloop::{Signal, program};
 
+use arguments::{Action, Arguments, RunArguments};
 use patient::Patient;
-use run::{Options, Outcome, Printing};
-
-/// Runs thousands of commands at once
-#[derive(Debug, Parser)]
-#[command(name = "execloop", version)]
-struct Arguments {
-    #[command(subcommand)]
-    action: Action,
-}
-
-#[derive(Debug, Subcommand)]
-enum Action {
-    Run(RunArguments),
-}
-
-/// Run shell commands from a list, several at a time
-///
-/// Each line of FILE is run by /bin/sh -c. Blank lines and lines that begin with # are skipped. A
-/// line is read when its command can start, or little before, so that the list may be of any
-/// length, and may come from a program or a terminal that goes on writing it.
-///
-/// What a command writes to stdout and stderr is kept together and printed on stdout when it ends;
-/// until then it is in memory. Commands have no stdin, and cannot read from the terminal.
-#[derive(Args, Debug)]
-#[command(verbatim_doc_comment, after_help = AFTER_HELP, after_long_help = AFTER_LONG_HELP)]
-struct RunArguments {
-    /// The list of commands; - is stdin
-    #[arg(default_value = "-")]
-    file: PathBuf,
-
-    /// How many commands run at once [default: one for each core]
-    #[arg(short, long, value_name = "N")]
-    jobs: Option<NonZeroUsize>,
-
-    /// Print the outputs in the order of the list
-    ///
-    /// An output is held back until all before it are printed. While 10000 outputs or 64 MiB of
-    /// them are held back, no further command is started.
-    #[arg(short, long, verbatim_doc_comment)]
-    keep_order: bool,
-
-    /// Print each line as it is written, behind its command's number
-    ///
-    /// The number is that of the command's line in the list. A line longer than 1 MiB is cut into
-    /// pieces of that size. While nobody reads the output, everything waits, timeouts too.
-    #[arg(short, long, verbatim_doc_comment, conflicts_with = "keep_order")]
-    stream: bool,
-
-    /// Stop a command that runs longer than this, such as 500ms, 30s, 1.5m, 1h
-    #[arg(short, long, value_name = "DURATION", value_parser = command_line::parse_duration)]
-    timeout: Option<Duration>,
-
-    /// How long a command has to end once it was asked to stop; 0 is for ever
-    ///
-    /// It is killed then. And a command that has ended by itself, but has left a process behind
-    /// that holds its output open, has failed after this time.
-    #[arg(long, verbatim_doc_comment, value_name = "DURATION", default_value = "5s", value_parser = command_line::parse_duration)]
-    wait_delay: Duration,
-
-    /// The signal that asks a command, with all processes of its group, to stop
-    #[arg(long, value_name = "SIGNAL", default_value = "TERM")]
-    signal: Signal,
-
-    /// After the first failure, stop everything that runs and start nothing more
-    #[arg(short, long)]
-    fail_fast: bool,
-
-    /// Print no summary; failed commands are listed all the same
-    #[arg(short, long)]
-    quiet: bool,
-}
-
-const AFTER_HELP: &str =
-    "Exit status: 0 if all succeeded, 1 if not, 2 for wrong usage. More with --help.";
-
-const AFTER_LONG_HELP: &str = "\
-At the end, failed commands are listed on stderr (the first 1000 of them), and a summary:
-  failed: line 7: make test: exit status 2
-  300 commands: 299 succeeded, 1 failed
-
-Exit status:
-  0  all commands succeeded
-  1  some failed or were stopped, or their output could not be written
-  2  wrong usage, or FILE could not be read
-
-Signals: the first Ctrl-C (SIGINT, SIGTERM, SIGHUP) asks all commands to stop and waits for them, a second one or
-SIGQUIT kills them. Then this program ends by the first signal, so that a shell shows 130 for Ctrl-C. When stdout is
-closed, as by head, it kills them and ends by SIGPIPE, shown as 141. Ctrl-Z suspends the commands, too; their timeouts
-run on. A signal that was ignored when it was started, as with nohup, stays ignored.";
+use run::{Options, Printing, Run};
 
 /// Some command failed.
 const FAILURE: u8 = 1;
@@ -121,6 +41,8 @@ const FAILURE: u8 = 1;
 const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
+    // Else nobody is told how a child ended (waitpid(2)). Children get the default anyway.
+    program::set_default_action(Signal::CHLD);
     let Action::Run(arguments) = Arguments::parse().action;
     let (input, name) = match arguments.file.to_str() {
         Some("-") => (stdin(), "stdin".to_owned()),
@@ -130,11 +52,20 @@ fn main() -> ExitCode {
         Ok(input) => input,
         Err(error) => return fail(USAGE, &name, &error),
     };
-    let quiet = arguments.quiet;
-    match run::run(input, arguments.into_options()) {
-        Ok(outcome) => conclude(outcome, &name, quiet),
+    if program::was_closed_at_start(1) {
+        return fail(FAILURE, "stdout", &closed());
+    }
+    match run(input, &name, arguments) {
+        Ok(code) => code,
         Err(error) => fail(FAILURE, "reactor", &error),
     }
+}
+
+fn run(input: File, name: &str, arguments: RunArguments) -> io::Result<ExitCode> {
+    let quiet = arguments.quiet;
+    let mut run = Run::new(input, arguments.into_options())?;
+    run.drive()?;
+    conclude(run, name, quiet)
 }
 
 impl RunArguments {
@@ -156,8 +87,16 @@ impl RunArguments {
     }
 }
 
+/// What std has put in place of a closed one would be an empty list.
 fn stdin() -> io::Result<File> {
+    if program::was_closed_at_start(0) {
+        return Err(closed());
+    }
     Ok(File::from(io::stdin().as_fd().try_clone_to_owned()?))
+}
+
+fn closed() -> io::Error {
+    io::Error::from_raw_os_error(libc::EBADF)
 }
 
 fn open(path: &Path) -> io::Result<File> {
@@ -168,50 +107,58 @@ fn open(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Prints what came of it, and finds the exit status. `list` is what the list is called.
-fn conclude(mut outcome: Outcome, list: &str, quiet: bool) -> ExitCode {
+/// Says what came of it, and finds the exit status. `list` is what the list is called.
+fn conclude(mut run: Run, list: &str, quiet: bool) -> io::Result<ExitCode> {
     let is_closed = |error: &io::Error| error.kind() == io::ErrorKind::BrokenPipe;
-    let is_stdout_closed = outcome.output_error.as_ref().is_some_and(is_closed);
-    if is_stdout_closed && outcome.interrupted_by.is_none() {
+    let output_error = run.take_output_error();
+    let is_stdout_closed = output_error.as_ref().is_some_and(is_closed);
+    if is_stdout_closed && run.interrupted_by().is_none() {
         signals::end_by(Signal::PIPE);
     }
     let mut text = Vec::new();
-    // Into a vector it does not fail.
-    let _ = outcome.report.write_failures(&mut text);
-    if !quiet {
-        let _ = writeln!(text, "{}", outcome.report.summary());
-    }
-    let mut status = u8::from(!outcome.report.is_success()) * FAILURE;
-    if let Some(error) = outcome.output_error.filter(|error| !is_closed(error)) {
-        fail(FAILURE, "stdout", &error);
+    let mut status = u8::from(!run.is_success()) * FAILURE;
+    if let Some(error) = output_error.filter(|error| !is_closed(error)) {
+        text.extend(message(&about("stdout", &error)));
         status = FAILURE;
     }
-    if let Some(error) = outcome.input_error {
-        fail(USAGE, list, &error);
+    if let Some(error) = run.take_input_error() {
+        text.extend(message(&about(list, &error)));
         status = USAGE;
     }
-    write_to_stderr(&text);
-    if let Some(signal) = outcome.interrupted_by {
+    if !quiet {
+        // Into a vector it does not fail.
+        let _ = writeln!(text, "{}", run.summary());
+    }
+    run.say_last(text)?;
+    if let Some(signal) = run.interrupted_by() {
         signals::end_by(signal);
     }
-    ExitCode::from(status)
+    Ok(ExitCode::from(status))
 }
 
 fn fail(status: u8, what: &str, error: &io::Error) -> ExitCode {
-    let text = error.to_string();
-    // The number says nothing that the text does not.
-    let number = error
-        .raw_os_error()
-        .map(|number| format!(" (os error {number})"));
-    let text = number
-        .and_then(|number| text.strip_suffix(&number))
-        .unwrap_or(&text);
-    tell(&format!("{what}: {text}"));
+    write_to_stderr(&message(&about(what, error)));
     ExitCode::from(status)
 }
 
-fn tell(text: &str) {
-    write_to_stderr(format!("execloop: {text}\n").as_bytes());
+/// `what` as a user wrote it.
+fn about(what: &str, error: &io::Error) -> String {
+    printable::printable_message(&format!("{what}: {}", plain(error)))
+}
+
+/// An error of the system without its number, which says nothing that the text does not.
+fn plain(error: &io::Error) -> String {
+    let text = error.to_string();
+    let number = error
+        .raw_os_error()
+        .map(|number| format!(" (os error {number})"));
+    let plain = number.and_then(|number| Some(text.strip_suffix(&number)?.to_owned()));
+    plain.unwrap_or(text)
+}
+
+/// A line of the program's own.
+fn message(text: &str) -> Vec<u8> {
+    format!("execloop: {text}\n").into_bytes()
 }
 
 /// Where stderr is closed, nobody wants to know.

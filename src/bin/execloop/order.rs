@@ -3,9 +3,11 @@
 
 use std::collections::BTreeMap;
 
-/// No further command is started while so many outputs, or so many bytes of them, are held back.
+use crate::output::Output;
+
+/// No further command is started while so many outputs, or so many bytes of memory and file for them, are held back.
 const HELD_MAX: usize = 10_000;
-const HELD_BYTES_MAX: usize = 64 * 1024 * 1024;
+const HELD_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// Places in the order of the list, and the outputs that wait for an earlier one.
 #[derive(Debug, Default)]
@@ -14,8 +16,8 @@ pub(crate) struct Order {
     taken: u64,
     /// The first place whose output is not there.
     next: u64,
-    held: BTreeMap<u64, Vec<u8>>,
-    held_bytes: usize,
+    held: BTreeMap<u64, Output>,
+    held_bytes: u64,
 }
 
 impl Order {
@@ -26,14 +28,14 @@ impl Order {
     }
 
     /// Brings the output of a place. Returns all those whose turn has come, in order.
-    pub(crate) fn put(&mut self, place: u64, output: Vec<u8>) -> Vec<Vec<u8>> {
+    pub(crate) fn put(&mut self, place: u64, output: Output) -> Vec<Output> {
         debug_assert!(self.next <= place && place < self.taken, "place {place}");
-        self.held_bytes += output.len();
+        self.held_bytes += output.held_bytes();
         self.held.insert(place, output);
         let mut due = Vec::new();
         while let Some(output) = self.held.remove(&self.next) {
             self.next += 1;
-            self.held_bytes -= output.len();
+            self.held_bytes -= output.held_bytes();
             due.push(output);
         }
         due
@@ -49,15 +51,28 @@ impl Order {
 mod tests {
     use super::*;
 
+    fn output(bytes: &[u8]) -> Output {
+        let mut output = Output::default();
+        output.push(bytes).expect("room");
+        output
+    }
+
+    fn texts(outputs: &[Output]) -> Vec<&[u8]> {
+        outputs
+            .iter()
+            .map(|output| output.small().expect("in memory"))
+            .collect()
+    }
+
     #[test]
     fn outputs_come_out_in_the_order_of_their_places() {
         let mut order = Order::default();
         let [a, b, c] = [0; 3].map(|_| order.take_place());
-        assert_eq!(order.put(b, b"b".to_vec()), Vec::<Vec<u8>>::new());
-        assert_eq!(order.put(a, b"a".to_vec()), [b"a", b"b"]);
-        assert_eq!(order.put(c, Vec::new()), [b""]);
+        assert!(order.put(b, output(b"b")).is_empty());
+        assert_eq!(texts(&order.put(a, output(b"a"))), [b"a", b"b"]);
+        assert_eq!(texts(&order.put(c, Output::default())), [b""]);
         let d = order.take_place();
-        assert_eq!(order.put(d, b"d".to_vec()), [b"d"]);
+        assert_eq!(texts(&order.put(d, output(b"d"))), [b"d"]);
         assert_eq!((order.held.len(), order.held_bytes), (0, 0));
     }
 
@@ -67,19 +82,34 @@ mod tests {
         let first = order.take_place();
         for _ in 1..HELD_MAX {
             let place = order.take_place();
-            order.put(place, Vec::new());
+            order.put(place, Output::default());
         }
         assert!(!order.is_full());
         let place = order.take_place();
-        order.put(place, Vec::new());
+        order.put(place, Output::default());
         assert!(order.is_full());
-        assert_eq!(order.put(first, Vec::new()).len(), HELD_MAX + 1);
+        assert_eq!(order.put(first, Output::default()).len(), HELD_MAX + 1);
         assert!(!order.is_full());
 
         let [first, second] = [0; 2].map(|_| order.take_place());
-        order.put(second, vec![0; HELD_BYTES_MAX]);
+        let mut large = Output::default();
+        while large.held_bytes() < HELD_BYTES_MAX {
+            large.push(&[0; 1024 * 1024]).expect("room");
+        }
+        order.put(second, large);
         assert!(order.is_full());
-        order.put(first, Vec::new());
+        order.put(first, Output::default());
         assert!(!order.is_full());
+    }
+
+    #[test]
+    fn what_counts_is_the_memory_held_and_not_the_bytes_in_it() {
+        let mut order = Order::default();
+        let [_first, second] = [0; 2].map(|_| order.take_place());
+        let small = output(b"x");
+        let held = small.held_bytes();
+        assert!(held > 1);
+        order.put(second, small);
+        assert_eq!(order.held_bytes, held);
     }
 }

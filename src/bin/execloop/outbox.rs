@@ -1,20 +1,21 @@
-//! The program's stdout, written by a thread of its own: a pager or a stopped terminal may let a write wait for ever, and
-//! signals and timeouts are served meanwhile. (Other programs share the open file: it must not be made non-blocking.)
+//! What the program writes to one descriptor, by a thread of its own: a pager or a stopped terminal may let a write wait
+//! for ever, and signals and timeouts are served meanwhile. (Other programs share the open file: it must not be made
+//! non-blocking.)
 //! Unaware of commands.
 
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Write};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
+use crate::output::Output;
 use crate::patient::Patient;
 
-/// While more than this is unwritten, nothing is done that would add to it, but for what runs already.
+/// While more than this is unwritten, nothing is done that would add to it.
 const UNWRITTEN_BYTES_MAX: usize = 1024 * 1024;
-/// Lines beyond this are dropped: reached only where commands that write without end are being stopped and nobody reads.
-const UNWRITTEN_LINE_BYTES_MAX: usize = 64 * 1024 * 1024;
-/// Small outputs are written together, up to about this size.
+/// Small pieces are written together, up to about this size.
 const CHUNK_BYTES: usize = 64 * 1024;
 
 /// What is to be written. A clone is the same one.
@@ -27,83 +28,95 @@ pub(crate) struct Outbox {
 struct Shared {
     state: Mutex<State>,
     changed: Condvar,
+    /// Changed with the state locked, and read without.
+    unwritten_bytes: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    chunks: VecDeque<Vec<u8>>,
-    /// In `chunks` and in the writer's hands.
-    unwritten_bytes: usize,
+    chunks: VecDeque<Chunk>,
+    /// The writer has a chunk in its hands.
+    is_writing: bool,
+    /// The writer waits for a chunk.
+    is_idle: bool,
     /// A write has failed; nothing is taken any more.
     is_broken: bool,
     /// Why, until it is taken.
     error: Option<io::Error>,
-    /// Somebody waits for room, or for the end.
-    is_awaited: bool,
-    is_poked: bool,
+    is_room_awaited: bool,
+    is_end_awaited: bool,
+}
+
+#[derive(Debug)]
+enum Chunk {
+    Bytes(Vec<u8>),
+    Output(Output),
+    /// For another outbox, once all before it is written.
+    Note(Vec<u8>, Outbox),
+}
+
+impl Chunk {
+    fn bytes(&self) -> usize {
+        match self {
+            Chunk::Bytes(bytes) => bytes.len(),
+            Chunk::Output(output) => usize::try_from(output.held_bytes()).unwrap_or(usize::MAX),
+            Chunk::Note(..) => 0,
+        }
+    }
 }
 
 impl Outbox {
-    /// Writes to `output` from a new thread. Calls `wake`, there, when a write has failed, and after a write that somebody
-    /// waits for, as `is_full` or `is_empty` had the wrong answer.
-    pub(crate) fn start(output: File, wake: impl Fn() + Send + 'static) -> io::Result<Outbox> {
+    /// Writes to `output` from a new thread of that name. Calls `wake`, there, when a write has failed, and when
+    /// `is_full` or `is_empty` have another answer than the last.
+    pub(crate) fn start(
+        name: &str,
+        output: File,
+        wake: impl Fn() + Send + 'static,
+    ) -> io::Result<Outbox> {
         let outbox = Outbox::default();
         let writer = outbox.clone();
         thread::Builder::new()
-            .name("stdout".to_owned())
+            .name(name.to_owned())
             .spawn(move || writer.shared.write_to(Patient(output), &wake))?;
         Ok(outbox)
     }
 
-    /// Adds one output, whole.
-    pub(crate) fn push(&self, output: Vec<u8>) {
-        if !output.is_empty() {
-            let mut state = self.shared.lock();
-            if !state.is_broken {
-                state.push(output);
-                self.shared.changed.notify_all();
-            }
+    /// Adds bytes. They are written together with what comes before and after them.
+    pub(crate) fn push(&self, bytes: Vec<u8>) {
+        if !bytes.is_empty() {
+            self.shared.add(Chunk::Bytes(bytes));
         }
     }
 
-    /// Adds `number: line` and a newline.
-    pub(crate) fn push_line(&self, number: u64, line: &[u8]) {
-        let mut output = format!("{number}: ").into_bytes();
-        output.extend_from_slice(line);
-        output.push(b'\n');
-        if self.shared.lock().unwritten_bytes < UNWRITTEN_LINE_BYTES_MAX {
-            self.push(output);
+    /// Adds the output of one command.
+    pub(crate) fn push_output(&self, output: Output) {
+        match output.small() {
+            Some([]) => {}
+            Some(bytes) if bytes.len() <= CHUNK_BYTES => self.push(bytes.to_vec()),
+            _ => self.shared.add(Chunk::Output(output)),
         }
+    }
+
+    /// Adds what another outbox is to write once all before it is written here.
+    pub(crate) fn push_note(&self, note: Vec<u8>, to: &Outbox) {
+        self.shared.add(Chunk::Note(note, to.clone()));
     }
 
     /// So much is unwritten that nothing should be added. If so, `wake` will be called.
     pub(crate) fn is_full(&self) -> bool {
+        if !self.shared.is_full() {
+            return false;
+        }
         let mut state = self.shared.lock();
-        state.is_awaited |= state.is_full();
-        state.is_full()
+        state.is_room_awaited |= self.shared.is_full();
+        state.is_room_awaited
     }
 
     /// Everything is written, or nothing will be any more. If not, `wake` will be called.
     pub(crate) fn is_empty(&self) -> bool {
         let mut state = self.shared.lock();
-        let is_empty = state.unwritten_bytes == 0;
-        state.is_awaited |= !is_empty;
-        is_empty
-    }
-
-    /// Waits while it is full, or until it is [poked](Outbox::poke).
-    pub(crate) fn wait_for_room(&self) {
-        let mut state = self.shared.lock();
-        while state.is_full() && !state.is_poked {
-            state = self.shared.wait(state);
-        }
-        state.is_poked = false;
-    }
-
-    /// Ends the present or the next wait for room.
-    pub(crate) fn poke(&self) {
-        self.shared.lock().is_poked = true;
-        self.shared.changed.notify_all();
+        state.is_end_awaited |= !state.is_empty();
+        state.is_empty()
     }
 
     /// A write has failed.
@@ -115,6 +128,26 @@ impl Outbox {
     pub(crate) fn take_error(&self) -> Option<io::Error> {
         self.shared.lock().error.take()
     }
+
+    /// Hands the notes to their outboxes, although what is before them may never be written.
+    pub(crate) fn let_notes_go(&self) {
+        let mut state = self.shared.lock();
+        let (notes, others) = std::mem::take(&mut state.chunks)
+            .into_iter()
+            .partition(|chunk| matches!(chunk, Chunk::Note(..)));
+        state.chunks = others;
+        drop(state);
+        pass_on(notes);
+    }
+}
+
+/// Notes alone: all other chunks are dropped.
+fn pass_on(chunks: VecDeque<Chunk>) {
+    for chunk in chunks {
+        if let Chunk::Note(note, to) = chunk {
+            to.push(note);
+        }
+    }
 }
 
 impl Shared {
@@ -122,30 +155,66 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn wait<'a>(&self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
-        self.changed
-            .wait(state)
-            .unwrap_or_else(PoisonError::into_inner)
+    fn unwritten_bytes(&self) -> usize {
+        self.unwritten_bytes.load(Ordering::Relaxed)
+    }
+
+    fn is_full(&self) -> bool {
+        self.unwritten_bytes() >= UNWRITTEN_BYTES_MAX
+    }
+
+    fn add(&self, chunk: Chunk) {
+        let mut state = self.lock();
+        if state.is_broken {
+            drop(state);
+            return pass_on(VecDeque::from([chunk]));
+        }
+        self.unwritten_bytes
+            .fetch_add(chunk.bytes(), Ordering::Relaxed);
+        state.add(chunk);
+        // A wake-up is a system call, also where nobody sleeps.
+        let is_idle = std::mem::take(&mut state.is_idle);
+        drop(state);
+        if is_idle {
+            self.changed.notify_one();
+        }
     }
 
     /// The writer's whole life.
     fn write_to(&self, mut output: impl Write, wake: &impl Fn()) {
         loop {
             let chunk = self.next_chunk();
-            let written = output.write_all(&chunk);
+            let bytes = chunk.bytes();
+            let written = match chunk {
+                Chunk::Bytes(bytes) => output.write_all(&bytes),
+                Chunk::Output(chunk) => chunk.for_each_piece(|piece| output.write_all(piece)),
+                Chunk::Note(note, to) => {
+                    to.push(note);
+                    Ok(())
+                }
+            };
             let mut state = self.lock();
-            state.unwritten_bytes -= chunk.len();
+            state.is_writing = false;
+            self.unwritten_bytes.fetch_sub(bytes, Ordering::Relaxed);
+            let mut dropped = VecDeque::new();
             if let Err(error) = written {
-                state.chunks.clear();
-                state.unwritten_bytes = 0;
+                dropped = std::mem::take(&mut state.chunks);
+                self.unwritten_bytes.store(0, Ordering::Relaxed);
                 state.is_broken = true;
                 state.error = Some(error);
             }
-            let is_awaited = std::mem::take(&mut state.is_awaited);
             let is_broken = state.is_broken;
+            let has_room = self.unwritten_bytes() <= UNWRITTEN_BYTES_MAX / 2;
+            let is_awaited = is_broken
+                || state.is_room_awaited && has_room
+                || state.is_end_awaited && state.is_empty();
+            if is_awaited {
+                state.is_room_awaited = false;
+                state.is_end_awaited = false;
+            }
             drop(state);
-            self.changed.notify_all();
-            if is_awaited || is_broken {
+            pass_on(dropped);
+            if is_awaited {
                 wake();
             }
             if is_broken {
@@ -154,29 +223,35 @@ impl Shared {
         }
     }
 
-    fn next_chunk(&self) -> Vec<u8> {
+    fn next_chunk(&self) -> Chunk {
         let mut state = self.lock();
         loop {
-            match state.chunks.pop_front() {
-                Some(chunk) => return chunk,
-                None => state = self.wait(state),
+            if let Some(chunk) = state.chunks.pop_front() {
+                state.is_writing = true;
+                return chunk;
             }
+            state.is_idle = true;
+            state = self
+                .changed
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
         }
     }
 }
 
 impl State {
-    fn is_full(&self) -> bool {
-        self.unwritten_bytes >= UNWRITTEN_BYTES_MAX
+    fn is_empty(&self) -> bool {
+        self.chunks.is_empty() && !self.is_writing
     }
 
-    fn push(&mut self, output: Vec<u8>) {
-        self.unwritten_bytes += output.len();
-        match self.chunks.back_mut() {
-            Some(last) if last.len() + output.len() <= CHUNK_BYTES => {
-                last.extend_from_slice(&output);
+    fn add(&mut self, chunk: Chunk) {
+        match (self.chunks.back_mut(), chunk) {
+            (Some(Chunk::Bytes(last)), Chunk::Bytes(bytes))
+                if last.len() + bytes.len() <= CHUNK_BYTES =>
+            {
+                last.extend_from_slice(&bytes);
             }
-            _ => self.chunks.push_back(output),
+            (_, chunk) => self.chunks.push_back(chunk),
         }
     }
 }
@@ -184,6 +259,7 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::output::Room;
     use std::io::{BufRead, BufReader, Read};
     use std::os::fd::OwnedFd;
     use std::sync::mpsc::{Receiver, channel};
@@ -195,7 +271,8 @@ mod tests {
         let wake = move || {
             let _ = sender.send(());
         };
-        let outbox = Outbox::start(File::from(OwnedFd::from(writer)), wake).expect("a thread");
+        let file = File::from(OwnedFd::from(writer));
+        let outbox = Outbox::start("test", file, wake).expect("a thread");
         (outbox, reader, woken)
     }
 
@@ -203,14 +280,17 @@ mod tests {
     fn outputs_are_written_in_order_and_the_end_is_told() {
         let (outbox, reader, woken) = outbox();
         let large = vec![b'x'; 3 * CHUNK_BYTES];
+        let mut output = Output::new(&Room::default());
+        output.push(&large).expect("room");
         outbox.push(b"one\n".to_vec());
-        outbox.push_line(12, b"two");
+        outbox.push(b"two\n".to_vec());
         outbox.push(Vec::new());
-        outbox.push([&large[..], b"\nfour\n"].concat());
+        outbox.push_output(output);
+        outbox.push(b"\nfour\n".to_vec());
         let mut lines = BufReader::new(reader).split(b'\n');
         let mut next = || lines.next().expect("a line").expect("the pipe");
         assert_eq!(next(), b"one");
-        assert_eq!(next(), b"12: two");
+        assert_eq!(next(), b"two");
         assert_eq!(next(), large);
         assert_eq!(next(), b"four");
         while !outbox.is_empty() {
@@ -223,26 +303,37 @@ mod tests {
     fn one_that_nobody_reads_gets_full_and_is_woken_for_when_there_is_room() {
         let (outbox, mut reader, woken) = outbox();
         assert!(!outbox.is_full());
-        outbox.wait_for_room();
-        outbox.push(vec![b'x'; 2 * UNWRITTEN_BYTES_MAX]);
+        outbox.push(vec![b'x'; UNWRITTEN_BYTES_MAX]);
+        outbox.push(vec![b'x'; UNWRITTEN_BYTES_MAX]);
         assert!(outbox.is_full());
-        outbox.poke();
-        outbox.wait_for_room();
-        assert!(outbox.is_full(), "only poked");
         let mut all = vec![0; 2 * UNWRITTEN_BYTES_MAX];
         reader.read_exact(&mut all).expect("the pipe");
-        outbox.wait_for_room();
         woken.recv().expect("a wake-up");
         assert!(!outbox.is_full());
     }
 
     #[test]
-    fn lines_that_nobody_reads_are_dropped_beyond_the_limit() {
-        let (outbox, _reader, _woken) = outbox();
-        outbox.push(vec![0; UNWRITTEN_LINE_BYTES_MAX]);
-        outbox.push_line(1, b"dropped");
-        let unwritten = outbox.shared.lock().unwritten_bytes;
-        assert_eq!(unwritten, UNWRITTEN_LINE_BYTES_MAX);
+    fn a_note_goes_to_its_outbox_after_what_is_before_it_or_when_it_is_let_go() {
+        let (outbox, mut reader, _woken) = outbox();
+        let (other, notes, _other_woken) = self::outbox();
+        let mut notes = BufReader::new(notes).lines();
+        let mut next = || notes.next().expect("a line").expect("the pipe");
+        outbox.push(vec![b'x'; 4 * CHUNK_BYTES]);
+        outbox.push_note(b"written\n".to_vec(), &other);
+        assert!(other.is_empty());
+        reader
+            .read_exact(&mut vec![0; 4 * CHUNK_BYTES])
+            .expect("the pipe");
+        assert_eq!(next(), "written");
+        outbox.push(vec![b'x'; 4 * CHUNK_BYTES]);
+        outbox.push_note(b"let go\n".to_vec(), &other);
+        outbox.let_notes_go();
+        assert_eq!(next(), "let go");
+        outbox.push_note(b"broken\n".to_vec(), &other);
+        drop(reader);
+        assert_eq!(next(), "broken");
+        outbox.push_note(b"later\n".to_vec(), &other);
+        assert_eq!(next(), "later");
     }
 
     #[test]

@@ -1,27 +1,24 @@
-//! What became of the commands: counts, the failures' reasons, and how they are printed.
-//! Unaware of how commands are run.
+//! What became of the commands: counts, and the lines that tell of them.
+//! Unaware of how commands are run and of where the lines go.
 
 use std::fmt::Write as _;
-use std::io::{self, Write};
+use std::time::Duration;
 
-/// So many failures are told; further ones are counted.
-const FAILURES_TOLD_MAX: usize = 1000;
-/// So much of a command is shown.
-const COMMAND_CHARS_MAX: usize = 200;
+use crate::clock::shown;
+
+/// Commands of the list that were never started, as far as is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NeverStarted {
+    Exactly(u64),
+    /// Nobody has read the list to its end.
+    AtLeast(u64),
+}
 
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     succeeded: u64,
     failed: u64,
     cancelled: u64,
-    told: Vec<Failure>,
-}
-
-#[derive(Debug)]
-struct Failure {
-    line: u64,
-    command: String,
-    reason: String,
 }
 
 impl Report {
@@ -34,41 +31,17 @@ impl Report {
         self.cancelled += 1;
     }
 
-    /// `command` as [`printable`] gives it.
-    pub(crate) fn failed(&mut self, line: u64, command: String, reason: String) {
+    pub(crate) fn failed(&mut self) {
         self.failed += 1;
-        if self.told.len() < FAILURES_TOLD_MAX {
-            self.told.push(Failure {
-                line,
-                command,
-                reason,
-            });
-        }
     }
 
     pub(crate) fn is_success(&self) -> bool {
         self.failed + self.cancelled == 0
     }
 
-    /// A line for each failure, in the order of their lines, and one for those that are only counted.
-    pub(crate) fn write_failures(&mut self, to: &mut impl Write) -> io::Result<()> {
-        self.told.sort_by_key(|failure| failure.line);
-        for Failure {
-            line,
-            command,
-            reason,
-        } in &self.told
-        {
-            writeln!(to, "failed: line {line}: {command}: {reason}")?;
-        }
-        match self.failed - self.told.len() as u64 {
-            0 => Ok(()),
-            more => writeln!(to, "failed: and {more} more"),
-        }
-    }
-
-    /// `3 commands: 2 succeeded, 1 failed`, and `, 4 cancelled` behind it if there were any. Programs read this: keep it.
-    pub(crate) fn summary(&self) -> String {
+    /// `3 commands: 2 succeeded, 1 failed in 1.25s`, with `, 4 cancelled` behind the failed and `; 5 never started` at the
+    /// end, if there were any. Programs read this: keep it.
+    pub(crate) fn summary(&self, elapsed: Duration, never_started: NeverStarted) -> String {
         let all = self.succeeded + self.failed + self.cancelled;
         let plural = if all == 1 { "" } else { "s" };
         let (succeeded, failed) = (self.succeeded, self.failed);
@@ -76,62 +49,70 @@ impl Report {
         if self.cancelled > 0 {
             let _ = write!(line, ", {} cancelled", self.cancelled);
         }
+        let _ = write!(line, " in {}", shown(elapsed));
+        match never_started {
+            NeverStarted::Exactly(0) => {}
+            NeverStarted::Exactly(commands) => {
+                let _ = write!(line, "; {commands} never started");
+            }
+            NeverStarted::AtLeast(0) => line += "; the list was not read to its end",
+            NeverStarted::AtLeast(commands) => {
+                let _ = write!(line, "; at least {commands} never started");
+            }
+        }
         line
     }
-}
-
-/// A command for people and terminals: its beginning, with what a terminal would act upon, and what is no UTF-8, escaped.
-pub(crate) fn printable(command: &[u8]) -> String {
-    let mut text = String::new();
-    let mut room = COMMAND_CHARS_MAX;
-    for chunk in command.utf8_chunks() {
-        for character in chunk.valid().chars() {
-            if room == 0 {
-                return text + "...";
-            }
-            room -= 1;
-            if character.is_control() {
-                text.extend(character.escape_default());
-            } else {
-                text.push(character);
-            }
-        }
-        for byte in chunk.invalid() {
-            if room == 0 {
-                return text + "...";
-            }
-            room -= 1;
-            let _ = write!(text, "\\x{byte:02x}");
-        }
-    }
-    text
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn failures_of(report: &mut Report) -> String {
-        let mut text = Vec::new();
-        report.write_failures(&mut text).expect("a vector");
-        String::from_utf8(text).expect("text")
-    }
-
     #[test]
-    fn the_summary_has_one_form_and_names_the_cancelled_only_if_there_are_any() {
+    fn the_summary_has_one_form_and_names_the_rare_only_if_there_are_any() {
+        let summary =
+            |report: &Report| report.summary(Duration::from_millis(1250), NeverStarted::Exactly(0));
         let mut report = Report::default();
-        assert_eq!(report.summary(), "0 commands: 0 succeeded, 0 failed");
+        assert_eq!(
+            summary(&report),
+            "0 commands: 0 succeeded, 0 failed in 1.25s"
+        );
         assert!(report.is_success());
         report.succeeded();
-        assert_eq!(report.summary(), "1 command: 1 succeeded, 0 failed");
-        report.failed(1, "false".to_owned(), "exit status 1".to_owned());
-        assert_eq!(report.summary(), "2 commands: 1 succeeded, 1 failed");
+        assert_eq!(
+            summary(&report),
+            "1 command: 1 succeeded, 0 failed in 1.25s"
+        );
+        report.failed();
+        assert_eq!(
+            summary(&report),
+            "2 commands: 1 succeeded, 1 failed in 1.25s"
+        );
         assert!(!report.is_success());
         report.cancelled();
         assert_eq!(
-            report.summary(),
-            "3 commands: 1 succeeded, 1 failed, 1 cancelled"
+            summary(&report),
+            "3 commands: 1 succeeded, 1 failed, 1 cancelled in 1.25s"
         );
+    }
+
+    #[test]
+    fn what_never_started_is_told_as_far_as_it_is_known() {
+        let cases = [
+            (NeverStarted::Exactly(5), "; 5 never started"),
+            (NeverStarted::AtLeast(5), "; at least 5 never started"),
+            (
+                NeverStarted::AtLeast(0),
+                "; the list was not read to its end",
+            ),
+        ];
+        for (never_started, end) in cases {
+            let summary = Report::default().summary(Duration::ZERO, never_started);
+            assert_eq!(
+                summary,
+                format!("0 commands: 0 succeeded, 0 failed in 0.00s{end}")
+            );
+        }
     }
 
     #[test]
@@ -139,37 +120,5 @@ mod tests {
         let mut report = Report::default();
         report.cancelled();
         assert!(!report.is_success());
-        assert_eq!(failures_of(&mut report), "");
-    }
-
-    #[test]
-    fn failures_are_told_in_the_order_of_lines_and_beyond_the_limit_counted() {
-        let mut report = Report::default();
-        for line in (1..=FAILURES_TOLD_MAX as u64).rev() {
-            report.failed(line, "c".to_owned(), "r".to_owned());
-        }
-        let text = failures_of(&mut report);
-        assert!(text.starts_with("failed: line 1: c: r\nfailed: line 2: c: r\n"));
-        assert!(text.ends_with("failed: line 1000: c: r\n"));
-        for line in 0..7 {
-            report.failed(2000 + line, "c".to_owned(), "r".to_owned());
-        }
-        let text = failures_of(&mut report);
-        assert!(text.ends_with("failed: line 1000: c: r\nfailed: and 7 more\n"));
-        assert_eq!(report.summary(), "1007 commands: 0 succeeded, 1007 failed");
-    }
-
-    #[test]
-    fn a_command_is_shown_without_what_a_terminal_would_act_upon() {
-        assert_eq!(printable("echo 'Grüße'".as_bytes()), "echo 'Grüße'");
-        assert_eq!(
-            printable(b"a\x1b[31m\tb\xff\xc3"),
-            "a\\u{1b}[31m\\tb\\xff\\xc3"
-        );
-        let longest = "ä".repeat(COMMAND_CHARS_MAX);
-        assert_eq!(printable(longest.as_bytes()), longest);
-        let longer = longest.clone() + "b";
-        assert_eq!(printable(longer.as_bytes()), longest + "...");
-        assert_eq!(printable(&[0xff; 300]), "\\xff".repeat(200) + "...");
     }
 }

@@ -5,21 +5,29 @@ use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::mpsc::Receiver;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use execloop::{Cancel, Cause, Command, Context, Finished, Id, Output, Reactor, Signal};
+use execloop::linux::CommandExt;
+use execloop::{Cancel, Cause, Command, Context, Finished, Id, Reactor, Signal, program};
 
+use crate::clock;
 use crate::lines::{Line, Lines, Next};
 use crate::order::Order;
 use crate::outbox::Outbox;
-use crate::report::{Report, printable};
+use crate::output::{Collector, Output, Room};
+use crate::printable::{printable, printable_message};
+use crate::report::{NeverStarted, Report};
 use crate::signals::{self, Request};
+use crate::slots::Slots;
+use crate::tagged::{Backlog, TaggedLines};
 
 /// At most so many lines are read before their turn, or as many as can run at once where that is less.
 const LINES_AHEAD_MAX: usize = 64;
+/// How long last words may take once everything was killed: whoever asks two times wants an end.
+const LAST_WORDS_MAX: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
@@ -45,40 +53,6 @@ pub(crate) enum Printing {
     Streamed,
 }
 
-/// What came of a run.
-#[derive(Debug)]
-pub(crate) struct Outcome {
-    pub(crate) report: Report,
-    /// The first signal that asked to stop.
-    pub(crate) interrupted_by: Option<Signal>,
-    /// The list could not be read to its end.
-    pub(crate) input_error: Option<io::Error>,
-    /// Output could not be written, and everything was killed.
-    pub(crate) output_error: Option<io::Error>,
-}
-
-/// Runs the commands that `input` lists.
-pub(crate) fn run(input: File, options: Options) -> io::Result<Outcome> {
-    let mut run = Run::new(input, options)?;
-    while !run.is_done() {
-        run.wait()?;
-        run.obey();
-        while let Some(finished) = run.reactor.finished() {
-            run.end(finished);
-        }
-        if run.outbox.is_broken() && run.state != State::Stopping {
-            run.kill();
-        }
-        run.feed();
-    }
-    Ok(Outcome {
-        report: run.report,
-        interrupted_by: run.interrupted_by,
-        input_error: run.input_error,
-        output_error: run.outbox.take_error(),
-    })
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     /// There may be further commands.
@@ -91,17 +65,25 @@ enum State {
     Killed,
 }
 
+/// One run of a list.
 #[derive(Debug)]
-struct Run {
+pub(crate) struct Run {
     options: Options,
     state: State,
+    started_at: Instant,
     reactor: Reactor,
     context: Context,
     lines: Lines,
     requests: Receiver<Request>,
+    /// To stdout.
     outbox: Outbox,
+    /// To stderr.
+    notes: Outbox,
+    room: Room,
     order: Order,
+    backlog: Backlog,
     running: HashMap<Id, Running>,
+    slots: Slots<Id>,
     report: Report,
     interrupted_by: Option<Signal>,
     input_error: Option<io::Error>,
@@ -113,60 +95,123 @@ struct Running {
     command: String,
     /// In the order of outputs.
     place: u64,
+    slot: usize,
+    /// What it has written, unless that is streamed.
+    collector: Option<Collector>,
 }
 
 impl Run {
-    fn new(input: File, options: Options) -> io::Result<Run> {
+    /// Begins to read the commands that `input` lists.
+    pub(crate) fn new(input: File, options: Options) -> io::Result<Run> {
+        let started_at = clock::now();
         let reactor = Reactor::builder().raise_fd_limit(true).build()?;
         let waker = || {
             let handle = reactor.handle();
             move || handle.wake()
         };
-        let stdout = io::stdout().as_fd().try_clone_to_owned()?;
-        let outbox = Outbox::start(File::from(stdout), waker())?;
-        let (wake, poked) = (waker(), outbox.clone());
-        let requests = signals::receive(move || {
-            wake();
-            poked.poke();
-        })?;
+        let outbox = Outbox::start("stdout", copy(io::stdout().as_fd())?, waker())?;
+        let notes = Outbox::start("stderr", copy(io::stderr().as_fd())?, waker())?;
+        let requests = signals::receive(waker())?;
         let lines = Lines::read(input, options.jobs.min(LINES_AHEAD_MAX), waker())?;
-        let mut run = Run {
+        Ok(Run {
             options,
             state: State::Feeding,
+            started_at,
             context: Context::new(),
             lines,
             requests,
             outbox,
+            notes,
+            room: Room::default(),
             order: Order::default(),
+            backlog: Backlog::default(),
             running: HashMap::new(),
+            slots: Slots::default(),
             report: Report::default(),
             interrupted_by: None,
             input_error: None,
             reactor,
+        })
+    }
+
+    /// Runs the commands, until all have ended and their output is written.
+    pub(crate) fn drive(&mut self) -> io::Result<()> {
+        self.feed();
+        while !self.is_done() {
+            self.reactor.turn(None)?;
+            self.obey();
+            while let Some(finished) = self.reactor.finished() {
+                self.end(finished);
+            }
+            self.unblock();
+            if signals::is_process_one() {
+                self.reap_orphans();
+            }
+            if self.outbox.is_broken() && self.state != State::Stopping {
+                self.kill();
+            }
+            self.feed();
+        }
+        Ok(())
+    }
+
+    /// Says something on stderr, and waits until that and all before it is said. After a kill, not for long.
+    pub(crate) fn say_last(&mut self, text: Vec<u8>) -> io::Result<()> {
+        self.outbox.let_notes_go();
+        self.notes.push(text);
+        let mut ends_at = None;
+        while !self.notes.is_empty() {
+            let mut timeout = None;
+            if self.state == State::Killed {
+                let now = clock::now();
+                let ends_at = *ends_at.get_or_insert(now + LAST_WORDS_MAX);
+                timeout = Some(ends_at.saturating_duration_since(now));
+            }
+            if timeout.is_some_and(|timeout| timeout.is_zero()) {
+                break;
+            }
+            self.reactor.turn(timeout)?;
+            self.obey();
+        }
+        Ok(())
+    }
+
+    pub(crate) fn is_success(&self) -> bool {
+        self.report.is_success()
+    }
+
+    pub(crate) fn summary(&self) -> String {
+        let never_started = match self.state {
+            State::Feeding | State::Fed => NeverStarted::Exactly(0),
+            State::Stopping | State::Killed => self.lines.never_started_as_known(),
         };
-        run.feed();
-        Ok(run)
+        let elapsed = clock::now().saturating_duration_since(self.started_at);
+        self.report.summary(elapsed, never_started)
+    }
+
+    /// The first signal that asked to stop.
+    pub(crate) fn interrupted_by(&self) -> Option<Signal> {
+        self.interrupted_by
+    }
+
+    /// The list could not be read to its end.
+    pub(crate) fn take_input_error(&mut self) -> Option<io::Error> {
+        self.input_error.take()
+    }
+
+    /// Output could not be written, and everything was killed.
+    pub(crate) fn take_output_error(&mut self) -> Option<io::Error> {
+        self.outbox.take_error()
     }
 
     fn is_done(&self) -> bool {
         self.running.is_empty()
             && match self.state {
                 State::Feeding => false,
-                State::Fed | State::Stopping => self.outbox.is_empty(),
+                State::Fed => self.outbox.is_empty(),
+                State::Stopping => self.outbox.is_empty() && self.lines.never_started().is_some(),
                 State::Killed => true,
             }
-    }
-
-    /// Waits until there is something to do. Streamed output that nobody reads holds everything up: it would pile up here
-    /// otherwise.
-    fn wait(&mut self) -> io::Result<()> {
-        let is_asked_to_stop = matches!(self.state, State::Stopping | State::Killed);
-        if self.options.printing == Printing::Streamed && !is_asked_to_stop && self.outbox.is_full()
-        {
-            self.outbox.wait_for_room();
-            return Ok(());
-        }
-        self.reactor.turn(None).map(drop)
     }
 
     /// Starts commands, as far as there are any and may be.
@@ -193,35 +238,44 @@ impl Run {
     }
 
     fn start(&mut self, line: Line) {
-        let place = self.order.take_place();
+        let slot = self.slots.take();
+        let streams = self.options.printing == Printing::Streamed;
         let running = Running {
             line: line.number,
             command: printable(&line.text),
-            place,
+            place: self.order.take_place(),
+            slot,
+            collector: (!streams).then(|| Collector::new(&self.room)),
         };
         let started = match line.fault {
             None => {
-                let started = self.reactor.start(&mut self.command(&line));
+                let mut command = self.command(&line, &running);
+                let started = self.reactor.start(&mut command);
                 started.map_err(|error| error.to_string())
             }
             Some(fault) => Err(fault.to_string()),
         };
         match started {
             Ok(id) => {
+                self.slots.set(slot, id);
                 self.running.insert(id, running);
             }
             Err(reason) => {
-                self.print(place, Vec::new());
-                self.fail(running, reason);
+                self.slots.free(slot);
+                self.print(running.place, Output::default());
+                self.fail(&running, &reason);
             }
         }
     }
 
-    fn command(&self, line: &Line) -> Command {
-        let (outbox, number) = (self.outbox.clone(), line.number);
-        let output = match self.options.printing {
-            Printing::Streamed => Output::lines(move |line| outbox.push_line(number, line)),
-            Printing::AtEnd | Printing::InOrder => Output::capture(),
+    fn command(&self, line: &Line, running: &Running) -> Command {
+        let output = match &running.collector {
+            Some(collector) => execloop::Output::writer(collector.clone()),
+            None => {
+                let tag = format!("{}: ", line.number).into_bytes();
+                let lines = TaggedLines::new(&self.outbox, &self.backlog, running.slot, tag);
+                execloop::Output::writer(lines)
+            }
         };
         let mut command = Command::new("/bin/sh");
         command
@@ -232,6 +286,8 @@ impl Run {
             .stderr_to_stdout()
             // A terminal's signals reach only this process; it passes on what they mean.
             .process_group(0)
+            // However this process ends, even by SIGKILL.
+            .parent_death_signal(Signal::KILL)
             .cancel(self.cancel())
             .wait_delay(self.options.wait_delay)
             .context(&self.context);
@@ -253,30 +309,67 @@ impl Run {
         let Some(running) = self.running.remove(&finished.id) else {
             return;
         };
-        self.print(running.place, finished.stdout);
-        match finished.outcome {
-            Ok(()) => self.report.succeeded(),
-            Err(error) if error.cause() == Some(Cause::Cancelled) => self.report.cancelled(),
-            Err(error) => self.fail(running, error.to_string()),
+        self.slots.free(running.slot);
+        let collected = running.collector.as_ref().map(Collector::take);
+        let (output, lost) = collected.unwrap_or_default();
+        self.print(running.place, output);
+        match (finished.outcome, lost) {
+            (Err(error), _) if error.cause() == Some(Cause::Cancelled) => self.report.cancelled(),
+            (_, Some(error)) => {
+                let reason = format!("its output could not be kept: {}", crate::plain(&error));
+                self.fail(&running, &reason);
+            }
+            (Err(error), None) => self.fail(&running, &error.to_string()),
+            (Ok(()), None) => self.report.succeeded(),
         }
     }
 
-    fn print(&mut self, place: u64, output: Vec<u8>) {
+    fn print(&mut self, place: u64, output: Output) {
         match self.options.printing {
-            Printing::AtEnd => self.outbox.push(output),
+            Printing::AtEnd => self.outbox.push_output(output),
             Printing::InOrder => {
                 for output in self.order.put(place, output) {
-                    self.outbox.push(output);
+                    self.outbox.push_output(output);
                 }
             }
             Printing::Streamed => {}
         }
     }
 
-    fn fail(&mut self, running: Running, reason: String) {
-        self.report.failed(running.line, running.command, reason);
+    fn fail(&mut self, running: &Running, reason: &str) {
+        self.report.failed();
+        let (line, command) = (running.line, &running.command);
+        let reason = printable_message(reason);
+        let note = format!("failed: line {line}: {command}: {reason}\n").into_bytes();
+        if self.options.printing == Printing::InOrder {
+            // Its output may have to wait for others.
+            self.notes.push(note);
+        } else {
+            self.outbox.push_note(note, &self.notes);
+        }
         if self.options.fail_fast {
             self.stop();
+        }
+    }
+
+    /// Lets streams go on that wait for others to be written. What one that has ended has left in its pipe is taken in any
+    /// case, as it would be lost after the wait delay.
+    fn unblock(&mut self) {
+        while !self.outbox.is_full() {
+            let Some(blocked) = self.backlog.take_first() else {
+                return;
+            };
+            if let Some(id) = self.slots.tenant(blocked.slot) {
+                self.reactor.resume(*id);
+            }
+        }
+        for blocked in self.backlog.all() {
+            if let Some(id) = self.slots.tenant(blocked.slot)
+                && has_ended(&mut self.reactor, *id)
+                && blocked.let_rest_through()
+            {
+                self.reactor.resume(*id);
+            }
         }
     }
 
@@ -294,6 +387,8 @@ impl Run {
                     self.kill();
                 }
                 Request::Suspend => self.suspend(),
+                // Each pass does it.
+                Request::Reap => {}
             }
         }
     }
@@ -303,6 +398,7 @@ impl Run {
         if matches!(self.state, State::Feeding | State::Fed) {
             self.state = State::Stopping;
             self.context.cancel();
+            self.lines.stop();
         }
     }
 
@@ -310,9 +406,9 @@ impl Run {
         let running = self.running.len();
         if running > 0 && !self.options.quiet {
             let plural = if running == 1 { "" } else { "s" };
-            crate::tell(&format!(
-                "{signal}: asking {running} command{plural} to stop; once more to kill"
-            ));
+            let text =
+                format!("{signal}: asking {running} command{plural} to stop; once more to kill");
+            self.notes.push(crate::message(&text));
         }
     }
 
@@ -323,6 +419,7 @@ impl Run {
             for id in self.running.keys() {
                 self.reactor.kill(*id);
             }
+            self.lines.stop();
         }
     }
 
@@ -339,4 +436,27 @@ impl Run {
             let _ = self.reactor.signal_group(*id, signal);
         }
     }
+
+    /// Process 1 has the orphans of all others. The zombie that came first is looked at: if it is a command, the reactor is
+    /// about to take its status, and the next pass finds whatever is behind it.
+    fn reap_orphans(&mut self) {
+        while let Some(pid) = program::first_zombie() {
+            let is_command = |id: &Id| self.reactor.pid(*id) == Some(pid);
+            if self.running.keys().any(is_command) {
+                return;
+            }
+            program::reap(pid);
+        }
+    }
+}
+
+fn has_ended(reactor: &mut Reactor, id: Id) -> bool {
+    let probe = Signal::new(0).expect("0 is a number of a signal");
+    let answer = reactor.signal(id, probe);
+    answer.is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+}
+
+/// A copy that a thread can own.
+fn copy(fd: BorrowedFd<'_>) -> io::Result<File> {
+    Ok(File::from(fd.try_clone_to_owned()?))
 }

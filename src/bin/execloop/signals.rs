@@ -1,11 +1,13 @@
 //! The signals that stop or suspend the program, received by a thread of their own.
-//! Unaware of what is stopped.
+//! Unaware of what is stopped, but for the last resort.
 
+use std::fs;
 use std::io;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
-use execloop::{Command, Signal};
+use execloop::{Command, Signal, program};
+use rustix::process::{Pid, getpgid, kill_process_group};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
 
@@ -18,6 +20,8 @@ pub(crate) enum Request {
     Kill(Signal),
     /// Stop with what runs, until somebody continues us.
     Suspend,
+    /// Some child has ended, perhaps an orphan.
+    Reap,
 }
 
 impl Request {
@@ -25,8 +29,13 @@ impl Request {
         match signal {
             Signal::TSTP => Request::Suspend,
             Signal::QUIT => Request::Kill(signal),
+            Signal::CHLD => Request::Reap,
             _ => Request::Stop(signal),
         }
+    }
+
+    fn stops(self) -> bool {
+        matches!(self, Request::Stop(_) | Request::Kill(_))
     }
 }
 
@@ -41,11 +50,17 @@ const HANDLED: [Signal; 5] = [
 /// After so many requests to stop, somebody who waits for us in vain would have to use SIGKILL.
 const STOPS_MAX: u32 = 3;
 
+/// Process 1 of a container gets every orphan, and has to reap it.
+pub(crate) fn is_process_one() -> bool {
+    std::process::id() == 1
+}
+
 /// Receives signals from now on, but for those that are ignored: `nohup` and a shell's `&` mean it. Calls `wake` after
-/// each. The third that asks to stop ends the program where it stands.
+/// each. The third that asks to stop kills what runs and ends the program where it stands.
 pub(crate) fn receive(wake: impl Fn() + Send + 'static) -> io::Result<Receiver<Request>> {
     let handled = HANDLED.into_iter().filter(|signal| !is_ignored(*signal));
-    let mut signals = Signals::new(handled.map(Signal::number))?;
+    let child = is_process_one().then_some(Signal::CHLD);
+    let mut signals = Signals::new(handled.chain(child).map(Signal::number))?;
     let (sender, receiver) = channel();
     thread::Builder::new()
         .name("signals".to_owned())
@@ -53,8 +68,9 @@ pub(crate) fn receive(wake: impl Fn() + Send + 'static) -> io::Result<Receiver<R
             let mut stops = 0;
             for signal in signals.forever().filter_map(Signal::new) {
                 let request = Request::of(signal);
-                stops += u32::from(request != Request::Suspend);
+                stops += u32::from(request.stops());
                 if stops == STOPS_MAX {
+                    kill_children();
                     end_by(signal);
                 }
                 if sender.send(request).is_err() {
@@ -69,20 +85,45 @@ pub(crate) fn receive(wake: impl Fn() + Send + 'static) -> io::Result<Receiver<R
 /// Ends the program by a signal, so that a shell knows: a script goes on after an exit status of 130, but not after
 /// SIGINT. Process 1 of a container cannot be ended so, and exits as a shell would put it.
 pub(crate) fn end_by(signal: Signal) -> ! {
-    if std::process::id() != 1 {
+    if !is_process_one() {
         let _ = emulate_default_handler(signal.number());
     }
     std::process::exit(128 + signal.number())
 }
 
-/// Stops this process, until it is continued.
+/// Stops this process as SIGTSTP does, until it is continued.
 pub(crate) fn suspend() {
-    let _ = emulate_default_handler(Signal::TSTP.number());
+    program::stop_by_default_action(Signal::TSTP);
+}
+
+/// Kills the children of this process with the groups that they lead, although the loop may not have got to it. A number
+/// that was read is a child's until the loop reaps it, and no other process is given it in the instant after that.
+fn kill_children() {
+    for pid in children() {
+        if getpgid(Some(pid)) == Ok(pid) {
+            let _ = kill_process_group(pid, rustix::process::Signal::KILL);
+        }
+    }
+}
+
+/// From the parent that each process names: the list of children that proc(5) has leaves some out while others exit.
+fn children() -> Vec<Pid> {
+    let us = std::process::id();
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let is_child = |pid: &Pid| {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"));
+        parent.and_then(|parent| parent.trim().parse().ok()) == Some(us)
+    };
+    processes
+        .filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?))
+        .filter(is_child)
+        .collect()
 }
 
 /// This process was started with the signal ignored.
 fn is_ignored(signal: Signal) -> bool {
-    match std::fs::read_to_string("/proc/self/status") {
+    match fs::read_to_string("/proc/self/status") {
         Ok(status) => is_in_mask(&status, signal).unwrap_or(false),
         Err(_) => is_ignored_by_child(signal),
     }

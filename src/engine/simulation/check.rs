@@ -112,6 +112,9 @@ impl Evidence<'_> {
             return self.confirm(false, "not started, and no reason");
         };
         let is_true = match error {
+            // Its time limits count from its birth, also where its program was never executed.
+            StartError::ContextDone(Cause::Timeout) => self.job.timeout.is_some(),
+            StartError::ContextDone(Cause::IdleTimeout) => self.job.idle_timeout.is_some(),
             StartError::ContextDone(cause) => self.causes().contains(cause),
             StartError::ShutDown => self.is_shut_down,
             StartError::Step { source, .. } => match source.raw_os_error() {
@@ -369,7 +372,10 @@ impl Evidence<'_> {
             Err(Error::Stopped(cause)) => is_zero && causes.contains(cause),
             Err(Error::Cancel(error)) => is_zero && self.is_cancel_error(error, refused),
             Err(Error::Kill(error)) => is_zero && refused(error.raw_os_error()),
-            Err(Error::WaitDelay { .. }) => is_zero && is_cut && self.job.wait_delay.is_some(),
+            Err(Error::WaitDelay { streams }) => {
+                let is_told = *streams == self.finished.leaked;
+                is_zero && is_cut && is_told && self.job.wait_delay.is_some()
+            }
             Err(Error::Copy { stream, source }) => {
                 let is_blocked = source.kind() == io::ErrorKind::WouldBlock;
                 is_zero && !is_cut && (failures.contains(stream) || is_blocked)

@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::command::Command;
-use crate::engine::reap::FRESH_MAX;
+use crate::engine::reap::UNWATCHED_MAX;
 use crate::engine::{AWAY_MAX, HOLD_ON_TURNS};
 use crate::stdio::Output;
 use crate::sys::simulated::{Act, Script, spend};
@@ -56,6 +56,7 @@ fn calm(seed: u64) -> (Shared, Engine<Simulated>) {
         batch_max: 256,
         pipe_bytes: vec![65_536],
         fds_max: usize::MAX,
+        starts_max: 16,
         ..Weather::default()
     };
     let world = Rc::new(RefCell::new(World::new(Random::of_seed(seed), weather)));
@@ -108,9 +109,9 @@ fn short_commands_finish_beside_endless_writers_and_each_stream_has_its_turn() {
             );
         }
         listed = engine
-            .visits
+            .backlog
             .iter()
-            .map(|visit| (visit.whose.slot, visit.stream))
+            .map(|left| (left.tenant.slot, left.stream))
             .collect();
         left.retain(|id| match engine.take_finished(*id) {
             Some(finished) => {
@@ -173,12 +174,12 @@ fn what_is_over_at_the_first_look_is_never_registered_and_the_rest_before_a_slee
 #[cfg(not(execloop_canary))]
 fn whoever_starts_many_in_a_row_does_not_leave_them_all_to_the_next_turn() {
     let (world, mut engine) = calm(1);
-    for _ in 0..10 * FRESH_MAX {
+    for _ in 0..10 * UNWATCHED_MAX {
         let acts = vec![Act::Sleep(Duration::from_secs(1))];
         start(&world, &mut engine, acts);
     }
-    assert_eq!(engine.fresh.len(), FRESH_MAX);
-    assert_eq!(world.borrow().watched, 2 * 9 * FRESH_MAX);
+    assert_eq!(engine.unwatched.len(), UNWATCHED_MAX);
+    assert_eq!(world.borrow().watched, 2 * 9 * UNWATCHED_MAX);
 }
 
 #[test]
@@ -191,7 +192,7 @@ fn a_turn_that_will_not_sleep_gives_way_unless_that_takes_long() {
         start(&world, &mut engine, vec![Act::Write(1, usize::MAX)]);
         let mut busy_turns = 0;
         while busy_turns < BUSY_TURNS {
-            busy_turns += usize::from(!engine.visits.is_empty());
+            busy_turns += usize::from(!engine.backlog.is_empty());
             engine.turn(None).expect("the weather is calm");
         }
         assert_eq!(world.borrow().gave_way, expected, "{away:?}");
@@ -296,18 +297,17 @@ fn a_command_that_can_never_start_gives_up_while_others_run_on_and_lets_the_queu
             clone_error: Some(number),
             ..Script::default()
         };
-        let refused = engine.start(&mut command(&world, hopeless));
+        let hopeless = engine.start(&mut command(&world, hopeless));
+        let hopeless = hopeless.expect("its failure comes by its end");
         let next = engine.start(&mut command(&world, Script::default()));
         let next = next.expect("it starts or waits");
-        assert_eq!(refused.is_ok(), waits, "{refused:?}");
-        if let Ok(id) = refused {
-            let Err(crate::Error::Start(StartError::Step { source, .. })) =
-                finish(&mut engine, id).outcome
-            else {
-                panic!("it cannot have started");
-            };
-            assert_eq!(source.raw_os_error(), Some(number));
-        }
+        assert_eq!(engine.table.finished() == 0, waits, "{number}");
+        let Err(crate::Error::Start(StartError::Step { source, .. })) =
+            finish(&mut engine, hopeless).outcome
+        else {
+            panic!("it cannot have started");
+        };
+        assert_eq!(source.raw_os_error(), Some(number));
         assert!(finish(&mut engine, next).success());
         assert_eq!(engine.running(), 1, "the long one goes on");
     }

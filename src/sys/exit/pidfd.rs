@@ -12,6 +12,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
 use crate::sys::fd::above_stdio_if_possible;
+use crate::sys::spawn::Birth;
 use crate::sys::usage::raw_usage;
 use crate::sys::{Exit, Signal, Target, cvt, cvt_long, process};
 
@@ -24,6 +25,8 @@ pub(in crate::sys) struct Child {
     pub(in crate::sys) reaped: bool,
     /// Who is left of its group is killed before it is reaped.
     pub(in crate::sys) sweeps_group: bool,
+    /// Its program may not be executed yet.
+    pub(in crate::sys) birth: Option<Birth>,
 }
 
 impl Child {
@@ -40,6 +43,7 @@ impl Child {
             pidfd,
             reaped: false,
             sweeps_group: false,
+            birth: None,
         })
     }
 
@@ -77,6 +81,7 @@ impl Child {
         };
         match result {
             Err(error) if lost(&error) => Ok(Some(Exit {
+                failure: None,
                 status: self.status_after_reap(),
                 usage: None,
             })),
@@ -100,6 +105,7 @@ impl Child {
             )
         })?;
         Ok((waited != 0).then(|| Exit {
+            failure: None,
             status: Some(ExitStatus::from_raw(status)),
             usage: Some(raw_usage(&usage)),
         }))
@@ -136,6 +142,7 @@ impl Child {
             _ => status,
         };
         Ok(Some(Exit {
+            failure: None,
             status: Some(ExitStatus::from_raw(raw)),
             usage: Some(raw_usage(&usage)),
         }))
@@ -185,10 +192,14 @@ pub(in crate::sys) fn check_floor() -> io::Result<()> {
         )
     };
     match cvt_long(result) {
-        Err(error) if error.raw_os_error() == Some(libc::EBADF) => Ok(()),
-        _ => Err(io::Error::new(
-            io::ErrorKind::Unsupported,
-            "waitid(P_PIDFD) does not work: Linux 5.4 or later is needed",
-        )),
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EINVAL)) => {
+            Err(io::Error::new(
+                io::ErrorKind::Unsupported,
+                "waitid(P_PIDFD) does not work: Linux 5.4 or later is needed",
+            ))
+        }
+        // `EBADF` from a kernel that looked for it, or whatever else a filter may answer: where it refuses this call, a
+        // child is waited for by its pid.
+        _ => Ok(()),
     }
 }

@@ -40,8 +40,8 @@ use super::quiet::QuietWrites;
 use super::token::{INTERNAL, token, untoken};
 use super::waker::Waker;
 use super::{
-    Exit, Kernel, Launch, Ready, Signal, Source, StartFailure, Started, Stdio, Step, Target, Wake,
-    Whose,
+    Exit, Kernel, Launch, Ready, Signal, Source, StartFailure, Started, Stdio, Step, Target,
+    Tenant, Wake,
 };
 use events::Queue;
 use process::Child;
@@ -58,7 +58,7 @@ pub(crate) struct Unix {
     /// Exits and the timer.
     queue: Queue,
     /// Children that had exited when their exit was to be watched: the next poll tells.
-    gone: Vec<Whose>,
+    gone: Vec<Tenant>,
     writes: QuietWrites,
     waker: Waker,
 }
@@ -137,6 +137,10 @@ impl Kernel for Unix {
         super::now()
     }
 
+    fn can_start(&self, _: &Launch) -> bool {
+        true
+    }
+
     fn start(&mut self, launch: &mut Launch) -> Result<Started<Unix>, StartFailure> {
         let failed = |error| StartFailure::new(Step::Clone, error);
         self.check().map_err(failed)?;
@@ -149,7 +153,12 @@ impl Kernel for Unix {
         })
     }
 
-    fn watch_pipe(&mut self, pipe: &Pipe, source: Source, whose: Whose) -> io::Result<()> {
+    fn has_executed(&mut self, _: &UnixChild) -> bool {
+        // `start` returns when it has, or with the failure.
+        true
+    }
+
+    fn watch_pipe(&mut self, pipe: &Pipe, source: Source, tenant: Tenant) -> io::Result<()> {
         self.check()?;
         let interest = if source == Source::Stdin {
             Interest::WRITABLE
@@ -160,7 +169,7 @@ impl Kernel for Unix {
         let registry = self.poll.registry();
         let watched = registry.register(
             &mut SourceFd(&pipe.0.as_raw_fd()),
-            token(whose, source),
+            token(tenant, source),
             interest,
         );
         match watched {
@@ -169,14 +178,14 @@ impl Kernel for Unix {
         }
     }
 
-    fn watch_child(&mut self, child: &UnixChild, whose: Whose) -> io::Result<()> {
+    fn watch_child(&mut self, child: &UnixChild, tenant: Tenant) -> io::Result<()> {
         self.check()?;
         let is_there = self
             .queue
-            .watch_exit(child.0.pid, token(whose, Source::Exit))?;
+            .watch_exit(child.0.pid, token(tenant, Source::Exit))?;
         if !is_there {
             // Nothing else makes our descriptor readable for an outer loop.
-            self.gone.push(whose);
+            self.gone.push(tenant);
             self.waker.wake();
         }
         Ok(())
@@ -235,12 +244,12 @@ impl Kernel for Unix {
         let mut exits = false;
         for event in &self.events {
             exits |= event.token() == INTERNAL;
-            let Some((whose, source)) = untoken(event.token()) else {
+            let Some((tenant, source)) = untoken(event.token()) else {
                 continue;
             };
             let hung_up = event.is_read_closed() || event.is_write_closed() || event.is_error();
             ready.push_back(Ready {
-                whose,
+                tenant,
                 source,
                 readable: event.is_readable(),
                 hung_up,
@@ -250,7 +259,7 @@ impl Kernel for Unix {
         if exits {
             // By edges: what is left now would not be announced again.
             self.queue.drain(|token| {
-                ready.extend(untoken(token).map(|(whose, _)| exited(whose)));
+                ready.extend(untoken(token).map(|(tenant, _)| exited(tenant)));
             })?;
         }
         Ok(is_full)
@@ -269,9 +278,9 @@ impl Kernel for Unix {
     }
 }
 
-fn exited(whose: Whose) -> Ready {
+fn exited(tenant: Tenant) -> Ready {
     Ready {
-        whose,
+        tenant,
         source: Source::Exit,
         readable: true,
         hung_up: false,

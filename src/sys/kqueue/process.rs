@@ -68,11 +68,13 @@ impl Child {
             Ok(_) => Ok(Some(Exit {
                 status: Some(ExitStatus::from_raw(status)),
                 usage: Some(raw_usage(&usage)),
+                failure: None,
             })),
             // Somebody else reaped it, or the kernel itself, as SIGCHLD is ignored.
             Err(error) if error.raw_os_error() == Some(libc::ECHILD) => Ok(Some(Exit {
                 status: None,
                 usage: None,
+                failure: None,
             })),
             Err(error) => Err(error),
         }

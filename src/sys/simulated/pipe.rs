@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use crate::sys::{Ready, Source, Whose};
+use crate::sys::{Ready, Source, Tenant};
 
 /// Linux splits what is written in packets at this size (pipe(2)).
 pub(super) const PACKET_BYTES_MAX: usize = 4096;
@@ -25,7 +25,7 @@ pub(crate) struct Pipe {
     /// The key of its bytes.
     pub(crate) key: usize,
     /// Who is told of it; `None`: it is not watched.
-    pub(super) whose: Option<Whose>,
+    pub(super) tenant: Option<Tenant>,
     /// The child's descriptor: stdin is written by us, the others are read.
     pub(super) source: Source,
     pub(super) bytes_max: usize,
@@ -56,7 +56,7 @@ impl Pipe {
     pub(super) fn new(source: Source, key: usize) -> Pipe {
         Pipe {
             key,
-            whose: None,
+            tenant: None,
             source,
             bytes_max: 0,
             packets: None,
@@ -97,12 +97,14 @@ impl Pipe {
             Source::Stdin => self.room() > 0,
             _ => self.held() > 0,
         };
-        self.whose.filter(|_| self.is_ours_open).map(|whose| Ready {
-            whose,
-            source: self.source,
-            readable,
-            hung_up,
-        })
+        self.tenant
+            .filter(|_| self.is_ours_open)
+            .map(|tenant| Ready {
+                tenant,
+                source: self.source,
+                readable,
+                hung_up,
+            })
     }
 
     /// Takes at most so many bytes out, as one read does. Returns where they begin and how many they are.

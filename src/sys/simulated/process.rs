@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::pipe::Standing;
 use super::script::{Act, Reaction, Script};
 use super::world::{Watched, World};
-use crate::sys::{Signal, Target, Whose};
+use crate::sys::{Signal, Target, Tenant};
 
 /// A wait status, as wait(2) encodes it.
 fn exited(code: i32) -> i32 {
@@ -36,11 +36,21 @@ pub(crate) struct Process {
     pub(crate) child: Option<ChildFacts>,
 }
 
+/// Where a child's start stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exec {
+    /// With the error number that it will find, if it does.
+    UnderWay(Option<i32>),
+    Failed(i32),
+    Done,
+}
+
 /// The truth about one of our children.
 #[derive(Debug)]
 pub(crate) struct ChildFacts {
+    pub(crate) exec: Exec,
     /// Who is told of its exit; `None`: it is not watched.
-    pub(super) whose: Option<Whose>,
+    pub(super) tenant: Option<Tenant>,
     pub(crate) program: usize,
     pub(crate) pipes: [Option<usize>; 3],
     pub(crate) started: Instant,
@@ -96,6 +106,25 @@ impl World {
         process
     }
 
+    /// A start takes its time, sometimes much.
+    pub(super) fn was_started(&mut self, process: usize) {
+        let child = self.processes[process].child.as_ref();
+        if child.is_some_and(|child| matches!(child.exec, Exec::UnderWay(_))) {
+            let longest = if self.random.one_in(4) { 30_000 } else { 300 };
+            let after = Duration::from_micros(self.random.below(longest) as u64);
+            self.resume(process, after);
+        }
+    }
+
+    /// How many children are on their way to their exec.
+    pub(super) fn starts_under_way(&self) -> usize {
+        let is_under_way = |process: &&Process| {
+            let child = process.child.as_ref();
+            process.is_alive && child.is_some_and(|child| matches!(child.exec, Exec::UnderWay(_)))
+        };
+        self.processes.iter().filter(is_under_way).count()
+    }
+
     /// Puts a child at the head of a group of its own.
     pub(super) fn lead_group(&mut self, process: usize) {
         self.processes[process].group = Some(process);
@@ -109,6 +138,20 @@ impl World {
         }
         if let Some(signal) = this.dying {
             return self.end(process, signal);
+        }
+        if let Some(child) = &mut this.child
+            && let Exec::UnderWay(failure) = child.exec
+        {
+            return match failure {
+                Some(number) => {
+                    child.exec = Exec::Failed(number);
+                    self.end(process, exited(253));
+                }
+                None => {
+                    child.exec = Exec::Done;
+                    self.next_moment(process);
+                }
+            };
         }
         let Some(act) = this.script.acts.get(this.at).cloned() else {
             return self.end(process, exited(0));
@@ -146,6 +189,11 @@ impl World {
             Act::Exit(code) => self.end(process, exited(code)),
             Act::Die(signal) => self.end(process, signal),
         }
+    }
+
+    fn next_moment(&mut self, process: usize) {
+        let after = self.moment();
+        self.resume(process, after);
     }
 
     fn next_act(&mut self, process: usize) {
@@ -239,7 +287,7 @@ impl World {
         let now = self.now();
         if let Some(child) = &mut self.processes[process].child {
             child.ended = Some((now, status));
-            if child.whose.is_some() {
+            if child.tenant.is_some() {
                 self.announce(Watched::Exit(process));
             }
         }
@@ -308,8 +356,11 @@ impl World {
             return;
         }
         let number = signal.number();
+        let is_born = |child: &ChildFacts| matches!(child.exec, Exec::UnderWay(_));
         match this.script.reaction {
             _ if this.dying.is_some() => {}
+            // Before its exec, nobody catches and nobody ignores.
+            _ if this.child.as_ref().is_some_and(is_born) => self.kill(process, number),
             _ if number == libc::SIGKILL => self.kill(process, number),
             Reaction::Die => self.kill(process, number),
             Reaction::Ignore => {}

@@ -99,8 +99,12 @@ pub(crate) struct Weather {
     pub(crate) unwatched: usize,
     /// Starts find the kernel short of something.
     pub(crate) shortages: usize,
-    /// Starts take their time.
+    /// Starts take their time, in the kernel.
     pub(crate) slow_starts: usize,
+    /// Starts return before the program is executed.
+    pub(crate) late_execs: usize,
+    /// How many of those can be under way, at least 1.
+    pub(crate) starts_max: usize,
     /// Reads find nothing and writes no room, against the truth.
     pub(crate) refusals: usize,
     /// The batch is given in another order.

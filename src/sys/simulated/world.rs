@@ -14,7 +14,7 @@ use super::pipe::Pipe;
 use super::process::Process;
 use super::{Random, Script, Weather};
 use crate::error::Stream;
-use crate::sys::{Ready, Source, Whose};
+use crate::sys::{Ready, Source, Tenant};
 
 /// No poll comes more often than this: a turn takes its time.
 const POLL_US_MAX: usize = 20;
@@ -172,30 +172,30 @@ impl World {
     }
 
     /// From now on, this is reported: what there is to say of it now, too.
-    pub(super) fn watch(&mut self, watched: Watched, whose: Whose) -> io::Result<()> {
+    pub(super) fn watch(&mut self, watched: Watched, tenant: Tenant) -> io::Result<()> {
         self.jostle();
         self.watched += 1;
         let unwatched = self.weather.unwatched;
         if self.strikes(unwatched) {
             return Err(io::Error::from_raw_os_error(libc::ENOSPC));
         }
-        let is_taken = |other: Option<Whose>| {
-            other.is_some_and(|other| other.slot == whose.slot && other != whose)
+        let is_taken = |other: Option<Tenant>| {
+            other.is_some_and(|other| other.slot == tenant.slot && other != tenant)
         };
         let mut pipes = self.pipes.iter().filter(|pipe| pipe.is_ours_open);
         assert!(
-            !pipes.any(|pipe| is_taken(pipe.whose)),
-            "{whose:?} has the slot of another command"
+            !pipes.any(|pipe| is_taken(pipe.tenant)),
+            "{tenant:?} has the slot of another command"
         );
         let known = match watched {
-            Watched::Pipe(pipe) => &mut self.pipes[pipe].whose,
+            Watched::Pipe(pipe) => &mut self.pipes[pipe].tenant,
             Watched::Exit(process) => {
                 let child = self.processes[process].child.as_mut();
-                &mut child.expect("a child of ours").whose
+                &mut child.expect("a child of ours").tenant
             }
         };
         if known.is_none() {
-            *known = Some(whose);
+            *known = Some(tenant);
             self.announce(watched);
         }
         Ok(())
@@ -228,8 +228,8 @@ impl World {
             Watched::Pipe(pipe) => self.pipes[pipe].event(),
             Watched::Exit(process) => {
                 let child = self.processes[process].child.as_ref()?;
-                child.whose.map(|whose| Ready {
-                    whose,
+                child.tenant.map(|tenant| Ready {
+                    tenant,
                     source: Source::Exit,
                     readable: child.ended.is_some(),
                     hung_up: false,

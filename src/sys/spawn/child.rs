@@ -6,27 +6,34 @@
     reason = "system calls in a process that shares our memory"
 )]
 
-use std::ffi::{CStr, c_char};
+use std::ffi::CStr;
 use std::ptr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::names::{Capability, Namespaces, Resource};
 use super::plan::{Attributes, Groups, Move, Program};
 use super::raw;
-use crate::sys::{Signal, Step};
+use crate::sys::{CStrings, Signal, Step};
 
-/// What a child is to do, and where it says what failed. Everything in it outlives the child's use of it.
+/// What a child is to do, and where it says how far it is and what failed. It owns all that the child uses, and is kept
+/// until the child uses it no more.
 #[derive(Debug)]
-pub(super) struct Plan<'a> {
-    pub(super) program: &'a Program,
-    pub(super) environment: *const *const c_char,
+pub(super) struct Plan {
+    pub(super) program: Arc<Program>,
+    pub(super) environment: Arc<CStrings>,
     /// The table is the parent's until the child cuts it off here; `None` where it has a copy already.
     pub(super) share_below: Option<u32>,
-    pub(super) moves: &'a [Move],
+    /// Ranges of descriptors below that which are the business of others: closed before anything that can take time, as a
+    /// sibling's pipe would be held open meanwhile.
+    pub(super) foreign: Vec<(u32, u32)>,
+    /// The child has a table of its own, without anything foreign in it.
+    pub(super) has_table: AtomicU32,
+    pub(super) moves: Vec<Move>,
     /// Descriptors that are to block, after the moves.
-    pub(super) pipes: &'a [i32],
-    /// Ranges of descriptors to close after the moves.
-    pub(super) gaps: &'a [(u32, u32)],
+    pub(super) pipes: Vec<i32>,
+    /// Ranges of descriptors to close after the moves, where the table is a copy of the whole.
+    pub(super) gaps: Vec<(u32, u32)>,
     /// The parent's handlers are still in place.
     pub(super) reset_handlers: bool,
     /// The mask to put back, where the parent blocked all signals for the clone.
@@ -65,7 +72,8 @@ impl Report {
     }
 }
 
-/// The values of `Plan::gate` while parent and child write id maps together.
+/// The values of `Plan::gate`: the kernel's word on the child's use of our memory (`CLONE_CHILD_CLEARTID`, clone(2)), and
+/// before that those of parent and child while they write id maps together.
 pub(super) mod gate {
     /// The kernel's, when the child no longer uses our memory.
     pub(in crate::sys::spawn) const RELEASED: u32 = 0;
@@ -78,7 +86,7 @@ pub(super) mod gate {
 /// The child's first function. `plan` leads to a [`Plan`].
 pub(super) extern "C" fn run(plan: *const libc::c_void) -> ! {
     // SAFETY: the parent passes a plan that outlives the child's use of its memory.
-    let plan = unsafe { &*plan.cast::<Plan<'_>>() };
+    let plan = unsafe { &*plan.cast::<Plan>() };
     if let Err((step, errno)) = prepare_and_exec(plan) {
         plan.report.errno.store(errno as u32, Ordering::Release);
         plan.report.step.store(step as u32 + 1, Ordering::Release);
@@ -90,7 +98,7 @@ pub(super) extern "C" fn run(plan: *const libc::c_void) -> ! {
 
 type Failed = (Step, i32);
 
-fn prepare_and_exec(plan: &Plan<'_>) -> Result<(), Failed> {
+fn prepare_and_exec(plan: &Plan) -> Result<(), Failed> {
     // The first act, and nothing before it: until here the table is the parent's.
     if let Some(first) = plan.share_below {
         let unshare = libc::CLOSE_RANGE_UNSHARE as usize;
@@ -101,6 +109,11 @@ fn prepare_and_exec(plan: &Plan<'_>) -> Result<(), Failed> {
                 [first as usize, u32::MAX as usize, unshare, 0, 0],
             ),
         )?;
+        for (first, last) in &plan.foreign {
+            let range = [*first as usize, *last as usize, 0, 0, 0];
+            at(Step::Descriptors, call(libc::SYS_close_range, range))?;
+        }
+        plan.has_table.store(1, Ordering::Release);
     } else if !plan.gaps.is_empty() && !has_close_range() {
         // Now, as a new root may have no /proc.
         close_listed_at_exec()?;
@@ -135,13 +148,19 @@ fn prepare_and_exec(plan: &Plan<'_>) -> Result<(), Failed> {
         lower_fd_limit(soft)?;
     }
     set_rlimits(attributes, |resource| resource == Resource::NOFILE)?;
-    let program = plan.program;
-    let argv = program.argv.as_ptr().addr();
+    let program = &plan.program;
+    let argv = program.argv.as_ptr().expose_provenance();
     at(
         Step::Exec,
         call(
             libc::SYS_execve,
-            [text(&program.path), argv, plan.environment.addr(), 0, 0],
+            [
+                text(&program.path),
+                argv,
+                plan.environment.as_ptr().expose_provenance(),
+                0,
+                0,
+            ],
         ),
     )?;
     Ok(())
@@ -149,7 +168,7 @@ fn prepare_and_exec(plan: &Plan<'_>) -> Result<(), Failed> {
 
 /// Session, group and foreground come while signals are blocked, so that no stop of the terminal can hit the child
 /// while the parent waits for it, and tcsetpgrp(3) raises no SIGTTOU.
-fn enter_group(plan: &Plan<'_>, attributes: &Attributes) -> Result<(), Failed> {
+fn enter_group(plan: &Plan, attributes: &Attributes) -> Result<(), Failed> {
     if attributes.session {
         at(Step::Session, call(libc::SYS_setsid, [0; 5]))?;
     }
@@ -170,7 +189,7 @@ fn enter_group(plan: &Plan<'_>, attributes: &Attributes) -> Result<(), Failed> {
             Some(group) if group > 0 => group,
             _ => own,
         };
-        let group = ptr::from_ref(&group).addr();
+        let group = ptr::from_ref(&group).expose_provenance();
         at(
             Step::Foreground,
             call(
@@ -187,13 +206,13 @@ type SignalAction = [usize; 8];
 const SIGNAL_SET_SIZE: usize = 8;
 
 /// Caught signals get their default action, ignored ones stay ignored, but for SIGPIPE, which Rust ignores.
-fn restore_signals(plan: &Plan<'_>) -> Result<(), Failed> {
+fn restore_signals(plan: &Plan) -> Result<(), Failed> {
     let default: SignalAction = [0; 8];
-    let default = ptr::from_ref(&default).addr();
+    let default = ptr::from_ref(&default).expose_provenance();
     if plan.reset_handlers {
         for signal in 1..=64 {
             let mut present: SignalAction = [0; 8];
-            let old = ptr::from_mut(&mut present).addr();
+            let old = ptr::from_mut(&mut present).expose_provenance();
             let known = call(libc::SYS_rt_sigaction, [signal, 0, old, SIGNAL_SET_SIZE, 0]);
             // The handler is the structure's first word on every architecture but MIPS, where flags come first.
             let handler = if cfg!(any(target_arch = "mips", target_arch = "mips64")) {
@@ -220,7 +239,7 @@ fn restore_signals(plan: &Plan<'_>) -> Result<(), Failed> {
         ),
     )?;
     if let Some(mask) = plan.mask {
-        let mask = ptr::from_ref(&mask).addr();
+        let mask = ptr::from_ref(&mask).expose_provenance();
         let how = libc::SIG_SETMASK as usize;
         at(
             Step::Signals,
@@ -230,7 +249,7 @@ fn restore_signals(plan: &Plan<'_>) -> Result<(), Failed> {
     Ok(())
 }
 
-fn enter_namespaces(plan: &Plan<'_>, attributes: &Attributes) -> Result<(), Failed> {
+fn enter_namespaces(plan: &Plan, attributes: &Attributes) -> Result<(), Failed> {
     let entered = attributes.unshare;
     if !entered.is_empty() {
         at(
@@ -265,7 +284,7 @@ fn enter_namespaces(plan: &Plan<'_>, attributes: &Attributes) -> Result<(), Fail
 /// Raw calls, for this process alone: libc's wrappers would change every thread of the parent's.
 fn take_credentials(attributes: &Attributes) -> Result<(), Failed> {
     if let Some(groups) = attributes.groups_to_set() {
-        let list = groups.as_ptr().addr();
+        let list = groups.as_ptr().expose_provenance();
         let result = call(SYS_SETGROUPS, [groups.len(), list, 0, 0, 0]);
         // Dropping groups by default is for those who may.
         let may_fail = attributes.groups == Groups::Automatic && result == Err(libc::EPERM);
@@ -306,8 +325,8 @@ fn raise_capabilities(capabilities: &[Capability]) -> Result<(), Failed> {
     };
     let mut words = (low, low);
     let (header, data) = (
-        ptr::from_ref(&header).addr(),
-        ptr::from_mut(&mut words).addr(),
+        ptr::from_ref(&header).expose_provenance(),
+        ptr::from_mut(&mut words).expose_provenance(),
     );
     at(
         Step::Capabilities,
@@ -323,7 +342,7 @@ fn raise_capabilities(capabilities: &[Capability]) -> Result<(), Failed> {
         word.inheritable |= bit;
     }
     words = (low, high);
-    let data = ptr::from_mut(&mut words).addr();
+    let data = ptr::from_mut(&mut words).expose_provenance();
     at(
         Step::Capabilities,
         call(libc::SYS_capset, [header, data, 0, 0, 0]),
@@ -342,7 +361,7 @@ fn raise_capabilities(capabilities: &[Capability]) -> Result<(), Failed> {
 }
 
 /// After setuid, which clears the setting. A parent that died before it was made sends no signal: do it ourselves.
-fn die_with_parent(plan: &Plan<'_>, signal: Signal) -> Result<(), Failed> {
+fn die_with_parent(plan: &Plan, signal: Signal) -> Result<(), Failed> {
     let number = signal.number() as usize;
     at(Step::ParentDeath, prctl(libc::PR_SET_PDEATHSIG, number, 0))?;
     let parent = at(Step::ParentDeath, call(libc::SYS_getppid, [0; 5]))?;
@@ -357,8 +376,8 @@ fn die_with_parent(plan: &Plan<'_>, signal: Signal) -> Result<(), Failed> {
     Ok(())
 }
 
-fn lay_out_descriptors(plan: &Plan<'_>) -> Result<(), Failed> {
-    for step in plan.moves {
+fn lay_out_descriptors(plan: &Plan) -> Result<(), Failed> {
+    for step in &plan.moves {
         let result = match *step {
             Move::Stash { from, to } => call(
                 libc::SYS_dup3,
@@ -378,23 +397,22 @@ fn lay_out_descriptors(plan: &Plan<'_>) -> Result<(), Failed> {
             at(Step::Layout, result)?;
         }
     }
-    for fd in plan.pipes {
+    for fd in &plan.pipes {
         let blocking = [*fd as usize, libc::F_SETFL as usize, 0, 0, 0];
         at(Step::Layout, call(libc::SYS_fcntl, blocking))?;
     }
-    for (first, last) in plan.gaps {
-        let range = [*first as usize, *last as usize, 0, 0, 0];
-        let closed = call(libc::SYS_close_range, range);
+    for (first, last) in &plan.gaps {
         // Where it is refused, exec closes all that is no target.
-        if plan.share_below.is_some() {
-            at(Step::Descriptors, closed)?;
-        }
+        let _ = call(
+            libc::SYS_close_range,
+            [*first as usize, *last as usize, 0, 0, 0],
+        );
     }
     Ok(())
 }
 
 /// Whether close_range(2) is there and allowed. Closes nothing: there is no such number.
-fn has_close_range() -> bool {
+pub(super) fn has_close_range() -> bool {
     let nothing = u32::MAX as usize;
     call(libc::SYS_close_range, [nothing, nothing, 0, 0, 0]).is_ok()
 }
@@ -412,7 +430,7 @@ fn close_listed_at_exec() -> Result<(), Failed> {
     )?;
     let mut buffer = [0_u8; 1024];
     loop {
-        let start = buffer.as_mut_ptr().addr();
+        let start = buffer.as_mut_ptr().expose_provenance();
         let length = at(
             Step::Descriptors,
             call(libc::SYS_getdents64, [list, start, buffer.len(), 0, 0]),
@@ -486,7 +504,7 @@ fn set_rlimits(attributes: &Attributes, which: fn(Resource) -> bool) -> Result<(
 
 fn set_rlimit(resource: Resource, soft: u64, hard: u64) -> Result<(), Failed> {
     let limit = [soft, hard];
-    let limit = ptr::from_ref(&limit).addr();
+    let limit = ptr::from_ref(&limit).expose_provenance();
     at(
         Step::Rlimit,
         call(
@@ -500,7 +518,7 @@ fn set_rlimit(resource: Resource, soft: u64, hard: u64) -> Result<(), Failed> {
 /// Only ever lowers the soft limit: the program may have set a lower one, or a lower hard one, since it was raised.
 fn lower_fd_limit(soft: u64) -> Result<(), Failed> {
     let mut present = [0_u64; 2];
-    let old = ptr::from_mut(&mut present).addr();
+    let old = ptr::from_mut(&mut present).expose_provenance();
     let resource = Resource::NOFILE.number() as usize;
     at(
         Step::Rlimit,
@@ -515,7 +533,7 @@ fn lower_fd_limit(soft: u64) -> Result<(), Failed> {
 
 /// Tells the parent that the namespace is there, and waits until its maps are written. If the parent is killed
 /// meanwhile, nobody would ever come: then this child is killed too.
-fn wait_for_maps(plan: &Plan<'_>) -> Result<(), Failed> {
+fn wait_for_maps(plan: &Plan) -> Result<(), Failed> {
     let kill = libc::SIGKILL as usize;
     at(Step::IdMaps, prctl(libc::PR_SET_PDEATHSIG, kill, 0))?;
     let parent = at(Step::IdMaps, call(libc::SYS_getppid, [0; 5]))?;
@@ -526,7 +544,7 @@ fn wait_for_maps(plan: &Plan<'_>) -> Result<(), Failed> {
     at(Step::IdMaps, prctl(libc::PR_SET_PDEATHSIG, 0, 0)).map(drop)
 }
 
-fn await_answer(plan: &Plan<'_>) -> Result<(), Failed> {
+fn await_answer(plan: &Plan) -> Result<(), Failed> {
     plan.gate.store(gate::WANTS_MAPS, Ordering::Release);
     wake(&plan.gate);
     loop {
@@ -546,7 +564,13 @@ pub(super) fn wait(word: &AtomicU32, value: u32) {
     let wait = libc::FUTEX_WAIT as usize;
     let _ = call(
         libc::SYS_futex,
-        [word.as_ptr().addr(), wait, value as usize, 0, 0],
+        [
+            word.as_ptr().expose_provenance(),
+            wait,
+            value as usize,
+            0,
+            0,
+        ],
     );
 }
 
@@ -554,7 +578,13 @@ pub(super) fn wait(word: &AtomicU32, value: u32) {
 pub(super) fn wake(word: &AtomicU32) {
     let _ = call(
         libc::SYS_futex,
-        [word.as_ptr().addr(), libc::FUTEX_WAKE as usize, 1, 0, 0],
+        [
+            word.as_ptr().expose_provenance(),
+            libc::FUTEX_WAKE as usize,
+            1,
+            0,
+            0,
+        ],
     );
 }
 
@@ -569,7 +599,13 @@ use libc::{
 fn write(fd: i32, bytes: &[u8]) -> Result<usize, i32> {
     call(
         libc::SYS_write,
-        [fd as usize, bytes.as_ptr().addr(), bytes.len(), 0, 0],
+        [
+            fd as usize,
+            bytes.as_ptr().expose_provenance(),
+            bytes.len(),
+            0,
+            0,
+        ],
     )
 }
 
@@ -578,7 +614,7 @@ fn prctl(option: i32, second: usize, third: usize) -> Result<usize, i32> {
 }
 
 fn text(string: &CStr) -> usize {
-    string.as_ptr().addr()
+    string.as_ptr().expose_provenance()
 }
 
 fn call(number: libc::c_long, arguments: [usize; 5]) -> Result<usize, i32> {

@@ -2,75 +2,189 @@
 //! Unaware of pipes' other ends and of the reactor.
 //!
 //! The child shares the parent's descriptor table for one system call only: with its own ends at low numbers, its
-//! first act copies just those. A start therefore costs the same however many descriptors the parent has open.
+//! first act copies just those. A start therefore costs the same however many descriptors the parent opens above them.
+//! And nobody waits for it: several children are on their way to their exec at once, each in a [`Cradle`], until the
+//! kernel clears a word (`CLONE_CHILD_CLEARTID`). Where that cannot be, [`Spawner::waits`] says so.
 #![allow(unsafe_code, reason = "clone, signal masks, a stack")]
 
 use std::io;
 use std::mem;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-use std::ptr::{self, NonNull};
+use std::ptr;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use super::child::{self, Plan, Report, gate};
-use super::plan::{Attributes, IdMap, Mapping, Move, gaps, layout, stashes};
-use super::raw;
+use super::cradle::{Carried, Cradle, Nulls, STACK_BYTES, Stack};
+use super::plan::{Attributes, IdMap, Mapping, foreign, gaps, layout, stashes};
+use super::raw::{self, CloneArguments};
 use crate::sys::exit::Child;
-use crate::sys::fd::{duplicate, duplicate_onto, fd_limit_before_raise, is_open, open_null};
-use crate::sys::{Launch, StartFailure, Stdio, Step, cvt};
+use crate::sys::fd::{fd_limit_before_raise, is_open};
+use crate::sys::{Launch, StartFailure, Stdio, Step, cvt, nap, now};
 
 /// `CLONE_CLEAR_SIGHAND` (Linux 5.5): caught signals get their default action in the child.
 const CLEAR_SIGHAND: u64 = 0x1_0000_0000;
 /// `CLONE_INTO_CGROUP` (Linux 5.7): the child is born in the cgroup.
 const INTO_CGROUP: u64 = 0x2_0000_0000;
 
-/// Starts children. Keeps what one start leaves for the next: the stack, the block, the lists, what was refused.
+/// So many children may be on their way to their exec.
+const STARTS_UNDER_WAY_MAX: usize = 16;
+
+/// How long the spawner's end waits for children who have not been given a processor yet, and how often it looks.
+const TABLE_WAIT: Duration = Duration::from_millis(1000);
+const TABLE_LOOK: Duration = Duration::from_micros(100);
+
+/// Starts children. Keeps what one start leaves for the next: the cradles, and what was refused.
 #[derive(Debug)]
 pub(in crate::sys) struct Spawner {
-    stack: Stack,
-    block: Block,
+    nulls: Nulls,
+    cradles: Vec<Cradle>,
+    /// Children whose start has failed, until they are reaped: pid, step and error number.
+    failed: Vec<(u32, Step, i32)>,
     /// clone3(2) has not been refused.
     has_clone3: bool,
-    /// close_range(2) with `CLOSE_RANGE_UNSHARE` has not been refused.
+    /// close_range(2) has not been refused.
     shares_table: bool,
-    mappings: Vec<Mapping>,
-    moves: Vec<Move>,
-    /// The child's ends of our pipes, by their numbers there.
-    pipes: Vec<i32>,
-    gaps: Vec<(u32, u32)>,
+}
+
+/// Which start of which cradle a child is of.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::sys) struct Birth {
+    cradle: usize,
+    serial: u32,
 }
 
 /// The outcome of one attempt, where a refused mechanism is told from a failed start.
 enum Attempt {
-    Started(Child),
+    /// With what the child still uses, if it is under way.
+    Started(Child, Option<(Box<Plan>, Carried)>),
     Refused,
     Failed(StartFailure),
 }
 
 impl Spawner {
     pub(in crate::sys) fn new() -> io::Result<Spawner> {
+        let nulls = Nulls::new()?;
         Ok(Spawner {
-            stack: Stack::new()?,
-            block: Block::new()?,
+            cradles: vec![Cradle::new(&nulls)?],
+            nulls,
+            failed: Vec::new(),
             has_clone3: raw::HAS_CLONE3,
-            shares_table: true,
-            mappings: Vec::new(),
-            moves: Vec::new(),
-            pipes: Vec::new(),
-            gaps: Vec::new(),
+            shares_table: child::has_close_range(),
         })
     }
 
-    /// Starts the child. `ends` are its ends of the pipes; the caller closes them afterwards.
+    /// Whether the clone returns only when its child has executed or failed (`CLONE_VFORK`). So it is where the child does
+    /// something to memory that both share, beyond its own stack and plan: other credentials clear *dumpable*, id maps are
+    /// written by both, fallbacks for old kernels reset signals one by one. Where the caller gave a descriptor of his: ours
+    /// is to be closed when the start returns, as he may wait for the other end. Where the child leaves our process group by
+    /// an act of its own: until then, a signal to its group would be one to ours. And where nobody can tell when the child is
+    /// done with it: on architectures without system calls by hand, and under sanitizers, whose code keeps accounts in what
+    /// both share. `--cfg execloop_start_waits` makes all starts wait.
+    fn waits(&self, attributes: &Attributes, has_files: bool) -> bool {
+        cfg!(execloop_start_waits)
+            || !self.has_clone3
+            || !self.shares_table
+            || has_files
+            || attributes.session
+            || attributes.foreground.is_some()
+            || attributes.changes_credentials()
+            || attributes.has_id_maps()
+    }
+
+    /// There is a cradle for one more.
+    pub(in crate::sys) fn has_room(&self) -> bool {
+        self.cradles.len() < STARTS_UNDER_WAY_MAX || self.cradles.iter().any(Cradle::is_free)
+    }
+
+    /// Takes back what children on their way no longer use.
+    pub(in crate::sys) fn settle(&mut self) {
+        for cradle in &mut self.cradles {
+            if let Some((pid, Some((step, errno)))) = cradle.settle(&self.nulls) {
+                self.failed.push((pid, step, errno));
+            }
+        }
+    }
+
+    /// This child has executed its program, or was ended by somebody else before.
+    pub(in crate::sys) fn has_executed(&mut self, child: &Child) -> bool {
+        let Some(birth) = child.birth else {
+            return true;
+        };
+        self.settle();
+        let cradle = self.cradles.get(birth.cradle);
+        // Not what the word says now: what has failed since is not taken yet.
+        let is_under_way =
+            cradle.is_some_and(|cradle| cradle.serial == birth.serial && !cradle.is_settled());
+        !is_under_way && self.failed.iter().all(|(pid, ..)| *pid != child.pid)
+    }
+
+    /// Why a child that has ended was not started, if that is why.
+    pub(in crate::sys) fn take_failure(&mut self, child: &Child) -> Option<StartFailure> {
+        child.birth?;
+        self.settle();
+        let mut failed = self.failed.iter();
+        let place = failed.position(|(pid, ..)| *pid == child.pid)?;
+        let (_, step, errno) = self.failed.swap_remove(place);
+        Some(StartFailure::new(step, io::Error::from_raw_os_error(errno)))
+    }
+
+    /// Waits until no child uses the parent's table: what a command is made of is about to be closed. A child gets there
+    /// with its first instruction, unless somebody stops it before; so this does not last for ever.
+    pub(in crate::sys) fn part_tables(&mut self) {
+        let until = now() + TABLE_WAIT;
+        while self.cradles.iter().any(Cradle::shares_table) && now() < until {
+            nap(TABLE_LOOK);
+        }
+    }
+
+    /// Gives back what idle cradles hold, but for the first. `false`: there was nothing.
+    pub(in crate::sys) fn shrink(&mut self) -> bool {
+        self.settle();
+        let before = self.cradles.len();
+        // A child names its cradle by its place.
+        while self.cradles.len() > 1 && self.cradles.last().is_some_and(Cradle::is_settled) {
+            self.cradles.pop();
+        }
+        self.cradles.len() < before
+    }
+
+    fn free_cradle(&mut self) -> io::Result<usize> {
+        self.settle();
+        if let Some(free) = self.cradles.iter().position(Cradle::is_settled) {
+            return Ok(free);
+        }
+        if self.cradles.len() == STARTS_UNDER_WAY_MAX {
+            return Err(io::Error::from_raw_os_error(libc::EAGAIN));
+        }
+        self.cradles.push(Cradle::new(&self.nulls)?);
+        Ok(self.cradles.len() - 1)
+    }
+
+    /// Starts the child. `ends` are its ends of the pipes, `ours` the numbers of the other ends.
     pub(in crate::sys) fn spawn(
         &mut self,
         launch: &Launch,
-        ends: &[Option<OwnedFd>; 3],
+        ends: [Option<OwnedFd>; 3],
+        ours: &[i32],
     ) -> Result<Child, StartFailure> {
+        let failed = |error| StartFailure::new(Step::Open, error);
+        let index = self.free_cradle().map_err(failed)?;
         let had_clone3 = self.has_clone3;
         loop {
-            match self.attempt(launch, ends) {
-                Attempt::Started(child) => return Ok(child),
+            match self.attempt(index, launch, &ends, ours) {
+                Attempt::Started(mut child, born) => {
+                    if let Some((plan, carried)) = born {
+                        let cradle = &mut self.cradles[index];
+                        cradle.occupy(plan, child.pid, ends, carried);
+                        child.birth = Some(Birth {
+                            cradle: index,
+                            serial: cradle.serial,
+                        });
+                    }
+                    return Ok(child);
+                }
                 Attempt::Failed(failure) => {
                     if failure.step == Step::Clone {
                         // clone(2) was refused as well, so clone3(2) was not what the kernel minded.
@@ -84,107 +198,110 @@ impl Spawner {
     }
 
     /// Each refusal takes one mechanism out of use, so `spawn` tries at most three times.
-    fn attempt(&mut self, launch: &Launch, ends: &[Option<OwnedFd>; 3]) -> Attempt {
-        let attributes = &launch.program.attributes;
-        let shares = self.shares_table && !attributes.inherit_fds;
-        let placed = self.carry(attributes, shares).and_then(|carried| {
-            let placed = self.place(launch, ends, shares);
-            placed.map_err(|error| StartFailure::new(Step::Open, error))?;
-            Ok(carried)
-        });
-        let carried = match placed {
-            Ok(carried) => carried,
-            Err(failure) => {
-                self.block.take_back();
-                return Attempt::Failed(failure);
+    fn attempt(
+        &mut self,
+        index: usize,
+        launch: &Launch,
+        ends: &[Option<OwnedFd>; 3],
+        ours: &[i32],
+    ) -> Attempt {
+        let shares = self.shares_table && !launch.program.attributes.inherit_fds;
+        if shares {
+            self.nulls.sink();
+            self.cradles[index].sink();
+        }
+        let planned = self.plan(index, launch, ends, ours, shares);
+        let outcome = match planned {
+            Ok((plan, carried)) => {
+                let mut stdio = launch.stdio.iter();
+                let has_files = stdio.any(|stdio| matches!(stdio, Stdio::File(_)))
+                    || launch.extra.iter().any(|(_, fd)| fd.is_some());
+                self.clone_child(index, plan, carried, has_files)
             }
+            Err(failure) => Attempt::Failed(failure),
         };
-        let outcome = self.clone_child(launch, &carried, shares);
-        self.block.take_back();
+        if !matches!(outcome, Attempt::Started(_, Some(_))) {
+            self.cradles[index].take_back(&self.nulls);
+        }
         outcome
     }
 
-    /// Fills `mappings`, `moves` and `gaps`. Where the table is shared, everything that the child needs goes into
-    /// the block first.
-    fn place(
+    /// What the child is to do. Where the table is shared, everything that it needs goes to low numbers first.
+    fn plan(
         &mut self,
+        index: usize,
         launch: &Launch,
         ends: &[Option<OwnedFd>; 3],
+        ours: &[i32],
         shares: bool,
-    ) -> io::Result<()> {
-        self.mappings.clear();
-        self.pipes.clear();
+    ) -> Result<(Box<Plan>, Carried), StartFailure> {
+        let attributes = &launch.program.attributes;
+        let carried = self.carry(index, attributes, shares)?;
+        let failed = |error| StartFailure::new(Step::Open, error);
+        let mut mappings = Vec::with_capacity(3 + launch.extra.len());
+        let mut pipes = Vec::new();
         for (stdio, target) in launch.stdio.iter().zip(0..) {
             let source = match stdio {
-                Stdio::Null if target == 0 => Some(self.block.null_in.as_raw_fd()),
-                Stdio::Null => Some(self.block.null_out.as_raw_fd()),
+                Stdio::Null if target == 0 => Some(self.nulls.input.as_raw_fd()),
+                Stdio::Null => Some(self.nulls.output.as_raw_fd()),
                 // Where nothing is there, the kernel may put the new pidfd, and the child is not to find that.
                 Stdio::Inherit => is_open(target).then_some(target),
-                Stdio::File(fd) => Some(self.block.place(fd.as_fd(), shares)?),
+                Stdio::File(fd) => Some(
+                    self.place(index, fd.as_fd(), shares, false)
+                        .map_err(failed)?,
+                ),
                 Stdio::Pipe => match &ends[target as usize] {
-                    Some(end) => Some(self.block.place(end.as_fd(), shares)?),
+                    Some(end) => Some(
+                        self.place(index, end.as_fd(), shares, true)
+                            .map_err(failed)?,
+                    ),
                     None => None,
                 },
-                Stdio::SameAsStdout => self.mappings.get(1).and_then(|(source, _)| *source),
+                Stdio::SameAsStdout => mappings.get(1).and_then(|(source, _)| *source),
                 Stdio::Closed => None,
             };
             if matches!(stdio, Stdio::Pipe) {
-                self.pipes.push(target);
+                pipes.push(target);
             }
-            self.mappings.push((source, target));
+            mappings.push((source, target));
         }
         for (target, fd) in &launch.extra {
             let source = match fd {
-                Some(fd) => Some(self.block.place(fd.as_fd(), shares)?),
+                Some(fd) => Some(
+                    self.place(index, fd.as_fd(), shares, false)
+                        .map_err(failed)?,
+                ),
                 None => None,
             };
-            self.mappings.push((source, *target));
+            mappings.push((source, *target));
         }
-        let spares = self.block.spares(stashes(&self.mappings), &self.mappings)?;
-        layout(&self.mappings, &spares, &mut self.moves);
-        self.gaps.clear();
-        if !launch.program.attributes.inherit_fds {
-            gaps(&self.mappings, &mut self.gaps);
+        let cradle = &mut self.cradles[index];
+        let spares = cradle.spares(&self.nulls, stashes(&mappings), &mappings);
+        let spares = spares.map_err(failed)?;
+        let mut moves = Vec::with_capacity(mappings.len() + spares.len());
+        layout(&mappings, &spares, &mut moves);
+        let share_below = shares.then(|| first_above(&mappings, &carried));
+        let mut late = Vec::new();
+        if !shares && !attributes.inherit_fds {
+            gaps(&mappings, &mut late);
         }
-        Ok(())
-    }
-
-    /// Descriptors that the child uses before its exec and does not keep.
-    fn carry(&mut self, attributes: &Attributes, shares: bool) -> Result<Carried, StartFailure> {
-        let failed = |step| move |error| StartFailure::new(step, error);
-        let mut carried = Carried::default();
-        if let Some(terminal) = &attributes.foreground {
-            let placed = self.block.place(terminal.as_fd(), shares);
-            carried.foreground = Some(placed.map_err(failed(Step::Open))?);
-        }
-        if let Some(cgroup) = &attributes.cgroup
-            && !self.has_clone3
-        {
-            let procs = open_procs(cgroup.as_fd()).map_err(failed(Step::Cgroup))?;
-            let placed = self.block.place(procs.as_fd(), shares);
-            carried.cgroup_procs = Some(placed.map_err(failed(Step::Open))?);
-            carried.cgroup_file = Some(procs);
-        }
-        Ok(carried)
-    }
-
-    fn clone_child(&mut self, launch: &Launch, carried: &Carried, shares: bool) -> Attempt {
-        let attributes = &launch.program.attributes;
-        let block_signals = !self.has_clone3 || attributes.changes_group();
-        let mask = if block_signals {
-            Some(SignalMask::block_all())
-        } else {
-            None
-        };
+        let foreign = share_below.map_or_else(Vec::new, |first| {
+            let sources = mappings.iter().filter_map(|(source, _)| *source);
+            let used = [carried.foreground, carried.cgroup_procs];
+            let own = sources.chain(used.into_iter().flatten());
+            foreign(&own.chain(ours.iter().copied()).collect::<Vec<_>>(), first)
+        });
         let plan = Plan {
-            program: &launch.program,
-            environment: launch.environment.as_ptr(),
-            share_below: shares.then(|| first_above(&self.mappings, carried)),
-            moves: &self.moves,
-            pipes: &self.pipes,
-            gaps: &self.gaps,
+            program: Arc::clone(&launch.program),
+            environment: Arc::clone(&launch.environment),
+            share_below,
+            foreign,
+            has_table: AtomicU32::new(0),
+            moves,
+            pipes,
+            gaps: late,
             reset_handlers: !self.has_clone3,
-            mask: mask.as_ref().map(|mask| mask.before),
+            mask: None,
             cgroup_procs: carried.cgroup_procs,
             foreground: carried.foreground,
             fd_limit: fd_limit_before_raise(),
@@ -197,15 +314,73 @@ impl Spawner {
             gate: AtomicU32::new(gate::STARTED),
             report: Report::default(),
         };
-        let dumpable = attributes.changes_credentials().then(Dumpable::remember);
-        let born = if self.has_clone3 {
-            self.clone3(&plan, attributes, shares)
+        Ok((Box::new(plan), carried))
+    }
+
+    fn place(
+        &mut self,
+        index: usize,
+        fd: BorrowedFd<'_>,
+        shares: bool,
+        is_ours: bool,
+    ) -> io::Result<i32> {
+        self.cradles[index].place(&self.nulls, fd, shares, is_ours)
+    }
+
+    /// Descriptors that the child uses before its exec and does not keep.
+    fn carry(
+        &mut self,
+        index: usize,
+        attributes: &Attributes,
+        shares: bool,
+    ) -> Result<Carried, StartFailure> {
+        let failed = |step| move |error| StartFailure::new(step, error);
+        let mut carried = Carried::default();
+        if let Some(terminal) = &attributes.foreground {
+            let placed = self.place(index, terminal.as_fd(), shares, false);
+            carried.foreground = Some(placed.map_err(failed(Step::Open))?);
+        }
+        if let Some(cgroup) = &attributes.cgroup
+            && !self.has_clone3
+        {
+            let procs = open_procs(cgroup.as_fd()).map_err(failed(Step::Cgroup))?;
+            let placed = self.place(index, procs.as_fd(), shares, true);
+            carried.cgroup_procs = Some(placed.map_err(failed(Step::Open))?);
+            carried.cgroup_file = Some(procs);
+        }
+        Ok(carried)
+    }
+
+    fn clone_child(
+        &mut self,
+        index: usize,
+        mut plan: Box<Plan>,
+        carried: Carried,
+        has_files: bool,
+    ) -> Attempt {
+        let program = Arc::clone(&plan.program);
+        let attributes = &program.attributes;
+        let waits = self.waits(attributes, has_files);
+        let block_signals = !self.has_clone3 || attributes.changes_group();
+        let mask = if block_signals {
+            Some(SignalMask::block_all())
         } else {
-            self.clone(&plan, attributes, shares)
+            None
+        };
+        plan.mask = mask.as_ref().map(|mask| mask.before);
+        let dumpable = attributes.changes_credentials().then(Dumpable::remember);
+        let stack = self.cradles[index].stack();
+        let born = if self.has_clone3 {
+            clone3(&plan, stack, waits)
+        } else {
+            clone(&plan, stack, waits)
         };
         let result = born.map(|(pid, pidfd)| {
             if attributes.has_id_maps() {
                 accompany(&plan, pid, attributes);
+            }
+            if !waits && let Some(group) = attributes.process_group {
+                enter_group(pid, group);
             }
             Child::new(pid, pidfd)
         });
@@ -214,11 +389,13 @@ impl Spawner {
         match result {
             Err(error) => self.clone_failed(error, attributes),
             Ok(Err(error)) => Attempt::Failed(StartFailure::new(Step::Clone, error)),
+            Ok(Ok(child)) if !waits => Attempt::Started(child, Some((plan, carried))),
             Ok(Ok(child)) => match plan.report.failure() {
-                None => Attempt::Started(child),
+                None => Attempt::Started(child, None),
                 Some((step, errno)) => {
                     child.reap_failed_start();
-                    self.step_failed(step, errno, shares)
+                    let error = io::Error::from_raw_os_error(errno);
+                    Attempt::Failed(StartFailure::new(step, error))
                 }
             },
         }
@@ -251,108 +428,84 @@ impl Spawner {
         };
         Attempt::Failed(StartFailure::new(step, error))
     }
+}
 
-    fn step_failed(&mut self, step: Step, errno: i32, shares: bool) -> Attempt {
-        let refused = matches!(errno, libc::ENOSYS | libc::EPERM | libc::EINVAL);
-        if shares && step == Step::Descriptors && refused {
-            self.shares_table = false;
-            return Attempt::Refused;
-        }
-        Attempt::Failed(StartFailure::new(step, io::Error::from_raw_os_error(errno)))
+/// Puts the child into its group, as it does itself: whoever is first. From here on, a signal to the child's group is not one
+/// to ours, and others can join it.
+fn enter_group(pid: u32, group: i32) {
+    // SAFETY: setpgid(2) takes two numbers. That it fails means that the child has executed, ended, or may not: it tells.
+    unsafe { libc::setpgid(libc::pid_t::try_from(pid).unwrap_or(-1), group) };
+}
+
+fn flags(plan: &Plan, waits: bool) -> u64 {
+    let attributes = &plan.program.attributes;
+    // With id maps the parent has to act while the child waits; the kernel then opens the gate at the exec, too.
+    let waiting = if waits && !attributes.has_id_maps() {
+        libc::CLONE_VFORK
+    } else {
+        libc::CLONE_CHILD_CLEARTID
+    };
+    let table = if plan.share_below.is_some() {
+        libc::CLONE_FILES
+    } else {
+        0
+    };
+    (libc::CLONE_VM | libc::CLONE_PIDFD | waiting | table) as u64 | attributes.namespaces.flags()
+}
+
+fn clone3(plan: &Plan, stack: &Stack, waits: bool) -> io::Result<(u32, i32)> {
+    let mut pidfd = -1;
+    let mut arguments = CloneArguments {
+        flags: flags(plan, waits) | CLEAR_SIGHAND,
+        pidfd: ptr::from_mut(&mut pidfd).expose_provenance() as u64,
+        child_tid: plan.gate.as_ptr().expose_provenance() as u64,
+        exit_signal: libc::SIGCHLD as u64,
+        stack: stack.low() as u64,
+        stack_size: STACK_BYTES as u64,
+        ..CloneArguments::default()
+    };
+    if let Some(cgroup) = &plan.program.attributes.cgroup {
+        arguments.flags |= INTO_CGROUP;
+        arguments.cgroup = cgroup.as_raw_fd() as u64;
     }
+    // SAFETY: the arguments name the stack of a free cradle, which no other child uses now; `child::run` never returns; the
+    // plan outlives the child's use of this memory (CLONE_VFORK, `accompany`, or the cradle).
+    let pid = unsafe { raw::clone3(&arguments, child::run, plan_pointer(plan)) };
+    born(pid, pidfd)
+}
 
-    fn flags(attributes: &Attributes, shares: bool) -> u64 {
-        // With id maps the parent has to act while the child waits; the kernel then opens the gate at the exec.
-        let waiting = if attributes.has_id_maps() {
-            libc::CLONE_CHILD_CLEARTID
-        } else {
-            libc::CLONE_VFORK
-        };
-        let table = if shares { libc::CLONE_FILES } else { 0 };
-        (libc::CLONE_VM | libc::CLONE_PIDFD | waiting | table) as u64
-            | attributes.namespaces.flags()
+fn clone(plan: &Plan, stack: &Stack, waits: bool) -> io::Result<(u32, i32)> {
+    let mut pidfd = -1;
+    let flags = libc::c_int::try_from(flags(plan, waits)).unwrap_or(-1);
+    // The low byte is the exit signal here, so a flag in it (CLONE_NEWTIME) cannot be asked for.
+    if flags & 0xff != 0 {
+        return Err(io::Error::from_raw_os_error(libc::EINVAL));
     }
+    // SAFETY: as for `clone3`.
+    let pid = unsafe {
+        raw::clone(
+            flags | libc::SIGCHLD,
+            stack.low() + STACK_BYTES,
+            &mut pidfd,
+            plan.gate.as_ptr(),
+            child::run,
+            plan_pointer(plan),
+        )
+    };
+    born(pid, pidfd)
+}
 
-    fn clone3(
-        &self,
-        plan: &Plan<'_>,
-        attributes: &Attributes,
-        shares: bool,
-    ) -> io::Result<(u32, i32)> {
-        let mut pidfd = -1;
-        // SAFETY: clone_args is plain numbers, for which zero is valid.
-        let mut arguments: libc::clone_args = unsafe { mem::zeroed() };
-        arguments.flags = Self::flags(attributes, shares) | CLEAR_SIGHAND;
-        arguments.pidfd = ptr::from_mut(&mut pidfd).addr() as u64;
-        arguments.child_tid = plan.gate.as_ptr().addr() as u64;
-        arguments.exit_signal = libc::SIGCHLD as u64;
-        arguments.stack = self.stack.low() as u64;
-        arguments.stack_size = STACK_BYTES as u64;
-        if let Some(cgroup) = &attributes.cgroup {
-            arguments.flags |= INTO_CGROUP;
-            arguments.cgroup = cgroup.as_raw_fd() as u64;
-        }
-        // SAFETY: the arguments are whole and name this spawner's stack, which no other child uses now; `child::run`
-        // never returns; the plan outlives the child's use of this memory (CLONE_VFORK, or `accompany`).
-        let pid = unsafe {
-            raw::clone3(
-                &raw const arguments,
-                size_of_val(&arguments),
-                child::run,
-                plan_pointer(plan),
-            )
-        };
-        if pid < 0 {
-            Err(io::Error::from_raw_os_error(-pid as i32))
-        } else {
-            Ok((pid as u32, pidfd))
-        }
-    }
-
-    fn clone(
-        &self,
-        plan: &Plan<'_>,
-        attributes: &Attributes,
-        shares: bool,
-    ) -> io::Result<(u32, i32)> {
-        extern "C" fn entry(plan: *mut libc::c_void) -> libc::c_int {
-            child::run(plan)
-        }
-        let mut pidfd = -1;
-        let flags = libc::c_int::try_from(Self::flags(attributes, shares)).unwrap_or(-1);
-        // The low byte is the exit signal here, so a flag in it (CLONE_NEWTIME) cannot be asked for.
-        if flags & 0xff != 0 {
-            return Err(io::Error::from_raw_os_error(libc::EINVAL));
-        }
-        let top = self.stack.low().wrapping_add(STACK_BYTES);
-        let no_tls = ptr::null_mut::<libc::c_void>();
-        // SAFETY: as for `clone3`; clone(2) with CLONE_PIDFD stores the pidfd where the parent's tid would go.
-        let pid = unsafe {
-            libc::clone(
-                entry,
-                ptr::with_exposed_provenance_mut(top),
-                flags | libc::SIGCHLD,
-                plan_pointer(plan).cast_mut(),
-                &raw mut pidfd,
-                no_tls,
-                plan.gate.as_ptr(),
-            )
-        };
-        Ok((cvt(pid)? as u32, pidfd))
+/// The pid and the pidfd of a child, or the error that the kernel returned in the pid's place.
+fn born(pid: isize, pidfd: i32) -> io::Result<(u32, i32)> {
+    if pid < 0 {
+        Err(io::Error::from_raw_os_error(-pid as i32))
+    } else {
+        Ok((pid as u32, pidfd))
     }
 }
 
-fn plan_pointer(plan: &Plan<'_>) -> *const libc::c_void {
+fn plan_pointer(plan: &Plan) -> *const libc::c_void {
     ptr::from_ref(plan).cast()
-}
-
-/// Descriptors that the child uses before its exec, by their numbers in its table.
-#[derive(Debug, Default)]
-struct Carried {
-    foreground: Option<i32>,
-    cgroup_procs: Option<i32>,
-    /// Keeps `cgroup.procs` open across a clone that copies the table.
-    cgroup_file: Option<OwnedFd>,
 }
 
 /// The first descriptor that the child needs no copy of.
@@ -364,7 +517,7 @@ fn first_above(mappings: &[Mapping], carried: &Carried) -> u32 {
 }
 
 /// Writes the id maps when the child asks for them, and returns when it no longer uses our memory.
-fn accompany(plan: &Plan<'_>, pid: u32, attributes: &Attributes) {
+fn accompany(plan: &Plan, pid: u32, attributes: &Attributes) {
     loop {
         match plan.gate.load(Ordering::Acquire) {
             gate::RELEASED => return,
@@ -430,141 +583,6 @@ fn open_procs(cgroup: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// A few low descriptors that are always open, so that no other thread's `open` can take their numbers: two
-/// `/dev/null`, and places that hold a child's descriptors during a start and a copy of `/dev/null` otherwise.
-#[derive(Debug)]
-struct Block {
-    null_in: OwnedFd,
-    null_out: OwnedFd,
-    places: Vec<OwnedFd>,
-    used: usize,
-}
-
-/// Below this a descriptor need not be moved for the child: the smallest table that the kernel makes has as many.
-const LOW_FDS: i32 = 64;
-
-/// Places for a child's stdin, stdout and stderr; extra descriptors add to them.
-const PLACES_MIN: usize = 3;
-
-impl Block {
-    fn new() -> io::Result<Block> {
-        let null_in = open_null(libc::O_RDONLY)?;
-        let null_out = open_null(libc::O_WRONLY)?;
-        let mut block = Block {
-            null_in,
-            null_out,
-            places: Vec::with_capacity(PLACES_MIN),
-            used: 0,
-        };
-        block.grow(PLACES_MIN)?;
-        Ok(block)
-    }
-
-    fn grow(&mut self, places: usize) -> io::Result<()> {
-        while self.places.len() < places {
-            self.places.push(duplicate(self.null_in.as_fd())?);
-        }
-        Ok(())
-    }
-
-    /// The number at which the child finds `fd`: `fd` itself where the whole table is copied or it is low enough, or a
-    /// place in the block.
-    fn place(&mut self, fd: BorrowedFd<'_>, shares: bool) -> io::Result<i32> {
-        if !shares || fd.as_raw_fd() < LOW_FDS {
-            return Ok(fd.as_raw_fd());
-        }
-        self.grow(self.used + 1)?;
-        let place = &self.places[self.used];
-        duplicate_onto(fd, place)?;
-        self.used += 1;
-        Ok(place.as_raw_fd())
-    }
-
-    /// Numbers for the first pass of a layout: places that are neither a source nor a target.
-    fn spares(&mut self, count: usize, mappings: &[Mapping]) -> io::Result<Vec<i32>> {
-        let mut spares = Vec::new();
-        let mut next = self.used;
-        while spares.len() < count {
-            self.grow(next + 1)?;
-            let place = self.places[next].as_raw_fd();
-            if mappings
-                .iter()
-                .all(|(source, target)| *source != Some(place) && *target != place)
-            {
-                spares.push(place);
-            }
-            next += 1;
-        }
-        Ok(spares)
-    }
-
-    /// Takes the places back, at once: a pipe's end left here would keep its reader waiting. A place that cannot be
-    /// taken back is closed and given up.
-    fn take_back(&mut self) {
-        for index in (0..self.used).rev() {
-            if duplicate_onto(self.null_in.as_fd(), &self.places[index]).is_err() {
-                drop(self.places.remove(index));
-            }
-        }
-        self.used = 0;
-    }
-}
-
-/// The stack of the children, one after the other; the page below it is a guard.
-#[derive(Debug)]
-struct Stack {
-    mapping: NonNull<libc::c_void>,
-    guard_bytes: usize,
-}
-
-/// The child's frames need about 2 KiB, more in a debug build.
-const STACK_BYTES: usize = 64 * 1024;
-
-// SAFETY: the mapping belongs to this value alone, and threads have no part in it.
-unsafe impl Send for Stack {}
-
-impl Stack {
-    fn new() -> io::Result<Stack> {
-        // SAFETY: sysconf(3) has no preconditions.
-        let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
-        let guard_bytes = usize::try_from(page).unwrap_or(4096);
-        let length = guard_bytes + STACK_BYTES;
-        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_STACK;
-        // SAFETY: a new anonymous mapping, wherever the kernel likes.
-        let start = unsafe {
-            libc::mmap(
-                ptr::null_mut(),
-                length,
-                libc::PROT_READ | libc::PROT_WRITE,
-                flags,
-                -1,
-                0,
-            )
-        };
-        let mapping = NonNull::new(start).filter(|_| start != libc::MAP_FAILED);
-        let mapping = mapping.ok_or_else(io::Error::last_os_error)?;
-        let stack = Stack {
-            mapping,
-            guard_bytes,
-        };
-        // SAFETY: the first page of the mapping made above, which nobody uses.
-        cvt(unsafe { libc::mprotect(start, guard_bytes, libc::PROT_NONE) })?;
-        Ok(stack)
-    }
-
-    /// The lowest address above the guard.
-    fn low(&self) -> usize {
-        self.mapping.as_ptr().expose_provenance() + self.guard_bytes
-    }
-}
-
-impl Drop for Stack {
-    fn drop(&mut self) {
-        // SAFETY: the mapping is this value's own, and no child runs on it after its start returned.
-        unsafe { libc::munmap(self.mapping.as_ptr(), self.guard_bytes + STACK_BYTES) };
-    }
-}
-
 /// All signals blocked on this thread, until dropped. Raw calls, as libc leaves out the signals that it uses itself.
 struct SignalMask {
     before: u64,
@@ -578,8 +596,8 @@ impl SignalMask {
     }
 
     fn set(mask: u64, before: Option<&mut u64>) {
-        let before = before.map_or(0, |before| ptr::from_mut(before).addr());
-        let mask = ptr::from_ref(&mask).addr();
+        let before = before.map_or(0, |before| ptr::from_mut(before).expose_provenance());
+        let mask = ptr::from_ref(&mask).expose_provenance();
         // SAFETY: both addresses, where given, lead to 8 bytes that live across the call.
         let result = unsafe {
             raw::syscall(

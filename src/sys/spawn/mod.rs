@@ -1,4 +1,5 @@
-//! Starting a child: what it is to do (`plan.rs`), what it does (`child.rs`), and how it is made (`linux.rs`).
+//! Starting a child: what it is to do (`plan.rs`), what it does (`child.rs`), where it is until its exec (`cradle.rs`), and
+//! how it is made (`linux.rs`).
 //! Unaware of pipes, exits and the reactor.
 
 #[cfg(all(
@@ -6,6 +7,11 @@
     not(execloop_kqueue_shim)
 ))]
 mod child;
+#[cfg(all(
+    any(target_os = "linux", target_os = "android"),
+    not(execloop_kqueue_shim)
+))]
+mod cradle;
 #[cfg(all(
     any(target_os = "linux", target_os = "android"),
     not(execloop_kqueue_shim)
@@ -37,4 +43,4 @@ mod raw;
     any(target_os = "linux", target_os = "android"),
     not(execloop_kqueue_shim)
 ))]
-pub(super) use linux::Spawner;
+pub(super) use linux::{Birth, Spawner};

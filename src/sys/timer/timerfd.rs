@@ -33,9 +33,9 @@ impl Timer {
         let mut setting: libc::itimerspec = unsafe { mem::zeroed() };
         // Zero would disarm; a deadline that has come fires at once.
         let delay = delay.max(Duration::from_nanos(1));
-        setting.it_value.tv_sec =
-            libc::time_t::try_from(delay.as_secs()).unwrap_or(libc::time_t::MAX);
-        setting.it_value.tv_nsec = delay.subsec_nanos().into();
+        // Some targets have 32 bits for it. One that fires after 68 years, too early, is no fault.
+        setting.it_value.tv_sec = i32::try_from(delay.as_secs()).unwrap_or(i32::MAX).into();
+        setting.it_value.tv_nsec = delay.subsec_nanos() as libc::c_long;
         // SAFETY: `setting` is whole, and a null pointer means that the old setting is not asked for.
         cvt(unsafe {
             libc::timerfd_settime(self.fd.as_raw_fd(), 0, &raw const setting, ptr::null_mut())

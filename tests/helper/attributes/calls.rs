@@ -11,8 +11,10 @@ const LOAD_WORD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
 const JUMP_IF_EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
 const JUMP_IF_SET: u16 = (libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K) as u16;
 const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
-/// Where `struct seccomp_data` has the call's number, and the low half of its third argument.
+/// Where `struct seccomp_data` has the call's number, and the low halves of its second and third argument.
 const OF_NUMBER: u32 = 0;
+#[cfg(target_arch = "x86_64")]
+const OF_SECOND_ARGUMENT: u32 = 24;
 const OF_THIRD_ARGUMENT: u32 = if cfg!(target_endian = "little") {
     32
 } else {
@@ -55,11 +57,19 @@ pub(crate) fn refuse(refused: &[&str]) {
 
 /// From here on, whoever creates or truncates a file here is killed.
 pub(super) fn die_at_create() {
+    die_at(libc::SYS_openat, OF_THIRD_ARGUMENT, libc::O_CREAT);
+    // musl's open(3) is this one, where there is one.
+    #[cfg(target_arch = "x86_64")]
+    die_at(libc::SYS_open, OF_SECOND_ARGUMENT, libc::O_CREAT);
+}
+
+/// The same for whoever makes this call with this flag in that argument.
+fn die_at(number: libc::c_long, of_argument: u32, flag: libc::c_int) {
     install(&mut [
         instruction(LOAD_WORD, OF_NUMBER, 0, 0),
-        instruction(JUMP_IF_EQUAL, libc::SYS_openat as u32, 0, 3),
-        instruction(LOAD_WORD, OF_THIRD_ARGUMENT, 0, 0),
-        instruction(JUMP_IF_SET, libc::O_CREAT as u32, 0, 1),
+        instruction(JUMP_IF_EQUAL, number as u32, 0, 3),
+        instruction(LOAD_WORD, of_argument, 0, 0),
+        instruction(JUMP_IF_SET, flag as u32, 0, 1),
         instruction(RETURN, libc::SECCOMP_RET_KILL_PROCESS, 0, 0),
         instruction(RETURN, libc::SECCOMP_RET_ALLOW, 0, 0),
     ]);
@@ -90,6 +100,7 @@ fn number_of(call: &str) -> libc::c_long {
         "pidfd_send_signal" => libc::SYS_pidfd_send_signal,
         "unshare" => libc::SYS_unshare,
         "mount" => libc::SYS_mount,
+        "waitid" => libc::SYS_waitid,
         "pwritev2" => libc::SYS_pwritev2,
         _ => panic!("no call {call:?}"),
     }
@@ -100,6 +111,7 @@ fn errno_of(name: &str) -> i32 {
         "ENOSYS" => libc::ENOSYS,
         "EPERM" => libc::EPERM,
         "EINVAL" => libc::EINVAL,
+        "EACCES" => libc::EACCES,
         "EOPNOTSUPP" => libc::EOPNOTSUPP,
         _ => panic!("no error number {name:?}"),
     }

@@ -9,6 +9,7 @@ use execloop::linux::{CommandExt, Namespaces};
 use execloop::{Command, Reactor, StartError, Step};
 
 use super::{cat, fails, finish, is_root, open, print, skip};
+use crate::start_error::start_error;
 
 /// Where file systems of this kind are mounted; v2 may be mounted beside v1.
 fn mounts(kind: &str) -> Vec<PathBuf> {
@@ -96,7 +97,7 @@ pub(super) fn placement(reactor: &mut Reactor) {
     let mut removed = Command::new("/bin/true");
     removed.cgroup(cgroup.open());
     drop(cgroup);
-    let refused = reactor.start(&mut removed).expect_err("it is gone");
+    let refused = start_error(reactor, &mut removed);
     assert!(
         matches!(
             refused,

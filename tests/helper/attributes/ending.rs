@@ -6,11 +6,12 @@ use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 
 use execloop::linux::CommandExt;
-use execloop::{Cancel, Command, Error, Finished, Id, Input, Output, Reactor, Signal};
+use execloop::{Cancel, Command, Error, Finished, Id, Input, Output, Reactor, Signal, StartError};
 
 #[cfg(not(execloop_kqueue_shim))]
 use super::plain::pid_of;
 use super::{calls, finish, helper, is_root, print, shell, skip};
+use crate::start_error::start_error;
 
 fn ended_by(done: &Finished, signal: Signal) -> bool {
     matches!(&done.outcome, Err(Error::Exit(exit)) if exit.status.signal() == Some(signal.number()))
@@ -151,4 +152,26 @@ pub(super) fn dying_parent() {
 
 pub(super) fn print_death_signal() {
     println!("{}", calls::death_signal());
+}
+
+/// A filter that refuses waitid(2) is no old kernel: children are waited for by their pid.
+pub(super) fn waitid_filtered() {
+    let mut reactor = Reactor::new().expect("a reactor");
+    let done = finish(&mut reactor, &mut shell("exit 7"));
+    assert_eq!(done.status.and_then(|status| status.code()), Some(7));
+    let failed = start_error(&mut reactor, &mut Command::new("/nonexistent"));
+    assert!(matches!(failed, StartError::Step { .. }), "{failed:?}");
+    let id = reactor.start(Command::new("/bin/sleep").arg("3600"));
+    assert!(reactor.kill(id.expect("it starts")));
+    let done = reactor.wait_any().expect("waited").expect("finished");
+    assert_eq!(
+        done.outcome.expect_err("killed").to_string(),
+        "signal: SIGKILL (cancelled)"
+    );
+}
+
+pub(super) fn waitid_missing() {
+    let error = Reactor::new().expect_err("an old kernel");
+    assert_eq!(error.kind(), std::io::ErrorKind::Unsupported);
+    assert!(error.to_string().contains("5.4"), "{error}");
 }

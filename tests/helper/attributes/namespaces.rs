@@ -280,13 +280,13 @@ pub(super) fn unprivileged() {
         .namespaces(Namespaces::USER)
         .uid_map(0, 65534, 1)
         .gid_map(0, 65534, 1);
-    match reactor.start(&mut mapped) {
-        Err(StartError::Step {
+    match finish(reactor, &mut mapped).outcome {
+        Err(Error::Start(StartError::Step {
             step: Step::Clone,
             source,
             ..
-        }) => return skip(&format!("user namespaces: {source}")),
-        started => drop(reactor.wait(started.expect("it starts"))),
+        })) => return skip(&format!("user namespaces: {source}")),
+        outcome => outcome.expect("it starts and succeeds"),
     }
     assert_eq!(status(reactor, &mut mapped)["Uid"], "0 0 0 0");
     let mut as_root = cat("status");

@@ -11,6 +11,7 @@ use execloop::{Command, Error, Input, Output, Reactor, StartError, Step};
 use super::identity::may;
 use super::{cat, fails, finish, is_root, leader, print, shell, skip, stat};
 use crate::counts::set_soft_fd_limit;
+use crate::start_error::start_error;
 
 pub(super) fn captures(reactor: &mut Reactor) {
     let mut both = shell("echo out; echo err >&2; exit 3");
@@ -104,7 +105,7 @@ pub(super) fn hermetic(reactor: &mut Reactor) {
     assert!(text.ends_with("closed\n"), "{text}");
     assert_eq!(print(reactor, with_root.inherit_fds(true)), "");
     let mut missing = Command::new("/usr/nothing/like/it");
-    let error = reactor.start(missing.chroot("/usr")).expect_err("missing");
+    let error = start_error(reactor, missing.chroot("/usr"));
     let text = "exec /usr/nothing/like/it: No such file or directory (under the root /usr)";
     assert_eq!(error.to_string(), text);
 }
@@ -116,22 +117,17 @@ fn usr_is_a_root(reactor: &mut Reactor) -> bool {
         return false;
     }
     let mut command = Command::new("/bin/true");
-    match reactor.start(command.chroot("/usr")) {
-        Err(StartError::Step {
+    match finish(reactor, command.chroot("/usr")).outcome {
+        Err(Error::Start(StartError::Step {
             step: Step::Exec,
             source,
             ..
-        }) if source.kind() == ErrorKind::NotFound => {
+        })) if source.kind() == ErrorKind::NotFound => {
             skip("/usr has no /bin/true that can be run there");
             false
         }
-        started => {
-            let id = started.expect("it starts");
-            reactor
-                .wait(id)
-                .expect("waited")
-                .is_some_and(|done| done.success())
-        }
+        Err(Error::Start(error)) => panic!("{error}"),
+        outcome => outcome.is_ok(),
     }
 }
 

@@ -171,7 +171,7 @@ fn install(calls: &[libc::c_long]) -> Option<OwnedFd> {
     let listener = unsafe {
         libc::syscall(
             libc::SYS_seccomp,
-            libc::c_long::from(libc::SECCOMP_SET_MODE_FILTER),
+            libc::SECCOMP_SET_MODE_FILTER as libc::c_long,
             libc::SECCOMP_FILTER_FLAG_NEW_LISTENER,
             &raw const program,
         )

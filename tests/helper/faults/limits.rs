@@ -15,6 +15,7 @@ use execloop::{Command, Error, Finished, Input, Output, Reactor, StartError, Str
 
 use super::SKIPPED;
 use crate::counts::{assert_fds, assert_no_children, open_fds};
+use crate::start_error::start_error;
 
 /// `descriptors`, `descriptors-taken`, `processes`, `pids CGROUP`, `full`, `tmpfs` or `pipes`.
 pub(super) fn run(name: &str, commands: usize) -> ExitCode {
@@ -111,7 +112,7 @@ fn memory(commands: usize) {
         .next()
         .and_then(|pages| pages.parse().ok())
         .expect("a number");
-    set_limit(libc::RLIMIT_AS, pages * 4096 + ROOM_BYTES);
+    set_limit(i64::from(libc::RLIMIT_AS), pages * 4096 + ROOM_BYTES);
     for _ in 0..commands {
         for output in [Output::capture(), Output::capture_ends(usize::MAX / 4)] {
             let mut endless = Command::new("yes");
@@ -127,13 +128,20 @@ fn memory(commands: usize) {
     }
 }
 
-fn set_limit(resource: libc::__rlimit_resource_t, value: u64) {
-    let limit = libc::rlimit {
-        rlim_cur: value,
-        rlim_max: value,
+/// By number, as the resource has another type in each libc.
+fn set_limit(resource: i64, value: u64) {
+    let limit = [value, value];
+    let nothing = std::ptr::null_mut::<u64>();
+    // SAFETY: prlimit(2) reads the soft and the hard limit, two words of 64 bits.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_prlimit64,
+            0 as libc::c_long,
+            resource as libc::c_long,
+            limit.as_ptr(),
+            nothing,
+        )
     };
-    // SAFETY: the structure is whole.
-    let result = unsafe { libc::setrlimit(resource, &raw const limit) };
     assert_eq!(result, 0, "{}", io::Error::last_os_error());
 }
 
@@ -151,7 +159,7 @@ pub(super) fn become_somebody_else() -> bool {
 
 /// The library counts: it never comes to an error.
 fn descriptors(commands: usize) {
-    set_limit(libc::RLIMIT_NOFILE, 64);
+    set_limit(i64::from(libc::RLIMIT_NOFILE), 64);
     let before = open_fds();
     let reactor = Reactor::new().expect("a reactor");
     run_all(reactor, commands, true, various, check_various);
@@ -160,7 +168,7 @@ fn descriptors(commands: usize) {
 
 /// The rest of the process has taken more than the library reckons with, so that the kernel refuses.
 fn descriptors_taken(commands: usize) {
-    set_limit(libc::RLIMIT_NOFILE, 100);
+    set_limit(i64::from(libc::RLIMIT_NOFILE), 100);
     let before = open_fds();
     let reactor = Reactor::new().expect("a reactor");
     let mut taken = Vec::new();
@@ -183,8 +191,8 @@ fn alone_without_descriptors() {
     while let Ok(null) = File::open("/dev/null") {
         taken.push(null);
     }
-    let refused = reactor.start(&mut various(1));
-    let is_told = matches!(&refused, Err(StartError::Step { source, .. })
+    let refused = start_error(&mut reactor, &mut various(1));
+    let is_told = matches!(&refused, StartError::Step { source, .. }
         if source.raw_os_error() == Some(libc::EMFILE));
     assert!(is_told, "{refused:?}");
     assert!(reactor.is_empty());
@@ -196,7 +204,7 @@ fn alone_without_descriptors() {
 
 /// As a user who may have three children.
 fn processes(commands: usize) -> ExitCode {
-    set_limit(libc::RLIMIT_NPROC, 4);
+    set_limit(i64::from(libc::RLIMIT_NPROC), 4);
     if !become_somebody_else() {
         eprintln!("another user can't be had");
         return ExitCode::from(SKIPPED);
@@ -336,7 +344,7 @@ fn pipes(commands: usize) -> ExitCode {
     let quota: usize = quota.trim().parse().unwrap_or(0);
     // A new pipe has 16 pages, until there are none left.
     let needed = quota / 16 + 1;
-    let fds = (2 * needed + 1000) as u64;
+    let fds = (2 * needed + 1000) as libc::rlim_t;
     let allowed = raise_descriptors(fds);
     if quota == 0 || !allowed || !become_somebody_else() {
         eprintln!("there is no quota of pipes, or it is too large, or another user can't be had");
@@ -370,7 +378,7 @@ fn pipes(commands: usize) -> ExitCode {
 }
 
 /// Sets the limit of descriptors to this, if the hard one allows it.
-fn raise_descriptors(limit: u64) -> bool {
+fn raise_descriptors(limit: libc::rlim_t) -> bool {
     let limit = libc::rlimit {
         rlim_cur: limit,
         rlim_max: limit,

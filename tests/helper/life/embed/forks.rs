@@ -114,9 +114,15 @@ pub(super) fn kept_in_a_forked_copy() {
     let mut original = reactor();
     let (mut gate, mut opener) = io::pipe().expect("a pipe");
     let id = cat(&mut original, b"");
-    let mut short = Command::new("/bin/echo");
-    short.arg("short").stdout(Output::capture());
+    let mut short = Command::new("head");
+    short
+        .args(["-n", "1"])
+        .stdin(Input::pipe())
+        .stdout(Output::capture());
     let short = original.start(&mut short).expect("start");
+    // What is written is written to a program: its start is over, and no copy holds its ends of the pipes.
+    let mut stdin = original.stdin(short).expect("its stdin");
+    stdin.write_all(b"short\n").expect("it reads");
     // SAFETY: this process has one thread.
     let copy = unsafe { libc::fork() };
     assert_ne!(copy, -1, "{}", io::Error::last_os_error());

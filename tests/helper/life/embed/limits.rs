@@ -8,6 +8,7 @@ use execloop::{Cause, Command, Context, Error, Input, Output, Reactor, Signal, S
 
 use super::{leashed, reactor, shell, wait};
 use crate::counts::{assert_fds, assert_no_children, open_fds};
+use crate::start_error::start_error;
 
 fn fd_limit() -> libc::rlimit {
     let mut limit = libc::rlimit {
@@ -20,7 +21,7 @@ fn fd_limit() -> libc::rlimit {
     limit
 }
 
-fn set_fd_limit(soft: u64, hard: u64) {
+fn set_fd_limit(soft: libc::rlim_t, hard: libc::rlim_t) {
     let limit = libc::rlimit {
         rlim_cur: soft,
         rlim_max: hard,
@@ -34,7 +35,7 @@ const CHILDREN: usize = 3_000;
 
 pub(super) fn three_thousand_at_once() {
     // A pidfd and a pipe for each, and some room.
-    if fd_limit().rlim_max < 2 * CHILDREN as u64 + 200 {
+    if fd_limit().rlim_max < 2 * CHILDREN as libc::rlim_t + 200 {
         println!(
             "skipped: the hard limit of descriptors is {}",
             fd_limit().rlim_max
@@ -86,7 +87,7 @@ pub(super) fn three_thousand_at_once() {
     assert_fds(&before);
 }
 
-pub(super) fn a_thousand_with_few_descriptors(fds: u64) {
+pub(super) fn a_thousand_with_few_descriptors(fds: libc::rlim_t) {
     set_fd_limit(fds, fd_limit().rlim_max);
     let before = open_fds();
     let mut reactor = reactor();
@@ -99,7 +100,7 @@ pub(super) fn a_thousand_with_few_descriptors(fds: u64) {
     // 3 for each that runs, with 32 left to others; one alone always may.
     let most = (fds.saturating_sub(32) / 3).max(1);
     assert!(
-        reactor.running() as u64 <= most,
+        reactor.running() as libc::rlim_t <= most,
         "{} run",
         reactor.running()
     );
@@ -140,10 +141,8 @@ pub(super) fn no_descriptor_left() {
         let held = open_fds_by_count();
         let mut command = Command::new("/bin/true");
         command.stdout(Output::capture()).stderr(Output::capture());
-        let error = reactor
-            .start(&mut command)
-            .expect_err("nothing runs that could give any back");
-        match error {
+        // Nothing runs that could give any back.
+        match start_error(&mut reactor, &mut command) {
             StartError::Step { step, source, .. } => {
                 assert_eq!(
                     (step, source.raw_os_error()),

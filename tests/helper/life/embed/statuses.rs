@@ -9,6 +9,7 @@ use execloop::{Command, Error, Finished, Input};
 use super::super::act;
 use super::{leashed, reactor, shell, wait};
 use crate::counts::assert_no_children;
+use crate::start_error::start_error;
 
 /// Refuses every ioctl(2) from here on, as a kernel before 6.15 refuses the one that tells a kept status.
 fn refuse_ioctl() {
@@ -93,7 +94,7 @@ pub(super) fn taken_by_others(what: &str) {
     assert_eq!(signal, is_kept.then_some(libc::SIGKILL));
 
     // Nothing hangs where there is nobody to reap.
-    assert!(reactor.start(&mut Command::new("/nonexistent")).is_err());
+    start_error(&mut reactor, &mut Command::new("/nonexistent"));
     let (mut command, _leash) = leashed();
     reactor.start(&mut command).expect("start");
     drop(reactor);

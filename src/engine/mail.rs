@@ -1,0 +1,42 @@
+//! What other threads say by handles and contexts: taken in the next turn, in their order.
+//! Unaware of how a thread says it, and of what comes of it.
+
+use super::Engine;
+use crate::error::StartError;
+use crate::inbox::Message;
+use crate::stream::drop_callers;
+use crate::sys::{Kernel, Target};
+
+impl<K: Kernel> Engine<K> {
+    /// Acts on what other threads have said so far.
+    pub(crate) fn take_messages(&mut self) {
+        for message in self.inbox.take() {
+            self.now = self.kernel.now();
+            match message {
+                Message::ContextDone(key) => self.context_done(key),
+                Message::Start(number, command) => self.start_sent(number, command),
+                Message::Cancel(number) => {
+                    self.cancel(self.table.id(number));
+                }
+                Message::Kill(number) => {
+                    self.kill(self.table.id(number));
+                }
+                Message::Signal(number, signal) => {
+                    // As with kill(2) from another process: nobody is there to hear of a failure.
+                    let _ = self.signal(self.table.id(number), Target::Process, signal);
+                }
+                Message::Resume(number) => self.resume(self.table.id(number)),
+            }
+        }
+    }
+
+    /// No further message is taken; commands that were sent and not started are told as such.
+    pub(super) fn close_inbox(&mut self) {
+        for message in self.inbox.close() {
+            if let Message::Start(number, command) = message {
+                drop_callers("command", command);
+                self.keep_unstarted(self.table.id(number), StartError::ShutDown);
+            }
+        }
+    }
+}

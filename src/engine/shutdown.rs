@@ -1,0 +1,115 @@
+//! The end of everything: by `shut_down`, which hands all of it out, or by a drop, which only leaves nothing behind.
+//! Unaware of single commands' ends but by asking for them.
+
+use std::collections::VecDeque;
+use std::io;
+use std::time::Duration;
+
+use super::Engine;
+use crate::error::StartError;
+use crate::finished::Finished;
+use crate::stream::drop_callers;
+use crate::sys::{Kernel, Signal, Target};
+
+/// How long the reactor's end waits for announcements before it asks for every child.
+const REAP_AGAIN: Duration = Duration::from_millis(50);
+
+/// A kernel that refuses the wait itself so often will not be asked for ever.
+const REFUSALS_MAX: usize = 10_000;
+
+impl<K: Kernel> Engine<K> {
+    /// Ends everything, at once, waits for it, and hands all of it out. What cannot be killed is not waited for.
+    pub(crate) fn shut_down(&mut self) -> io::Result<Vec<Finished>> {
+        self.kernel.check_process()?;
+        self.close_inbox();
+        self.abort_all();
+        for slot in self.table.slots() {
+            let running = self.table.running(slot);
+            if running.is_some_and(|running| running.job.kill_failed()) {
+                self.finish_unkilled(slot);
+            }
+        }
+        while self.unfinished() > 0 {
+            self.turn(None)?;
+        }
+        Ok(std::iter::from_fn(|| self.pop_finished()).collect())
+    }
+
+    /// What waits is not started, what runs is killed.
+    fn abort_all(&mut self) {
+        self.now = self.kernel.now();
+        for slot in self.table.slots() {
+            let running = self.table.running(slot);
+            if running.is_none_or(|running| !running.is_detached) {
+                self.kill_group(slot);
+                self.abort(slot, StartError::ShutDown);
+            }
+        }
+    }
+
+    /// Kills what runs, with the groups that commands lead, and reaps it. Calls nothing of the caller's.
+    fn kill_and_reap(&mut self) {
+        self.watch_unwatched();
+        let mut awaited = Vec::new();
+        for slot in self.table.slots() {
+            let Some(running) = self.table.running(slot) else {
+                continue;
+            };
+            if running.is_detached {
+                continue;
+            }
+            self.kill_group(slot);
+            let Some(running) = self.table.running(slot) else {
+                continue;
+            };
+            if running.reaped.is_some() {
+                continue;
+            }
+            let killed = self
+                .kernel
+                .signal(&running.child, Target::Process, Signal::KILL);
+            // A child that took another identity cannot be killed, and must not be waited for.
+            if killed.is_ok() {
+                awaited.push(slot);
+            }
+        }
+        let mut refusals = 0;
+        while !awaited.is_empty() && refusals < REFUSALS_MAX {
+            let mut ready = VecDeque::new();
+            // An announcement can have come too early before, or be lost with a poll that fails.
+            let polled = self.kernel.poll(Some(REAP_AGAIN), &mut ready);
+            let is_quiet = polled.is_err() || ready.is_empty();
+            let named: Vec<u32> = ready.iter().map(|event| event.tenant.slot).collect();
+            awaited.retain(|slot| {
+                let is_named = is_quiet || named.contains(slot);
+                let Some(running) = self.table.running(*slot).filter(|_| is_named) else {
+                    return true;
+                };
+                let reaped = self.kernel.reap(&mut running.child);
+                refusals += usize::from(reaped.is_err());
+                !matches!(reaped, Ok(Some(_)))
+            });
+        }
+    }
+}
+
+impl<K: Kernel> Drop for Engine<K> {
+    fn drop(&mut self) {
+        // The children are another process's. And its locks: one of its threads may have held them at the fork.
+        if self.kernel.check_process().is_err() {
+            return;
+        }
+        let messages = self.inbox.close();
+        self.watches.clear(&self.inbox);
+        self.kill_and_reap();
+        // One that was let go may be on its way to its exec, with descriptors that are closed below.
+        self.kernel.part_tables();
+        // What is left of the caller's may panic when it is dropped, each for itself.
+        messages
+            .into_iter()
+            .for_each(|message| drop_callers("command", message));
+        for entry in self.table.drain() {
+            drop_callers("command", entry);
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! What the program `execloop` asks of the system and no safe interface has: the state at its start, signals at their
+//! default, and zombies that are nobody's.
+//! Unaware of commands; nothing in the library calls it.
+#![allow(unsafe_code, reason = "signal dispositions and waitid")]
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::{Signal, cvt};
+
+/// Descriptors that were closed when the process began: bit 0 stands for stdin.
+static CLOSED: AtomicU32 = AtomicU32::new(0);
+
+/// Called by the loader. std opens `/dev/null` in place of what is closed, before `main`: then it is too late to ask.
+#[used]
+#[unsafe(link_section = ".init_array")]
+static LOOK: extern "C" fn() = look;
+
+extern "C" fn look() {
+    for number in 0..3 {
+        // SAFETY: fcntl(2) with this command takes no more.
+        if unsafe { libc::fcntl(number, libc::F_GETFD) } == -1 {
+            CLOSED.fetch_or(1 << number, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Descriptor 0, 1 or 2 was closed when the process began.
+pub fn was_closed_at_start(number: u32) -> bool {
+    CLOSED.load(Ordering::Relaxed) >> number & 1 == 1
+}
+
+/// Gives a signal its default action, whatever the process was started with.
+pub fn set_default_action(signal: Signal) {
+    // SAFETY: no handler is installed, only taken away.
+    unsafe { libc::signal(signal.number(), libc::SIG_DFL) };
+}
+
+/// Stops this process as a signal's default action does, until it is continued: the kernel does not stop one whose
+/// process group is orphaned, as nobody would continue it. The present action is back in place afterwards.
+pub fn stop_by_default_action(signal: Signal) {
+    let mut before = std::mem::MaybeUninit::<libc::sigaction>::uninit();
+    // SAFETY: a null action asks for the present one, and `before` has room for it.
+    let asked = unsafe { libc::sigaction(signal.number(), std::ptr::null(), before.as_mut_ptr()) };
+    if asked == -1 {
+        return;
+    }
+    set_default_action(signal);
+    // SAFETY: raise(3) takes a number. It returns once the process was continued.
+    unsafe { libc::raise(signal.number()) };
+    // SAFETY: `before` was filled by the call above, and is the action that was in place.
+    unsafe { libc::sigaction(signal.number(), before.as_ptr(), std::ptr::null_mut()) };
+}
+
+/// The child of this process that is a zombie, and became a child before any other that is one. It is left so.
+pub fn first_zombie() -> Option<u32> {
+    let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    wait(libc::P_ALL, 0, flags)
+}
+
+/// Takes the status of one child, if it is a zombie.
+pub fn reap(pid: u32) {
+    wait(libc::P_PID, pid, libc::WEXITED | libc::WNOHANG);
+}
+
+fn wait(whose: libc::idtype_t, id: libc::id_t, flags: libc::c_int) -> Option<u32> {
+    // SAFETY: all of it is numbers, and zero is one of each.
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    // SAFETY: `info` has room for the answer.
+    cvt(unsafe { libc::waitid(whose, id, &raw mut info, flags) }).ok()?;
+    // SAFETY: waitid(2) has filled in a child's, or left the zeros.
+    let pid = unsafe { info.si_pid() };
+    u32::try_from(pid).ok().filter(|pid| *pid != 0)
+}

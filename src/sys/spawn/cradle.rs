@@ -1,0 +1,318 @@
+//! What one start under way needs until its child has executed: a stack, a plan, a part of the block of low descriptors.
+//! Unaware of how children are made.
+//!
+//! The block is made of a few low descriptors that are always open, so that no other thread's `open` can take their numbers:
+//! two `/dev/null`, and for each cradle some places, which hold a child's descriptors while it is on its way to a table of
+//! its own, and a copy of `/dev/null` otherwise.
+#![allow(unsafe_code, reason = "a mapping for a stack")]
+
+use std::io;
+use std::mem;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::ptr::{self, NonNull};
+use std::sync::atomic::Ordering;
+
+use super::child::{Plan, gate};
+use super::plan::Mapping;
+use crate::sys::fd::{duplicate, duplicate_onto, open_null};
+use crate::sys::{Step, cvt};
+
+/// Below this a descriptor need not be moved for the child: the smallest table that the kernel makes has as many.
+const LOW_FDS: i32 = 64;
+
+/// A block at higher numbers than this was made when much was open. It moves down as soon as others leave room: each child
+/// copies all the numbers below it.
+const LATE_FDS: i32 = 256;
+
+/// Places for a child's stdin, stdout and stderr; extra descriptors add to them.
+const PLACES_MIN: usize = 3;
+
+/// How many places of a cradle stay after a start that needed more.
+const PLACES_KEPT_MAX: usize = 8;
+
+/// The two ends of nothing that all children share.
+#[derive(Debug)]
+pub(super) struct Nulls {
+    pub(super) input: OwnedFd,
+    pub(super) output: OwnedFd,
+}
+
+impl Nulls {
+    pub(super) fn new() -> io::Result<Nulls> {
+        Ok(Nulls {
+            input: open_null(libc::O_RDONLY)?,
+            output: open_null(libc::O_WRONLY)?,
+        })
+    }
+
+    pub(super) fn sink(&mut self) {
+        if sink(&mut self.input) {
+            sink(&mut self.output);
+        }
+    }
+}
+
+/// Moves a late descriptor to a lower number, if others have left one. `false`: it did not move.
+fn sink(fd: &mut OwnedFd) -> bool {
+    if fd.as_raw_fd() < LATE_FDS {
+        return false;
+    }
+    match duplicate(fd.as_fd()) {
+        Ok(lower) if lower.as_raw_fd() < fd.as_raw_fd() => {
+            *fd = lower;
+            true
+        }
+        _ => false,
+    }
+}
+
+/// Descriptors that the child uses before its exec, by their numbers in its table.
+#[derive(Debug, Default)]
+pub(super) struct Carried {
+    pub(super) foreground: Option<i32>,
+    pub(super) cgroup_procs: Option<i32>,
+    /// Keeps `cgroup.procs` open until the child has a table of its own.
+    pub(super) cgroup_file: Option<OwnedFd>,
+}
+
+/// A child between its birth and its exec.
+#[derive(Debug)]
+struct UnderWay {
+    /// The child uses it in place.
+    plan: Box<Plan>,
+    pid: u32,
+    /// Ours of what the child has at its own numbers, until it has a table of its own.
+    ends: [Option<OwnedFd>; 3],
+    carried: Carried,
+}
+
+/// A place for one start under way.
+#[derive(Debug)]
+pub(super) struct Cradle {
+    stack: Stack,
+    places: Vec<OwnedFd>,
+    used: usize,
+    under_way: Option<UnderWay>,
+    /// How many starts it has had: what tells them apart.
+    pub(super) serial: u32,
+}
+
+impl Cradle {
+    /// The places come at once, while low numbers are free.
+    pub(super) fn new(nulls: &Nulls) -> io::Result<Cradle> {
+        let mut cradle = Cradle {
+            stack: Stack::new()?,
+            places: Vec::with_capacity(PLACES_MIN),
+            used: 0,
+            under_way: None,
+            serial: 0,
+        };
+        cradle.grow(nulls, PLACES_MIN)?;
+        Ok(cradle)
+    }
+
+    pub(super) fn stack(&self) -> &Stack {
+        &self.stack
+    }
+
+    /// What the last child in it had to say has been taken, too.
+    pub(super) fn is_settled(&self) -> bool {
+        self.under_way.is_none()
+    }
+
+    /// No child uses it.
+    pub(super) fn is_free(&self) -> bool {
+        match &self.under_way {
+            Some(child) => child.plan.gate.load(Ordering::Acquire) == gate::RELEASED,
+            None => true,
+        }
+    }
+
+    /// Keeps what a child uses that was born, until `settle` says that it does so no more.
+    pub(super) fn occupy(
+        &mut self,
+        plan: Box<Plan>,
+        pid: u32,
+        ends: [Option<OwnedFd>; 3],
+        carried: Carried,
+    ) {
+        self.serial = self.serial.wrapping_add(1);
+        self.under_way = Some(UnderWay {
+            plan,
+            pid,
+            ends,
+            carried,
+        });
+    }
+
+    /// Takes back what the child no longer uses. Returns its pid and what failed, once it uses nothing any more.
+    pub(super) fn settle(&mut self, nulls: &Nulls) -> Option<(u32, Option<(Step, i32)>)> {
+        let child = self.under_way.as_mut()?;
+        let is_released = child.plan.gate.load(Ordering::Acquire) == gate::RELEASED;
+        let has_table =
+            child.plan.share_below.is_none() || child.plan.has_table.load(Ordering::Acquire) != 0;
+        if is_released || has_table {
+            // At once: an end of a pipe that is left here would keep its reader waiting.
+            child.ends = [None, None, None];
+            child.carried.cgroup_file = None;
+            self.take_back(nulls);
+        }
+        if !is_released {
+            return None;
+        }
+        let child = self.under_way.take()?;
+        Some((child.pid, child.plan.report.failure()))
+    }
+
+    /// The child still uses the parent's table.
+    pub(super) fn shares_table(&self) -> bool {
+        self.under_way.as_ref().is_some_and(|child| {
+            let plan = &child.plan;
+            let is_released = plan.gate.load(Ordering::Acquire) == gate::RELEASED;
+            let has_table = plan.has_table.load(Ordering::Acquire) != 0;
+            plan.share_below.is_some() && !has_table && !is_released
+        })
+    }
+
+    fn grow(&mut self, nulls: &Nulls, places: usize) -> io::Result<()> {
+        while self.places.len() < places {
+            self.places.push(duplicate(nulls.input.as_fd())?);
+        }
+        Ok(())
+    }
+
+    /// Moves what is late to lower numbers.
+    pub(super) fn sink(&mut self) {
+        for place in &mut self.places {
+            if !sink(place) {
+                return;
+            }
+        }
+    }
+
+    /// The number at which the child finds `fd`: `fd` itself where the whole table is copied, or where it is low enough and
+    /// ours, which are all close-on-exec; or a place.
+    pub(super) fn place(
+        &mut self,
+        nulls: &Nulls,
+        fd: BorrowedFd<'_>,
+        shares: bool,
+        is_ours: bool,
+    ) -> io::Result<i32> {
+        if !shares || (is_ours && fd.as_raw_fd() < LOW_FDS) {
+            return Ok(fd.as_raw_fd());
+        }
+        self.grow(nulls, self.used + 1)?;
+        let place = &self.places[self.used];
+        duplicate_onto(fd, place)?;
+        self.used += 1;
+        Ok(place.as_raw_fd())
+    }
+
+    /// Numbers for the first pass of a layout: places that are neither a source nor a target.
+    pub(super) fn spares(
+        &mut self,
+        nulls: &Nulls,
+        count: usize,
+        mappings: &[Mapping],
+    ) -> io::Result<Vec<i32>> {
+        let mut spares = Vec::new();
+        let mut next = self.used;
+        while spares.len() < count {
+            self.grow(nulls, next + 1)?;
+            let place = self.places[next].as_raw_fd();
+            if mappings
+                .iter()
+                .all(|(source, target)| *source != Some(place) && *target != place)
+            {
+                spares.push(place);
+            }
+            next += 1;
+        }
+        Ok(spares)
+    }
+
+    /// Takes the places back. Those that few starts need are closed, and so is one that cannot be taken back.
+    pub(super) fn take_back(&mut self, nulls: &Nulls) {
+        self.places.truncate(PLACES_KEPT_MAX);
+        for index in (0..self.used.min(self.places.len())).rev() {
+            if duplicate_onto(nulls.input.as_fd(), &self.places[index]).is_err() {
+                drop(self.places.remove(index));
+            }
+        }
+        self.used = 0;
+    }
+}
+
+impl Drop for Cradle {
+    /// Under a child that is still on its way nothing is freed: it keeps its stack, its plan and its descriptors for ever,
+    /// which is what a program that cannot be executed costs.
+    fn drop(&mut self) {
+        if !self.is_free() {
+            mem::forget(self.under_way.take());
+            mem::forget(mem::take(&mut self.places));
+            self.stack.is_lost = true;
+        }
+    }
+}
+
+/// The stack of a child until its exec; the page below it is a guard.
+#[derive(Debug)]
+pub(super) struct Stack {
+    mapping: NonNull<libc::c_void>,
+    guard_bytes: usize,
+    /// A child may still run on it.
+    is_lost: bool,
+}
+
+/// The child's frames need about 2 KiB, more in a debug build.
+pub(super) const STACK_BYTES: usize = 64 * 1024;
+
+// SAFETY: the mapping belongs to this value alone, and threads have no part in it.
+unsafe impl Send for Stack {}
+
+impl Stack {
+    fn new() -> io::Result<Stack> {
+        // SAFETY: sysconf(3) has no preconditions.
+        let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+        let guard_bytes = usize::try_from(page).unwrap_or(4096);
+        let length = guard_bytes + STACK_BYTES;
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_STACK;
+        // SAFETY: a new anonymous mapping, wherever the kernel likes.
+        let start = unsafe {
+            libc::mmap(
+                ptr::null_mut(),
+                length,
+                libc::PROT_READ | libc::PROT_WRITE,
+                flags,
+                -1,
+                0,
+            )
+        };
+        let mapping = NonNull::new(start).filter(|_| start != libc::MAP_FAILED);
+        let mapping = mapping.ok_or_else(io::Error::last_os_error)?;
+        let stack = Stack {
+            mapping,
+            guard_bytes,
+            is_lost: false,
+        };
+        // SAFETY: the first page of the mapping made above, which nobody uses.
+        cvt(unsafe { libc::mprotect(start, guard_bytes, libc::PROT_NONE) })?;
+        Ok(stack)
+    }
+
+    /// The lowest address above the guard.
+    pub(super) fn low(&self) -> usize {
+        self.mapping.as_ptr().expose_provenance() + self.guard_bytes
+    }
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        if self.is_lost {
+            return;
+        }
+        // SAFETY: the mapping is this value's own, and its cradle is dropped with no child under way.
+        unsafe { libc::munmap(self.mapping.as_ptr(), self.guard_bytes + STACK_BYTES) };
+    }
+}

@@ -1,0 +1,129 @@
+//! How failures are told, and what a run makes of them.
+
+use super::*;
+
+#[test]
+fn failures_are_told_with_their_line_and_their_reason() {
+    let list = "exit 3\ntrue\nkill -KILL $$\nno-such-program\nexit 0\n";
+    let done = run(&["-j", "1"], list);
+    assert_eq!(done.code, Some(1));
+    let expected = "failed: line 1: exit 3: exit status 3\n\
+        failed: line 3: kill -KILL $$: signal: SIGKILL\n\
+        failed: line 4: no-such-program: exit status 127\n\
+        5 commands: 2 succeeded, 3 failed\n";
+    assert_eq!(done.told(), expected);
+    assert!(done.output().contains("no-such-program"), "{done:?}");
+}
+
+#[test]
+fn a_failure_is_told_when_it_happens_behind_its_output() {
+    let scratch = Scratch::new();
+    let gate = fifo(&scratch, "gate");
+    for flags in [&["-j", "2"][..], &["-j", "2", "-k"], &["-j", "2", "-s"]] {
+        let mut live = Live::start(flags);
+        live.list(&format!("read x <{gate}\nexit 3\n"));
+        let told = live.line(Stream::Stderr);
+        assert_eq!(told, "failed: line 2: exit 3: exit status 3", "{flags:?}");
+        live.close_list();
+        fs::write(&gate, "\n").expect("the gate");
+        let done = live.finish();
+        assert_eq!(done.told(), "2 commands: 1 succeeded, 1 failed\n");
+    }
+    // Both streams are one here, and the reader comes late.
+    let program = env!("CARGO_BIN_EXE_execloop");
+    let script = format!("'{program}' run -j 1 2>&1");
+    let mut command = shell(&script);
+    let list = "head -c 300000 /dev/zero; exit 1\nhead -c 1500000 /dev/zero; exit 2\n";
+    let done = finish(command.stdin(Input::bytes(list.as_bytes())));
+    let text = String::from_utf8(done.stdout)
+        .expect("text")
+        .replace('\0', "");
+    let expected = "failed: line 1: head -c 300000 /dev/zero; exit 1: exit status 1\n\
+        failed: line 2: head -c 1500000 /dev/zero; exit 2: exit status 2\n\
+        2 commands: 0 succeeded, 2 failed\n";
+    assert_eq!(untimed(&text), expected);
+}
+
+#[test]
+fn quiet_drops_the_summary_and_nothing_else() {
+    assert_eq!(run(&["-q"], "true\n").stderr, "");
+    let done = run(&["--quiet"], "echo out; false\n");
+    assert_eq!((done.code, done.output().as_str()), (Some(1), "out\n"));
+    assert_eq!(
+        done.stderr,
+        "failed: line 1: echo out; false: exit status 1\n"
+    );
+}
+
+#[test]
+fn names_and_reasons_are_shown_without_what_would_mislead_a_reader() {
+    let list = "exit 1 # \u{202e}gnp\u{202c} a\u{200b}b \x1b[2J\n";
+    let done = run(&[], list);
+    let expected =
+        "failed: line 1: exit 1 # \\u{202e}gnp\\u{202c} a\\u{200b}b \\u{1b}[2J: exit status 1\n";
+    assert!(done.stderr.starts_with(expected), "{}", done.stderr);
+    let done = run(&["/no/\u{202e}such\x1b[2J"], "");
+    let expected = "execloop: /no/\\u{202e}such\\u{1b}[2J: No such file or directory\n";
+    assert_eq!(done.stderr, expected);
+}
+
+#[test]
+fn fail_fast_stops_what_runs_and_starts_nothing_more() {
+    let scratch = Scratch::new();
+    let mark = scratch.join("mark");
+    let list = format!("sleep 1000\nexit 3\necho no >'{}'\n", mark.display());
+    let done = run(&["--fail-fast", "-j", "2"], list);
+    assert_eq!(done.code, Some(1));
+    let expected = "failed: line 2: exit 3: exit status 3\n\
+        2 commands: 0 succeeded, 1 failed, 1 cancelled; 1 never started\n";
+    assert_eq!(done.told(), expected);
+    assert!(!mark.exists());
+}
+
+#[test]
+fn a_command_that_runs_longer_than_the_timeout_has_failed() {
+    let done = run(&["--timeout", "100ms"], "sleep 1000\n");
+    assert_eq!(done.code, Some(1));
+    let expected = "failed: line 1: sleep 1000: signal: SIGTERM (timed out)\n\
+        1 command: 0 succeeded, 1 failed\n";
+    assert_eq!(done.told(), expected);
+    let done = run(&["-t", "0"], "echo no limit\n");
+    assert_eq!((done.code, done.output().as_str()), (Some(0), "no limit\n"));
+}
+
+#[test]
+fn a_process_left_behind_with_the_output_open_is_a_failure_after_the_wait_delay() {
+    let done = run(&["--wait-delay", "100ms"], "sleep 1000 & echo $!\n");
+    let orphan = done.output();
+    shell(&format!("kill {orphan}"))
+        .run()
+        .expect("the orphan was let live");
+    assert_eq!(done.code, Some(1));
+    let reason = "wait delay expired with stdout still open";
+    assert!(done.stderr.contains(reason), "{done:?}");
+}
+
+#[test]
+fn commands_that_never_started_are_counted_as_far_as_the_list_is_known() {
+    let scratch = Scratch::new();
+    let path = scratch.join("list");
+    fs::write(
+        &path,
+        "exit 1\n# none\n".to_owned() + &"true\n".repeat(100_000),
+    )
+    .expect("a file");
+    let done = run(&["-f", "-j", "1", &path.display().to_string()], "");
+    assert_eq!(done.code, Some(1));
+    assert_eq!(
+        done.summary(),
+        "1 command: 0 succeeded, 1 failed; 100000 never started"
+    );
+    // A pipe may have no end.
+    let mut live = Live::start(&["-f", "-j", "1"]);
+    live.list(&("exit 1\n".to_owned() + &"true\n".repeat(10)));
+    let done = live.finish();
+    assert_eq!(
+        done.summary(),
+        "1 command: 0 succeeded, 1 failed; at least 10 never started"
+    );
+}

@@ -1,0 +1,242 @@
+//! What commands write: in one piece, in order, line by line; and what becomes of it when nobody reads.
+
+use super::*;
+
+#[test]
+fn stdout_and_stderr_of_a_command_stay_together_and_in_order() {
+    let mut list = String::new();
+    for number in 0..40 {
+        let _ = writeln!(
+            list,
+            "echo {number} a; echo {number} b >&2; /bin/echo {number} c; echo {number} d >&2"
+        );
+    }
+    let done = run(&["-j", "8"], list);
+    let output = done.output();
+    let lines: Vec<&str> = output.lines().collect();
+    assert_eq!((done.code, lines.len()), (Some(0), 160));
+    for four in lines.chunks(4) {
+        let number = four[0].split(' ').next().expect("a number");
+        let expected = ["a", "b", "c", "d"].map(|letter| format!("{number} {letter}"));
+        assert_eq!(four, expected);
+    }
+}
+
+#[test]
+fn output_is_passed_on_byte_by_byte() {
+    let list = "printf 'no newline'\nprintf '\\0\\377'\nhead -c 3000000 /dev/zero\n";
+    let done = run(&["-j", "1"], list);
+    let expected = [&b"no newline\0\xff"[..], &vec![0; 3_000_000]].concat();
+    assert_eq!(done.code, Some(0));
+    assert!(done.stdout == expected, "{} bytes", done.stdout.len());
+}
+
+/// Line 1 ends after line 3 has started, which is after line 2 has ended, as two run at once.
+fn out_of_order(scratch: &Scratch) -> String {
+    let gate = fifo(scratch, "gate");
+    format!("read x <{gate}; echo first\necho second\necho >{gate}\n")
+}
+
+#[test]
+fn an_output_is_printed_when_its_command_ends() {
+    let scratch = Scratch::new();
+    let list = out_of_order(&scratch);
+    let done = run(&["-j", "2"], list);
+    assert_eq!(
+        (done.code, done.output().as_str()),
+        (Some(0), "second\nfirst\n")
+    );
+}
+
+#[test]
+fn keep_order_prints_in_the_order_of_the_list() {
+    let scratch = Scratch::new();
+    let list = out_of_order(&scratch) + "a\0b\nexit 1\necho last\n";
+    for flag in ["-k", "--keep-order"] {
+        let done = run(&["-j", "2", flag], &list);
+        assert_eq!(done.output(), "first\nsecond\nlast\n");
+        assert_eq!(done.summary(), "6 commands: 4 succeeded, 2 failed");
+    }
+}
+
+#[test]
+fn keep_order_holds_back_no_more_than_its_limit() {
+    let scratch = Scratch::new();
+    let gate = fifo(&scratch, "gate");
+    let told = fifo(&scratch, "told");
+    let mark = scratch.join("mark").display().to_string();
+    // Behind line 1, 70 MiB are held back: line 9 cannot start before that ends, and finds what it leaves.
+    let mut list = format!("read x <{gate}; echo >{mark}; echo first\n");
+    list += &"head -c 10485760 /dev/zero\n".repeat(6);
+    let _ = writeln!(list, "head -c 10485760 /dev/zero; echo >{told}");
+    let _ = writeln!(list, "test -e {mark} && echo last");
+    let mut live = Live::start(&["-k", "-j", "2"]);
+    live.list(&list);
+    live.close_list();
+    // The program has the time to make the mistake.
+    shell(&format!("read x <{told}; sleep 0.2"))
+        .run()
+        .expect("line 8 ends");
+    fs::write(&gate, "\n").expect("the gate");
+    assert_eq!(live.output_line(), "first");
+    let done = live.finish();
+    assert_eq!(done.summary(), "9 commands: 9 succeeded, 0 failed");
+    assert_eq!(done.stdout.len(), 7 * 10_485_760 + "last\n".len());
+}
+
+#[test]
+fn stream_prints_each_line_as_it_is_written_behind_its_number() {
+    let scratch = Scratch::new();
+    let gate = fifo(&scratch, "gate");
+    let mut live = Live::start(&["--stream", "-j", "2"]);
+    live.list(&format!(
+        "# numbers count every line\necho one; echo two >&2; read x <{gate}; printf end\n"
+    ));
+    assert_eq!(live.output_line(), "2: one");
+    assert_eq!(live.output_line(), "2: two");
+    live.list("echo other\n");
+    assert_eq!(live.output_line(), "3: other");
+    live.close_list();
+    fs::write(&gate, "\n").expect("the gate");
+    let done = live.finish();
+    assert_eq!((done.code, done.output().as_str()), (Some(0), "2: end\n"));
+}
+
+#[test]
+fn a_closed_stdout_ends_it_quietly_and_its_commands_are_killed() {
+    for flags in [&["-j", "2"][..], &["-j", "2", "--stream"]] {
+        let scratch = Scratch::new();
+        let told = fifo(&scratch, "told");
+        let mut live = Live::start(flags);
+        live.list(&format!(
+            "trap '' TERM; sleep 100000 & echo $$ $! >'{told}'; wait\n"
+        ));
+        let pids = fs::read_to_string(&told).expect("two pids");
+        live.list("echo one\n");
+        assert!(live.output_line().ends_with("one"));
+        live.close_stdout();
+        live.list("echo two\n");
+        let done = live.finish_unread();
+        assert_eq!(done.signal, Some(Signal::PIPE.number()), "{flags:?}");
+        assert_eq!(done.stderr, "", "{flags:?}");
+        assert_gone(pids.trim());
+    }
+}
+
+#[test]
+fn a_stdout_that_cannot_be_written_is_told_and_exit_status_1() {
+    let full = OpenOptions::new()
+        .write(true)
+        .open("/dev/full")
+        .expect("/dev/full");
+    let mut command = program(&["-j", "1"]);
+    command
+        .stdin(Input::bytes(&b"echo one\nsleep 100000\n"[..]))
+        .stdout(Output::file(full))
+        .stderr(Output::capture());
+    let done = Done::of(command.finish().expect("the program starts"));
+    assert_eq!(done.code, Some(1));
+    let told = "execloop: stdout: No space left on device\n";
+    assert!(done.stderr.starts_with(told), "{done:?}");
+}
+
+#[test]
+fn the_rest_of_the_output_is_written_before_the_end() {
+    // The last write waits for a reader that comes late.
+    let mut live = Live::start(&["-j", "1"]);
+    live.list("head -c 5000000 /dev/zero\n");
+    live.close_list();
+    let done = live.finish();
+    assert_eq!((done.code, done.stdout.len()), (Some(0), 5_000_000));
+}
+
+/// Lets time pass, in which the program could make a mistake.
+fn let_time_pass() {
+    shell("sleep 0.5").run().expect("it sleeps");
+}
+
+fn kib(text: &str) -> u64 {
+    let number = text.strip_suffix(" kB").expect("a size");
+    number.trim().parse().expect("a number")
+}
+
+#[test]
+fn stream_loses_no_line_while_nobody_reads_and_takes_no_more_memory() {
+    // Together far more than pipes and the program hold; the time beyond the wait delay is that of a stalled pager.
+    let mut live = Live::start(&["--stream", "-j", "40", "--wait-delay", "100ms"]);
+    let (short, long) = ("seq 1 8000", "seq 1 300000");
+    live.list(&format!("{short}\n{long}\n").repeat(30));
+    live.close_list();
+    assert!(live.output_line().contains(": "));
+    let_time_pass();
+    assert!(kib(&live.proc_status("VmHWM")) < 100 * 1024);
+    let mut next = [0_u32; 61];
+    let mut lines = 1;
+    loop {
+        let line = live.output_line();
+        let Some((command, number)) = line.split_once(": ") else {
+            assert_eq!(line, "");
+            break;
+        };
+        let command: usize = command.parse().expect("a number");
+        let number: u32 = number.parse().expect("a number");
+        if next[command] == 0 && number == 2 {
+            next[command] = 1;
+        }
+        next[command] += 1;
+        assert_eq!(next[command], number, "command {command}");
+        lines += 1;
+    }
+    assert_eq!(lines, 30 * (8000 + 300_000));
+    let done = live.finish();
+    assert_eq!(done.summary(), "60 commands: 60 succeeded, 0 failed");
+}
+
+#[test]
+fn a_large_output_does_not_stay_in_memory() {
+    let program = env!("CARGO_BIN_EXE_execloop");
+    let list = "head -c 300000000 /dev/zero\necho; grep VmHWM /proc/$PPID/status\n";
+    let run = format!("'{program}' run -k -j 1");
+    let script = format!("{run} | {{ head -c 300000000 | wc -c; cat; }}");
+    let done = finish(shell(&script).stdin(Input::bytes(list.as_bytes())));
+    let output = done.output();
+    let (count, rest) = output.split_once("\n\n").expect("two outputs");
+    assert_eq!(count, "300000000");
+    let resident = rest.strip_prefix("VmHWM:").expect("a size").trim();
+    assert!(kib(resident) < 100 * 1024, "{resident}");
+    assert_eq!(done.summary(), "2 commands: 2 succeeded, 0 failed");
+}
+
+#[test]
+fn an_output_that_cannot_be_kept_is_a_failure_and_its_command_is_gone() {
+    let mut live = Live::of(program(&["-j", "1"]).env("TMPDIR", "/no/such/directory"));
+    live.list("head -c 3000000 /dev/zero\nhead -c 1000 /dev/zero\n");
+    live.close_list();
+    let done = live.finish();
+    assert_eq!(done.code, Some(1));
+    let reason = "its output could not be kept: No such file or directory";
+    let expected = format!(
+        "failed: line 1: head -c 3000000 /dev/zero: {reason}\n\
+        2 commands: 1 succeeded, 1 failed\n"
+    );
+    assert_eq!(done.told(), expected);
+    // What was written before is not thrown away.
+    assert!(done.stdout.len() > 1000, "{}", done.stdout.len());
+}
+
+#[test]
+fn a_stdout_or_stdin_that_is_closed_at_the_start_is_told() {
+    let program = env!("CARGO_BIN_EXE_execloop");
+    for (closed, code, name) in [(">&-", 1, "stdout"), ("<&-", 2, "stdin")] {
+        let done = finish(&mut shell(&format!("exec '{program}' run {closed}")));
+        assert_eq!(done.code, Some(code));
+        assert_eq!(
+            done.stderr,
+            format!("execloop: {name}: Bad file descriptor\n")
+        );
+    }
+    let done = finish(&mut shell(&format!(
+        "echo echo yes | '{program}' run 2>&-; exec '{program}' run /dev/null <&-"
+    )));
+    assert_eq!((done.code, done.output().as_str()), (Some(0), "yes\n"));
+}

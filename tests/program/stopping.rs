@@ -1,0 +1,305 @@
+//! Signals: what they stop, suspend and kill.
+
+use super::*;
+
+/// A command that says `ready`, answers the given signal by `asked`, and then ends well.
+fn polite(signal: &str) -> String {
+    format!(
+        "trap 'echo asked; kill -KILL $! 2>/dev/null; exit 0' {signal}; sleep 1000 & echo ready; wait\n"
+    )
+}
+
+#[test]
+fn the_first_interrupt_asks_all_commands_and_waits_for_them() {
+    if is_ignored(Signal::INT) {
+        return;
+    }
+    let mut live = Live::start(&["--stream", "-j", "2", "--wait-delay", "10m"]);
+    live.list(&polite("TERM").repeat(3));
+    let mut ready = [live.output_line(), live.output_line()];
+    ready.sort();
+    assert_eq!(ready, ["1: ready", "2: ready"]);
+    live.signal(Signal::INT);
+    let mut asked = [live.output_line(), live.output_line()];
+    asked.sort();
+    assert_eq!(asked, ["1: asked", "2: asked"]);
+    let done = live.finish();
+    assert_eq!(done.signal, Some(Signal::INT.number()), "{done:?}");
+    let expected = "execloop: SIGINT: asking 2 commands to stop; once more to kill\n\
+        2 commands: 0 succeeded, 0 failed, 2 cancelled; at least 1 never started\n";
+    assert_eq!(
+        (done.output().as_str(), done.told().as_str()),
+        ("", expected)
+    );
+}
+
+#[test]
+fn commands_are_asked_by_the_signal_given_and_the_program_ends_by_its_own() {
+    for (signal, name) in [(Signal::TERM, "USR1"), (Signal::HUP, "15")] {
+        if is_ignored(signal) {
+            continue;
+        }
+        let mut live = Live::start(&["-s", "--signal", name, "--wait-delay", "10m", "-q"]);
+        live.list(&polite(name));
+        assert_eq!(live.output_line(), "1: ready");
+        live.signal(signal);
+        assert_eq!(live.output_line(), "1: asked");
+        let done = live.finish();
+        assert_eq!(done.signal, Some(signal.number()), "{done:?}");
+        assert_eq!(done.stderr, "");
+    }
+}
+
+/// A command that ignores what it is asked, as its descendant does, and says both pids.
+const STUBBORN: &str = "trap '' TERM; sleep 100000 & echo $$ $!; wait\n";
+
+#[test]
+fn after_an_interrupt_the_wait_delay_kills() {
+    let mut live = Live::start(&["--stream", "--wait-delay", "100ms"]);
+    live.list(STUBBORN);
+    let pids = live.output_line().split_off("1: ".len());
+    live.signal(Signal::TERM);
+    let done = live.finish();
+    assert_eq!(done.signal, Some(Signal::TERM.number()));
+    assert_eq!(
+        done.summary(),
+        "1 command: 0 succeeded, 0 failed, 1 cancelled; the list was not read to its end"
+    );
+    assert_gone(&pids);
+}
+
+#[test]
+fn the_second_interrupt_kills_at_once() {
+    if is_ignored(Signal::INT) {
+        return;
+    }
+    let mut live = Live::start(&["--stream", "-j", "2", "--wait-delay", "0"]);
+    live.list(&STUBBORN.repeat(2));
+    let pids = [(); 2].map(|()| live.output_line().split_off("1: ".len()));
+    live.signal(Signal::INT);
+    // The first was obeyed once this is there.
+    assert!(live.line(Stream::Stderr).contains("asking 2 commands"));
+    live.signal(Signal::INT);
+    let done = live.finish();
+    assert_eq!(done.signal, Some(Signal::INT.number()));
+    assert_eq!(
+        done.summary(),
+        "2 commands: 0 succeeded, 0 failed, 2 cancelled; the list was not read to its end"
+    );
+    pids.iter().for_each(|pid| assert_gone(pid));
+}
+
+#[test]
+fn a_command_that_is_stopped_is_continued_to_see_its_signal() {
+    let mut live = Live::start(&["--stream", "--wait-delay", "10m"]);
+    live.list("echo $$; kill -STOP $$; echo no\n");
+    let pid = live.output_line().split_off("1: ".len());
+    wait_until_stopped(&pid);
+    live.signal(Signal::TERM);
+    let done = live.finish();
+    assert_eq!(done.signal, Some(Signal::TERM.number()));
+    assert_eq!(done.output(), "");
+}
+
+#[test]
+fn sigquit_kills_at_once() {
+    if is_ignored(Signal::QUIT) {
+        return;
+    }
+    // No core file is to be left.
+    let program = env!("CARGO_BIN_EXE_execloop");
+    let script = format!("ulimit -c 0; exec '{program}' run --stream --wait-delay 0");
+    let mut live = Live::of(&mut shell(&script));
+    live.list(STUBBORN);
+    let pids = live.output_line().split_off("1: ".len());
+    live.signal(Signal::QUIT);
+    let done = live.finish();
+    assert_eq!(done.signal, Some(Signal::QUIT.number()));
+    assert_gone(&pids);
+}
+
+#[test]
+fn an_ignored_hangup_stays_ignored() {
+    let program = env!("CARGO_BIN_EXE_execloop");
+    let script = format!("trap '' HUP; exec '{program}' run --stream");
+    let mut live = Live::of(&mut shell(&script));
+    live.list("echo ready\n");
+    assert_eq!(live.output_line(), "1: ready");
+    live.signal(Signal::HUP);
+    live.list("kill -HUP $$; echo I ignore it, too\n");
+    assert_eq!(live.output_line(), "2: I ignore it, too");
+    live.close_list();
+    assert_eq!(live.finish().code, Some(0));
+}
+
+#[test]
+fn ctrl_z_suspends_the_commands_with_the_program_and_they_go_on_with_it() {
+    let scratch = Scratch::new();
+    let gate = fifo(&scratch, "gate");
+    // A group of its own with a parent in another: one without is not suspended, and this test may run in one.
+    let mut live = Live::of(program(&["--stream"]).process_group(0));
+    live.list(&format!("echo $$ $PPID; read x <{gate}; echo on\n"));
+    let pids = live.output_line().split_off("1: ".len());
+    live.signal(Signal::TSTP);
+    wait_until_stopped(&pids);
+    live.signal(Signal::CONT);
+    fs::write(&gate, "\n").expect("the gate");
+    assert_eq!(live.output_line(), "1: on");
+    live.close_list();
+    assert_eq!(live.finish().code, Some(0));
+}
+
+#[test]
+fn interrupts_are_served_while_nobody_reads_stdout() {
+    for flags in [&["-j", "2"][..], &["-j", "2", "--stream"]] {
+        let scratch = Scratch::new();
+        let told = fifo(&scratch, "told");
+        let mut live = Live::start(flags);
+        // More than any pipe takes, and, streamed, without an end.
+        let flood = if flags.len() > 2 {
+            "yes"
+        } else {
+            "head -c 9000000 /dev/zero"
+        };
+        live.list(&format!(
+            "{flood}\ntrap '' TERM; sleep 100000 & echo $$ $! >'{told}'; wait\n"
+        ));
+        let pids = fs::read_to_string(&told).expect("two pids");
+        live.signal(Signal::TERM);
+        assert!(live.line(Stream::Stderr).contains("SIGTERM: asking"));
+        live.signal(Signal::TERM);
+        let done = live.finish_unread();
+        assert_eq!(done.signal, Some(Signal::TERM.number()), "{flags:?}");
+        assert_gone(pids.trim());
+    }
+}
+
+/// A socket that takes no byte more.
+fn full_socket() -> (UnixStream, UnixStream) {
+    let (ours, mut theirs) = UnixStream::pair().expect("a pair");
+    theirs.set_nonblocking(true).expect("a socket");
+    while theirs.write(&[b'x'; 4096]).is_ok() {}
+    while theirs.write(b"x").is_ok() {}
+    theirs.set_nonblocking(false).expect("a socket");
+    (ours, theirs)
+}
+
+#[test]
+fn interrupts_stop_commands_while_nobody_reads_stderr() {
+    let (_unread, stderr) = full_socket();
+    let mut reactor = Reactor::new().expect("a reactor");
+    let mut command = program(&["--stream", "--wait-delay", "10m"]);
+    command
+        .stdin(Input::pipe())
+        .stdout(Output::pipe())
+        .stderr(Output::file(stderr))
+        .timeout(GUARD);
+    let id = reactor.start(&mut command).expect("the program starts");
+    let mut live = Live {
+        reactor,
+        id,
+        unread: Default::default(),
+    };
+    let asked = "trap 'echo asked' TERM; sleep 100000 & echo $$ $!; while :; do wait; done\n";
+    live.list(asked);
+    let pids = live.output_line().split_off("1: ".len());
+    live.signal(Signal::TERM);
+    assert_eq!(live.output_line(), "1: asked");
+    live.signal(Signal::TERM);
+    while live.read(Stream::Stdout) {}
+    let finished = live.reactor.wait(id).expect("a reactor").expect("it ran");
+    let status = finished.status.expect("a status");
+    assert_eq!(status.signal(), Some(Signal::TERM.number()));
+    assert_gone(&pids);
+}
+
+#[test]
+fn three_interrupts_in_a_row_leave_no_command_behind() {
+    if [Signal::INT, Signal::TERM, Signal::HUP]
+        .into_iter()
+        .any(is_ignored)
+    {
+        return;
+    }
+    let mut live = Live::start(&["--stream", "-j", "50", "--wait-delay", "0"]);
+    live.list(&STUBBORN.repeat(50));
+    let pids: Vec<String> = (0..50)
+        .map(|_| {
+            let line = live.output_line();
+            line.split_once(": ").expect("a tag").1.to_owned()
+        })
+        .collect();
+    for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
+        live.signal(signal);
+    }
+    let done = live.finish();
+    assert!(done.signal.is_some(), "{done:?}");
+    pids.iter().for_each(|pids| {
+        let (command, descendant) = pids.split_once(' ').expect("two pids");
+        assert_dead(command);
+        assert_dead(descendant);
+    });
+}
+
+#[test]
+fn commands_die_with_a_program_that_is_killed() {
+    let mut live = Live::start(&["--stream"]);
+    live.list("trap '' TERM; echo $$; exec sleep 100000\n");
+    let pid = live.output_line().split_off("1: ".len());
+    live.signal(Signal::KILL);
+    assert_eq!(live.finish().signal, Some(Signal::KILL.number()));
+    assert_dead(&pid);
+}
+
+#[test]
+fn a_program_that_is_started_with_sigchld_ignored_does_not_ignore_it() {
+    let program = env!("CARGO_BIN_EXE_execloop");
+    let script = format!("trap '' CHLD; exec '{program}' run");
+    let list = "grep SigIgn /proc/$PPID/status; exit 3\n";
+    let done = finish(shell(&script).stdin(Input::bytes(list.as_bytes())));
+    let mask = done
+        .output()
+        .trim_start_matches("SigIgn:")
+        .trim()
+        .to_owned();
+    let mask = u64::from_str_radix(&mask, 16).expect("a mask");
+    assert_eq!(mask >> (Signal::CHLD.number() - 1) & 1, 0);
+    assert!(done.stderr.contains(": exit status 3\n"), "{done:?}");
+}
+
+#[test]
+fn nobody_would_continue_an_orphaned_process_group_so_it_is_not_suspended() {
+    let mut command = program(&["--stream"]);
+    let mut live = Live::of(command.session(true));
+    live.list("trap 'echo continued; kill $!' CONT; sleep 100000 & echo ready; wait; echo on\n");
+    assert_eq!(live.output_line(), "1: ready");
+    live.signal(Signal::TSTP);
+    assert_eq!(live.output_line(), "1: continued");
+    assert_eq!(live.output_line(), "1: on");
+    live.close_list();
+    assert_eq!(live.finish().code, Some(0));
+}
+
+#[test]
+fn process_one_of_a_container_reaps_orphans_and_no_command() {
+    let container = "unshare --pid --fork --mount-proc --kill-child";
+    if shell(&format!("{container} true 2>&-")).run().is_err() {
+        return eprintln!("skipped: no new pid namespace is to be had");
+    }
+    let program = env!("CARGO_BIN_EXE_execloop");
+    let script = format!("exec {container} '{program}' run -j 8 --timeout 100s");
+    let mut list = String::new();
+    for _ in 0..100 {
+        list += "(sleep 0.01 &); exit 3\n";
+    }
+    // Ends when process 1 has no zombie but commands that are about to be reaped, which are not there for long.
+    list += "until ! grep -qs 'State:.Z' /proc/[0-9]*/status; do sleep 0.01; done; echo clean\n";
+    let done = finish(shell(&script).stdin(Input::bytes(list.as_bytes())));
+    assert_eq!((done.code, done.output().as_str()), (Some(1), "clean\n"));
+    let failures = done
+        .stderr
+        .lines()
+        .filter(|line| line.ends_with(": exit status 3"));
+    assert_eq!(failures.count(), 100, "{done:?}");
+    assert_eq!(done.summary(), "101 commands: 1 succeeded, 100 failed");
+}

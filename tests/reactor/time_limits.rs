@@ -1,0 +1,146 @@
+//! A command's own time limits: its timeout, and that for silence.
+//! Unaware of contexts and wait delays.
+
+use super::*;
+
+#[test]
+fn limits_beyond_the_end_of_the_clock_are_no_limits() {
+    for long in [Duration::MAX, Duration::from_secs(i64::MAX as u64 / 2)] {
+        let mut reactor = reactor();
+        let context = Context::new().with_timeout(long);
+        let mut stay = Stay::new(&["ignore=TERM"]);
+        stay.command
+            .stdout(Output::capture())
+            .context(&context)
+            .timeout(long)
+            .idle_timeout(long)
+            .wait_delay(long)
+            .cancel(Cancel::signal(Signal::TERM).then(long, Signal::KILL));
+        let id = start(&mut reactor, &mut stay.command);
+        stay.pid();
+        reactor.turn(NOW).expect("turn");
+        assert!(stay.is_alive());
+        context.cancel();
+        reactor.turn(NOW).expect("turn");
+        assert!(stay.is_alive());
+        stay.release();
+        assert_eq!(word(&wait(&mut reactor, id)), "stopped: cancelled");
+    }
+}
+
+#[test]
+fn limits_of_zero_end_a_command_in_the_first_turn() {
+    for idle in [false, true] {
+        let mut reactor = reactor();
+        let mut stay = Stay::new(&[]);
+        stay.command.stdout(Output::capture());
+        if idle {
+            stay.command.idle_timeout(Duration::ZERO);
+        } else {
+            stay.command.timeout(Duration::ZERO);
+        }
+        let id = start(&mut reactor, &mut stay.command);
+        let expected = if idle {
+            "timed out without output"
+        } else {
+            "timed out"
+        };
+        let done = wait(&mut reactor, id);
+        assert_eq!(word(&done), format!("signal: SIGKILL ({expected})"));
+    }
+}
+
+#[test]
+fn timeout_ends_a_command_as_a_context_would() {
+    for words in [&[][..], &["ignore=TERM"]] {
+        let mut reactor = reactor();
+        let mut stay = Stay::new(words);
+        stay.command
+            .timeout(Duration::from_millis(20))
+            .interrupt(Signal::TERM)
+            .wait_delay(Duration::from_millis(10));
+        // No turn is made before it is ready, so a child that is slow to come up is not ended before.
+        let id = start(&mut reactor, &mut stay.command);
+        stay.pid();
+        let done = wait(&mut reactor, id);
+        let signal = if words.is_empty() {
+            "SIGTERM"
+        } else {
+            "SIGKILL"
+        };
+        assert_eq!(word(&done), format!("signal: {signal} (timed out)"));
+        assert!(done.elapsed() >= Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn idle_timeout_starts_again_with_each_output() {
+    let mut reactor = reactor();
+    let mut stay = Stay::new(&["say=USR1"]);
+    stay.command
+        .stdout(Output::capture())
+        .idle_timeout(Duration::from_millis(20));
+    let id = start(&mut reactor, &mut stay.command);
+    stay.pid();
+    for _ in 0..3 {
+        reactor.signal(id, Signal::USR1).expect("it runs");
+        // The handler has run before the answer comes, so its line is in the pipe.
+        assert!(stay.is_alive());
+        pass_ms(30);
+        // The deadline has passed, and output came before it was looked at.
+        reactor.turn(NOW).expect("turn");
+        assert_eq!(reactor.running(), 1);
+        assert!(stay.is_alive());
+    }
+    let done = wait(&mut reactor, id);
+    assert_eq!(word(&done), "signal: SIGKILL (timed out without output)");
+    assert_eq!(done.stdout, b"USR1\n".repeat(3));
+    assert!(done.elapsed() >= Duration::from_millis(110));
+}
+
+#[test]
+fn idle_timeout_minds_stderr_too_and_not_what_the_caller_reads_himself() {
+    let mut reactor = reactor();
+    let mut stay = Stay::new(&["out=x", "err=y"]);
+    stay.command
+        .stdout(Output::pipe())
+        .stderr(Output::capture())
+        .idle_timeout(Duration::from_millis(20));
+    let id = start(&mut reactor, &mut stay.command);
+    stay.pid();
+    pass_ms(30);
+    reactor.turn(NOW).expect("turn");
+    assert_eq!(reactor.running(), 1, "stderr's output counts");
+    assert!(stay.is_alive());
+    let mut read = [0];
+    reactor
+        .stdout(id)
+        .expect("a pipe")
+        .read_exact(&mut read)
+        .expect("read");
+    assert_eq!(
+        word(&wait(&mut reactor, id)),
+        "signal: SIGKILL (timed out without output)"
+    );
+}
+
+/// 2^32 milliseconds and one, and 2^31: where a timeout is cut to 32 bits, they are over at once, and the loop spins.
+#[test]
+fn turn_with_a_timeout_of_weeks_sleeps_until_the_exit() {
+    const TURNS_MAX: usize = 1000;
+    for timeout_ms in [(1 << 32) + 1, 1 << 31] {
+        let mut reactor = reactor();
+        let id = start(&mut reactor, Command::new("sleep").arg("0.1"));
+        let mut turns = 0;
+        let done = loop {
+            if let Some(done) = reactor.finished() {
+                break done;
+            }
+            turns += 1;
+            assert!(turns < TURNS_MAX, "it spins");
+            let turned = reactor.turn(Some(Duration::from_millis(timeout_ms)));
+            turned.expect("a poll");
+        };
+        assert_eq!(done.id, id);
+    }
+}
