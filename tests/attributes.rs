@@ -157,6 +157,7 @@ fn no_handler_of_ours_runs_in_a_child() {
 }
 
 #[test]
+#[cfg(not(execloop_kqueue_shim))]
 fn a_filter_that_refuses_the_wait_is_not_taken_for_an_old_kernel() {
     for refusal in ["EPERM", "EACCES"] {
         scenario("waitid-filtered", &[&format!("waitid={refusal}")]);

@@ -398,6 +398,10 @@ pub(crate) fn now() -> Instant {
     Instant::now()
 }
 
+#[cfg(all(
+    any(target_os = "linux", target_os = "android"),
+    not(execloop_kqueue_shim)
+))]
 /// Lets a moment pass. For the end of things alone: a loop sleeps in its poll.
 #[expect(
     clippy::disallowed_methods,
