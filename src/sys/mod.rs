@@ -2,15 +2,11 @@
 //! Unaware of jobs, contexts, queues and callers; imports nothing of ours.
 //!
 //! Each implementation of [`Kernel`] defines: a child's handle, our end of a pipe, a waker, and some calls. The real
-//! one is `unix.rs` over mio; `simulated.rs` is a machine in memory. Every `unsafe` block of the crate is below here.
+//! ones are `linux/` and `kqueue/`, over mio; `simulated.rs` is a machine in memory. What both real ones share stands
+//! here beside them. Every `unsafe` block of the crate is in this folder.
 
 mod cstr;
 mod executable;
-#[cfg(all(
-    any(target_os = "linux", target_os = "android"),
-    not(execloop_kqueue_shim)
-))]
-mod exit;
 mod fd;
 mod fork;
 #[cfg(any(
@@ -22,7 +18,23 @@ mod kqueue;
     any(target_os = "linux", target_os = "android"),
     not(execloop_kqueue_shim)
 ))]
-mod process;
+mod linux;
+#[cfg_attr(
+    any(
+        execloop_kqueue_shim,
+        not(any(target_os = "linux", target_os = "android"))
+    ),
+    allow(dead_code, reason = "Linux uses all of it")
+)]
+pub(crate) mod names;
+#[cfg_attr(
+    any(
+        execloop_kqueue_shim,
+        not(any(target_os = "linux", target_os = "android"))
+    ),
+    allow(dead_code, reason = "Linux uses all of it")
+)]
+pub(crate) mod plan;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod program;
@@ -30,18 +42,7 @@ mod quiet;
 mod signal;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod simulated;
-mod spawn;
-#[cfg(all(
-    any(target_os = "linux", target_os = "android"),
-    not(execloop_kqueue_shim)
-))]
-mod timer;
 mod token;
-#[cfg(all(
-    any(target_os = "linux", target_os = "android"),
-    not(execloop_kqueue_shim)
-))]
-mod unix;
 mod usage;
 mod waker;
 
@@ -61,15 +62,15 @@ pub(crate) use fd::{fd_limit_soft, raise_fd_limit};
     not(any(target_os = "linux", target_os = "android"))
 ))]
 pub(crate) use kqueue::Unix;
-pub use signal::{Signal, SignalParseError};
-pub use spawn::names::{Capability, Namespaces, Resource};
-pub(crate) use spawn::plan::{Attributes, Groups, IdMap, Program, Rlimit};
-pub(crate) use token::{GENERATION_MASK, SLOTS_MAX};
 #[cfg(all(
     any(target_os = "linux", target_os = "android"),
     not(execloop_kqueue_shim)
 ))]
-pub(crate) use unix::Unix;
+pub(crate) use linux::Unix;
+pub use names::{Capability, Namespaces, Resource};
+pub(crate) use plan::{Attributes, Groups, IdMap, Program, Rlimit};
+pub use signal::{Signal, SignalParseError};
+pub(crate) use token::SLOTS_MAX;
 
 /// The system, as the loop sees it.
 pub(crate) trait Kernel {
@@ -193,6 +194,16 @@ pub(crate) enum Source {
 pub(crate) struct Tenant {
     pub(crate) slot: u32,
     pub(crate) generation: u32,
+}
+
+impl Tenant {
+    /// The tenant of this number, of all that there ever were. Of a large one, only a part comes back with an event.
+    pub(crate) fn new(slot: u32, number: u64) -> Tenant {
+        Tenant {
+            slot,
+            generation: number as u32 & token::GENERATION_MASK,
+        }
+    }
 }
 
 /// One event of `poll`.
@@ -398,34 +409,8 @@ pub(crate) fn now() -> Instant {
     Instant::now()
 }
 
-#[cfg(all(
-    any(target_os = "linux", target_os = "android"),
-    not(execloop_kqueue_shim)
-))]
-/// Lets a moment pass. For the end of things alone: a loop sleeps in its poll.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "nobody announces what is waited for here"
-)]
-fn nap(time: Duration) {
-    std::thread::sleep(time);
-}
-
 /// Turns the `-1` of a C function into the error that `errno` holds.
 fn cvt(result: libc::c_int) -> io::Result<libc::c_int> {
-    if result == -1 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(result)
-    }
-}
-
-#[cfg(all(
-    any(target_os = "linux", target_os = "android"),
-    not(execloop_kqueue_shim)
-))]
-/// The same for functions whose results are as wide as a register.
-fn cvt_long(result: libc::c_long) -> io::Result<libc::c_long> {
     if result == -1 {
         Err(io::Error::last_os_error())
     } else {

@@ -17,7 +17,7 @@ const SLOT_BITS: u32 = usize::BITS / 2 - SOURCE_BITS;
 pub(crate) const SLOTS_MAX: usize = (1 << SLOT_BITS) - 1;
 
 /// The bits of a generation that come back with an event.
-pub(crate) const GENERATION_MASK: u32 = (usize::MAX >> (SLOT_BITS + SOURCE_BITS)) as u32;
+pub(super) const GENERATION_MASK: u32 = (usize::MAX >> (SLOT_BITS + SOURCE_BITS)) as u32;
 
 pub(super) fn token(tenant: Tenant, source: Source) -> Token {
     let slot = tenant.slot as usize;

@@ -10,8 +10,8 @@ use std::ptr;
 
 use libc::c_int;
 
-use crate::sys::spawn::names::Resource;
-use crate::sys::spawn::plan::{Attributes, Groups, Mapping, Program};
+use crate::sys::names::Resource;
+use crate::sys::plan::{Attributes, Groups, Mapping, Program};
 use crate::sys::{Signal, Step};
 
 /// What a child is to do, and where it says what failed.

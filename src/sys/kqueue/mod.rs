@@ -125,7 +125,7 @@ fn pipes(launch: &Launch) -> Result<([Option<Pipe>; 3], Ends), StartFailure> {
 }
 
 impl Kernel for Unix {
-    type Child = UnixChild;
+    type Child = Child;
     type Pipe = Pipe;
     type Waker = Waker;
 
@@ -146,14 +146,11 @@ impl Kernel for Unix {
         self.check().map_err(failed)?;
         let (pipes, ends) = pipes(launch)?;
         let mut child = self.spawner.spawn(launch, &ends)?;
-        child.sweeps_group = launch.program.attributes.sweeps_group;
-        Ok(Started {
-            child: UnixChild(child),
-            pipes,
-        })
+        child.set_sweeps_group(launch.program.attributes.sweeps_group);
+        Ok(Started { child, pipes })
     }
 
-    fn has_executed(&mut self, _: &UnixChild) -> bool {
+    fn has_executed(&mut self, _: &Child) -> bool {
         // `start` returns when it has, or with the failure.
         true
     }
@@ -178,11 +175,11 @@ impl Kernel for Unix {
         }
     }
 
-    fn watch_child(&mut self, child: &UnixChild, tenant: Tenant) -> io::Result<()> {
+    fn watch_child(&mut self, child: &Child, tenant: Tenant) -> io::Result<()> {
         self.check()?;
         let is_there = self
             .queue
-            .watch_exit(child.0.pid, token(tenant, Source::Exit))?;
+            .watch_exit(child.pid(), token(tenant, Source::Exit))?;
         if !is_there {
             // Nothing else makes our descriptor readable for an outer loop.
             self.gone.push(tenant);
@@ -213,14 +210,14 @@ impl Kernel for Unix {
         // These kernels enlarge the pipes that are used much by themselves.
     }
 
-    fn signal(&mut self, child: &UnixChild, target: Target, signal: Signal) -> io::Result<()> {
+    fn signal(&mut self, child: &Child, target: Target, signal: Signal) -> io::Result<()> {
         self.check()?;
-        process::signal(&child.0, target, signal)
+        child.signal(target, signal)
     }
 
-    fn reap(&mut self, child: &mut UnixChild) -> io::Result<Option<Exit>> {
+    fn reap(&mut self, child: &mut Child) -> io::Result<Option<Exit>> {
         self.check()?;
-        child.0.reap()
+        child.reap()
     }
 
     fn arm(&mut self, at: Instant) -> io::Result<()> {
@@ -273,8 +270,8 @@ impl Kernel for Unix {
         self.waker.clone()
     }
 
-    fn pid(child: &UnixChild) -> u32 {
-        child.0.pid
+    fn pid(child: &Child) -> u32 {
+        child.pid()
     }
 }
 
@@ -300,7 +297,3 @@ impl fmt::Debug for Unix {
 /// Our end of a pipe that we made.
 #[derive(Debug)]
 pub(crate) struct Pipe(OwnedFd);
-
-/// A child by its pid.
-#[derive(Debug)]
-pub(crate) struct UnixChild(Child);

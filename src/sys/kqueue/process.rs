@@ -15,12 +15,12 @@ use crate::sys::{Exit, Signal, Target, cvt, process_gone};
 
 /// A child, from its start until its handle is dropped.
 #[derive(Debug)]
-pub(super) struct Child {
-    pub(super) pid: u32,
+pub(crate) struct Child {
+    pid: u32,
     /// Its pid may belong to another process by now.
     reaped: bool,
     /// Who is left of its group is killed before it is reaped.
-    pub(super) sweeps_group: bool,
+    sweeps_group: bool,
 }
 
 impl Child {
@@ -36,11 +36,41 @@ impl Child {
         libc::pid_t::try_from(self.pid).unwrap_or(libc::pid_t::MAX)
     }
 
+    pub(super) fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Who is left of its group is to be killed before it is reaped.
+    pub(super) fn set_sweeps_group(&mut self, sweeps_group: bool) {
+        self.sweeps_group = sweeps_group;
+    }
+
+    /// Signals the child or the group that it leads: both only before it is reaped, while its number is its own.
+    pub(super) fn signal(&self, target: Target, signal: Signal) -> io::Result<()> {
+        let pid = self.raw_pid();
+        if self.reaped || pid <= 1 {
+            return Err(process_gone());
+        }
+        let pid = if target == Target::Group { -pid } else { pid };
+        // SAFETY: kill(2) takes two numbers; the pid is that of an unreaped child, or of the group it leads.
+        match cvt(unsafe { libc::kill(pid, signal.number()) }) {
+            // macOS says so of a group in which nothing but the dead leader is left.
+            Err(error)
+                if cfg!(target_vendor = "apple")
+                    && error.raw_os_error() == Some(libc::EPERM)
+                    && self.is_zombie() =>
+            {
+                Err(process_gone())
+            }
+            result => result.map(drop),
+        }
+    }
+
     /// Takes the status, if the child can be waited for. Its exit may have been told before that.
     pub(super) fn reap(&mut self) -> io::Result<Option<Exit>> {
         if self.sweeps_group && self.is_zombie() {
             // Until it is reaped, the group's number is this group's.
-            let _ = signal(self, Target::Group, Signal::KILL);
+            let _ = self.signal(Target::Group, Signal::KILL);
         }
         let exit = self.wait(libc::WNOHANG)?;
         self.reaped |= exit.is_some();
@@ -93,27 +123,6 @@ impl Child {
     }
 }
 
-/// Signals the child or the group that it leads: both only before it is reaped, while its number is its own.
-pub(super) fn signal(child: &Child, target: Target, signal: Signal) -> io::Result<()> {
-    let pid = child.raw_pid();
-    if child.reaped || pid <= 1 {
-        return Err(process_gone());
-    }
-    let pid = if target == Target::Group { -pid } else { pid };
-    // SAFETY: kill(2) takes two numbers; the pid is that of an unreaped child, or of the group it leads.
-    match cvt(unsafe { libc::kill(pid, signal.number()) }) {
-        // macOS says so of a group in which nothing but the dead leader is left.
-        Err(error)
-            if cfg!(target_vendor = "apple")
-                && error.raw_os_error() == Some(libc::EPERM)
-                && child.is_zombie() =>
-        {
-            Err(process_gone())
-        }
-        result => result.map(drop),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -128,8 +137,9 @@ mod tests {
                 sweeps_group: false,
             };
             for target in target {
-                let error =
-                    signal(&child, target, Signal::new(0).expect("zero")).expect_err("none");
+                let error = child
+                    .signal(target, Signal::new(0).expect("zero"))
+                    .expect_err("none");
                 assert_eq!(error.raw_os_error(), Some(libc::ESRCH));
             }
         }

@@ -5,7 +5,7 @@ use std::io;
 
 use super::posix::Abilities;
 use crate::sys::fd::fd_limit_before_raise;
-use crate::sys::spawn::plan::Attributes;
+use crate::sys::plan::Attributes;
 use crate::sys::{Launch, StartFailure, Step};
 
 /// How a child is made.
@@ -131,8 +131,8 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::sys::spawn::names::{Capability, Namespaces};
-    use crate::sys::spawn::plan::{Groups, IdMap, Program};
+    use crate::sys::names::{Capability, Namespaces};
+    use crate::sys::plan::{Groups, IdMap, Program};
     use crate::sys::{CStrings, Signal, Stdio};
 
     fn launch(change: impl FnOnce(&mut Program)) -> Launch {

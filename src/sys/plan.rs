@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use super::names::{Capability, Namespaces, Resource};
-use crate::sys::{CStrings, Signal};
+use super::{CStrings, Signal};
 
 /// Prepared once for each `Command`, shared by all its starts.
 #[derive(Debug)]

@@ -1,9 +1,17 @@
-//! The real `Kernel`: mio's poll, a spawner, one exit source for each child, one timer.
+//! The `Kernel` of Linux: mio's poll, a spawner, a pidfd for each child, one timerfd.
 //! Unaware of what commands are and why they end.
 #![allow(
     unsafe_code,
     reason = "mio's poll lends its descriptor as a number only"
 )]
+
+mod child;
+mod cradle;
+mod fd;
+mod process;
+mod raw;
+mod spawn;
+mod timerfd;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -14,17 +22,16 @@ use std::time::{Duration, Instant};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll};
 
-use super::exit::{Child, check_floor};
-use super::fd;
-use super::process;
+use super::fd as any_fd;
 use super::quiet::QuietWrites;
-use super::spawn::Spawner;
-use super::timer::Timer;
 use super::token::{INTERNAL, token, untoken};
 use super::waker::Waker;
 use super::{
     Exit, Kernel, Launch, Ready, Signal, Source, StartFailure, Started, Stdio, Step, Target, Tenant,
 };
+use process::{Child, check_floor};
+use spawn::Spawner;
+use timerfd::Timer;
 
 /// How many events one poll takes. More only wait for the next one.
 const EVENTS_PER_POLL_MAX: usize = 256;
@@ -49,7 +56,7 @@ impl Unix {
         check_floor()?;
         // The block comes first, for the lowest numbers.
         let spawner = Spawner::new()?;
-        let held = fd::hold_stdio_numbers()?;
+        let held = any_fd::hold_stdio_numbers()?;
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry())?;
         let timer = Timer::new()?;
@@ -81,13 +88,13 @@ impl Unix {
     }
 
     /// The child's pidfd, until its handle is dropped.
-    pub(crate) fn pidfd(child: &UnixChild) -> BorrowedFd<'_> {
-        child.0.pidfd.as_fd()
+    pub(crate) fn pidfd(child: &Child) -> BorrowedFd<'_> {
+        child.as_fd()
     }
 
     /// Registers a descriptor that is never deregistered: closing is enough, as no other process holds copies for longer
     /// than its exec takes, and an event that comes late carries a generation that is over.
-    fn watch(&self, fd: &OwnedFd, source: Source, tenant: Tenant) -> io::Result<()> {
+    fn watch(&self, fd: BorrowedFd<'_>, source: Source, tenant: Tenant) -> io::Result<()> {
         self.check()?;
         let interest = if source == Source::Stdin {
             Interest::WRITABLE
@@ -115,11 +122,8 @@ impl Unix {
             .map(|pipe| pipe.0.as_raw_fd())
             .collect();
         let mut child = self.spawner.spawn(launch, ends, &ours)?;
-        child.sweeps_group = launch.program.attributes.sweeps_group;
-        Ok(Started {
-            child: UnixChild(child),
-            pipes,
-        })
+        child.set_sweeps_group(launch.program.attributes.sweeps_group);
+        Ok(Started { child, pipes })
     }
 }
 
@@ -146,7 +150,7 @@ fn pipes(launch: &Launch) -> Result<([Option<Pipe>; 3], Ends), StartFailure> {
 }
 
 impl Kernel for Unix {
-    type Child = UnixChild;
+    type Child = Child;
     type Pipe = Pipe;
     type Waker = Waker;
 
@@ -174,8 +178,8 @@ impl Kernel for Unix {
         }
     }
 
-    fn has_executed(&mut self, child: &UnixChild) -> bool {
-        self.spawner.has_executed(&child.0)
+    fn has_executed(&mut self, child: &Child) -> bool {
+        self.spawner.has_executed(child)
     }
 
     fn part_tables(&mut self) {
@@ -183,16 +187,16 @@ impl Kernel for Unix {
     }
 
     fn watch_pipe(&mut self, pipe: &Pipe, source: Source, tenant: Tenant) -> io::Result<()> {
-        self.watch(&pipe.0, source, tenant)
+        self.watch(pipe.0.as_fd(), source, tenant)
     }
 
-    fn watch_child(&mut self, child: &UnixChild, tenant: Tenant) -> io::Result<()> {
-        self.watch(&child.0.pidfd, Source::Exit, tenant)
+    fn watch_child(&mut self, child: &Child, tenant: Tenant) -> io::Result<()> {
+        self.watch(child.as_fd(), Source::Exit, tenant)
     }
 
     fn read(&mut self, pipe: &Pipe, into: &mut Vec<u8>, bytes_max: usize) -> io::Result<usize> {
         self.check()?;
-        fd::read_into(&pipe.0, into, bytes_max)
+        any_fd::read_into(&pipe.0, into, bytes_max)
     }
 
     fn write(&mut self, pipe: &Pipe, bytes: &[u8]) -> io::Result<usize> {
@@ -201,7 +205,7 @@ impl Kernel for Unix {
     }
 
     fn is_abandoned(&mut self, pipe: &Pipe) -> bool {
-        fd::is_abandoned(&pipe.0)
+        any_fd::is_abandoned(&pipe.0)
     }
 
     fn close(&mut self, pipe: Pipe) {
@@ -212,16 +216,16 @@ impl Kernel for Unix {
         fd::set_pipe_bytes(&pipe.0, PIPE_BYTES_LARGE);
     }
 
-    fn signal(&mut self, child: &UnixChild, target: Target, signal: Signal) -> io::Result<()> {
+    fn signal(&mut self, child: &Child, target: Target, signal: Signal) -> io::Result<()> {
         self.check()?;
-        process::signal(&child.0, target, signal)
+        child.signal(target, signal)
     }
 
-    fn reap(&mut self, child: &mut UnixChild) -> io::Result<Option<Exit>> {
+    fn reap(&mut self, child: &mut Child) -> io::Result<Option<Exit>> {
         self.check()?;
-        let exit = child.0.reap()?;
+        let exit = child.reap()?;
         Ok(exit.map(|exit| Exit {
-            failure: self.spawner.take_failure(&child.0),
+            failure: self.spawner.take_failure(child),
             ..exit
         }))
     }
@@ -260,8 +264,8 @@ impl Kernel for Unix {
         self.waker.clone()
     }
 
-    fn pid(child: &UnixChild) -> u32 {
-        child.0.pid
+    fn pid(child: &Child) -> u32 {
+        child.pid()
     }
 }
 
@@ -278,7 +282,3 @@ impl fmt::Debug for Unix {
 /// Our end of a pipe that we made.
 #[derive(Debug)]
 pub(crate) struct Pipe(OwnedFd);
-
-/// A child by its pidfd.
-#[derive(Debug)]
-pub(crate) struct UnixChild(Child);
