@@ -55,11 +55,6 @@
 //! its limit of descriptors ([`ReactorBuilder::raise_fd_limit`]) and its dumpable flag (a child with another
 //! [user](Command::uid)).
 
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-compile_error!(
-    "execloop runs on Linux; its kqueue backend for macOS and the BSDs is not written yet"
-);
-
 mod admission;
 mod caller_pipe;
 mod cancel;

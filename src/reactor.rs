@@ -259,7 +259,7 @@ impl Reactor {
     /// # drop(pidfd);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    #[cfg(target_os = "linux")]
+    #[cfg(all(target_os = "linux", not(execloop_kqueue_shim)))]
     pub fn pidfd(&self, id: CommandId) -> Option<BorrowedFd<'_>> {
         self.engine.child(id).map(Unix::pidfd)
     }

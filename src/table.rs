@@ -16,7 +16,7 @@ use crate::error::Stream;
 use crate::finished::{CommandId, Finished};
 use crate::job::{Job, Streams};
 use crate::stream::OurEnd;
-use crate::sys::{GENERATION_MASK, Kernel, Launch, RawUsage, SLOTS_MAX, Tenant};
+use crate::sys::{Kernel, Launch, RawUsage, SLOTS_MAX, Tenant};
 use crate::watches::Seat;
 
 /// One slot.
@@ -199,7 +199,7 @@ impl<K: Kernel> Table<K> {
     /// Whether these events are for whoever is in the slot now.
     pub(crate) fn is_tenant(&self, tenant: Tenant) -> bool {
         let entry = self.slots.get(tenant.slot as usize);
-        entry.is_some_and(|entry| generation(entry.number) == tenant.generation)
+        entry.is_some_and(|entry| Tenant::new(tenant.slot, entry.number) == tenant)
     }
 
     // What is in a slot. Its phase may be another than the one asked for.
@@ -270,10 +270,7 @@ impl<K: Kernel> Table<K> {
 
     /// What names the present tenant to the kernel.
     pub(crate) fn tenant(&self, slot: u32) -> Tenant {
-        Tenant {
-            slot,
-            generation: generation(self.slots[slot as usize].number),
-        }
+        Tenant::new(slot, self.slots[slot as usize].number)
     }
 
     pub(crate) fn id_of(&self, slot: u32) -> CommandId {
@@ -471,11 +468,6 @@ impl Hasher for Spread {
         let product = (self.0 ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         self.0 = product ^ (product >> 32);
     }
-}
-
-/// What tells the tenants of a slot apart.
-fn generation(number: u64) -> u32 {
-    number as u32 & GENERATION_MASK
 }
 
 impl fmt::Debug for Spec {

@@ -431,6 +431,7 @@ fn what_a_pipe_holds_is_one_write_of_64_kib() {
 
 // Statement 101.
 #[test]
+#[cfg(not(execloop_kqueue_shim))]
 fn bulk_comes_in_writes_of_up_to_256_kib() {
     const BYTES: usize = 256 * 1024;
     if !pipe_holds(BYTES) {

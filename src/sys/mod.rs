@@ -2,13 +2,39 @@
 //! Unaware of jobs, contexts, queues and callers; imports nothing of ours.
 //!
 //! Each implementation of [`Kernel`] defines: a child's handle, our end of a pipe, a waker, and some calls. The real
-//! one is `unix.rs` over mio; `simulated.rs` is a machine in memory. Every `unsafe` block of the crate is below here.
+//! ones are `linux/` and `kqueue/`, over mio; `simulated.rs` is a machine in memory. What both real ones share stands
+//! here beside them. Every `unsafe` block of the crate is in this folder.
 
 mod cstr;
-mod exit;
+mod executable;
 mod fd;
 mod fork;
-mod process;
+#[cfg(any(
+    execloop_kqueue_shim,
+    not(any(target_os = "linux", target_os = "android"))
+))]
+mod kqueue;
+#[cfg(all(
+    any(target_os = "linux", target_os = "android"),
+    not(execloop_kqueue_shim)
+))]
+mod linux;
+#[cfg_attr(
+    any(
+        execloop_kqueue_shim,
+        not(any(target_os = "linux", target_os = "android"))
+    ),
+    allow(dead_code, reason = "Linux uses all of it")
+)]
+pub(crate) mod names;
+#[cfg_attr(
+    any(
+        execloop_kqueue_shim,
+        not(any(target_os = "linux", target_os = "android"))
+    ),
+    allow(dead_code, reason = "Linux uses all of it")
+)]
+pub(crate) mod plan;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod program;
@@ -16,9 +42,9 @@ mod quiet;
 mod signal;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod simulated;
-mod spawn;
-mod timer;
-mod unix;
+mod token;
+mod usage;
+mod waker;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -29,12 +55,22 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub(crate) use cstr::{CStrings, nul_free};
+pub(crate) use executable::{executable, string_bytes_max};
 pub(crate) use fd::{fd_limit_soft, raise_fd_limit};
-pub(crate) use process::{executable, string_bytes_max};
+#[cfg(any(
+    execloop_kqueue_shim,
+    not(any(target_os = "linux", target_os = "android"))
+))]
+pub(crate) use kqueue::Unix;
+#[cfg(all(
+    any(target_os = "linux", target_os = "android"),
+    not(execloop_kqueue_shim)
+))]
+pub(crate) use linux::Unix;
+pub use names::{Capability, Namespaces, Resource};
+pub(crate) use plan::{Attributes, Groups, IdMap, Program, Rlimit};
 pub use signal::{Signal, SignalParseError};
-pub use spawn::names::{Capability, Namespaces, Resource};
-pub(crate) use spawn::plan::{Attributes, Groups, IdMap, Program, Rlimit};
-pub(crate) use unix::{GENERATION_MASK, SLOTS_MAX, Unix};
+pub(crate) use token::SLOTS_MAX;
 
 /// The system, as the loop sees it.
 pub(crate) trait Kernel {
@@ -158,6 +194,16 @@ pub(crate) enum Source {
 pub(crate) struct Tenant {
     pub(crate) slot: u32,
     pub(crate) generation: u32,
+}
+
+impl Tenant {
+    /// The tenant of this number, of all that there ever were. Of a large one, only a part comes back with an event.
+    pub(crate) fn new(slot: u32, number: u64) -> Tenant {
+        Tenant {
+            slot,
+            generation: number as u32 & token::GENERATION_MASK,
+        }
+    }
 }
 
 /// One event of `poll`.
@@ -363,26 +409,8 @@ pub(crate) fn now() -> Instant {
     Instant::now()
 }
 
-/// Lets a moment pass. For the end of things alone: a loop sleeps in its poll.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "nobody announces what is waited for here"
-)]
-fn nap(time: Duration) {
-    std::thread::sleep(time);
-}
-
 /// Turns the `-1` of a C function into the error that `errno` holds.
 fn cvt(result: libc::c_int) -> io::Result<libc::c_int> {
-    if result == -1 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(result)
-    }
-}
-
-/// The same for functions whose results are as wide as a register.
-fn cvt_long(result: libc::c_long) -> io::Result<libc::c_long> {
     if result == -1 {
         Err(io::Error::last_os_error())
     } else {

@@ -163,7 +163,7 @@ fn kernel_is_at_least(version: (u32, u32)) -> bool {
 
 /// Whether the kernel keeps the status of a child that was reaped elsewhere. Says so if not.
 pub fn keeps_statuses() -> bool {
-    let keeps = kernel_is_at_least((6, 15));
+    let keeps = !cfg!(execloop_kqueue_shim) && kernel_is_at_least((6, 15));
     if !keeps {
         eprintln!("skipped: before Linux 6.15 the status of a reaped child is lost");
     }
@@ -172,7 +172,7 @@ pub fn keeps_statuses() -> bool {
 
 /// Whether the kernel can signal what is left of a group whose leader was reaped. Says so if not.
 pub fn signals_orphaned_groups() -> bool {
-    let signals = kernel_is_at_least((6, 9));
+    let signals = !cfg!(execloop_kqueue_shim) && kernel_is_at_least((6, 9));
     if !signals {
         eprintln!("skipped: before Linux 6.9 nothing names a group whose leader was reaped");
     }

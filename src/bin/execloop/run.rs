@@ -24,6 +24,17 @@ use crate::signals::{self, Request};
 use crate::slots::Slots;
 use crate::tagged::{Backlog, TaggedLines};
 
+/// Systems where a command can ask for a signal at its parent's death. Elsewhere, one that outlives a SIGKILL of this
+/// process goes on.
+const CAN_DIE_WITH_PARENT: bool = cfg!(any(
+    target_os = "freebsd",
+    target_os = "dragonfly",
+    all(
+        any(target_os = "linux", target_os = "android"),
+        not(execloop_kqueue_shim)
+    )
+));
+
 /// At most so many lines are read before their turn, or as many as can run at once where that is less.
 const LINES_AHEAD_MAX: usize = 64;
 /// How long last words may take once everything was killed: whoever asks two times wants an end.
@@ -286,11 +297,13 @@ impl Run {
             .stderr_to_stdout(true)
             // A terminal's signals reach only this process; it passes on what they mean.
             .process_group(0)
-            // However this process ends, even by SIGKILL.
-            .parent_death_signal(Signal::KILL)
             .on_cancel(self.cancel())
             .wait_delay(self.options.wait_delay)
             .context(&self.context);
+        if CAN_DIE_WITH_PARENT {
+            // However this process ends, even by SIGKILL.
+            command.parent_death_signal(Signal::KILL);
+        }
         if let Some(timeout) = self.options.timeout {
             command.timeout(timeout);
         }

@@ -10,6 +10,7 @@ use execloop::{
     Cancel, Command, CommandId, Error, Finished, Input, Output, Reactor, Signal, StartError,
 };
 
+#[cfg(not(execloop_kqueue_shim))]
 use super::plain::pid_of;
 use super::{calls, finish, helper, is_root, print, shell, skip};
 use crate::start_error::start_error;
@@ -78,6 +79,7 @@ pub(super) fn signals_sent(reactor: &mut Reactor) {
     assert_eq!(gone.to_string(), "the command is not running");
 }
 
+#[cfg(not(execloop_kqueue_shim))]
 pub(super) fn pidfd(reactor: &mut Reactor) {
     let mut command = waiting("echo ready; exec cat");
     let id = reactor.start(&mut command).expect("it starts");

@@ -9,7 +9,7 @@ use execloop::linux::{Capability, CommandExt, Resource, UNLIMITED};
 use execloop::{Command, Error, Input, Output, Reactor, StartError, StartStep};
 
 use super::identity::may;
-use super::{cat, fails, finish, is_root, print, shell, skip, stat};
+use super::{cat, fails, finish, is_root, leader, print, shell, skip, stat};
 use crate::counts::set_soft_fd_limit;
 use crate::start_error::start_error;
 
@@ -159,16 +159,7 @@ pub(super) fn groups(reactor: &mut Reactor) {
     let both = stat(reactor, cat("stat").session(true).process_group(0));
     assert_eq!((both.group, both.session), (both.pid, both.pid));
 
-    let mut leader = Command::new("/bin/cat");
-    let leader = reactor
-        .start(leader.process_group(0).stdin(Input::pipe()))
-        .expect("it starts");
-    let pidfd = reactor
-        .pidfd(leader)
-        .expect("it runs")
-        .try_clone_to_owned()
-        .expect("a copy");
-    let pid = pid_of(&pidfd);
+    let (leader, pid) = leader(reactor);
     let joined = stat(reactor, cat("stat").process_group(pid));
     assert_eq!(joined.group, pid);
     reactor.stdin(leader).expect("its pipe").close();
@@ -188,6 +179,7 @@ pub(super) fn groups(reactor: &mut Reactor) {
 }
 
 /// The process that a pidfd is for.
+#[cfg(not(execloop_kqueue_shim))]
 pub(super) fn pid_of(pidfd: &impl std::os::fd::AsRawFd) -> i32 {
     let text =
         fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd())).expect("fdinfo");

@@ -88,6 +88,19 @@ fn cases() -> Vec<Case> {
         ..case(StartStep::Exec, libc::ENOENT, |command| command)
     };
     cases.push(missing);
+    if cfg!(execloop_kqueue_shim) {
+        // What Linux alone has is refused before any step, and this case of groups needs a namespace.
+        cases.retain(|case| {
+            let of_linux = [
+                StartStep::Cgroup,
+                StartStep::IdMaps,
+                StartStep::Groups,
+                StartStep::Capabilities,
+                StartStep::ParentDeath,
+            ];
+            !of_linux.contains(&case.step)
+        });
+    }
     cases
 }
 

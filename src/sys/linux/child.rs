@@ -11,9 +11,9 @@ use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::names::{Capability, Namespaces, Resource};
-use super::plan::{Attributes, Groups, Move, Program};
 use super::raw;
+use crate::sys::names::{Capability, Namespaces, Resource};
+use crate::sys::plan::{Attributes, Groups, Move, Program};
 use crate::sys::{CStrings, Signal, StartStep};
 
 /// What a child is to do, and where it says how far it is and what failed. It owns all that the child uses, and is kept
@@ -76,11 +76,11 @@ impl Report {
 /// before that those of parent and child while they write id maps together.
 pub(super) mod gate {
     /// The kernel's, when the child no longer uses our memory.
-    pub(in crate::sys::spawn) const RELEASED: u32 = 0;
-    pub(in crate::sys::spawn) const STARTED: u32 = 1;
-    pub(in crate::sys::spawn) const WANTS_MAPS: u32 = 2;
-    pub(in crate::sys::spawn) const HAS_MAPS: u32 = 3;
-    pub(in crate::sys::spawn) const REFUSED: u32 = 4;
+    pub(in crate::sys::linux) const RELEASED: u32 = 0;
+    pub(in crate::sys::linux) const STARTED: u32 = 1;
+    pub(in crate::sys::linux) const WANTS_MAPS: u32 = 2;
+    pub(in crate::sys::linux) const HAS_MAPS: u32 = 3;
+    pub(in crate::sys::linux) const REFUSED: u32 = 4;
 }
 
 /// The child's first function. `plan` leads to a [`Plan`].

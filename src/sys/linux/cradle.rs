@@ -13,8 +13,9 @@ use std::ptr::{self, NonNull};
 use std::sync::atomic::Ordering;
 
 use super::child::{Plan, gate};
-use super::plan::Mapping;
-use crate::sys::fd::{duplicate, duplicate_onto, open_null};
+use super::fd::duplicate_onto;
+use crate::sys::fd::{duplicate, open_null};
+use crate::sys::plan::Mapping;
 use crate::sys::{StartStep, cvt};
 
 /// Below this a descriptor need not be moved for the child: the smallest table that the kernel makes has as many.
