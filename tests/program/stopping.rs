@@ -1,6 +1,7 @@
 //! Signals: what they stop, suspend and kill.
 
 use super::*;
+use crate::fuse::{Server, Stall};
 
 /// A command that says `ready`, answers the given signal by `asked`, and then ends well.
 fn polite(signal: &str) -> String {
@@ -87,6 +88,36 @@ fn the_second_interrupt_kills_at_once() {
         "2 commands: 0 succeeded, 0 failed, 2 cancelled; the list was not read to its end"
     );
     pids.iter().for_each(|pid| assert_gone(pid));
+}
+
+/// Its command cannot be killed: it is in an exec on a file system whose server does not answer.
+#[test]
+fn the_third_interrupt_ends_the_program_though_its_command_cannot_be_killed() {
+    if [Signal::INT, Signal::HUP].into_iter().any(is_ignored) {
+        return;
+    }
+    let scratch = Scratch::new();
+    let directory = scratch.join("stall");
+    fs::create_dir(&directory).expect("a directory");
+    let stall = match Stall::mount(&directory, Server::Deaf) {
+        Ok(stall) => stall,
+        Err(error) => return eprintln!("skipped: no FUSE here: {error}"),
+    };
+    let mut live = Live::start(&["--stream", "--wait-delay", "0"]);
+    live.list(&format!("echo $$; exec {}\n", stall.program().display()));
+    let pid = live.output_line().split_off("1: ".len());
+    stall.await_exec();
+    live.signal(Signal::TERM);
+    assert!(live.line(Stream::Stderr).contains("SIGTERM: asking 1"));
+    // Two of a kind could be one.
+    live.signal(Signal::INT);
+    live.signal(Signal::HUP);
+    let done = live.finish();
+    let third = [Signal::INT, Signal::HUP].map(|signal| Some(signal.number()));
+    assert!(third.contains(&done.signal), "{done:?}");
+    assert!(fs::exists(format!("/proc/{pid}")).expect("proc"));
+    stall.let_pass();
+    assert_dead(&pid);
 }
 
 #[test]
