@@ -292,13 +292,13 @@ fn a_program_that_is_started_with_sigchld_ignored_does_not_ignore_it() {
     let mut program = std::process::Command::new(env!("CARGO_BIN_EXE_execloop"));
     program.arg("run");
     program.stdin(Stdio::piped()).stdout(Stdio::piped());
-    // SAFETY: signal(2) may be called between fork and exec.
-    unsafe {
-        program.pre_exec(|| {
-            libc::signal(libc::SIGCHLD, libc::SIG_IGN);
-            Ok(())
-        })
+    let ignore = || {
+        // SAFETY: signal(2) takes numbers here.
+        unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
+        Ok(())
     };
+    // SAFETY: signal(2) may be called between fork and exec.
+    unsafe { program.pre_exec(ignore) };
     let mut child = program.stderr(Stdio::piped()).spawn().expect("it starts");
     let mut list = child.stdin.take().expect("a pipe");
     list.write_all(b"grep SigIgn /proc/$PPID/status; exit 3\n")
