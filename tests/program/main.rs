@@ -5,6 +5,8 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod failures;
+#[path = "../common/fuse.rs"]
+mod fuse;
 mod list;
 mod output;
 mod stopping;

@@ -141,6 +141,7 @@ impl Job {
                 0
             },
             traffic: 0,
+            exec_takes: None,
             exec_error: random.one_in(30).then_some(libc::EACCES),
             clone_error: random
                 .one_in(60)

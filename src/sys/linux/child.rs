@@ -62,6 +62,12 @@ impl Report {
         self.errno.store(errno as u32, Ordering::Release);
     }
 
+    /// What failed in the child, which does nothing after it but end.
+    pub(super) fn fail(&self, step: Step, errno: i32) {
+        self.errno.store(errno as u32, Ordering::Release);
+        self.step.store(step as u32 + 1, Ordering::Release);
+    }
+
     /// The step and the error number, if one failed.
     pub(super) fn failure(&self) -> Option<(StartStep, i32)> {
         let number = self.step.load(Ordering::Acquire).checked_sub(1)?;
@@ -88,8 +94,7 @@ pub(super) extern "C" fn run(plan: *const libc::c_void) -> ! {
     // SAFETY: the parent passes a plan that outlives the child's use of its memory.
     let plan = unsafe { &*plan.cast::<Plan>() };
     if let Err((step, errno)) = prepare_and_exec(plan) {
-        plan.report.errno.store(errno as u32, Ordering::Release);
-        plan.report.step.store(step as u32 + 1, Ordering::Release);
+        plan.report.fail(step, errno);
     }
     loop {
         let _ = call(libc::SYS_exit_group, [253, 0, 0, 0, 0]);
