@@ -19,6 +19,8 @@ use crate::sys::{Kernel, Ready, Source, Tenant};
 use crate::table::{Table, Wait};
 use crate::watches::Watches;
 
+use mail::Replies;
+
 mod callers;
 mod effects;
 mod finish;
@@ -75,6 +77,7 @@ pub(crate) struct Engine<K: Kernel> {
     watches: Watches,
     inbox: Arc<Inbox<K::Waker>>,
     snapshot: Snapshot,
+    replies: Replies,
     /// Streams that used up their share of a turn. While there are any, no poll sleeps.
     backlog: VecDeque<Leftover>,
     /// Children that were started since the last turn, in this order, and that the kernel is not asked to announce yet.
@@ -113,6 +116,7 @@ impl<K: Kernel> Engine<K> {
             armed: None,
             watches: Watches::default(),
             snapshot: Snapshot::default(),
+            replies: Replies::default(),
             backlog: VecDeque::new(),
             unwatched: Vec::new(),
             starting: Vec::new(),

@@ -58,6 +58,23 @@ pub struct Finished {
 }
 
 impl Finished {
+    /// Of a command of which no process is known.
+    pub(crate) fn without_process(id: CommandId, error: Error) -> Finished {
+        Finished {
+            id,
+            pid: None,
+            outcome: Err(error),
+            status: None,
+            stdout: Vec::new(),
+            stderr: Vec::new(),
+            usage: None,
+            leaked: Vec::new(),
+            started: None,
+            reaped: None,
+            drained: None,
+        }
+    }
+
     /// From its start until its exit was seen. Zero when it was never started.
     pub fn elapsed(&self) -> Duration {
         match (self.started, self.reaped) {

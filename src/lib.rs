@@ -76,6 +76,7 @@ pub mod linux;
 mod lookpath;
 mod plain;
 mod reactor;
+mod reply;
 mod stdio;
 mod stream;
 #[allow(unsafe_code, reason = "the one fence: every unsafe block is below it")]
@@ -95,6 +96,7 @@ pub use error::{
 pub use finished::{CommandId, Finished, Usage};
 pub use lookpath::{LookPathError, look_path};
 pub use reactor::{Handle, Reactor, ReactorBuilder, StdinPipe, StdoutPipe, Turn};
+pub use reply::Pending;
 pub use stdio::{Input, Output};
 #[cfg(feature = "cli")]
 #[doc(hidden)]

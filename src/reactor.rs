@@ -15,6 +15,7 @@ use crate::engine::Engine;
 use crate::error::{NotRunning, StartError, Stream};
 use crate::finished::{CommandId, Finished};
 use crate::inbox::{Inbox, Message};
+use crate::reply::Pending;
 use crate::sys::{Kernel, Signal, Target, Unix, fd_limit_soft, raise_fd_limit};
 
 /// Owns every child that it starts, and drives them all on the thread that calls it.
@@ -459,12 +460,64 @@ impl Handle {
     /// Starts or queues a command. Returns the id that its [`Finished`] will carry, also if it cannot be started; `None`
     /// when the reactor is gone, or another process's that this one was forked from.
     pub fn start(&self, command: Command) -> Option<CommandId> {
-        let number = self.inbox.take_number();
+        let (number, id) = self.take_id();
         let sent = self.inbox.send(Message::Start(number, Box::new(command)));
-        sent.then_some(CommandId {
-            number,
-            reactor: self.reactor,
-        })
+        sent.then_some(id)
+    }
+
+    /// Starts or queues a command whose [`Finished`] comes back here: a future without a runtime, or by
+    /// [`Pending::wait`] a call that blocks. The reactor's own calls ([`wait_any`](Reactor::wait_any), ..) do not hand it
+    /// out. Dropped before that, it cancels the command.
+    ///
+    /// ```
+    /// use execloop::{Command, Output, Reactor};
+    /// let mut reactor = Reactor::new()?;
+    /// let handle = reactor.handle();
+    /// let caller = std::thread::spawn(move || {
+    ///     let mut command = Command::new("echo");
+    ///     command.arg("hello").stdout(Output::capture());
+    ///     handle.run(command).wait() // or, in a future: handle.run(command).await
+    /// });
+    /// while !caller.is_finished() {
+    ///     reactor.turn(Some(std::time::Duration::from_millis(10)))?;
+    /// }
+    /// assert_eq!(caller.join().unwrap().stdout, b"hello\n");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn run(&self, command: Command) -> Pending {
+        let (number, id) = self.take_id();
+        let (pending, reply) = Pending::new(self.clone(), id);
+        self.inbox
+            .send(Message::Run(number, Box::new(command), reply));
+        pending
+    }
+
+    /// Starts or queues a command, and calls `then` with its [`Finished`], on the reactor's thread; it must not block. A
+    /// channel's sender in it is a way to tell any thread; what is captured in it is the caller's own data, which travels
+    /// with the command. The reactor's own calls do not hand this command out. Where the reactor is dropped or
+    /// [detaches](Reactor::detach) the command, `then` is dropped uncalled. A panic in it is dropped: nobody is left to
+    /// hear of it.
+    ///
+    /// Returns as [`start`](Handle::start).
+    pub fn run_then(
+        &self,
+        command: Command,
+        then: impl FnOnce(Finished) + Send + 'static,
+    ) -> Option<CommandId> {
+        let (number, id) = self.take_id();
+        let message = Message::Run(number, Box::new(command), Box::new(then));
+        self.inbox.send(message).then_some(id)
+    }
+
+    fn take_id(&self) -> (u64, CommandId) {
+        let number = self.inbox.take_number();
+        let reactor = self.reactor;
+        (number, CommandId { number, reactor })
+    }
+
+    /// It speaks to a reactor of this very process.
+    pub(crate) fn is_heard(&self) -> bool {
+        self.inbox.is_heard()
     }
 
     /// As [`Reactor::cancel`].

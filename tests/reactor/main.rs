@@ -13,6 +13,7 @@ mod groups;
 mod hand_out;
 mod handle;
 mod queue;
+mod run;
 mod signals;
 mod time_limits;
 
