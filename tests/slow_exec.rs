@@ -14,7 +14,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use common::{Scratch, shell};
-use execloop::{Cause, Command, Error, Finished, Id, Output, Reactor, Signal};
+use execloop::{Cause, Command, CommandId, Error, Finished, Output, Reactor, Signal};
 use fuse::{SAYS, Server, Stall};
 
 /// `None`, and a word about it, where nothing can be mounted.
@@ -35,7 +35,7 @@ fn reactor() -> Reactor {
 }
 
 /// Starts the program, and waits until its child is in its exec.
-fn start(reactor: &mut Reactor, stall: &Stall, command: &mut Command) -> Id {
+fn start(reactor: &mut Reactor, stall: &Stall, command: &mut Command) -> CommandId {
     let id = reactor.start(command).expect("start");
     stall.await_exec();
     id
@@ -48,7 +48,7 @@ fn program(stall: &Stall) -> Command {
 }
 
 #[track_caller]
-fn wait(reactor: &mut Reactor, id: Id) -> Finished {
+fn wait(reactor: &mut Reactor, id: CommandId) -> Finished {
     reactor.wait(id).expect("waited").expect("finished")
 }
 

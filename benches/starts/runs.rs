@@ -165,7 +165,7 @@ impl Run<'_> {
             reactor.turn(Some(Duration::ZERO))?;
             times.push(micros(at.elapsed()));
             let before = done;
-            while let Some(finished) = reactor.finished() {
+            while let Some(finished) = reactor.try_wait_any() {
                 finished.outcome?;
                 done += 1;
             }

@@ -63,7 +63,7 @@ impl Report {
     }
 
     /// What failed in the child, which does nothing after it but end.
-    pub(super) fn fail(&self, step: Step, errno: i32) {
+    pub(super) fn fail(&self, step: StartStep, errno: i32) {
         self.errno.store(errno as u32, Ordering::Release);
         self.step.store(step as u32 + 1, Ordering::Release);
     }

@@ -324,9 +324,9 @@ mod tests {
     use std::sync::atomic::AtomicU32;
 
     use super::super::child::Report;
-    use super::super::plan::{Attributes, Program};
     use super::*;
     use crate::sys::CStrings;
+    use crate::sys::plan::{Attributes, Program};
 
     /// Of a child that shares the parent's table, and does nothing.
     fn plan() -> Box<Plan> {
@@ -398,7 +398,9 @@ mod tests {
         let nulls = Nulls::new().expect("null");
         let mut cradle = Cradle::new(&nulls).expect("a cradle");
         cradle.occupy(plan(), 7, [None, None, None], Carried::default());
-        under_way(&cradle).report.fail(Step::Exec, libc::ENOENT);
+        under_way(&cradle)
+            .report
+            .fail(StartStep::Exec, libc::ENOENT);
         // The child is on its stack until it ends.
         assert_eq!(cradle.settle(&nulls), None);
         assert!(!cradle.is_settled() && !cradle.is_free());
@@ -408,7 +410,7 @@ mod tests {
             .store(gate::RELEASED, Ordering::Release);
         assert!(cradle.is_free());
         let told = cradle.settle(&nulls);
-        assert_eq!(told, Some((7, Some((Step::Exec, libc::ENOENT)))));
+        assert_eq!(told, Some((7, Some((StartStep::Exec, libc::ENOENT)))));
         assert!(cradle.is_settled());
     }
 }
