@@ -11,13 +11,15 @@ use crate::caller_pipe::CallerPipe;
 use crate::deadlines::Deadlines;
 use crate::env::Snapshot;
 use crate::error::Stream;
-use crate::finished::Id;
+use crate::finished::CommandId;
 use crate::inbox::Inbox;
 use crate::job::{Effect, Event, Streams};
 use crate::stream::{OurEnd, Progress};
 use crate::sys::{Kernel, Ready, Source, Tenant};
 use crate::table::{Table, Wait};
 use crate::watches::Watches;
+
+use mail::Replies;
 
 mod callers;
 mod effects;
@@ -75,6 +77,7 @@ pub(crate) struct Engine<K: Kernel> {
     watches: Watches,
     inbox: Arc<Inbox<K::Waker>>,
     snapshot: Snapshot,
+    replies: Replies,
     /// Streams that used up their share of a turn. While there are any, no poll sleeps.
     backlog: VecDeque<Leftover>,
     /// Children that were started since the last turn, in this order, and that the kernel is not asked to announce yet.
@@ -113,6 +116,7 @@ impl<K: Kernel> Engine<K> {
             armed: None,
             watches: Watches::default(),
             snapshot: Snapshot::default(),
+            replies: Replies::default(),
             backlog: VecDeque::new(),
             unwatched: Vec::new(),
             starting: Vec::new(),
@@ -450,12 +454,12 @@ impl<K: Kernel> Engine<K> {
     }
 
     /// The process of a command that was started and is not finished.
-    pub(crate) fn child(&self, id: Id) -> Option<&K::Child> {
+    pub(crate) fn child(&self, id: CommandId) -> Option<&K::Child> {
         self.table.child(id)
     }
 
     /// It is one of this reactor's commands, and was not handed out.
-    pub(crate) fn knows(&self, id: Id) -> bool {
+    pub(crate) fn knows(&self, id: CommandId) -> bool {
         self.table.knows(id)
     }
 }

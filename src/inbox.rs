@@ -7,6 +7,7 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::command::Command;
 use crate::context::Watch;
+use crate::reply::Reply;
 use crate::sys::{Signal, Wake};
 
 /// One message. Numbers name commands.
@@ -14,6 +15,8 @@ pub(crate) enum Message {
     /// The context watched under this key has ended.
     ContextDone(usize),
     Start(u64, Box<Command>),
+    /// The same, and its `Finished` goes there.
+    Run(u64, Box<Command>, Reply),
     Cancel(u64),
     Kill(u64),
     Signal(u64, Signal),
@@ -45,6 +48,11 @@ impl<W: Wake> Inbox<W> {
     /// A number for a new command.
     pub(crate) fn take_number(&self) -> u64 {
         self.next_number.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// What is sent may be taken: this is the reactor's process.
+    pub(crate) fn is_heard(&self) -> bool {
+        self.waker.is_heard()
     }
 
     /// Leaves a message and wakes the reactor. `false`: the reactor is gone, or another process's.

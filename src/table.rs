@@ -13,10 +13,10 @@ use crate::admission::Cost;
 use crate::cancel::Cancel;
 use crate::command::{Retry, Spec};
 use crate::error::Stream;
-use crate::finished::{Finished, Id};
+use crate::finished::{CommandId, Finished};
 use crate::job::{Job, Streams};
 use crate::stream::OurEnd;
-use crate::sys::{GENERATION_MASK, Kernel, Launch, RawUsage, SLOTS_MAX, Tenant};
+use crate::sys::{Kernel, Launch, RawUsage, SLOTS_MAX, Tenant};
 use crate::watches::Seat;
 
 /// One slot.
@@ -145,8 +145,8 @@ impl<K: Kernel> Table<K> {
     }
 
     /// The id of the command with this number.
-    pub(crate) fn id(&self, number: u64) -> Id {
-        Id {
+    pub(crate) fn id(&self, number: u64) -> CommandId {
+        CommandId {
             number,
             reactor: self.reactor,
         }
@@ -169,19 +169,19 @@ impl<K: Kernel> Table<K> {
 
     // From an id or an event to a slot. Any of these may lead nowhere.
 
-    fn place(&self, id: Id) -> Option<&Place> {
+    fn place(&self, id: CommandId) -> Option<&Place> {
         self.places
             .get(&id.number)
             .filter(|_| id.reactor == self.reactor)
     }
 
     /// It is one of these, and was not handed out.
-    pub(crate) fn knows(&self, id: Id) -> bool {
+    pub(crate) fn knows(&self, id: CommandId) -> bool {
         self.place(id).is_some()
     }
 
     /// The slot of a command that is not finished.
-    pub(crate) fn slot_of(&self, id: Id) -> Option<u32> {
+    pub(crate) fn slot_of(&self, id: CommandId) -> Option<u32> {
         match self.place(id)? {
             Place::Slot(slot) => Some(*slot),
             Place::Finished(..) => None,
@@ -189,7 +189,7 @@ impl<K: Kernel> Table<K> {
     }
 
     /// The slot of a command that is not finished, or lingers.
-    pub(crate) fn slot_of_pipes(&self, id: Id) -> Option<u32> {
+    pub(crate) fn slot_of_pipes(&self, id: CommandId) -> Option<u32> {
         match self.place(id)? {
             Place::Slot(slot) => Some(*slot),
             Place::Finished(_, lingering) => *lingering,
@@ -199,7 +199,7 @@ impl<K: Kernel> Table<K> {
     /// Whether these events are for whoever is in the slot now.
     pub(crate) fn is_tenant(&self, tenant: Tenant) -> bool {
         let entry = self.slots.get(tenant.slot as usize);
-        entry.is_some_and(|entry| generation(entry.number) == tenant.generation)
+        entry.is_some_and(|entry| Tenant::new(tenant.slot, entry.number) == tenant)
     }
 
     // What is in a slot. Its phase may be another than the one asked for.
@@ -249,7 +249,7 @@ impl<K: Kernel> Table<K> {
     }
 
     /// The process of a running command.
-    pub(crate) fn child(&self, id: Id) -> Option<&K::Child> {
+    pub(crate) fn child(&self, id: CommandId) -> Option<&K::Child> {
         let entry = self.slots.get(self.slot_of(id)? as usize)?;
         match &entry.phase {
             Phase::Running(running) => Some(&running.child),
@@ -270,13 +270,10 @@ impl<K: Kernel> Table<K> {
 
     /// What names the present tenant to the kernel.
     pub(crate) fn tenant(&self, slot: u32) -> Tenant {
-        Tenant {
-            slot,
-            generation: generation(self.slots[slot as usize].number),
-        }
+        Tenant::new(slot, self.slots[slot as usize].number)
     }
 
-    pub(crate) fn id_of(&self, slot: u32) -> Id {
+    pub(crate) fn id_of(&self, slot: u32) -> CommandId {
         self.id(self.slots[slot as usize].number)
     }
 
@@ -396,7 +393,7 @@ impl<K: Kernel> Table<K> {
     }
 
     /// The command that finished first, of those not taken.
-    pub(crate) fn first_finished(&mut self) -> Option<Id> {
+    pub(crate) fn first_finished(&mut self) -> Option<CommandId> {
         while let Some(number) = self.order.front().copied() {
             if matches!(self.places.get(&number), Some(Place::Finished(..))) {
                 return Some(self.id(number));
@@ -407,7 +404,7 @@ impl<K: Kernel> Table<K> {
     }
 
     /// Takes what became of a command, and the slot that lingers.
-    pub(crate) fn take_finished(&mut self, id: Id) -> Option<(Box<Finished>, Option<u32>)> {
+    pub(crate) fn take_finished(&mut self, id: CommandId) -> Option<(Box<Finished>, Option<u32>)> {
         if !matches!(self.place(id), Some(Place::Finished(..))) {
             return None;
         }
@@ -427,7 +424,7 @@ impl<K: Kernel> Table<K> {
     }
 
     /// What becomes of it is told to nobody: its id leads nowhere from here on.
-    pub(crate) fn forget(&mut self, id: Id) {
+    pub(crate) fn forget(&mut self, id: CommandId) {
         self.places.remove(&id.number);
     }
 }
@@ -471,11 +468,6 @@ impl Hasher for Spread {
         let product = (self.0 ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         self.0 = product ^ (product >> 32);
     }
-}
-
-/// What tells the tenants of a slot apart.
-fn generation(number: u64) -> u32 {
-    number as u32 & GENERATION_MASK
 }
 
 impl fmt::Debug for Spec {

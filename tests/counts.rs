@@ -1,5 +1,6 @@
 //! The number of system calls that a command costs: stable where time is not. Counted by strace.
 //! Unaware of what the calls are for; the helper runs the commands.
+#![cfg(not(execloop_kqueue_shim))]
 #![cfg(target_os = "linux")]
 
 mod common;
@@ -112,7 +113,7 @@ fn strace(file: &Path, program: &[&str]) -> Result<(), String> {
         .args(["-f", "-qq", "-s", "0", "-o"])
         .arg(file)
         .args(program);
-    command.stdout(Output::capture()).stderr_to_stdout();
+    command.stdout(Output::capture()).stderr_to_stdout(true);
     let finished = command.finish().map_err(|error| error.to_string())?;
     match &finished.outcome {
         Ok(()) => Ok(()),

@@ -23,6 +23,7 @@ fn closed_stdio_of_the_parent_stays_closed_and_unused() {
 }
 
 #[test]
+#[cfg(not(execloop_kqueue_shim))]
 fn extra_files_may_want_the_numbers_of_the_reactors_own() {
     check("block", &[]);
 }
@@ -45,6 +46,7 @@ fn child_of_a_reactor_made_after_many_descriptors_has_its_own_alone() {
 
 // Statement 31.
 #[test]
+#[cfg(not(execloop_kqueue_shim))]
 fn start_leaves_a_handle_and_own_ends_in_the_parent() {
     check("parent-ends", &[]);
 }

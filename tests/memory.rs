@@ -1,6 +1,6 @@
 //! What a child that does nothing takes of its parent: memory and descriptors; and what it holds itself.
 //! Unaware of time: these are counts. The helper takes them of itself.
-#![cfg(target_os = "linux")]
+#![cfg(all(target_os = "linux", not(execloop_kqueue_shim)))]
 
 mod common;
 

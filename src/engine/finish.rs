@@ -3,9 +3,9 @@
 
 use super::{Due, Engine};
 use crate::error::{Error, StartError, Stream};
-use crate::finished::{Finished, Id, Usage};
+use crate::finished::{CommandId, Finished, Usage};
 use crate::job::Job;
-use crate::stream::{OurEnd, drop_callers};
+use crate::stream::{OurEnd, drop_callers, guarded};
 use crate::sys::Kernel;
 
 impl<K: Kernel> Engine<K> {
@@ -58,7 +58,7 @@ impl<K: Kernel> Engine<K> {
             self.leave(slot);
             self.table.vacate(slot);
         }
-        self.table.keep_finished(finished, lingers.then_some(slot));
+        self.keep_finished(finished, lingers.then_some(slot));
     }
 
     /// A command that was taken out of those that wait, or whose start has failed.
@@ -69,21 +69,24 @@ impl<K: Kernel> Engine<K> {
         self.keep_unstarted(id, error);
     }
 
-    pub(super) fn keep_unstarted(&mut self, id: Id, error: StartError) {
-        let finished = Finished {
-            id,
-            pid: None,
-            outcome: Err(Error::Start(error)),
-            status: None,
-            stdout: Vec::new(),
-            stderr: Vec::new(),
-            usage: None,
-            leaked: Vec::new(),
-            started: None,
-            reaped: None,
-            drained: None,
-        };
-        self.table.keep_finished(finished, None);
+    pub(super) fn keep_unstarted(&mut self, id: CommandId, error: StartError) {
+        let finished = Finished::without_process(id, Error::Start(error));
+        self.keep_finished(finished, None);
+    }
+
+    /// Keeps what became of a command until it is taken, or hands it to who is waiting for just that.
+    fn keep_finished(&mut self, finished: Finished, lingering: Option<u32>) {
+        let id = finished.id;
+        self.table.keep_finished(finished, lingering);
+        if let Some(reply) = self.replies.remove(id.number)
+            && let Some(finished) = self.take_finished(id)
+        {
+            let _ = guarded("callback", || {
+                reply(finished);
+                Ok(())
+            });
+            self.now = self.kernel.now();
+        }
     }
 
     /// Takes a slot's command out of its context and of the deadlines.
@@ -109,7 +112,7 @@ impl<K: Kernel> Engine<K> {
     }
 
     /// Takes one finished command. Its caller's pipes are closed now (Go: at the end of `Wait`).
-    pub(crate) fn take_finished(&mut self, id: Id) -> Option<Finished> {
+    pub(crate) fn take_finished(&mut self, id: CommandId) -> Option<Finished> {
         let (finished, lingering) = self.table.take_finished(id)?;
         if let Some(slot) = lingering {
             let mut running = self.table.take_lingering(slot);

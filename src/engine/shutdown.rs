@@ -111,5 +111,8 @@ impl<K: Kernel> Drop for Engine<K> {
         for entry in self.table.drain() {
             drop_callers("command", entry);
         }
+        for reply in self.replies.drain() {
+            drop_callers("callback", reply);
+        }
     }
 }

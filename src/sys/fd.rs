@@ -10,26 +10,7 @@ use std::sync::OnceLock;
 use super::cvt;
 
 /// The lowest number that our own descriptors may have: 0, 1 and 2 are the caller's, even where they are closed.
-const LOWEST: libc::c_int = 3;
-
-/// A new pipe, its read end first. Neither end blocks: the child makes its own one block before its exec, as each end has
-/// flags of its own, and so that this costs the parent nothing.
-pub(super) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
-    let mut ends = [-1; 2];
-    // SAFETY: `ends` has room for the two numbers.
-    cvt(unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC | libc::O_NONBLOCK) })?;
-    // SAFETY: pipe2(2) returned two new descriptors that nobody else owns.
-    let read = unsafe { OwnedFd::from_raw_fd(ends[0]) };
-    // SAFETY: as above.
-    let write = unsafe { OwnedFd::from_raw_fd(ends[1]) };
-    Ok((above_stdio(read)?, above_stdio(write)?))
-}
-
-/// Asks for a larger pipe. Beyond the user's quota the kernel refuses, and the pipe stays as it is.
-pub(super) fn set_pipe_bytes(end: &OwnedFd, bytes: libc::c_int) {
-    // SAFETY: fcntl(2) with this command takes one number.
-    unsafe { libc::fcntl(end.as_raw_fd(), libc::F_SETPIPE_SZ, bytes) };
-}
+pub(super) const LOWEST: libc::c_int = 3;
 
 /// `/dev/null`, opened `O_RDONLY` or `O_WRONLY`.
 pub(super) fn open_null(access: libc::c_int) -> io::Result<OwnedFd> {
@@ -57,19 +38,6 @@ pub(super) fn is_open(number: libc::c_int) -> bool {
     unsafe { libc::fcntl(number, libc::F_GETFD) != -1 }
 }
 
-/// Makes `place`'s number lead to what `fd` leads to, in one step: the number is never free meanwhile.
-pub(super) fn duplicate_onto(fd: BorrowedFd<'_>, place: &OwnedFd) -> io::Result<()> {
-    loop {
-        // SAFETY: dup3(2) takes numbers; `place` is ours, so nobody else relies on what it led to.
-        let result = cvt(unsafe { libc::dup3(fd.as_raw_fd(), place.as_raw_fd(), libc::O_CLOEXEC) });
-        match result {
-            // EBUSY: another thread's open(2) looked at this number at the same instant.
-            Err(error) if matches!(error.raw_os_error(), Some(libc::EINTR | libc::EBUSY)) => {}
-            result => return result.map(drop),
-        }
-    }
-}
-
 /// Moves a new descriptor away from 0, 1 and 2, where it would be taken for the caller's stdio.
 pub(super) fn above_stdio(fd: OwnedFd) -> io::Result<OwnedFd> {
     if fd.as_raw_fd() >= LOWEST {
@@ -77,14 +45,6 @@ pub(super) fn above_stdio(fd: OwnedFd) -> io::Result<OwnedFd> {
     } else {
         duplicate(fd.as_fd())
     }
-}
-
-/// The same, for a descriptor that must not be lost: where there is no room for a copy it stays where it is.
-pub(super) fn above_stdio_if_possible(fd: OwnedFd) -> OwnedFd {
-    if fd.as_raw_fd() >= LOWEST {
-        return fd;
-    }
-    duplicate(fd.as_fd()).unwrap_or(fd)
 }
 
 /// Holds 0, 1 and 2 where the parent has them closed, so that what a library opens meanwhile does not land there.
@@ -142,13 +102,29 @@ pub(crate) fn raise_fd_limit() -> io::Result<()> {
         return Ok(());
     }
     LIMIT_BEFORE.get_or_init(|| wide(before.rlim_cur));
-    let raised = libc::rlimit {
-        rlim_cur: before.rlim_max,
-        rlim_max: before.rlim_max,
+    let raise_to = |soft| {
+        let raised = libc::rlimit {
+            rlim_cur: soft,
+            rlim_max: before.rlim_max,
+        };
+        // SAFETY: `raised` is a whole structure.
+        cvt(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const raised) }).map(drop)
     };
-    // SAFETY: `raised` is a whole structure.
-    cvt(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const raised) }).map(drop)
+    match (raise_to(before.rlim_max), SOFT_MAX) {
+        // macOS shows no hard limit and has one all the same.
+        (Err(error), Some(soft)) if error.raw_os_error() == Some(libc::EINVAL) => {
+            raise_to(soft.max(before.rlim_cur))
+        }
+        (result, _) => result,
+    }
 }
+
+/// `OPEN_MAX` of macOS, which is always allowed.
+const SOFT_MAX: Option<libc::rlim_t> = if cfg!(target_vendor = "apple") {
+    Some(10_240)
+} else {
+    None
+};
 
 /// The soft limit to give to children, where `raise_fd_limit` has changed this process's.
 pub(super) fn fd_limit_before_raise() -> Option<u64> {

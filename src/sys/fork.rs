@@ -3,7 +3,7 @@
 #![allow(unsafe_code, reason = "a page that the kernel wipes at a fork")]
 
 use std::io;
-use std::ptr::{self, NonNull};
+use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The process that made this value. To ask costs one load of memory, so that everything can ask.
@@ -58,11 +58,17 @@ unsafe impl Send for Mark {}
 unsafe impl Sync for Mark {}
 
 impl Mark {
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    fn new() -> io::Result<Mark> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    #[cfg(any(target_os = "linux", target_os = "android"))]
     fn new() -> io::Result<Mark> {
         let access = libc::PROT_READ | libc::PROT_WRITE;
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
         // SAFETY: a new anonymous mapping, wherever the kernel likes.
-        let start = unsafe { libc::mmap(ptr::null_mut(), MARK_BYTES, access, flags, -1, 0) };
+        let start = unsafe { libc::mmap(std::ptr::null_mut(), MARK_BYTES, access, flags, -1, 0) };
         let mapping = NonNull::new(start).filter(|_| start != libc::MAP_FAILED);
         let mark = Mark(mapping.ok_or_else(io::Error::last_os_error)?);
         // SAFETY: the mapping made above, which nobody else knows.

@@ -2,13 +2,39 @@
 //! Unaware of jobs, contexts, queues and callers; imports nothing of ours.
 //!
 //! Each implementation of [`Kernel`] defines: a child's handle, our end of a pipe, a waker, and some calls. The real
-//! one is `unix.rs` over mio; `simulated.rs` is a machine in memory. Every `unsafe` block of the crate is below here.
+//! ones are `linux/` and `kqueue/`, over mio; `simulated.rs` is a machine in memory. What both real ones share stands
+//! here beside them. Every `unsafe` block of the crate is in this folder.
 
 mod cstr;
-mod exit;
+mod executable;
 mod fd;
 mod fork;
-mod process;
+#[cfg(any(
+    execloop_kqueue_shim,
+    not(any(target_os = "linux", target_os = "android"))
+))]
+mod kqueue;
+#[cfg(all(
+    any(target_os = "linux", target_os = "android"),
+    not(execloop_kqueue_shim)
+))]
+mod linux;
+#[cfg_attr(
+    any(
+        execloop_kqueue_shim,
+        not(any(target_os = "linux", target_os = "android"))
+    ),
+    allow(dead_code, reason = "Linux uses all of it")
+)]
+pub(crate) mod names;
+#[cfg_attr(
+    any(
+        execloop_kqueue_shim,
+        not(any(target_os = "linux", target_os = "android"))
+    ),
+    allow(dead_code, reason = "Linux uses all of it")
+)]
+pub(crate) mod plan;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod program;
@@ -16,9 +42,9 @@ mod quiet;
 mod signal;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod simulated;
-mod spawn;
-mod timer;
-mod unix;
+mod token;
+mod usage;
+mod waker;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -29,12 +55,22 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub(crate) use cstr::{CStrings, nul_free};
+pub(crate) use executable::{executable, string_bytes_max};
 pub(crate) use fd::{fd_limit_soft, raise_fd_limit};
-pub(crate) use process::{executable, string_bytes_max};
+#[cfg(any(
+    execloop_kqueue_shim,
+    not(any(target_os = "linux", target_os = "android"))
+))]
+pub(crate) use kqueue::Unix;
+#[cfg(all(
+    any(target_os = "linux", target_os = "android"),
+    not(execloop_kqueue_shim)
+))]
+pub(crate) use linux::Unix;
+pub use names::{Capability, Namespaces, Resource};
+pub(crate) use plan::{Attributes, Groups, IdMap, Program, Rlimit};
 pub use signal::{Signal, SignalParseError};
-pub use spawn::names::{Capability, Namespaces, Resource};
-pub(crate) use spawn::plan::{Attributes, Groups, IdMap, Program, Rlimit};
-pub(crate) use unix::{GENERATION_MASK, SLOTS_MAX, Unix};
+pub(crate) use token::SLOTS_MAX;
 
 /// The system, as the loop sees it.
 pub(crate) trait Kernel {
@@ -160,6 +196,16 @@ pub(crate) struct Tenant {
     pub(crate) generation: u32,
 }
 
+impl Tenant {
+    /// The tenant of this number, of all that there ever were. Of a large one, only a part comes back with an event.
+    pub(crate) fn new(slot: u32, number: u64) -> Tenant {
+        Tenant {
+            slot,
+            generation: number as u32 & token::GENERATION_MASK,
+        }
+    }
+}
+
 /// One event of `poll`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ready {
@@ -199,12 +245,12 @@ pub(crate) struct RawUsage {
 /// A start that failed: at which step, and with which error number.
 #[derive(Debug)]
 pub(crate) struct StartFailure {
-    pub(crate) step: Step,
+    pub(crate) step: StartStep,
     pub(crate) error: io::Error,
 }
 
 impl StartFailure {
-    pub(crate) fn new(step: Step, error: io::Error) -> StartFailure {
+    pub(crate) fn new(step: StartStep, error: io::Error) -> StartFailure {
         StartFailure { step, error }
     }
 
@@ -212,10 +258,10 @@ impl StartFailure {
     /// namespaces (`ENOSPC`, clone(2)) and none of the child's own (`EMFILE` of an exec) is that.
     pub(crate) fn is_shortage(&self) -> bool {
         let numbers: &[i32] = match self.step {
-            Step::Open | Step::Pipe | Step::Clone | Step::Descriptors => {
+            StartStep::Open | StartStep::Pipe | StartStep::Clone | StartStep::Descriptors => {
                 &[libc::EAGAIN, libc::EMFILE, libc::ENFILE, libc::ENOMEM]
             }
-            Step::Exec => &[libc::EAGAIN, libc::ENFILE, libc::ENOMEM],
+            StartStep::Exec => &[libc::EAGAIN, libc::ENFILE, libc::ENOMEM],
             _ => &[],
         };
         let number = self.error.raw_os_error();
@@ -224,7 +270,7 @@ impl StartFailure {
 
     /// The program's file is open for writing somewhere: it will not be for long.
     pub(crate) fn is_text_busy(&self) -> bool {
-        self.step == Step::Exec && self.error.raw_os_error() == Some(libc::ETXTBSY)
+        self.step == StartStep::Exec && self.error.raw_os_error() == Some(libc::ETXTBSY)
     }
 }
 
@@ -247,22 +293,22 @@ pub(crate) fn process_gone() -> io::Error {
 }
 
 /// Exec failed in a way that may be about the interpreter of a script and not about the script.
-pub(crate) fn may_be_of_interpreter(step: Step, error: &io::Error) -> bool {
+pub(crate) fn may_be_of_interpreter(step: StartStep, error: &io::Error) -> bool {
     let numbers = [libc::ENOENT, libc::ENOTDIR, libc::EACCES];
-    step == Step::Exec
+    step == StartStep::Exec
         && error
             .raw_os_error()
             .is_some_and(|number| numbers.contains(&number))
 }
 
 /// Exec found the arguments and the environment too large together, or one string too long.
-pub(crate) fn is_argument_list_too_long(step: Step, error: &io::Error) -> bool {
-    step == Step::Exec && error.raw_os_error() == Some(libc::E2BIG)
+pub(crate) fn is_argument_list_too_long(step: StartStep, error: &io::Error) -> bool {
+    step == StartStep::Exec && error.raw_os_error() == Some(libc::E2BIG)
 }
 
 /// Exec found a file that may be executed and is no program.
-pub(crate) fn is_unknown_format(step: Step, error: &io::Error) -> bool {
-    step == Step::Exec && error.raw_os_error() == Some(libc::ENOEXEC)
+pub(crate) fn is_unknown_format(step: StartStep, error: &io::Error) -> bool {
+    step == StartStep::Exec && error.raw_os_error() == Some(libc::ENOEXEC)
 }
 
 macro_rules! steps {
@@ -273,16 +319,16 @@ macro_rules! steps {
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[non_exhaustive]
         #[repr(u32)]
-        pub enum Step {
+        pub enum StartStep {
             $($(#[$doc])* $name,)*
         }
 
-        impl Step {
+        impl StartStep {
             /// All steps, in the order in which a start takes them.
-            const ALL: &[Step] = &[$(Step::$name,)*];
+            const ALL: &[StartStep] = &[$(StartStep::$name,)*];
 
             fn text(self) -> &'static str {
-                match self { $(Step::$name => $text,)* }
+                match self { $(StartStep::$name => $text,)* }
             }
         }
     };
@@ -337,14 +383,14 @@ steps! {
     Exec = "exec",
 }
 
-impl Step {
+impl StartStep {
     /// The step with this number, as a child reported it.
-    fn from_number(number: u32) -> Option<Step> {
-        Step::ALL.get(number as usize).copied()
+    fn from_number(number: u32) -> Option<StartStep> {
+        StartStep::ALL.get(number as usize).copied()
     }
 }
 
-impl fmt::Display for Step {
+impl fmt::Display for StartStep {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.pad(self.text())
     }
@@ -363,26 +409,8 @@ pub(crate) fn now() -> Instant {
     Instant::now()
 }
 
-/// Lets a moment pass. For the end of things alone: a loop sleeps in its poll.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "nobody announces what is waited for here"
-)]
-fn nap(time: Duration) {
-    std::thread::sleep(time);
-}
-
 /// Turns the `-1` of a C function into the error that `errno` holds.
 fn cvt(result: libc::c_int) -> io::Result<libc::c_int> {
-    if result == -1 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(result)
-    }
-}
-
-/// The same for functions whose results are as wide as a register.
-fn cvt_long(result: libc::c_long) -> io::Result<libc::c_long> {
     if result == -1 {
         Err(io::Error::last_os_error())
     } else {

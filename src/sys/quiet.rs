@@ -3,11 +3,12 @@
 #![allow(unsafe_code, reason = "pwritev2, and a signal mask")]
 
 use std::io;
-use std::mem::{self, MaybeUninit};
+use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::ptr;
 
 /// `RWF_NOSIGNAL` (Linux 6.18): a write to a pipe that nobody reads fails with `EPIPE`, and that is all.
+#[cfg(any(target_os = "linux", target_os = "android"))]
 const NO_SIGNAL: libc::c_int = 0x100;
 
 /// How to write. Where the kernel cannot do it, the signal is blocked around each write and taken back: two calls more.
@@ -20,7 +21,9 @@ pub(super) struct QuietWrites {
 
 impl QuietWrites {
     pub(super) fn new() -> QuietWrites {
-        QuietWrites { has_flag: true }
+        QuietWrites {
+            has_flag: cfg!(any(target_os = "linux", target_os = "android")),
+        }
     }
 
     /// One write.
@@ -50,7 +53,14 @@ fn is_refusal(error: &io::Error) -> bool {
         .is_some_and(|number| refusals.contains(&number))
 }
 
+/// No other kernel has the flag.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn write_with_flag(_fd: &OwnedFd, _bytes: &[u8]) -> io::Result<usize> {
+    Err(io::Error::from_raw_os_error(libc::EOPNOTSUPP))
+}
+
 /// By number, as musl has the function since 1.2.5 only.
+#[cfg(any(target_os = "linux", target_os = "android"))]
 fn write_with_flag(fd: &OwnedFd, bytes: &[u8]) -> io::Result<usize> {
     let part = libc::iovec {
         iov_base: bytes.as_ptr().cast_mut().cast(),
@@ -111,13 +121,7 @@ impl SigpipeBlock {
         if self.was_pending {
             return;
         }
-        // SAFETY: timespec is plain numbers, for which zero is valid.
-        let at_once: libc::timespec = unsafe { mem::zeroed() };
-        // SAFETY: the set and the time are whole, and nothing is asked of the signal.
-        let take = || unsafe {
-            libc::sigtimedwait(&raw const self.set, ptr::null_mut(), &raw const at_once)
-        };
-        while take() == -1 && io::Error::last_os_error().kind() == io::ErrorKind::Interrupted {}
+        take_pending(&self.set);
     }
 }
 
@@ -127,6 +131,27 @@ impl Drop for SigpipeBlock {
             // SAFETY: the set is whole, and the present mask is not asked for.
             unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, before, ptr::null_mut()) };
         }
+    }
+}
+
+/// Takes one signal of the set, if one is pending.
+#[cfg(not(any(target_vendor = "apple", target_os = "openbsd")))]
+fn take_pending(set: &libc::sigset_t) {
+    // SAFETY: timespec is plain numbers, for which zero is valid.
+    let at_once: libc::timespec = unsafe { std::mem::zeroed() };
+    // SAFETY: the set and the time are whole, and nothing is asked of the signal.
+    let take = || unsafe { libc::sigtimedwait(set, ptr::null_mut(), &raw const at_once) };
+    while take() == -1 && io::Error::last_os_error().kind() == io::ErrorKind::Interrupted {}
+}
+
+/// The same by sigwait(3), which has no limit of time. The write has raised the signal for this thread alone, so nobody
+/// else can take it between the two calls.
+#[cfg(any(target_vendor = "apple", target_os = "openbsd"))]
+fn take_pending(set: &libc::sigset_t) {
+    if is_pending() {
+        let mut signal = 0;
+        // SAFETY: the set is whole, and there is room for the signal's number.
+        unsafe { libc::sigwait(set, &raw mut signal) };
     }
 }
 

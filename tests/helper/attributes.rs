@@ -4,17 +4,20 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::File;
+use std::io::{BufRead, BufReader};
 use std::process::ExitCode;
 
-use execloop::{Command, Finished, Output, Reactor, StartError, Step};
+use execloop::{Command, CommandId, Finished, Input, Output, Reactor, StartError, StartStep};
 
 use crate::counts::{assert_fds, assert_no_children, open_fds};
 use crate::start_error::start_error;
 
 mod calls;
+#[cfg(not(execloop_kqueue_shim))]
 mod cgroup;
 mod ending;
 mod identity;
+#[cfg(not(execloop_kqueue_shim))]
 mod namespaces;
 mod plain;
 mod signals;
@@ -37,20 +40,29 @@ const SCENARIOS: &[(&str, Scenario)] = &[
     ("limits", plain::limits),
     ("cancels", ending::cancels),
     ("signals-sent", ending::signals_sent),
+    #[cfg(not(execloop_kqueue_shim))]
     ("pidfd", ending::pidfd),
+    #[cfg(not(execloop_kqueue_shim))]
     ("parent-death", ending::parent_death),
     ("credentials", identity::credentials),
+    #[cfg(not(execloop_kqueue_shim))]
     ("capabilities", identity::capabilities),
+    #[cfg(not(execloop_kqueue_shim))]
     ("namespaces", namespaces::entered),
+    #[cfg(not(execloop_kqueue_shim))]
     ("private-mounts", namespaces::private_mounts),
+    #[cfg(not(execloop_kqueue_shim))]
     ("maps", namespaces::maps),
+    #[cfg(not(execloop_kqueue_shim))]
     ("map-waiter-dies", namespaces::waiter_dies),
+    #[cfg(not(execloop_kqueue_shim))]
     ("cgroup", cgroup::placement),
     ("dispositions", signals::dispositions),
     ("storm", signals::storm),
     ("terminals", terminal::terminals),
     ("steps", steps::each_fails),
     ("order", steps::first_is_told),
+    #[cfg(not(execloop_kqueue_shim))]
     ("dumpable", identity::dumpable),
 ];
 
@@ -58,11 +70,16 @@ const SCENARIOS: &[(&str, Scenario)] = &[
 const ALONE: &[(&str, fn())] = &[
     ("undisturbed", threads::undisturbed),
     ("dumpable-threads", threads::dumpable),
+    #[cfg(not(execloop_kqueue_shim))]
     ("unprivileged", namespaces::unprivileged),
+    #[cfg(not(execloop_kqueue_shim))]
     ("time-namespace", namespaces::time),
     ("restored-limit", plain::restored_limit),
+    #[cfg(not(execloop_kqueue_shim))]
     ("dying-parent", ending::dying_parent),
+    #[cfg(not(execloop_kqueue_shim))]
     ("killed-at-maps", namespaces::killed_at_maps),
+    #[cfg(not(execloop_kqueue_shim))]
     ("shared-mounts", namespaces::shared_mounts),
     ("unshare-refused", steps::unshare_refused),
     ("mount-refused", steps::mount_refused),
@@ -133,6 +150,21 @@ fn print(reactor: &mut Reactor, command: &mut Command) -> String {
         String::from_utf8_lossy(&done.stderr)
     );
     String::from_utf8(done.stdout).expect("text")
+}
+
+/// A command that leads a group of its own until its stdin ends, and its pid.
+fn leader(reactor: &mut Reactor) -> (CommandId, i32) {
+    let mut command = shell("echo $$; exec cat");
+    command
+        .process_group(0)
+        .stdin(Input::pipe())
+        .stdout(Output::pipe());
+    let id = reactor.start(&mut command).expect("it starts");
+    let mut line = String::new();
+    BufReader::new(reactor.stdout(id).expect("its pipe"))
+        .read_line(&mut line)
+        .expect("a line");
+    (id, line.trim().parse().expect("a pid"))
 }
 
 fn shell(script: &str) -> Command {
@@ -211,7 +243,7 @@ impl Stat {
 
 /// Starts a command that must fail at this step with this error number.
 #[track_caller]
-fn fails(reactor: &mut Reactor, command: &mut Command, step: Step, errno: i32) {
+fn fails(reactor: &mut Reactor, command: &mut Command, step: StartStep, errno: i32) {
     match start_error(reactor, command) {
         StartError::Step {
             step: found,

@@ -4,6 +4,10 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+#[cfg_attr(
+    execloop_kqueue_shim,
+    allow(dead_code, reason = "the kernels without namespaces need a part of it")
+)]
 mod attributes;
 mod bad_input;
 mod child;

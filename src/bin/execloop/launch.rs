@@ -19,6 +19,17 @@ use crate::output::Collector;
 use crate::sink::Job;
 use crate::tagged::{Backlog, TaggedLines, Tagging};
 
+/// Systems where a command can ask for a signal at its parent's death. Elsewhere, one that outlives a SIGKILL of this
+/// process goes on.
+const CAN_DIE_WITH_PARENT: bool = cfg!(any(
+    target_os = "freebsd",
+    target_os = "dragonfly",
+    all(
+        any(target_os = "linux", target_os = "android"),
+        not(execloop_kqueue_shim)
+    )
+));
+
 /// What all commands have in common.
 #[derive(Clone, Debug)]
 pub(crate) struct Launch {
@@ -67,18 +78,20 @@ impl Launch {
                 let mut command = Command::new(words.next().unwrap_or_default());
                 command.args(words);
                 // As a shell has it, and execvp(3).
-                command.allow_dot();
+                command.allow_dot(true);
                 command
             }
         };
         command
             // A terminal's signals reach only this process; it passes on what they mean.
             .process_group(0)
-            // However this process ends, even by SIGKILL.
-            .parent_death_signal(Signal::KILL)
-            .cancel(self.cancel())
+            .on_cancel(self.cancel())
             .wait_delay(self.wait_delay)
             .context(&self.context);
+        if CAN_DIE_WITH_PARENT {
+            // However this process ends, even by SIGKILL.
+            command.parent_death_signal(Signal::KILL);
+        }
         if let Some(input) = input {
             command.stdin(Input::bytes(Arc::clone(input)));
         }
@@ -127,7 +140,7 @@ impl Launch {
             Target::Collected(collector) if !self.tags => self.limited((*collector).clone()),
             _ => self.limited(self.writer(job, target)),
         };
-        command.stdout(output).stderr_to_stdout();
+        command.stdout(output).stderr_to_stdout(true);
         Ok(())
     }
 

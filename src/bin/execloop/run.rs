@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
-use execloop::{Cause, Error, Finished, Handle, Id, Reactor, Signal, program};
+use execloop::{Cause, CommandId, Error, Finished, Handle, Reactor, Signal, program};
 
 use crate::clock::{self, Epoch};
 use crate::cut::Item;
@@ -110,8 +110,8 @@ pub(crate) struct Run {
     room: Room,
     order: Order,
     backlog: Backlog,
-    running: HashMap<Id, Running>,
-    slots: Slots<Id>,
+    running: HashMap<CommandId, Running>,
+    slots: Slots<CommandId>,
     report: Report,
     /// Nothing starts as the machine has no room.
     is_throttled: bool,
@@ -200,7 +200,7 @@ impl Run {
         while !self.is_done() {
             self.reactor.turn(self.turn_max())?;
             self.obey();
-            while let Some(finished) = self.reactor.finished() {
+            while let Some(finished) = self.reactor.try_wait_any() {
                 self.end(finished);
             }
             self.unblock();
@@ -670,7 +670,7 @@ impl Run {
     /// about to take its status, and the next pass finds whatever is behind it.
     fn reap_orphans(&mut self) {
         while let Some(pid) = program::first_zombie() {
-            let is_command = |id: &Id| self.reactor.pid(*id) == Some(pid);
+            let is_command = |id: &CommandId| self.reactor.pid(*id) == Some(pid);
             if self.running.keys().any(is_command) {
                 return;
             }
@@ -679,7 +679,7 @@ impl Run {
     }
 }
 
-fn has_ended(reactor: &mut Reactor, id: Id) -> bool {
+fn has_ended(reactor: &mut Reactor, id: CommandId) -> bool {
     let probe = Signal::new(0).expect("0 is a number of a signal");
     let answer = reactor.signal(id, probe);
     answer.is_err_and(|error| error.kind() == io::ErrorKind::NotFound)

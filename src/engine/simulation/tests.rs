@@ -131,7 +131,7 @@ fn short_commands_finish_beside_endless_writers_and_each_stream_has_its_turn() {
 }
 
 /// Starts a program of these acts, with both ends of its stdout captured.
-fn start(world: &Shared, engine: &mut Engine<Simulated>, acts: Vec<Act>) -> Id {
+fn start(world: &Shared, engine: &mut Engine<Simulated>, acts: Vec<Act>) -> CommandId {
     let script = Script {
         acts,
         ..Script::default()
@@ -228,7 +228,7 @@ fn a_place_that_becomes_free_between_two_turns_is_told_to_an_outer_loop() {
 }
 
 /// Turns until this one is finished.
-fn finish(engine: &mut Engine<Simulated>, id: Id) -> Finished {
+fn finish(engine: &mut Engine<Simulated>, id: CommandId) -> Finished {
     loop {
         if let Some(finished) = engine.take_finished(id) {
             return finished;
@@ -284,6 +284,52 @@ fn a_start_that_takes_long_is_not_taken_from_the_time_of_its_command() {
         let finished = finish(&mut engine, limited);
         assert!(finished.success(), "{:?}", finished.outcome);
     }
+}
+
+#[test]
+#[cfg(not(execloop_canary))]
+fn a_time_limit_counts_from_the_birth_where_the_exec_takes_long() {
+    let limit = Duration::from_secs(1);
+    for exec_takes in [limit / 2, limit * 100] {
+        let (world, mut engine) = calm(1);
+        world.borrow_mut().weather.late_execs = 1;
+        let script = Script {
+            exec_takes: Some(exec_takes),
+            ..sleep(limit * 100)
+        };
+        let mut limited = command(&world, script);
+        let limited = engine.start(limited.timeout(limit)).expect("it starts");
+        let finished = finish(&mut engine, limited);
+        let cause = finished
+            .outcome
+            .as_ref()
+            .err()
+            .and_then(crate::Error::cause);
+        assert_eq!(cause, Some(Cause::Timeout), "{:?}", finished.outcome);
+        let late = finished.elapsed().saturating_sub(limit);
+        assert!(late < Duration::from_millis(1), "{late:?}");
+    }
+}
+
+#[test]
+#[cfg(not(execloop_canary))]
+fn nobody_overtakes_a_start_that_failed_late_for_a_shortage() {
+    let (world, mut engine) = calm(1);
+    engine.admission = Admission::new(2, u64::MAX);
+    let mut long = command(&world, sleep(Duration::from_secs(10_000)));
+    engine.start(&mut long).expect("it starts");
+    world.borrow_mut().weather.late_execs = 1;
+    let hopeless = Script {
+        exec_error: Some(libc::ENOMEM),
+        ..Script::default()
+    };
+    let hopeless = engine.start(&mut command(&world, hopeless));
+    let hopeless = hopeless.expect("its failure comes by its end");
+    let next = engine.start(&mut command(&world, Script::default()));
+    let next = finish(&mut engine, next.expect("it waits"));
+    assert!(next.success());
+    let before = engine.take_finished(hopeless).expect("it was first");
+    assert!(!before.success());
 }
 
 #[test]

@@ -106,13 +106,18 @@ impl World {
         process
     }
 
-    /// A start takes its time, sometimes much.
+    /// A start takes its time, sometimes much, and now and then as long as on a file system that has gone to sleep.
     pub(super) fn was_started(&mut self, process: usize) {
         let child = self.processes[process].child.as_ref();
         if child.is_some_and(|child| matches!(child.exec, Exec::UnderWay(_))) {
-            let longest = if self.random.one_in(4) { 30_000 } else { 300 };
-            let after = Duration::from_micros(self.random.below(longest) as u64);
-            self.resume(process, after);
+            let longest = match self.random.below(64) {
+                0 => 20_000_000,
+                1..16 => 30_000,
+                _ => 300,
+            };
+            let by_chance = Duration::from_micros(self.random.below(longest) as u64);
+            let known = self.processes[process].script.exec_takes;
+            self.resume(process, known.unwrap_or(by_chance));
         }
     }
 

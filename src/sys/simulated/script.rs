@@ -51,6 +51,8 @@ pub(crate) struct Script {
     pub(crate) busy_times: usize,
     /// How many bytes one of its pipes will see at most: none is so small that this takes for ever.
     pub(crate) traffic: usize,
+    /// How long its exec takes, where that is not left to chance and where starts return before it.
+    pub(crate) exec_takes: Option<Duration>,
     /// Its exec fails with this error number.
     pub(crate) exec_error: Option<i32>,
     /// Its process is never made, for this reason.
@@ -70,6 +72,7 @@ impl Default for Script {
             early_exits: 0,
             busy_times: 0,
             traffic: 0,
+            exec_takes: None,
             exec_error: None,
             clone_error: None,
         }

@@ -6,10 +6,10 @@ use std::io::{ErrorKind, Read, Seek, Write};
 use std::os::unix::fs::PermissionsExt;
 
 use execloop::linux::{Capability, CommandExt, Resource, UNLIMITED};
-use execloop::{Command, Error, Input, Output, Reactor, StartError, Step};
+use execloop::{Command, Error, Input, Output, Reactor, StartError, StartStep};
 
 use super::identity::may;
-use super::{cat, fails, finish, is_root, print, shell, skip, stat};
+use super::{cat, fails, finish, is_root, leader, print, shell, skip, stat};
 use crate::counts::set_soft_fd_limit;
 use crate::start_error::start_error;
 
@@ -119,7 +119,7 @@ fn usr_is_a_root(reactor: &mut Reactor) -> bool {
     let mut command = Command::new("/bin/true");
     match finish(reactor, command.chroot("/usr")).outcome {
         Err(Error::Start(StartError::Step {
-            step: Step::Exec,
+            step: StartStep::Exec,
             source,
             ..
         })) if source.kind() == ErrorKind::NotFound => {
@@ -159,16 +159,7 @@ pub(super) fn groups(reactor: &mut Reactor) {
     let both = stat(reactor, cat("stat").session(true).process_group(0));
     assert_eq!((both.group, both.session), (both.pid, both.pid));
 
-    let mut leader = Command::new("/bin/cat");
-    let leader = reactor
-        .start(leader.process_group(0).stdin(Input::pipe()))
-        .expect("it starts");
-    let pidfd = reactor
-        .pidfd(leader)
-        .expect("it runs")
-        .try_clone_to_owned()
-        .expect("a copy");
-    let pid = pid_of(&pidfd);
+    let (leader, pid) = leader(reactor);
     let joined = stat(reactor, cat("stat").process_group(pid));
     assert_eq!(joined.group, pid);
     reactor.stdin(leader).expect("its pipe").close();
@@ -182,12 +173,13 @@ pub(super) fn groups(reactor: &mut Reactor) {
     fails(
         reactor,
         cat("stat").process_group(pid),
-        Step::ProcessGroup,
+        StartStep::ProcessGroup,
         libc::EPERM,
     );
 }
 
 /// The process that a pidfd is for.
+#[cfg(not(execloop_kqueue_shim))]
 pub(super) fn pid_of(pidfd: &impl std::os::fd::AsRawFd) -> i32 {
     let text =
         fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd())).expect("fdinfo");
@@ -214,7 +206,7 @@ pub(super) fn root_and_directory(reactor: &mut Reactor) {
     fails(
         reactor,
         pwd().current_dir("/etc/init.d"),
-        Step::Chdir,
+        StartStep::Chdir,
         libc::ENOENT,
     );
     // Relative to the directory.
@@ -233,7 +225,7 @@ pub(super) fn root_and_directory(reactor: &mut Reactor) {
     let mut pwd = Command::new("/bin/pwd");
     assert!(print(reactor, pwd.current_dir(&closed)).contains("execloop-closed"));
     // After the user has changed.
-    fails(reactor, pwd.uid(65534), Step::Chdir, libc::EACCES);
+    fails(reactor, pwd.uid(65534), StartStep::Chdir, libc::EACCES);
     fs::remove_dir(closed).expect("removed");
 }
 
@@ -277,7 +269,7 @@ pub(super) fn limits(reactor: &mut Reactor) {
     fails(
         reactor,
         cat("limits").rlimit(Resource::STACK, 2, 1),
-        Step::Rlimit,
+        StartStep::Rlimit,
         libc::EINVAL,
     );
     assert_eq!(

@@ -6,11 +6,10 @@ use std::io;
 use std::os::fd::AsFd;
 
 use execloop::linux::CommandExt;
-use execloop::{Command, Input, Reactor};
+use execloop::{Input, Reactor};
 
 use super::identity::{bits, own};
-use super::plain::pid_of;
-use super::{Stat, calls, cat, helper, print, skip, stat, status};
+use super::{Stat, calls, cat, helper, leader, print, skip, stat, status};
 
 pub(super) fn terminals(reactor: &mut Reactor) {
     let (_master, terminal) = match calls::terminal() {
@@ -71,11 +70,7 @@ pub(super) fn in_session() {
     calls::take_foreground(&terminal);
 
     // Into another's group, with that group.
-    let mut leader = Command::new("/bin/cat");
-    let leader = reactor
-        .start(leader.process_group(0).stdin(Input::pipe()))
-        .expect("it starts");
-    let group = pid_of(&reactor.pidfd(leader).expect("it runs"));
+    let (leader, group) = leader(reactor);
     let joined = stat(reactor, cat("stat").process_group(group).foreground(ours()));
     assert_eq!((joined.group, joined.foreground), (group, group));
     assert_eq!(calls::foreground(&terminal), group);

@@ -12,12 +12,12 @@ use crate::sys::cvt;
 use crate::sys::fd::above_stdio;
 
 #[derive(Debug)]
-pub(in crate::sys) struct Timer {
+pub(super) struct Timer {
     fd: OwnedFd,
 }
 
 impl Timer {
-    pub(in crate::sys) fn new() -> io::Result<Timer> {
+    pub(super) fn new() -> io::Result<Timer> {
         let flags = libc::TFD_CLOEXEC | libc::TFD_NONBLOCK;
         // SAFETY: timerfd_create(2) takes two numbers.
         let fd = cvt(unsafe { libc::timerfd_create(libc::CLOCK_MONOTONIC, flags) })?;
@@ -28,7 +28,7 @@ impl Timer {
 
     /// Fires once, `delay` from now, in place of what was set before. Setting it also clears a firing that nobody read,
     /// so no read is ever needed: each firing is an edge.
-    pub(in crate::sys) fn set(&self, delay: Duration) -> io::Result<()> {
+    pub(super) fn set(&self, delay: Duration) -> io::Result<()> {
         // SAFETY: itimerspec is plain numbers for which zero is valid.
         let mut setting: libc::itimerspec = unsafe { mem::zeroed() };
         // Zero would disarm; a deadline that has come fires at once.

@@ -17,11 +17,11 @@ use std::time::Duration;
 
 use super::child::{self, Plan, Report, gate};
 use super::cradle::{Carried, Cradle, Nulls, STACK_BYTES, Stack};
-use super::plan::{Attributes, IdMap, Mapping, foreign, gaps, layout, stashes};
+use super::process::Child;
 use super::raw::{self, CloneArguments};
-use crate::sys::exit::Child;
 use crate::sys::fd::{fd_limit_before_raise, is_open};
-use crate::sys::{Launch, StartFailure, Stdio, Step, cvt, nap, now};
+use crate::sys::plan::{Attributes, IdMap, Mapping, foreign, gaps, layout, stashes};
+use crate::sys::{Launch, StartFailure, StartStep, Stdio, cvt, now};
 
 /// `CLONE_CLEAR_SIGHAND` (Linux 5.5): caught signals get their default action in the child.
 const CLEAR_SIGHAND: u64 = 0x1_0000_0000;
@@ -37,11 +37,11 @@ const TABLE_LOOK: Duration = Duration::from_micros(100);
 
 /// Starts children. Keeps what one start leaves for the next: the cradles, and what was refused.
 #[derive(Debug)]
-pub(in crate::sys) struct Spawner {
+pub(super) struct Spawner {
     nulls: Nulls,
     cradles: Vec<Cradle>,
     /// Children whose start has failed, until they are reaped: pid, step and error number.
-    failed: Vec<(u32, Step, i32)>,
+    failed: Vec<(u32, StartStep, i32)>,
     /// clone3(2) has not been refused.
     has_clone3: bool,
     /// close_range(2) has not been refused.
@@ -50,7 +50,7 @@ pub(in crate::sys) struct Spawner {
 
 /// Which start of which cradle a child is of.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::sys) struct Birth {
+pub(super) struct Birth {
     cradle: usize,
     serial: u32,
 }
@@ -64,7 +64,7 @@ enum Attempt {
 }
 
 impl Spawner {
-    pub(in crate::sys) fn new() -> io::Result<Spawner> {
+    pub(super) fn new() -> io::Result<Spawner> {
         let nulls = Nulls::new()?;
         Ok(Spawner {
             cradles: vec![Cradle::new(&nulls)?],
@@ -94,12 +94,12 @@ impl Spawner {
     }
 
     /// There is a cradle for one more.
-    pub(in crate::sys) fn has_room(&self) -> bool {
+    pub(super) fn has_room(&self) -> bool {
         self.cradles.len() < STARTS_UNDER_WAY_MAX || self.cradles.iter().any(Cradle::is_free)
     }
 
     /// Takes back what children on their way no longer use.
-    pub(in crate::sys) fn settle(&mut self) {
+    pub(super) fn settle(&mut self) {
         for cradle in &mut self.cradles {
             if let Some((pid, Some((step, errno)))) = cradle.settle(&self.nulls) {
                 self.failed.push((pid, step, errno));
@@ -108,8 +108,8 @@ impl Spawner {
     }
 
     /// This child has executed its program, or was ended by somebody else before.
-    pub(in crate::sys) fn has_executed(&mut self, child: &Child) -> bool {
-        let Some(birth) = child.birth else {
+    pub(super) fn has_executed(&mut self, child: &Child) -> bool {
+        let Some(birth) = child.birth() else {
             return true;
         };
         self.settle();
@@ -117,22 +117,22 @@ impl Spawner {
         // Not what the word says now: what has failed since is not taken yet.
         let is_under_way =
             cradle.is_some_and(|cradle| cradle.serial == birth.serial && !cradle.is_settled());
-        !is_under_way && self.failed.iter().all(|(pid, ..)| *pid != child.pid)
+        !is_under_way && self.failed.iter().all(|(pid, ..)| *pid != child.pid())
     }
 
     /// Why a child that has ended was not started, if that is why.
-    pub(in crate::sys) fn take_failure(&mut self, child: &Child) -> Option<StartFailure> {
-        child.birth?;
+    pub(super) fn take_failure(&mut self, child: &Child) -> Option<StartFailure> {
+        child.birth()?;
         self.settle();
         let mut failed = self.failed.iter();
-        let place = failed.position(|(pid, ..)| *pid == child.pid)?;
+        let place = failed.position(|(pid, ..)| *pid == child.pid())?;
         let (_, step, errno) = self.failed.swap_remove(place);
         Some(StartFailure::new(step, io::Error::from_raw_os_error(errno)))
     }
 
     /// Waits until no child uses the parent's table: what a command is made of is about to be closed. A child gets there
     /// with its first instruction, unless somebody stops it before; so this does not last for ever.
-    pub(in crate::sys) fn part_tables(&mut self) {
+    pub(super) fn part_tables(&mut self) {
         let until = now() + TABLE_WAIT;
         while self.cradles.iter().any(Cradle::shares_table) && now() < until {
             nap(TABLE_LOOK);
@@ -140,7 +140,7 @@ impl Spawner {
     }
 
     /// Gives back what idle cradles hold, but for the first. `false`: there was nothing.
-    pub(in crate::sys) fn shrink(&mut self) -> bool {
+    pub(super) fn shrink(&mut self) -> bool {
         self.settle();
         let before = self.cradles.len();
         // A child names its cradle by its place.
@@ -163,13 +163,13 @@ impl Spawner {
     }
 
     /// Starts the child. `ends` are its ends of the pipes, `ours` the numbers of the other ends.
-    pub(in crate::sys) fn spawn(
+    pub(super) fn spawn(
         &mut self,
         launch: &Launch,
         ends: [Option<OwnedFd>; 3],
         ours: &[i32],
     ) -> Result<Child, StartFailure> {
-        let failed = |error| StartFailure::new(Step::Open, error);
+        let failed = |error| StartFailure::new(StartStep::Open, error);
         let index = self.free_cradle().map_err(failed)?;
         let had_clone3 = self.has_clone3;
         loop {
@@ -177,8 +177,8 @@ impl Spawner {
                 Attempt::Started(mut child, born) => {
                     if let Some((plan, carried)) = born {
                         let cradle = &mut self.cradles[index];
-                        cradle.occupy(plan, child.pid, ends, carried);
-                        child.birth = Some(Birth {
+                        cradle.occupy(plan, child.pid(), ends, carried);
+                        child.is_born_in(Birth {
                             cradle: index,
                             serial: cradle.serial,
                         });
@@ -186,7 +186,7 @@ impl Spawner {
                     return Ok(child);
                 }
                 Attempt::Failed(failure) => {
-                    if failure.step == Step::Clone {
+                    if failure.step == StartStep::Clone {
                         // clone(2) was refused as well, so clone3(2) was not what the kernel minded.
                         self.has_clone3 = had_clone3;
                     }
@@ -237,7 +237,7 @@ impl Spawner {
     ) -> Result<(Box<Plan>, Carried), StartFailure> {
         let attributes = &launch.program.attributes;
         let carried = self.carry(index, attributes, shares)?;
-        let failed = |error| StartFailure::new(Step::Open, error);
+        let failed = |error| StartFailure::new(StartStep::Open, error);
         let mut mappings = Vec::with_capacity(3 + launch.extra.len());
         let mut pipes = Vec::new();
         for (stdio, target) in launch.stdio.iter().zip(0..) {
@@ -338,14 +338,14 @@ impl Spawner {
         let mut carried = Carried::default();
         if let Some(terminal) = &attributes.foreground {
             let placed = self.place(index, terminal.as_fd(), shares, false);
-            carried.foreground = Some(placed.map_err(failed(Step::Open))?);
+            carried.foreground = Some(placed.map_err(failed(StartStep::Open))?);
         }
         if let Some(cgroup) = &attributes.cgroup
             && !self.has_clone3
         {
-            let procs = open_procs(cgroup.as_fd()).map_err(failed(Step::Cgroup))?;
+            let procs = open_procs(cgroup.as_fd()).map_err(failed(StartStep::Cgroup))?;
             let placed = self.place(index, procs.as_fd(), shares, true);
-            carried.cgroup_procs = Some(placed.map_err(failed(Step::Open))?);
+            carried.cgroup_procs = Some(placed.map_err(failed(StartStep::Open))?);
             carried.cgroup_file = Some(procs);
         }
         Ok(carried)
@@ -388,7 +388,7 @@ impl Spawner {
         drop(mask);
         match result {
             Err(error) => self.clone_failed(error, attributes),
-            Ok(Err(error)) => Attempt::Failed(StartFailure::new(Step::Clone, error)),
+            Ok(Err(error)) => Attempt::Failed(StartFailure::new(StartStep::Clone, error)),
             Ok(Ok(child)) if !waits => Attempt::Started(child, Some((plan, carried))),
             Ok(Ok(child)) => match plan.report.failure() {
                 None => Attempt::Started(child, None),
@@ -422,9 +422,9 @@ impl Spawner {
                 | libc::ENODEV
         );
         let step = if attributes.cgroup.is_some() && of_cgroup {
-            Step::Cgroup
+            StartStep::Cgroup
         } else {
-            Step::Clone
+            StartStep::Clone
         };
         Attempt::Failed(StartFailure::new(step, error))
     }
@@ -651,4 +651,13 @@ impl Drop for Dumpable {
             unsafe { libc::prctl(libc::PR_SET_DUMPABLE, self.before as libc::c_ulong) };
         }
     }
+}
+
+/// Lets a moment pass. For the end of things alone: a loop sleeps in its poll.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "nobody announces what is waited for here"
+)]
+fn nap(time: Duration) {
+    std::thread::sleep(time);
 }

@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use super::names::{Capability, Namespaces, Resource};
-use crate::sys::{CStrings, Signal};
+use super::{CStrings, Signal};
 
 /// Prepared once for each `Command`, shared by all its starts.
 #[derive(Debug)]
@@ -109,7 +109,7 @@ impl Attributes {
     }
 
     /// The list for setgroups(2), or `None` to leave the groups alone.
-    pub(super) fn groups_to_set(&self) -> Option<&[u32]> {
+    pub(in crate::sys) fn groups_to_set(&self) -> Option<&[u32]> {
         let denied = self.has_id_maps() && !self.setgroups_in_namespace;
         match &self.groups {
             Groups::Set(groups) => Some(groups),
@@ -133,7 +133,7 @@ pub(super) enum Move {
 }
 
 /// One descriptor of the child: where it comes from (`None`: closed), and its number.
-pub(super) type Mapping = (Option<i32>, i32);
+pub(in crate::sys) type Mapping = (Option<i32>, i32);
 
 /// How many sources are some other mapping's target, and so need a spare number in `layout`.
 pub(super) fn stashes(mappings: &[Mapping]) -> usize {
@@ -186,7 +186,7 @@ pub(super) fn layout(mappings: &[Mapping], spares: &[i32], moves: &mut Vec<Move>
 }
 
 /// The descriptors to close once the layout stands: everything above 2 that is no target, as ranges with both ends.
-pub(super) fn gaps(mappings: &[Mapping], ranges: &mut Vec<(u32, u32)>) {
+pub(in crate::sys) fn gaps(mappings: &[Mapping], ranges: &mut Vec<(u32, u32)>) {
     ranges.clear();
     let mut next = 3;
     let above = |next: u32| {

@@ -13,9 +13,10 @@ use std::ptr::{self, NonNull};
 use std::sync::atomic::Ordering;
 
 use super::child::{Plan, gate};
-use super::plan::Mapping;
-use crate::sys::fd::{duplicate, duplicate_onto, open_null};
-use crate::sys::{Step, cvt};
+use super::fd::duplicate_onto;
+use crate::sys::fd::{duplicate, open_null};
+use crate::sys::plan::Mapping;
+use crate::sys::{StartStep, cvt};
 
 /// Below this a descriptor need not be moved for the child: the smallest table that the kernel makes has as many.
 const LOW_FDS: i32 = 64;
@@ -146,7 +147,7 @@ impl Cradle {
     }
 
     /// Takes back what the child no longer uses. Returns its pid and what failed, once it uses nothing any more.
-    pub(super) fn settle(&mut self, nulls: &Nulls) -> Option<(u32, Option<(Step, i32)>)> {
+    pub(super) fn settle(&mut self, nulls: &Nulls) -> Option<(u32, Option<(StartStep, i32)>)> {
         let child = self.under_way.as_mut()?;
         let is_released = child.plan.gate.load(Ordering::Acquire) == gate::RELEASED;
         let has_table =
@@ -314,5 +315,102 @@ impl Drop for Stack {
         }
         // SAFETY: the mapping is this value's own, and its cradle is dropped with no child under way.
         unsafe { libc::munmap(self.mapping.as_ptr(), self.guard_bytes + STACK_BYTES) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicU32;
+
+    use super::super::child::Report;
+    use super::*;
+    use crate::sys::CStrings;
+    use crate::sys::plan::{Attributes, Program};
+
+    /// Of a child that shares the parent's table, and does nothing.
+    fn plan() -> Box<Plan> {
+        Box::new(Plan {
+            program: Arc::new(Program {
+                path: c"/nowhere".to_owned(),
+                argv: CStrings::default(),
+                directory: None,
+                attributes: Attributes::default(),
+            }),
+            environment: Arc::new(CStrings::default()),
+            share_below: Some(3),
+            foreign: Vec::new(),
+            has_table: AtomicU32::new(0),
+            moves: Vec::new(),
+            pipes: Vec::new(),
+            gaps: Vec::new(),
+            reset_handlers: false,
+            mask: None,
+            cgroup_procs: None,
+            foreground: None,
+            fd_limit: None,
+            parent: 0,
+            gate: AtomicU32::new(gate::STARTED),
+            report: Report::default(),
+        })
+    }
+
+    fn inode(fd: i32) -> libc::ino_t {
+        // SAFETY: stat is plain numbers, for which zero is valid.
+        let mut stat: libc::stat = unsafe { mem::zeroed() };
+        // SAFETY: the structure has room for the answer.
+        assert_eq!(unsafe { libc::fstat(fd, &raw mut stat) }, 0);
+        stat.st_ino
+    }
+
+    fn under_way(cradle: &Cradle) -> &Plan {
+        &cradle.under_way.as_ref().expect("a child").plan
+    }
+
+    #[test]
+    fn places_are_taken_back_when_the_child_has_a_table_of_its_own_and_not_before() {
+        let nulls = Nulls::new().expect("null");
+        let mut cradle = Cradle::new(&nulls).expect("a cradle");
+        let (read, write) = io::pipe().expect("a pipe");
+        let pipe = inode(read.as_raw_fd());
+        let place = cradle.place(&nulls, read.as_fd(), true, false);
+        let place = place.expect("a place");
+        let ends = [None, Some(OwnedFd::from(write)), None];
+        cradle.occupy(plan(), 1, ends, Carried::default());
+        assert_eq!(cradle.settle(&nulls), None);
+        assert_eq!(inode(place), pipe, "the child finds its end there");
+        assert!(cradle.shares_table());
+
+        under_way(&cradle).has_table.store(1, Ordering::Release);
+        assert_eq!(cradle.settle(&nulls), None);
+        assert_ne!(inode(place), pipe, "it is nobody's");
+        assert!(!cradle.shares_table() && !cradle.is_free());
+        // Our copy of the other end is closed, too.
+        let mut byte = [0];
+        assert_eq!(io::Read::read(&mut &read, &mut byte).expect("read"), 0);
+        under_way(&cradle)
+            .gate
+            .store(gate::RELEASED, Ordering::Release);
+    }
+
+    #[test]
+    fn a_report_is_taken_when_the_kernel_has_cleared_the_word_and_not_before() {
+        let nulls = Nulls::new().expect("null");
+        let mut cradle = Cradle::new(&nulls).expect("a cradle");
+        cradle.occupy(plan(), 7, [None, None, None], Carried::default());
+        under_way(&cradle)
+            .report
+            .fail(StartStep::Exec, libc::ENOENT);
+        // The child is on its stack until it ends.
+        assert_eq!(cradle.settle(&nulls), None);
+        assert!(!cradle.is_settled() && !cradle.is_free());
+
+        under_way(&cradle)
+            .gate
+            .store(gate::RELEASED, Ordering::Release);
+        assert!(cradle.is_free());
+        let told = cradle.settle(&nulls);
+        assert_eq!(told, Some((7, Some((StartStep::Exec, libc::ENOENT)))));
+        assert!(cradle.is_settled());
     }
 }

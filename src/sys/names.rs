@@ -16,9 +16,9 @@ use std::ops::{BitOr, BitOrAssign};
 pub struct Namespaces(u64);
 
 macro_rules! namespaces {
-    ($($(#[$doc:meta])* $name:ident = $flag:ident,)*) => {
+    ($($(#[$doc:meta])* $name:ident = $flag:literal,)*) => {
         impl Namespaces {
-            $($(#[$doc])* pub const $name: Namespaces = Namespaces(libc::$flag as u64);)*
+            $($(#[$doc])* pub const $name: Namespaces = Namespaces($flag);)*
             const NAMES: &[(&str, Namespaces)] = &[$((stringify!($name), Namespaces::$name),)*];
         }
     };
@@ -26,22 +26,22 @@ macro_rules! namespaces {
 
 namespaces! {
     /// Users, groups and capabilities: see user_namespaces(7).
-    USER = CLONE_NEWUSER,
+    USER = 0x1000_0000,
     /// Process ids: see pid_namespaces(7).
-    PID = CLONE_NEWPID,
+    PID = 0x2000_0000,
     /// Mounts: see mount_namespaces(7).
-    MOUNT = CLONE_NEWNS,
+    MOUNT = 0x0002_0000,
     /// Network interfaces, addresses and ports: see network_namespaces(7). Not even the loopback is up in a new one.
-    NET = CLONE_NEWNET,
+    NET = 0x4000_0000,
     /// System V IPC and POSIX message queues: see ipc_namespaces(7).
-    IPC = CLONE_NEWIPC,
+    IPC = 0x0800_0000,
     /// Host and domain name: see uts_namespaces(7).
-    UTS = CLONE_NEWUTS,
+    UTS = 0x0400_0000,
     /// The root of what is seen of cgroups: see cgroup_namespaces(7).
-    CGROUP = CLONE_NEWCGROUP,
+    CGROUP = 0x0200_0000,
     /// Monotonic and boot time: see time_namespaces(7). Linux 5.6, and by clone3(2) or unshare(2) alone: a start that has
     /// to fall back to clone(2) fails with it.
-    TIME = CLONE_NEWTIME,
+    TIME = 0x0000_0080,
 }
 
 impl Namespaces {
@@ -96,17 +96,15 @@ impl fmt::Debug for Namespaces {
 pub struct Resource(u32);
 
 macro_rules! resources {
-    ($($(#[$doc:meta])* $name:ident = $number:ident,)*) => {
+    ($list:ident: $($(#[$doc:meta])* $name:ident = $number:ident,)*) => {
         impl Resource {
             $($(#[$doc])* pub const $name: Resource = Resource(libc::$number as u32);)*
-            const NAMES: &[(&str, Resource)] = &[$((stringify!($name), Resource::$name),)*];
+            const $list: &[(&str, Resource)] = &[$((stringify!($name), Resource::$name),)*];
         }
     };
 }
 
-resources! {
-    /// Address space, in bytes.
-    AS = RLIMIT_AS,
+resources! { NAMES:
     /// Size of a core file, in bytes; 0 makes none.
     CORE = RLIMIT_CORE,
     /// CPU time, in seconds: SIGXCPU at the soft limit, SIGKILL at the hard one.
@@ -117,38 +115,58 @@ resources! {
     FSIZE = RLIMIT_FSIZE,
     /// Locked memory, in bytes.
     MEMLOCK = RLIMIT_MEMLOCK,
-    /// POSIX message queues of its user, in bytes.
-    MSGQUEUE = RLIMIT_MSGQUEUE,
-    /// The lowest nice value that it may take, as 20 minus that value.
-    NICE = RLIMIT_NICE,
     /// One more than the highest descriptor number.
     NOFILE = RLIMIT_NOFILE,
     /// Processes and threads of its user.
     NPROC = RLIMIT_NPROC,
     /// Resident memory, in bytes. Linux does not enforce it.
     RSS = RLIMIT_RSS,
-    /// Real-time priority.
-    RTPRIO = RLIMIT_RTPRIO,
-    /// CPU time of a real-time thread without a blocking call, in microseconds.
-    RTTIME = RLIMIT_RTTIME,
-    /// Queued signals of its user.
-    SIGPENDING = RLIMIT_SIGPENDING,
-    /// Stack of the first thread, in bytes. A quarter of it is what arguments and environment may take.
+    /// Stack of the first thread, in bytes. On Linux, a quarter of it is what arguments and environment may take.
     STACK = RLIMIT_STACK,
 }
 
+#[cfg(not(target_os = "openbsd"))]
+resources! { NAMES_OF_MOST:
+    /// Address space, in bytes. OpenBSD has no such limit.
+    AS = RLIMIT_AS,
+}
+
+#[cfg(target_os = "openbsd")]
+resources! { NAMES_OF_MOST: }
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+resources! { NAMES_OF_LINUX:
+    /// POSIX message queues of its user, in bytes. Linux only.
+    MSGQUEUE = RLIMIT_MSGQUEUE,
+    /// The lowest nice value that it may take, as 20 minus that value. Linux only.
+    NICE = RLIMIT_NICE,
+    /// Real-time priority. Linux only.
+    RTPRIO = RLIMIT_RTPRIO,
+    /// CPU time of a real-time thread without a blocking call, in microseconds. Linux only.
+    RTTIME = RLIMIT_RTTIME,
+    /// Queued signals of its user. Linux only.
+    SIGPENDING = RLIMIT_SIGPENDING,
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+resources! { NAMES_OF_LINUX: }
+
 impl Resource {
     /// The number for prlimit(2).
-    pub(super) const fn number(self) -> u32 {
+    pub(in crate::sys) const fn number(self) -> u32 {
         self.0
     }
 }
 
 impl fmt::Debug for Resource {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = Resource::NAMES
-            .iter()
-            .find(|(_, resource)| resource == self);
+        let lists = [
+            Resource::NAMES,
+            Resource::NAMES_OF_MOST,
+            Resource::NAMES_OF_LINUX,
+        ];
+        let mut names = lists.into_iter().flatten();
+        let name = names.find(|(_, resource)| resource == self);
         formatter.write_str(name.map_or("?", |(name, _)| name))
     }
 }
@@ -215,6 +233,29 @@ mod tests {
     use super::*;
 
     #[test]
+    #[cfg(target_os = "linux")]
+    fn namespaces_have_the_kernels_flags() {
+        let flags = [
+            (Namespaces::USER, libc::CLONE_NEWUSER),
+            (Namespaces::PID, libc::CLONE_NEWPID),
+            (Namespaces::MOUNT, libc::CLONE_NEWNS),
+            (Namespaces::NET, libc::CLONE_NEWNET),
+            (Namespaces::IPC, libc::CLONE_NEWIPC),
+            (Namespaces::UTS, libc::CLONE_NEWUTS),
+            (Namespaces::CGROUP, libc::CLONE_NEWCGROUP),
+            (Namespaces::TIME, libc::CLONE_NEWTIME),
+        ];
+        for (namespace, flag) in flags {
+            assert_eq!(
+                namespace.0,
+                u64::from(flag.cast_unsigned()),
+                "{namespace:?}"
+            );
+        }
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
     fn no_namespace_flag_is_one_that_changes_what_is_shared() {
         let all = Namespaces::NAMES
             .iter()

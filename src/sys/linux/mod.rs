@@ -1,31 +1,38 @@
-//! The real `Kernel`: mio's poll, a spawner, one exit source for each child, one timer.
+//! The `Kernel` of Linux: mio's poll, a spawner, a pidfd for each child, one timerfd.
 //! Unaware of what commands are and why they end.
 #![allow(
     unsafe_code,
     reason = "mio's poll lends its descriptor as a number only"
 )]
 
+mod child;
+mod cradle;
+mod fd;
+mod process;
+mod raw;
+mod spawn;
+mod timerfd;
+
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mio::unix::SourceFd;
-use mio::{Events, Interest, Poll, Token};
+use mio::{Events, Interest, Poll};
 
-use super::exit::{Child, check_floor};
-use super::fd;
-use super::fork::Origin;
-use super::process;
+use super::fd as any_fd;
 use super::quiet::QuietWrites;
-use super::spawn::Spawner;
-use super::timer::Timer;
+use super::token::{INTERNAL, token, untoken};
+use super::waker::Waker;
 use super::{
-    Exit, Kernel, Launch, Ready, Signal, Source, StartFailure, Started, Stdio, Step, Target,
-    Tenant, Wake,
+    Exit, Kernel, Launch, Ready, Signal, Source, StartFailure, StartStep, Started, Stdio, Target,
+    Tenant,
 };
+use process::{Child, check_floor};
+use spawn::Spawner;
+use timerfd::Timer;
 
 /// How many events one poll takes. More only wait for the next one.
 const EVENTS_PER_POLL_MAX: usize = 256;
@@ -40,7 +47,7 @@ pub(crate) struct Unix {
     spawner: Spawner,
     timer: Timer,
     writes: QuietWrites,
-    waker: Arc<Alarm>,
+    waker: Waker,
 }
 
 impl Unix {
@@ -50,16 +57,16 @@ impl Unix {
         check_floor()?;
         // The block comes first, for the lowest numbers.
         let spawner = Spawner::new()?;
-        let held = fd::hold_stdio_numbers()?;
+        let held = any_fd::hold_stdio_numbers()?;
         let poll = Poll::new()?;
-        let waker = Arc::new(Alarm {
-            waker: mio::Waker::new(poll.registry(), WAKER)?,
-            origin: Origin::new(),
-        });
+        let waker = Waker::new(poll.registry())?;
         let timer = Timer::new()?;
         drop(held);
-        poll.registry()
-            .register(&mut SourceFd(&timer.as_raw_fd()), TIMER, Interest::READABLE)?;
+        poll.registry().register(
+            &mut SourceFd(&timer.as_raw_fd()),
+            INTERNAL,
+            Interest::READABLE,
+        )?;
         Ok(Unix {
             poll,
             events: Events::with_capacity(EVENTS_PER_POLL_MAX),
@@ -78,17 +85,17 @@ impl Unix {
 
     /// Each call below that others could feel begins with this: a forked copy has the same epoll, timer, pipes and pidfds.
     fn check(&self) -> io::Result<()> {
-        self.waker.origin.check()
+        self.waker.check_process()
     }
 
     /// The child's pidfd, until its handle is dropped.
-    pub(crate) fn pidfd(child: &UnixChild) -> BorrowedFd<'_> {
-        child.0.pidfd.as_fd()
+    pub(crate) fn pidfd(child: &Child) -> BorrowedFd<'_> {
+        child.as_fd()
     }
 
     /// Registers a descriptor that is never deregistered: closing is enough, as no other process holds copies for longer
     /// than its exec takes, and an event that comes late carries a generation that is over.
-    fn watch(&self, fd: &OwnedFd, source: Source, tenant: Tenant) -> io::Result<()> {
+    fn watch(&self, fd: BorrowedFd<'_>, source: Source, tenant: Tenant) -> io::Result<()> {
         self.check()?;
         let interest = if source == Source::Stdin {
             Interest::WRITABLE
@@ -116,11 +123,8 @@ impl Unix {
             .map(|pipe| pipe.0.as_raw_fd())
             .collect();
         let mut child = self.spawner.spawn(launch, ends, &ours)?;
-        child.sweeps_group = launch.program.attributes.sweeps_group;
-        Ok(Started {
-            child: UnixChild(child),
-            pipes,
-        })
+        child.set_sweeps_group(launch.program.attributes.sweeps_group);
+        Ok(Started { child, pipes })
     }
 }
 
@@ -128,7 +132,7 @@ type Ends = [Option<OwnedFd>; 3];
 
 /// The pipes that a launch asks for: our ends and the child's.
 fn pipes(launch: &Launch) -> Result<([Option<Pipe>; 3], Ends), StartFailure> {
-    let failed = |error| StartFailure::new(Step::Pipe, error);
+    let failed = |error| StartFailure::new(StartStep::Pipe, error);
     let mut ours = [None, None, None];
     let mut theirs = [None, None, None];
     for (number, stdio) in launch.stdio.iter().enumerate() {
@@ -147,7 +151,7 @@ fn pipes(launch: &Launch) -> Result<([Option<Pipe>; 3], Ends), StartFailure> {
 }
 
 impl Kernel for Unix {
-    type Child = UnixChild;
+    type Child = Child;
     type Pipe = Pipe;
     type Waker = Waker;
 
@@ -164,7 +168,7 @@ impl Kernel for Unix {
     }
 
     fn start(&mut self, launch: &mut Launch) -> Result<Started<Unix>, StartFailure> {
-        let failed = |error| StartFailure::new(Step::Clone, error);
+        let failed = |error| StartFailure::new(StartStep::Clone, error);
         self.check().map_err(failed)?;
         match self.try_start(launch) {
             // What is kept for many starts at once may be all that one of them lacks.
@@ -175,8 +179,8 @@ impl Kernel for Unix {
         }
     }
 
-    fn has_executed(&mut self, child: &UnixChild) -> bool {
-        self.spawner.has_executed(&child.0)
+    fn has_executed(&mut self, child: &Child) -> bool {
+        self.spawner.has_executed(child)
     }
 
     fn part_tables(&mut self) {
@@ -184,16 +188,16 @@ impl Kernel for Unix {
     }
 
     fn watch_pipe(&mut self, pipe: &Pipe, source: Source, tenant: Tenant) -> io::Result<()> {
-        self.watch(&pipe.0, source, tenant)
+        self.watch(pipe.0.as_fd(), source, tenant)
     }
 
-    fn watch_child(&mut self, child: &UnixChild, tenant: Tenant) -> io::Result<()> {
-        self.watch(&child.0.pidfd, Source::Exit, tenant)
+    fn watch_child(&mut self, child: &Child, tenant: Tenant) -> io::Result<()> {
+        self.watch(child.as_fd(), Source::Exit, tenant)
     }
 
     fn read(&mut self, pipe: &Pipe, into: &mut Vec<u8>, bytes_max: usize) -> io::Result<usize> {
         self.check()?;
-        fd::read_into(&pipe.0, into, bytes_max)
+        any_fd::read_into(&pipe.0, into, bytes_max)
     }
 
     fn write(&mut self, pipe: &Pipe, bytes: &[u8]) -> io::Result<usize> {
@@ -202,7 +206,7 @@ impl Kernel for Unix {
     }
 
     fn is_abandoned(&mut self, pipe: &Pipe) -> bool {
-        fd::is_abandoned(&pipe.0)
+        any_fd::is_abandoned(&pipe.0)
     }
 
     fn close(&mut self, pipe: Pipe) {
@@ -213,16 +217,16 @@ impl Kernel for Unix {
         fd::set_pipe_bytes(&pipe.0, PIPE_BYTES_LARGE);
     }
 
-    fn signal(&mut self, child: &UnixChild, target: Target, signal: Signal) -> io::Result<()> {
+    fn signal(&mut self, child: &Child, target: Target, signal: Signal) -> io::Result<()> {
         self.check()?;
-        process::signal(&child.0, target, signal)
+        child.signal(target, signal)
     }
 
-    fn reap(&mut self, child: &mut UnixChild) -> io::Result<Option<Exit>> {
+    fn reap(&mut self, child: &mut Child) -> io::Result<Option<Exit>> {
         self.check()?;
-        let exit = child.0.reap()?;
+        let exit = child.reap()?;
         Ok(exit.map(|exit| Exit {
-            failure: self.spawner.take_failure(&child.0),
+            failure: self.spawner.take_failure(child),
             ..exit
         }))
     }
@@ -258,11 +262,11 @@ impl Kernel for Unix {
     }
 
     fn waker(&self) -> Waker {
-        Waker(Arc::clone(&self.waker))
+        self.waker.clone()
     }
 
-    fn pid(child: &UnixChild) -> u32 {
-        child.0.pid
+    fn pid(child: &Child) -> u32 {
+        child.pid()
     }
 }
 
@@ -279,86 +283,3 @@ impl fmt::Debug for Unix {
 /// Our end of a pipe that we made.
 #[derive(Debug)]
 pub(crate) struct Pipe(OwnedFd);
-
-/// A child by its pidfd.
-#[derive(Debug)]
-pub(crate) struct UnixChild(Child);
-
-/// An eventfd in the poll's set.
-#[derive(Clone, Debug)]
-pub(crate) struct Waker(Arc<Alarm>);
-
-#[derive(Debug)]
-struct Alarm {
-    waker: mio::Waker,
-    origin: Origin,
-}
-
-impl Wake for Waker {
-    fn wake(&self) {
-        // A full counter means that the poll is about to return anyway; anything else leaves no way to tell.
-        if self.is_heard() {
-            let _ = self.0.waker.wake();
-        }
-    }
-
-    fn is_heard(&self) -> bool {
-        self.0.origin.is_here()
-    }
-}
-
-const WAKER: Token = Token(usize::MAX);
-const TIMER: Token = Token(usize::MAX - 1);
-
-const SOURCE_BITS: u32 = 2;
-/// 30 bits of slot and 32 of generation on 64-bit machines, 14 and 16 on others.
-const SLOT_BITS: u32 = usize::BITS / 2 - SOURCE_BITS;
-
-/// How many slots a token can tell apart.
-pub(crate) const SLOTS_MAX: usize = (1 << SLOT_BITS) - 1;
-
-/// The bits of a generation that come back with an event.
-pub(crate) const GENERATION_MASK: u32 = (usize::MAX >> (SLOT_BITS + SOURCE_BITS)) as u32;
-
-fn token(tenant: Tenant, source: Source) -> Token {
-    let slot = tenant.slot as usize;
-    debug_assert!(slot < SLOTS_MAX);
-    let generation = (tenant.generation as usize) << (SLOT_BITS + SOURCE_BITS);
-    Token(generation | slot << SOURCE_BITS | source as usize)
-}
-
-fn untoken(Token(token): Token) -> Option<(Tenant, Source)> {
-    if Token(token) == WAKER || Token(token) == TIMER {
-        return None;
-    }
-    let source = match token & ((1 << SOURCE_BITS) - 1) {
-        0 => Source::Stdin,
-        1 => Source::Stdout,
-        2 => Source::Stderr,
-        _ => Source::Exit,
-    };
-    let tenant = Tenant {
-        slot: ((token >> SOURCE_BITS) & SLOTS_MAX) as u32,
-        generation: (token >> (SLOT_BITS + SOURCE_BITS)) as u32,
-    };
-    Some((tenant, source))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tokens_give_back_what_they_were_made_of() {
-        for slot in [0, 1, 77_777, SLOTS_MAX as u32 - 1] {
-            for generation in [0, 1, GENERATION_MASK] {
-                for source in [Source::Stdin, Source::Stdout, Source::Stderr, Source::Exit] {
-                    let tenant = Tenant { slot, generation };
-                    assert_eq!(untoken(token(tenant, source)), Some((tenant, source)));
-                }
-            }
-        }
-        assert_eq!(untoken(WAKER), None);
-        assert_eq!(untoken(TIMER), None);
-    }
-}

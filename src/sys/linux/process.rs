@@ -2,36 +2,39 @@
 //! Unaware of how it was started.
 #![allow(
     unsafe_code,
-    reason = "waitid with rusage, and an ioctl, have no safe wrapper"
+    reason = "waitid with rusage, signals by pidfd and an ioctl have no safe wrapper"
 )]
 
 use std::io;
 use std::mem;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
-use std::time::Duration;
 
-use crate::sys::fd::above_stdio_if_possible;
-use crate::sys::spawn::Birth;
-use crate::sys::{Exit, RawUsage, Signal, Target, cvt, cvt_long, process};
+use super::fd::above_stdio_if_possible;
+use super::spawn::Birth;
+use crate::sys::usage::raw_usage;
+use crate::sys::{Exit, Signal, Target, cvt, is_process_gone, process_gone};
+
+/// `PIDFD_SIGNAL_PROCESS_GROUP` (Linux 6.9).
+const TO_PROCESS_GROUP: libc::c_ulong = 1 << 2;
 
 /// A child, from its start until its handle is dropped.
 #[derive(Debug)]
-pub(in crate::sys) struct Child {
-    pub(in crate::sys) pid: u32,
-    pub(in crate::sys) pidfd: OwnedFd,
+pub(crate) struct Child {
+    pid: u32,
+    pidfd: OwnedFd,
     /// Its pid may belong to another process by now.
-    pub(in crate::sys) reaped: bool,
+    reaped: bool,
     /// Who is left of its group is killed before it is reaped.
-    pub(in crate::sys) sweeps_group: bool,
+    sweeps_group: bool,
     /// Its program may not be executed yet.
-    pub(in crate::sys) birth: Option<Birth>,
+    birth: Option<Birth>,
 }
 
 impl Child {
     /// Owns the pidfd that the clone returned.
-    pub(in crate::sys) fn new(pid: u32, pidfd: i32) -> io::Result<Child> {
+    pub(super) fn new(pid: u32, pidfd: i32) -> io::Result<Child> {
         // Kernels before 5.2 ignore CLONE_PIDFD; `check_floor` refused them.
         if pidfd < 0 {
             return Err(io::ErrorKind::Unsupported.into());
@@ -47,13 +50,68 @@ impl Child {
         })
     }
 
+    pub(super) fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Where it was born, if it returned from there before its exec.
+    pub(super) fn birth(&self) -> Option<Birth> {
+        self.birth
+    }
+
+    pub(super) fn is_born_in(&mut self, birth: Birth) {
+        self.birth = Some(birth);
+    }
+
+    /// Who is left of its group is to be killed before it is reaped.
+    pub(super) fn set_sweeps_group(&mut self, sweeps_group: bool) {
+        self.sweeps_group = sweeps_group;
+    }
+
+    /// Signals the child or the group that it leads. A group can be reached after its leader was reaped where the kernel
+    /// signals groups by pidfd; elsewhere only before, while the zombie still pins the number.
+    pub(super) fn signal(&self, target: Target, signal: Signal) -> io::Result<()> {
+        let flags = match target {
+            Target::Process if self.reaped => return Err(process_gone()),
+            Target::Process => 0,
+            Target::Group => TO_PROCESS_GROUP,
+        };
+        // SAFETY: a null siginfo asks for the one that kill(2) would send.
+        let sent = unsafe {
+            libc::syscall(
+                libc::SYS_pidfd_send_signal,
+                libc::c_long::from(self.pidfd.as_raw_fd()),
+                libc::c_long::from(signal.number()),
+                std::ptr::null::<libc::siginfo_t>(),
+                flags,
+            )
+        };
+        match cvt_long(sent) {
+            Ok(_) => Ok(()),
+            Err(error) if is_process_gone(&error) => Err(error),
+            // Not known to this kernel, or refused by a filter: kill(2) gives the answer that counts.
+            Err(_) => self.signal_by_pid(target, signal),
+        }
+    }
+
+    /// For kernels and seccomp filters without the call above. Safe only until the child is reaped.
+    fn signal_by_pid(&self, target: Target, signal: Signal) -> io::Result<()> {
+        let pid = libc::pid_t::try_from(self.pid).unwrap_or(0);
+        if self.reaped || pid <= 1 {
+            return Err(process_gone());
+        }
+        let pid = if target == Target::Group { -pid } else { pid };
+        // SAFETY: kill(2) takes two numbers; the pid is that of an unreaped child, or of the group it leads.
+        cvt(unsafe { libc::kill(pid, signal.number()) }).map(drop)
+    }
+
     /// Takes the status, if the child has exited. `WEXITED` alone: a stop is no exit.
-    pub(in crate::sys) fn reap(&mut self) -> io::Result<Option<Exit>> {
+    pub(super) fn reap(&mut self) -> io::Result<Option<Exit>> {
         if self.sweeps_group {
             // Until it is reaped, the group's number is this group's on every kernel.
             let peek = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
             if !matches!(self.wait(peek), Ok(None)) {
-                let _ = process::signal(self, Target::Group, Signal::KILL);
+                let _ = self.signal(Target::Group, Signal::KILL);
             }
         }
         let exit = self.wait_either_way(libc::WEXITED | libc::WNOHANG)?;
@@ -62,7 +120,7 @@ impl Child {
     }
 
     /// Waits for a child that is exiting because its start failed. Its status tells nothing.
-    pub(in crate::sys) fn reap_failed_start(self) {
+    pub(super) fn reap_failed_start(self) {
         while let Err(error) = self.wait_either_way(libc::WEXITED) {
             if error.kind() != io::ErrorKind::Interrupted {
                 break;
@@ -164,6 +222,13 @@ impl Child {
     }
 }
 
+impl AsFd for Child {
+    /// Its pidfd: readable once it has exited.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
+    }
+}
+
 const PIDFD_INFO_EXIT: u64 = 1 << 3;
 
 /// `struct pidfd_info` of linux/pidfd.h, in its first size, which every later kernel accepts.
@@ -176,24 +241,9 @@ struct PidfdInfo {
     exit_code: i32,
 }
 
-fn raw_usage(usage: &libc::rusage) -> RawUsage {
-    let duration = |time: libc::timeval| {
-        let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
-        Duration::from_secs(seconds)
-            + Duration::from_micros(u64::try_from(time.tv_usec).unwrap_or(0))
-    };
-    RawUsage {
-        user: duration(usage.ru_utime),
-        system: duration(usage.ru_stime),
-        rss_bytes_max: u64::try_from(usage.ru_maxrss)
-            .unwrap_or(0)
-            .saturating_mul(1024),
-    }
-}
-
 /// Refuses kernels before 5.4, which cannot wait for a pidfd: they call the kind of id invalid, where a later one
 /// only misses the descriptor.
-pub(in crate::sys) fn check_floor() -> io::Result<()> {
+pub(super) fn check_floor() -> io::Result<()> {
     let nothing = std::ptr::null_mut::<libc::c_void>();
     // SAFETY: null pointers are allowed here, and no such descriptor exists.
     let result = unsafe {
@@ -216,5 +266,14 @@ pub(in crate::sys) fn check_floor() -> io::Result<()> {
         // `EBADF` from a kernel that looked for it, or whatever else a filter may answer: where it refuses this call, a
         // child is waited for by its pid.
         _ => Ok(()),
+    }
+}
+
+/// Turns the `-1` of a function whose results are as wide as a register into the error that `errno` holds.
+fn cvt_long(result: libc::c_long) -> io::Result<libc::c_long> {
+    if result == -1 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(result)
     }
 }
