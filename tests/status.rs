@@ -225,17 +225,20 @@ fn signal_that_ended_a_child_whose_status_was_taken_is_known() {
     assert_eq!(word(&wait(&mut reactor, id)), expected);
 }
 
+#[cfg(target_os = "linux")]
 #[test]
 fn statuses_taken_by_a_careless_part_of_the_program_never_hang_it() {
     let kept = if keeps_statuses() { "kept" } else { "lost" };
     embed(&["statuses_taken_by_others", kept]);
 }
 
+#[cfg(target_os = "linux")]
 #[test]
 fn statuses_that_the_kernel_does_not_keep_are_told_as_lost() {
     embed(&["statuses_taken_by_others", "lost"]);
 }
 
+#[cfg(target_os = "linux")]
 #[test]
 fn child_that_somebody_else_traces_is_reaped_when_the_tracer_is_done() {
     embed(&["traced_child_is_asked_again"]);

@@ -390,6 +390,7 @@ impl Write for Sizes {
     }
 }
 
+#[cfg(target_os = "linux")]
 /// Whether a pipe holds `bytes` here, or can be made to. Says so if not.
 #[allow(unsafe_code, reason = "the size of a pipe has no safe wrapper")]
 fn pipe_holds(bytes: usize) -> bool {
@@ -407,6 +408,7 @@ fn pipe_holds(bytes: usize) -> bool {
 }
 
 // Statement 101.
+#[cfg(target_os = "linux")]
 #[test]
 fn what_a_pipe_holds_is_one_write_of_64_kib() {
     const BYTES: usize = 64 * 1024;
@@ -431,7 +433,7 @@ fn what_a_pipe_holds_is_one_write_of_64_kib() {
 
 // Statement 101.
 #[test]
-#[cfg(not(execloop_kqueue_shim))]
+#[cfg(all(target_os = "linux", not(execloop_kqueue_shim)))]
 fn bulk_comes_in_writes_of_up_to_256_kib() {
     const BYTES: usize = 256 * 1024;
     if !pipe_holds(BYTES) {

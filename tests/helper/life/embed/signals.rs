@@ -115,6 +115,7 @@ pub(super) fn handler_interrupts_a_turn() {
     assert!(!done.success());
 }
 
+#[cfg(target_os = "linux")]
 /// What belongs to a thread, as its working directory after this call, is that of the thread that starts the child.
 pub(super) fn directory_of_the_thread() {
     std::thread::spawn(|| {
