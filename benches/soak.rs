@@ -19,8 +19,8 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use execloop::{
-    Cancel, Cause, Command, Context, Error, Finished, Handle, Id, Input, Output, Reactor, Signal,
-    StartError, Stream,
+    Cancel, Cause, Command, CommandId, Context, Error, Finished, Handle, Input, Output, Reactor,
+    Signal, StartError, Stream,
 };
 
 type Result<T> = std::result::Result<T, Box<dyn AnyError>>;
@@ -72,9 +72,9 @@ struct Begun {
 /// What the other thread is to do in a moment.
 enum Order {
     CancelContext(Context),
-    Cancel(Id),
-    Kill(Id),
-    Signal(Id),
+    Cancel(CommandId),
+    Kill(CommandId),
+    Signal(CommandId),
     Wake,
 }
 
@@ -135,7 +135,7 @@ impl Soak {
             }
             let wait = Duration::from_millis(self.random.below(20));
             self.timed("turn", || reactor.turn(Some(wait)))?;
-            while let Some(done) = reactor.finished() {
+            while let Some(done) = reactor.try_wait_any() {
                 self.check(&mut begun, &done)?;
             }
             self.sample_under_load()?;
@@ -184,7 +184,7 @@ impl Soak {
         reactor: &mut Reactor,
         all: &Context,
         orders: &Sender<Order>,
-        begun: &mut HashMap<Id, Begun>,
+        begun: &mut HashMap<CommandId, Begun>,
     ) -> Result<()> {
         let Planned {
             mut command,
@@ -210,7 +210,7 @@ impl Soak {
         let started = self.timed("start", || reactor.start(&mut command));
         let id = match started {
             Ok(id) => id,
-            Err(StartError::ContextDone(_)) if may_be_cancelled => {
+            Err(StartError::Stopped(_)) if may_be_cancelled => {
                 self.count("context over before the start");
                 return Ok(());
             }
@@ -273,7 +273,7 @@ impl Soak {
         *self.outcomes.entry(what).or_default() += 1;
     }
 
-    fn check(&mut self, begun: &mut HashMap<Id, Begun>, done: &Finished) -> Result<()> {
+    fn check(&mut self, begun: &mut HashMap<CommandId, Begun>, done: &Finished) -> Result<()> {
         let begun = begun
             .remove(&done.id)
             .ok_or_else(|| format!("{} came twice", done.id))?;
@@ -306,7 +306,7 @@ impl Soak {
                 "killed"
             }
             (_, Err(Error::Stopped(_))) if begun.may_be_cancelled => "stopped",
-            (_, Err(Error::Start(StartError::ContextDone(_) | StartError::ShutDown)))
+            (_, Err(Error::Start(StartError::Stopped(_) | StartError::ShutDown)))
                 if begun.may_be_cancelled =>
             {
                 "never started"
@@ -468,7 +468,7 @@ fn plan(random: &mut Random) -> Planned {
         }
         4 => {
             let mut merged = shell("echo 1; echo 2 >&2; echo 3");
-            merged.stdout(Output::capture()).stderr_to_stdout();
+            merged.stdout(Output::capture()).stderr_to_stdout(true);
             (merged, Want::Success(b"1\n2\n3\n".to_vec()))
         }
         5 => {
@@ -505,7 +505,10 @@ fn plan(random: &mut Random) -> Planned {
                 .arg("1000")
                 .stdout(Output::capture())
                 .idle_timeout(delay);
-            silent.process_group(0).cancel(ladder).wait_delay(4 * delay);
+            silent
+                .process_group(0)
+                .on_cancel(ladder)
+                .wait_delay(4 * delay);
             let signals = &[libc::SIGINT, libc::SIGTERM, libc::SIGKILL];
             (silent, Want::Killed(signals, Cause::IdleTimeout))
         }

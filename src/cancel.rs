@@ -30,7 +30,7 @@ pub struct Cancel {
     pub(crate) rungs: Vec<(Duration, Signal)>,
 }
 
-type Callback = dyn Fn(&Child<'_>) -> io::Result<()> + Send + Sync;
+type Callback = dyn Fn(&CancelTarget<'_>) -> io::Result<()> + Send + Sync;
 
 #[derive(Clone)]
 pub(crate) enum Action {
@@ -64,7 +64,9 @@ impl Cancel {
     /// Calls `callback`, at most once a start, on the reactor's thread; it must not block. Its error becomes
     /// [`Error::Cancel`](crate::Error::Cancel) if the command then exits with status 0. One with [`NotRunning`] or `ESRCH`
     /// in it means that the command was done already, and counts as no cancellation at all (Go: `os.ErrProcessDone`).
-    pub fn with(callback: impl Fn(&Child<'_>) -> io::Result<()> + Send + Sync + 'static) -> Cancel {
+    pub fn with(
+        callback: impl Fn(&CancelTarget<'_>) -> io::Result<()> + Send + Sync + 'static,
+    ) -> Cancel {
         Cancel::new(Action::Callback(Arc::new(callback)))
     }
 
@@ -116,12 +118,12 @@ impl fmt::Debug for Cancel {
 }
 
 /// The running child, as lent to the callback of [`Cancel::with`].
-pub struct Child<'a> {
+pub struct CancelTarget<'a> {
     pub(crate) pid: u32,
     pub(crate) signal: &'a dyn Fn(Target, Signal) -> io::Result<()>,
 }
 
-impl Child<'_> {
+impl CancelTarget<'_> {
     /// Its process id. It stays the child's for as long as this is lent.
     pub fn pid(&self) -> u32 {
         self.pid
@@ -148,10 +150,10 @@ impl Child<'_> {
     }
 }
 
-impl fmt::Debug for Child<'_> {
+impl fmt::Debug for CancelTarget<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
-            .debug_struct("Child")
+            .debug_struct("CancelTarget")
             .field("pid", &self.pid)
             .finish()
     }

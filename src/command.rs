@@ -14,6 +14,7 @@ use crate::error::{CommandError, Error, StartError};
 use crate::finished::Finished;
 use crate::job::Policy;
 use crate::lookpath::{LookPathError, look_path};
+use crate::plain::ShellWord;
 use crate::reactor::Reactor;
 use crate::stdio::{Input, Output};
 use crate::sys::{Attributes, Groups, Signal};
@@ -44,8 +45,11 @@ enum Extra {
 /// # Ok::<(), execloop::CommandError>(())
 /// ```
 pub struct Command {
+    /// As it was given.
+    program: OsString,
     path: PathBuf,
     lookup_error: Option<LookPathError>,
+    allows_dot: bool,
     argv: Vec<OsString>,
     environment: EnvChanges,
     directory: Option<PathBuf>,
@@ -83,8 +87,10 @@ impl Command {
             }
         };
         Command {
+            program: name.to_owned(),
             path,
             lookup_error,
+            allows_dot: false,
             argv: vec![name.to_owned()],
             environment: EnvChanges::default(),
             directory: None,
@@ -212,11 +218,14 @@ impl Command {
         })
     }
 
-    /// Sends stderr wherever stdout goes, through the same pipe, so that their order is kept.
-    pub fn stderr_to_stdout(&mut self) -> &mut Command {
+    /// With `true`, sends stderr wherever stdout goes, through the same pipe, so that their order is kept, and takes
+    /// [`stderr`](Command::stderr) back. Default: `false`.
+    pub fn stderr_to_stdout(&mut self, merge: bool) -> &mut Command {
         self.change(|command| {
-            command.stderr = None;
-            command.stderr_to_stdout = true;
+            if merge {
+                command.stderr = None;
+            }
+            command.stderr_to_stdout = merge;
         })
     }
 
@@ -256,14 +265,22 @@ impl Command {
         self.change(|command| command.attributes.gid = Some(gid))
     }
 
-    /// Sets its supplementary groups.
+    /// Sets its supplementary groups. Takes [`keep_groups`](Command::keep_groups) back.
     pub fn groups(&mut self, groups: &[u32]) -> &mut Command {
         self.change(|command| command.attributes.groups = Groups::Set(groups.to_vec()))
     }
 
-    /// Leaves its supplementary groups as the parent's, also with a [user](Command::uid) set (Go: `NoSetGroups`).
-    pub fn keep_groups(&mut self) -> &mut Command {
-        self.change(|command| command.attributes.groups = Groups::Keep)
+    /// With `true`, leaves its supplementary groups as the parent's, also with a [user](Command::uid) set, and takes
+    /// [`groups`](Command::groups) back (Go: `NoSetGroups`). Default: `false`.
+    pub fn keep_groups(&mut self, keep: bool) -> &mut Command {
+        self.change(|command| {
+            let groups = &mut command.attributes.groups;
+            if keep {
+                *groups = Groups::Keep;
+            } else if *groups == Groups::Keep {
+                *groups = Groups::default();
+            }
+        })
     }
 
     /// Puts it into the process group `group`; 0 makes a new one that it leads. Default: the parent's. Terminal signals such
@@ -290,19 +307,15 @@ impl Command {
         self.change(|command| command.context = Some(context.clone()))
     }
 
-    /// The context given, if any.
-    pub fn context_ref(&self) -> Option<&Context> {
-        self.context.as_ref()
-    }
-
-    /// Sets what happens when it is to end. Default: [`Cancel::kill`].
-    pub fn cancel(&mut self, cancel: Cancel) -> &mut Command {
+    /// Sets what happens when it is cancelled: when its context ends, a time limit is over, or
+    /// [`Reactor::cancel`](crate::Reactor::cancel) names it. Default: [`Cancel::kill`].
+    pub fn on_cancel(&mut self, cancel: Cancel) -> &mut Command {
         self.change(|command| command.cancel = cancel)
     }
 
-    /// Short for `cancel(Cancel::signal(signal))`: ask before the kill (golang/go#50436).
+    /// Short for `on_cancel(Cancel::signal(signal))`: ask before the kill (golang/go#50436).
     pub fn interrupt(&mut self, signal: Signal) -> &mut Command {
-        self.cancel(Cancel::signal(signal))
+        self.on_cancel(Cancel::signal(signal))
     }
 
     /// Bounds the time between its being asked to stop, or its exit, and its end. Default, and zero: no bound.
@@ -334,24 +347,49 @@ impl Command {
         self.change(|command| command.retries_text_busy = retry)
     }
 
-    /// The path that will be executed: what was given, or what was found in `PATH`.
-    pub fn program(&self) -> &Path {
+    /// Allows a program that was found relative to the current directory, as `.` or an empty element is in `PATH` (Go:
+    /// clearing `ErrDot`). Default: `false`, the start refuses it.
+    pub fn allow_dot(&mut self, allow: bool) -> &mut Command {
+        self.change(|command| command.allows_dot = allow)
+    }
+
+    /// The program as it was given to [`new`](Command::new).
+    pub fn get_program(&self) -> &OsStr {
+        &self.program
+    }
+
+    /// The path that will be executed: what was given, or what was found for it in `PATH` (Go: `Cmd.Path`).
+    pub fn resolved_path(&self) -> &Path {
         &self.path
     }
 
-    /// Why the program was not found, which the start would tell (Go: `Cmd.Err`).
+    /// Why the program was not found, or is refused, which the start would tell (Go: `Cmd.Err`).
     pub fn lookup_error(&self) -> Option<&LookPathError> {
-        self.lookup_error.as_ref()
+        let refused = |error: &&LookPathError| {
+            !(self.allows_dot && matches!(error, LookPathError::Dot { .. }))
+        };
+        self.lookup_error.as_ref().filter(refused)
     }
 
-    /// Allows a program that was found relative to the current directory, as `.` or an empty element is in `PATH` (Go:
-    /// clearing `ErrDot`). Default: the start refuses it.
-    pub fn allow_dot(&mut self) -> &mut Command {
-        self.change(|command| {
-            if matches!(command.lookup_error, Some(LookPathError::Dot { .. })) {
-                command.lookup_error = None;
-            }
-        })
+    /// The arguments after argument 0, in their order.
+    pub fn get_args(&self) -> impl ExactSizeIterator<Item = &OsStr> {
+        self.argv[1..].iter().map(OsString::as_os_str)
+    }
+
+    /// The variables that the command sets (`Some`) and removes (`None`), by name, each once. What it inherits is not
+    /// among them: [`environment`](Command::environment) is the whole.
+    pub fn get_envs(&self) -> impl Iterator<Item = (&OsStr, Option<&OsStr>)> {
+        self.environment.variables().into_iter()
+    }
+
+    /// The working directory, if one was set.
+    pub fn get_current_dir(&self) -> Option<&Path> {
+        self.directory.as_deref()
+    }
+
+    /// The context, if one was given.
+    pub fn get_context(&self) -> Option<&Context> {
+        self.context.as_ref()
     }
 
     /// Runs it to its end, on this thread, in a reactor of its own.
@@ -436,7 +474,7 @@ impl Command {
         match finished.outcome {
             Ok(()) => Ok(finished.stdout),
             Err(reason) => Err(CommandError::new(
-                self.given_name().to_owned(),
+                self.program.clone(),
                 reason,
                 finished.stdout,
                 finished.stderr,
@@ -446,16 +484,7 @@ impl Command {
 
     /// The error of a form that ran nothing.
     fn failure(&self, reason: Error) -> CommandError {
-        CommandError::new(self.given_name().to_owned(), reason, Vec::new(), Vec::new())
-    }
-
-    /// The program as it was given: argument 0, unless that was changed and is not what is run.
-    fn given_name(&self) -> &OsStr {
-        if self.path.ends_with(&self.argv[0]) {
-            &self.argv[0]
-        } else {
-            self.path.as_os_str()
-        }
+        CommandError::new(self.program.clone(), reason, Vec::new(), Vec::new())
     }
 
     fn refuse_set(&self, is_set: bool, why: &'static str) -> Result<(), StartError> {
@@ -470,16 +499,18 @@ impl Command {
 /// How much of stderr's beginning and end a failed [`Command::output`] keeps (Go: 32 KiB each).
 const STDERR_END_BYTES: usize = 32 * 1024;
 
-/// The path and the arguments after the first, joined by spaces, unquoted: for people, not for a shell (Go:
-/// `Cmd.String`).
+/// A line that a POSIX shell takes: the path and the arguments after argument 0, quoted where they need it (Go:
+/// `Cmd.String`, which does not quote). The program as it was given where none was found. Neither the directory nor the
+/// environment is shown. The trap: an argument with a line break in it is shown with that.
 impl fmt::Display for Command {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.lookup_error {
-            None => write!(formatter, "{}", self.path.display())?,
-            Some(_) => write!(formatter, "{}", self.argv[0].display())?,
-        }
-        for argument in &self.argv[1..] {
-            write!(formatter, " {}", argument.display())?;
+        let program = match self.lookup_error() {
+            None => self.path.as_os_str(),
+            Some(_) => &self.program,
+        };
+        write!(formatter, "{}", ShellWord::Program(program))?;
+        for argument in self.get_args() {
+            write!(formatter, " {}", ShellWord::Argument(argument))?;
         }
         Ok(())
     }

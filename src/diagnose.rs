@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::StartError;
 use crate::sys::{
-    CStrings, Program, StartFailure, Step, executable, is_argument_list_too_long,
+    CStrings, Program, StartFailure, StartStep, executable, is_argument_list_too_long,
     is_unknown_format, may_be_of_interpreter, string_bytes_max,
 };
 
@@ -27,9 +27,9 @@ pub(crate) fn explain(
         error: source,
     } = failure;
     let path = match step {
-        Step::Exec => Some(path_of(&program.path)),
-        Step::Chdir => program.directory.as_deref().map(path_of),
-        Step::Chroot => program.attributes.chroot.as_deref().map(path_of),
+        StartStep::Exec => Some(path_of(&program.path)),
+        StartStep::Chdir => program.directory.as_deref().map(path_of),
+        StartStep::Chroot => program.attributes.chroot.as_deref().map(path_of),
         _ => None,
     };
     if may_be_of_interpreter(step, &source)
@@ -43,7 +43,7 @@ pub(crate) fn explain(
         };
     }
     let detail = match step {
-        Step::Exec => detail_of_exec(program, environment, &source),
+        StartStep::Exec => detail_of_exec(program, environment, &source),
         _ => None,
     };
     StartError::Step {
@@ -56,7 +56,7 @@ pub(crate) fn explain(
 
 /// What the error number of exec leaves open: where the program was looked for, and what is wrong with it.
 fn detail_of_exec(program: &Program, environment: &CStrings, error: &io::Error) -> Option<String> {
-    if is_argument_list_too_long(Step::Exec, error) {
+    if is_argument_list_too_long(StartStep::Exec, error) {
         return Some(too_long(program, environment));
     }
     let path = path_of(&program.path);
@@ -70,7 +70,7 @@ fn detail_of_exec(program: &Program, environment: &CStrings, error: &io::Error) 
         Some(path) if error.kind() == io::ErrorKind::PermissionDenied && path.is_dir() => {
             Some("it is a directory".to_owned())
         }
-        Some(path) if is_unknown_format(Step::Exec, error) && path.is_file() => {
+        Some(path) if is_unknown_format(StartStep::Exec, error) && path.is_file() => {
             why_unknown(program, &path)
         }
         _ => None,

@@ -11,7 +11,7 @@ use crate::caller_pipe::CallerPipe;
 use crate::deadlines::Deadlines;
 use crate::env::Snapshot;
 use crate::error::Stream;
-use crate::finished::Id;
+use crate::finished::CommandId;
 use crate::inbox::Inbox;
 use crate::job::{Effect, Event, Streams};
 use crate::stream::{OurEnd, Progress};
@@ -450,12 +450,12 @@ impl<K: Kernel> Engine<K> {
     }
 
     /// The process of a command that was started and is not finished.
-    pub(crate) fn child(&self, id: Id) -> Option<&K::Child> {
+    pub(crate) fn child(&self, id: CommandId) -> Option<&K::Child> {
         self.table.child(id)
     }
 
     /// It is one of this reactor's commands, and was not handed out.
-    pub(crate) fn knows(&self, id: Id) -> bool {
+    pub(crate) fn knows(&self, id: CommandId) -> bool {
         self.table.knows(id)
     }
 }

@@ -1,7 +1,7 @@
 //! The environment of a child: what the caller changed, and the list of entries that follows from it.
 //! Unaware of directories and of processes.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
@@ -114,12 +114,33 @@ impl EnvChanges {
         self.is_inherited() && self.changes.is_empty()
     }
 
+    /// What is set and what is removed, by key. Entries without one are not among them.
+    pub(crate) fn variables(&self) -> BTreeMap<&OsStr, Option<&OsStr>> {
+        let given: &[OsString] = match &self.base {
+            Base::Inherited => &[],
+            Base::Replaced(entries) => entries,
+        };
+        let changed = self.changes.iter().filter_map(|change| match change {
+            Change::Set(entry) => pair(entry),
+            Change::Remove(key) => Some((key.as_os_str(), None)),
+        });
+        given.iter().filter_map(pair).chain(changed).collect()
+    }
+
     fn mentions(&self, key: &[u8]) -> bool {
         self.changes.iter().any(|change| match change {
             Change::Set(entry) => key_of(entry.as_bytes()) == Some(key),
             Change::Remove(removed) => removed.as_bytes() == key,
         })
     }
+}
+
+/// An entry's key and its value; `None` without a `=`.
+fn pair(entry: &OsString) -> Option<(&OsStr, Option<&OsStr>)> {
+    let bytes = entry.as_bytes();
+    let key = key_of(bytes)?;
+    let value = OsStr::from_bytes(&bytes[key.len() + 1..]);
+    Some((OsStr::from_bytes(key), Some(value)))
 }
 
 /// The child's entries, and whether one was dropped because it holds a NUL (Go refuses to start then).

@@ -123,7 +123,7 @@ impl Error {
     /// Why the command was asked to stop, if it was, whatever its status.
     pub fn cause(&self) -> Option<Cause> {
         match self {
-            Error::Stopped(cause) | Error::Start(StartError::ContextDone(cause)) => Some(*cause),
+            Error::Stopped(cause) | Error::Start(StartError::Stopped(cause)) => Some(*cause),
             Error::Exit(exit) => exit.cause,
             _ => None,
         }

@@ -11,20 +11,20 @@ use crate::sys::RawUsage;
 
 /// Names one started or queued command of one reactor. Never used twice; counts up.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Id {
+pub struct CommandId {
     pub(crate) number: u64,
     pub(crate) reactor: u32,
 }
 
-impl fmt::Display for Id {
+impl fmt::Display for CommandId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(&self.number, formatter)
     }
 }
 
-impl fmt::Debug for Id {
+impl fmt::Debug for CommandId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "Id({})", self.number)
+        write!(formatter, "CommandId({})", self.number)
     }
 }
 
@@ -33,7 +33,7 @@ impl fmt::Debug for Id {
 #[non_exhaustive]
 pub struct Finished {
     /// Which command.
-    pub id: Id,
+    pub id: CommandId,
     /// Its process id; `None` when it was never started. The number may belong to another process by now.
     pub pid: Option<u32>,
     /// `Ok` for exit status 0 with nothing amiss.

@@ -17,7 +17,7 @@
 //!         Command::new("echo")
 //!             .args(["compiling", unit])
 //!             .stdout(Output::capture())
-//!             .stderr_to_stdout() // one pipe, order kept
+//!             .stderr_to_stdout(true) // one pipe, order kept
 //!             .context(&build)
 //!             .interrupt(Signal::TERM) // first ask ..
 //!             .wait_delay(Duration::from_secs(5)), // .. then kill, and never hang on a held pipe
@@ -52,7 +52,7 @@
 //!
 //! No shell, no glob, no pipeline syntax; no Windows; no thread per command. Two reactors in one process do not know of
 //! each other, and neither owns SIGCHLD; what they share is a counter for their ids, and what a process has only once:
-//! its limit of descriptors ([`Builder::raise_fd_limit`]) and its dumpable flag (a child with another
+//! its limit of descriptors ([`ReactorBuilder::raise_fd_limit`]) and its dumpable flag (a child with another
 //! [user](Command::uid)).
 
 mod admission;
@@ -86,17 +86,17 @@ mod table;
 mod watchdog;
 mod watches;
 
-pub use cancel::{Cancel, Child};
+pub use cancel::{Cancel, CancelTarget};
 pub use command::Command;
 pub use context::Context;
 pub use error::{
     CallbackPanicked, Cause, CommandError, Error, ExitError, NotRunning, StartError, Stream,
 };
-pub use finished::{Finished, Id, Usage};
+pub use finished::{CommandId, Finished, Usage};
 pub use lookpath::{LookPathError, look_path};
-pub use reactor::{Builder, Handle, Reactor, StdinPipe, StdoutPipe, Turn};
+pub use reactor::{Handle, Reactor, ReactorBuilder, StdinPipe, StdoutPipe, Turn};
 pub use stdio::{Input, Output};
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub use sys::program;
-pub use sys::{Signal, SignalParseError, Step};
+pub use sys::{Signal, SignalParseError, StartStep};

@@ -146,7 +146,7 @@ pub trait CommandExt: sealed::Sealed {
 
     /// Limits a resource of the child: what is enforced (`soft`) and what it may raise that to (`hard`), in the
     /// resource's unit (setrlimit(2)). Default: the limits of this process; of descriptors, see
-    /// [`Builder::raise_fd_limit`](crate::Builder::raise_fd_limit). Of calls for one resource the last counts.
+    /// [`ReactorBuilder::raise_fd_limit`](crate::ReactorBuilder::raise_fd_limit). Of calls for one resource the last counts.
     ///
     /// Limits are set before the user changes, so a privileged process can give more than it has itself; that of
     /// descriptors comes last of all, so that a low one is not in the way of the child's own descriptors.

@@ -1,8 +1,11 @@
-//! What people read in place of what the system gives: errors without their numbers, bytes as text.
+//! What people read in place of what the system gives: errors without their numbers, output as text, words quoted for a
+//! shell.
 //! Unaware of where they come from.
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 
 /// Prints an error of the system without its number: one readable line.
 pub(crate) struct Plain<'a>(pub(crate) &'a io::Error);
@@ -45,4 +48,44 @@ impl fmt::Debug for Excerpt<'_> {
             text(tail)
         )
     }
+}
+
+/// Prints one word as a POSIX shell reads it back: bare where that is safe, else in single quotes. Bytes that are no text
+/// go through `printf`, as `Display` writes text alone.
+pub(crate) enum ShellWord<'a> {
+    /// The first of a line, where `NAME=value` would set a variable.
+    Program(&'a OsStr),
+    Argument(&'a OsStr),
+}
+
+impl fmt::Display for ShellWord<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (ShellWord::Program(word) | ShellWord::Argument(word)) = self;
+        let bytes = word.as_bytes();
+        let assigns = matches!(self, ShellWord::Program(_)) && bytes.contains(&b'=');
+        if bytes.is_empty() {
+            return formatter.write_str("''");
+        }
+        if bytes.iter().all(|byte| is_bare(*byte)) && !assigns {
+            return formatter.write_str(&word.to_string_lossy());
+        }
+        for chunk in bytes.utf8_chunks() {
+            if !chunk.valid().is_empty() {
+                write!(formatter, "'{}'", chunk.valid().replace('\'', r"'\''"))?;
+            }
+            if !chunk.invalid().is_empty() {
+                formatter.write_str("\"$(printf '")?;
+                for byte in chunk.invalid() {
+                    write!(formatter, "\\{byte:03o}")?;
+                }
+                formatter.write_str("')\"")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A shell takes it as itself, wherever it stands in a word.
+fn is_bare(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"_-./:,@%+=".contains(&byte)
 }

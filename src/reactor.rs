@@ -1,4 +1,4 @@
-//! The public face: `Reactor`, its `Builder`, `Handle`, and the pipes that borrow it.
+//! The public face: `Reactor`, its `ReactorBuilder`, `Handle`, and the pipes that borrow it.
 //! Unaware of how the loop works; short methods, long documentation.
 
 use std::cell::Cell;
@@ -13,7 +13,7 @@ use crate::admission::Admission;
 use crate::command::Command;
 use crate::engine::Engine;
 use crate::error::{NotRunning, StartError, Stream};
-use crate::finished::{Finished, Id};
+use crate::finished::{CommandId, Finished};
 use crate::inbox::{Inbox, Message};
 use crate::sys::{Kernel, Signal, Target, Unix, fd_limit_soft, raise_fd_limit};
 
@@ -83,8 +83,8 @@ impl Reactor {
     }
 
     /// Sets limits first.
-    pub fn builder() -> Builder {
-        Builder {
+    pub fn builder() -> ReactorBuilder {
+        ReactorBuilder {
             running_max: usize::MAX,
             raises_fd_limit: false,
         }
@@ -101,7 +101,7 @@ impl Reactor {
     /// # Errors
     /// [`StartError`] without a system call behind it: no program, a name not found in `PATH`, settings that contradict each
     /// other, a NUL byte, streams that were used up, a context that has ended, a reactor of another process.
-    pub fn start(&mut self, command: &mut Command) -> Result<Id, StartError> {
+    pub fn start(&mut self, command: &mut Command) -> Result<CommandId, StartError> {
         let started = self.engine.start(command);
         self.tell_outer_loop();
         started
@@ -114,7 +114,7 @@ impl Reactor {
     /// a forked copy of the process ([`Unsupported`](io::ErrorKind::Unsupported)).
     pub fn wait_any(&mut self) -> io::Result<Option<Finished>> {
         loop {
-            if let Some(finished) = self.finished() {
+            if let Some(finished) = self.try_wait_any() {
                 return Ok(Some(finished));
             }
             if self.engine.len() == 0 {
@@ -133,14 +133,14 @@ impl Reactor {
     ///
     /// # Errors
     /// As [`wait_any`](Reactor::wait_any).
-    pub fn wait(&mut self, id: Id) -> io::Result<Option<Finished>> {
+    pub fn wait(&mut self, id: CommandId) -> io::Result<Option<Finished>> {
         let waited = self.wait_asleep(id);
         self.tell_outer_loop();
         waited
     }
 
     /// Sleeps also while other commands are finished: nobody is told of them meanwhile.
-    fn wait_asleep(&mut self, id: Id) -> io::Result<Option<Finished>> {
+    fn wait_asleep(&mut self, id: CommandId) -> io::Result<Option<Finished>> {
         loop {
             if let Some(finished) = self.engine.take_finished(id) {
                 return Ok(Some(finished));
@@ -179,9 +179,19 @@ impl Reactor {
         })
     }
 
-    /// Hands out a command that is finished; `None` when there is none now. Does not wait and does not turn.
-    pub fn finished(&mut self) -> Option<Finished> {
+    /// Hands out a command that is finished; `None` when there is none now. Does not wait, and does not turn: what has
+    /// ended since the last [`turn`](Reactor::turn) is not known yet.
+    pub fn try_wait_any(&mut self) -> Option<Finished> {
         let finished = self.engine.pop_finished();
+        self.tell_outer_loop();
+        finished
+    }
+
+    /// Hands out this command if it is finished; `None` when it is not yet, was handed out already, or never was this
+    /// reactor's. Does not wait and does not turn, as [`try_wait_any`](Reactor::try_wait_any); the trap for those who
+    /// come from std, whose `try_wait` asks the system.
+    pub fn try_wait(&mut self, id: CommandId) -> Option<Finished> {
+        let finished = self.engine.take_finished(id);
         self.tell_outer_loop();
         finished
     }
@@ -190,7 +200,7 @@ impl Reactor {
     /// is not started. `false` when it has finished or is not this reactor's.
     ///
     /// A second call does nothing while the first is at work; [`kill`](Reactor::kill) is the stronger word.
-    pub fn cancel(&mut self, id: Id) -> bool {
+    pub fn cancel(&mut self, id: CommandId) -> bool {
         let was_here = self.engine.cancel(id);
         self.tell_outer_loop();
         was_here
@@ -198,7 +208,7 @@ impl Reactor {
 
     /// Kills a command now, and its group if its [`Cancel`](crate::Cancel) is for the group. Its pipes are read once more
     /// and closed. It is reaped and handed out like any other. `false` when it has finished or is not this reactor's.
-    pub fn kill(&mut self, id: Id) -> bool {
+    pub fn kill(&mut self, id: CommandId) -> bool {
         let was_here = self.engine.kill(id);
         self.tell_outer_loop();
         was_here
@@ -209,7 +219,7 @@ impl Reactor {
     /// # Errors
     /// [`NotRunning`] when it is queued, reaped, or not this reactor's. Never another process. `EPERM` when it took another
     /// user's identity.
-    pub fn signal(&mut self, id: Id, signal: Signal) -> io::Result<()> {
+    pub fn signal(&mut self, id: CommandId, signal: Signal) -> io::Result<()> {
         self.send(id, Target::Process, signal)
     }
 
@@ -217,11 +227,11 @@ impl Reactor {
     ///
     /// # Errors
     /// As [`signal`](Reactor::signal); [`NotRunning`] also when it leads none.
-    pub fn signal_group(&mut self, id: Id, signal: Signal) -> io::Result<()> {
+    pub fn signal_group(&mut self, id: CommandId, signal: Signal) -> io::Result<()> {
         self.send(id, Target::Group, signal)
     }
 
-    fn send(&mut self, id: Id, target: Target, signal: Signal) -> io::Result<()> {
+    fn send(&mut self, id: CommandId, target: Target, signal: Signal) -> io::Result<()> {
         let sent = self.engine.signal(id, target, signal);
         sent.map_err(|error| NotRunning::explain(error, target))
     }
@@ -230,7 +240,7 @@ impl Reactor {
     ///
     /// The trap: when the process is reaped, the number may be given to another one.
     /// [`signal`](Reactor::signal) never takes that for the command's.
-    pub fn pid(&self, id: Id) -> Option<u32> {
+    pub fn pid(&self, id: CommandId) -> Option<u32> {
         self.engine.child(id).map(Unix::pid)
     }
 
@@ -250,13 +260,13 @@ impl Reactor {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[cfg(all(target_os = "linux", not(execloop_kqueue_shim)))]
-    pub fn pidfd(&self, id: Id) -> Option<BorrowedFd<'_>> {
+    pub fn pidfd(&self, id: CommandId) -> Option<BorrowedFd<'_>> {
         self.engine.child(id).map(Unix::pidfd)
     }
 
     /// The write end of a command's stdin, if that is [`Input::pipe`](crate::Input::pipe) and its outcome was not handed
     /// out yet.
-    pub fn stdin(&mut self, id: Id) -> Option<StdinPipe<'_>> {
+    pub fn stdin(&mut self, id: CommandId) -> Option<StdinPipe<'_>> {
         self.engine
             .has_callers_pipe(id, Stream::Stdin)
             .then_some(StdinPipe { reactor: self, id })
@@ -264,7 +274,7 @@ impl Reactor {
 
     /// The read end of a command's stdout, if that is [`Output::pipe`](crate::Output::pipe) and its outcome was not handed
     /// out yet.
-    pub fn stdout(&mut self, id: Id) -> Option<StdoutPipe<'_>> {
+    pub fn stdout(&mut self, id: CommandId) -> Option<StdoutPipe<'_>> {
         self.engine
             .has_callers_pipe(id, Stream::Stdout)
             .then_some(StdoutPipe {
@@ -275,7 +285,7 @@ impl Reactor {
     }
 
     /// The read end of a command's stderr, as [`stdout`](Reactor::stdout).
-    pub fn stderr(&mut self, id: Id) -> Option<StdoutPipe<'_>> {
+    pub fn stderr(&mut self, id: CommandId) -> Option<StdoutPipe<'_>> {
         self.engine
             .has_callers_pipe(id, Stream::Stderr)
             .then_some(StdoutPipe {
@@ -287,7 +297,7 @@ impl Reactor {
 
     /// Goes on with the reader and the writers of a command that had returned
     /// [`WouldBlock`](io::ErrorKind::WouldBlock).
-    pub fn resume(&mut self, id: Id) {
+    pub fn resume(&mut self, id: CommandId) {
         self.engine.resume(id);
         self.tell_outer_loop();
     }
@@ -295,7 +305,7 @@ impl Reactor {
     /// Lets a running command go: it survives the reactor, its outcome is not told, and its pipes are closed. Returns its
     /// pid; `None` when it is not running. The trap: once the reactor is dropped, nobody reaps it before this process
     /// ends.
-    pub fn detach(&mut self, id: Id) -> Option<u32> {
+    pub fn detach(&mut self, id: CommandId) -> Option<u32> {
         let pid = self.engine.detach(id);
         self.tell_outer_loop();
         pid
@@ -365,7 +375,7 @@ impl Reactor {
 
 /// One descriptor for an outer loop. It is readable whenever there is something to do inside: events, deadlines, ended
 /// contexts, messages from other threads, leftovers of the last turn, and finished commands that were not taken. Then call
-/// [`turn`](Reactor::turn) with a zero timeout and take what is [`finished`](Reactor::finished). No timeout has to be
+/// [`turn`](Reactor::turn) with a zero timeout and take what is [finished](Reactor::try_wait_any). No timeout has to be
 /// computed outside.
 ///
 /// An outer loop that is told of edges alone (`EPOLLET`, tokio's `AsyncFd`) is served as well: whatever a turn or any other
@@ -392,17 +402,17 @@ impl fmt::Debug for Reactor {
 
 /// The limits of a [`Reactor`].
 #[derive(Clone, Debug)]
-pub struct Builder {
+pub struct ReactorBuilder {
     running_max: usize,
     raises_fd_limit: bool,
 }
 
-impl Builder {
+impl ReactorBuilder {
     /// Runs at most this many commands at once, at least 1; more wait in the queue. A command counts from its start until
     /// it is finished. Default: no limit but that of descriptors, which queues too: each command costs one descriptor and
     /// one for each pipe, and that is counted against the soft limit, less 32 for others. What a start takes for a moment
     /// is counted, too.
-    pub fn max_running(mut self, commands: usize) -> Builder {
+    pub fn max_running(mut self, commands: usize) -> ReactorBuilder {
         self.running_max = commands;
         self
     }
@@ -410,7 +420,7 @@ impl Builder {
     /// With `true`, raises this process's soft limit of descriptors to the hard one. From then on children get the limit as
     /// it was, whichever reactor starts them, after their descriptors are in place (Go does both). Default: `false`, as the
     /// limit belongs to the whole process.
-    pub fn raise_fd_limit(mut self, raise: bool) -> Builder {
+    pub fn raise_fd_limit(mut self, raise: bool) -> ReactorBuilder {
         self.raises_fd_limit = raise;
         self
     }
@@ -448,32 +458,32 @@ pub struct Handle {
 impl Handle {
     /// Starts or queues a command. Returns the id that its [`Finished`] will carry, also if it cannot be started; `None`
     /// when the reactor is gone, or another process's that this one was forked from.
-    pub fn start(&self, command: Command) -> Option<Id> {
+    pub fn start(&self, command: Command) -> Option<CommandId> {
         let number = self.inbox.take_number();
         let sent = self.inbox.send(Message::Start(number, Box::new(command)));
-        sent.then_some(Id {
+        sent.then_some(CommandId {
             number,
             reactor: self.reactor,
         })
     }
 
     /// As [`Reactor::cancel`].
-    pub fn cancel(&self, id: Id) {
+    pub fn cancel(&self, id: CommandId) {
         self.tell(id, Message::Cancel(id.number));
     }
 
     /// As [`Reactor::kill`].
-    pub fn kill(&self, id: Id) {
+    pub fn kill(&self, id: CommandId) {
         self.tell(id, Message::Kill(id.number));
     }
 
     /// As [`Reactor::signal`], without the answer.
-    pub fn signal(&self, id: Id, signal: Signal) {
+    pub fn signal(&self, id: CommandId, signal: Signal) {
         self.tell(id, Message::Signal(id.number, signal));
     }
 
     /// As [`Reactor::resume`].
-    pub fn resume(&self, id: Id) {
+    pub fn resume(&self, id: CommandId) {
         self.tell(id, Message::Resume(id.number));
     }
 
@@ -482,7 +492,7 @@ impl Handle {
         self.inbox.wake();
     }
 
-    fn tell(&self, id: Id, message: Message) {
+    fn tell(&self, id: CommandId, message: Message) {
         if id.reactor == self.reactor {
             self.inbox.send(message);
         }
@@ -504,7 +514,7 @@ impl fmt::Debug for Handle {
 #[derive(Debug)]
 pub struct StdinPipe<'a> {
     reactor: &'a mut Reactor,
-    id: Id,
+    id: CommandId,
 }
 
 impl StdinPipe<'_> {
@@ -535,7 +545,7 @@ impl Write for StdinPipe<'_> {
 #[derive(Debug)]
 pub struct StdoutPipe<'a> {
     reactor: &'a mut Reactor,
-    id: Id,
+    id: CommandId,
     stream: Stream,
 }
 

@@ -13,7 +13,7 @@ use crate::admission::Cost;
 use crate::cancel::Cancel;
 use crate::command::{Retry, Spec};
 use crate::error::Stream;
-use crate::finished::{Finished, Id};
+use crate::finished::{CommandId, Finished};
 use crate::job::{Job, Streams};
 use crate::stream::OurEnd;
 use crate::sys::{Kernel, Launch, RawUsage, SLOTS_MAX, Tenant};
@@ -145,8 +145,8 @@ impl<K: Kernel> Table<K> {
     }
 
     /// The id of the command with this number.
-    pub(crate) fn id(&self, number: u64) -> Id {
-        Id {
+    pub(crate) fn id(&self, number: u64) -> CommandId {
+        CommandId {
             number,
             reactor: self.reactor,
         }
@@ -169,19 +169,19 @@ impl<K: Kernel> Table<K> {
 
     // From an id or an event to a slot. Any of these may lead nowhere.
 
-    fn place(&self, id: Id) -> Option<&Place> {
+    fn place(&self, id: CommandId) -> Option<&Place> {
         self.places
             .get(&id.number)
             .filter(|_| id.reactor == self.reactor)
     }
 
     /// It is one of these, and was not handed out.
-    pub(crate) fn knows(&self, id: Id) -> bool {
+    pub(crate) fn knows(&self, id: CommandId) -> bool {
         self.place(id).is_some()
     }
 
     /// The slot of a command that is not finished.
-    pub(crate) fn slot_of(&self, id: Id) -> Option<u32> {
+    pub(crate) fn slot_of(&self, id: CommandId) -> Option<u32> {
         match self.place(id)? {
             Place::Slot(slot) => Some(*slot),
             Place::Finished(..) => None,
@@ -189,7 +189,7 @@ impl<K: Kernel> Table<K> {
     }
 
     /// The slot of a command that is not finished, or lingers.
-    pub(crate) fn slot_of_pipes(&self, id: Id) -> Option<u32> {
+    pub(crate) fn slot_of_pipes(&self, id: CommandId) -> Option<u32> {
         match self.place(id)? {
             Place::Slot(slot) => Some(*slot),
             Place::Finished(_, lingering) => *lingering,
@@ -249,7 +249,7 @@ impl<K: Kernel> Table<K> {
     }
 
     /// The process of a running command.
-    pub(crate) fn child(&self, id: Id) -> Option<&K::Child> {
+    pub(crate) fn child(&self, id: CommandId) -> Option<&K::Child> {
         let entry = self.slots.get(self.slot_of(id)? as usize)?;
         match &entry.phase {
             Phase::Running(running) => Some(&running.child),
@@ -273,7 +273,7 @@ impl<K: Kernel> Table<K> {
         Tenant::new(slot, self.slots[slot as usize].number)
     }
 
-    pub(crate) fn id_of(&self, slot: u32) -> Id {
+    pub(crate) fn id_of(&self, slot: u32) -> CommandId {
         self.id(self.slots[slot as usize].number)
     }
 
@@ -393,7 +393,7 @@ impl<K: Kernel> Table<K> {
     }
 
     /// The command that finished first, of those not taken.
-    pub(crate) fn first_finished(&mut self) -> Option<Id> {
+    pub(crate) fn first_finished(&mut self) -> Option<CommandId> {
         while let Some(number) = self.order.front().copied() {
             if matches!(self.places.get(&number), Some(Place::Finished(..))) {
                 return Some(self.id(number));
@@ -404,7 +404,7 @@ impl<K: Kernel> Table<K> {
     }
 
     /// Takes what became of a command, and the slot that lingers.
-    pub(crate) fn take_finished(&mut self, id: Id) -> Option<(Box<Finished>, Option<u32>)> {
+    pub(crate) fn take_finished(&mut self, id: CommandId) -> Option<(Box<Finished>, Option<u32>)> {
         if !matches!(self.place(id), Some(Place::Finished(..))) {
             return None;
         }
@@ -424,7 +424,7 @@ impl<K: Kernel> Table<K> {
     }
 
     /// What becomes of it is told to nobody: its id leads nowhere from here on.
-    pub(crate) fn forget(&mut self, id: Id) {
+    pub(crate) fn forget(&mut self, id: CommandId) {
         self.places.remove(&id.number);
     }
 }

@@ -335,7 +335,7 @@ fn contradictions_are_refused_before_anything_is_done() {
         plain()
             .process_group(1)
             .foreground(null())
-            .cancel(Cancel::kill().to_group()),
+            .on_cancel(Cancel::kill().to_group()),
     );
     assert!(why.contains("process_group(0)"), "{why}");
 }
@@ -350,7 +350,7 @@ fn a_contradiction_is_told_before_an_ended_context_and_after_a_missing_program()
     assert!(
         matches!(
             outcome,
-            Err(Error::Start(StartError::ContextDone(Cause::Cancelled)))
+            Err(Error::Start(StartError::Stopped(Cause::Cancelled)))
         ),
         "{outcome:?}"
     );

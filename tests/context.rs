@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use execloop::{Cause, Command, Context, Error, Id, Output, Reactor, Signal, StartError};
+use execloop::{Cause, Command, CommandId, Context, Error, Output, Reactor, Signal, StartError};
 
 use common::shell;
 use life::{Stay, exited, pass_ms, wait, word};
@@ -20,12 +20,12 @@ fn reactor() -> Reactor {
     Reactor::new().expect("a reactor")
 }
 
-fn start(reactor: &mut Reactor, command: &mut Command) -> Id {
+fn start(reactor: &mut Reactor, command: &mut Command) -> CommandId {
     reactor.start(command).expect("start")
 }
 
 /// Commands that live until they are told otherwise, ready, under one context.
-fn started(reactor: &mut Reactor, context: &Context, count: usize) -> Vec<(Stay, Id)> {
+fn started(reactor: &mut Reactor, context: &Context, count: usize) -> Vec<(Stay, CommandId)> {
     (0..count)
         .map(|_| {
             let mut stay = Stay::new(&[]);
@@ -41,14 +41,14 @@ fn started_before(
     reactor: &mut Reactor,
     words: &[&str],
     context: impl Fn(Duration) -> Context,
-) -> (Stay, Id, Context) {
+) -> (Stay, CommandId, Context) {
     let mut soon = Duration::from_millis(20);
     loop {
         let context = context(soon);
         let mut stay = Stay::new(words);
         stay.command.context(&context).interrupt(Signal::TERM);
         match reactor.start(&mut stay.command) {
-            Err(StartError::ContextDone(Cause::DeadlineExceeded)) => soon *= 2,
+            Err(StartError::Stopped(Cause::DeadlineExceeded)) => soon *= 2,
             id => {
                 // No turn is made meanwhile, so nothing is asked of it before it is ready.
                 stay.pid();
@@ -216,7 +216,7 @@ fn context_whose_deadline_has_passed_starts_nothing() {
         .start(shell("exit 0").context(&context))
         .expect_err("too late");
     assert!(
-        matches!(error, StartError::ContextDone(Cause::DeadlineExceeded)),
+        matches!(error, StartError::Stopped(Cause::DeadlineExceeded)),
         "{error:?}"
     );
     let error = shell("exit 0")
@@ -327,7 +327,7 @@ fn cancelling_twice_or_from_many_threads_asks_once() {
     let mut stay = Stay::new(&[]);
     stay.command
         .context(&context)
-        .cancel(execloop::Cancel::with(move |child| {
+        .on_cancel(execloop::Cancel::with(move |child| {
             called.fetch_add(1, Ordering::Relaxed);
             child.signal(Signal::KILL)
         }));
@@ -347,9 +347,9 @@ fn cancelling_twice_or_from_many_threads_asks_once() {
 fn command_shows_its_context() {
     let context = Context::new();
     let mut command = shell("exit 0");
-    assert!(command.context_ref().is_none());
+    assert!(command.get_context().is_none());
     command.context(&context);
     context.cancel();
-    let shown = command.context_ref().and_then(Context::cause);
+    let shown = command.get_context().and_then(Context::cause);
     assert_eq!(shown, Some(Cause::Cancelled));
 }

@@ -112,7 +112,7 @@ fn strace(file: &Path, program: &[&str]) -> Result<(), String> {
         .args(["-f", "-qq", "-s", "0", "-o"])
         .arg(file)
         .args(program);
-    command.stdout(Output::capture()).stderr_to_stdout();
+    command.stdout(Output::capture()).stderr_to_stdout(true);
     let finished = command.finish().map_err(|error| error.to_string())?;
     match &finished.outcome {
         Ok(()) => Ok(()),

@@ -10,7 +10,7 @@ mod outer {
     use std::ops::{Deref, DerefMut};
     use std::os::fd::{AsFd, AsRawFd, RawFd};
 
-    use execloop::{Builder, Reactor};
+    use execloop::{Reactor, ReactorBuilder};
 
     /// A reactor whose descriptor was asked for once, as an outer loop does.
     pub(super) struct Embedded {
@@ -20,7 +20,7 @@ mod outer {
 
     impl Embedded {
         #[track_caller]
-        pub(super) fn new(builder: Builder) -> Embedded {
+        pub(super) fn new(builder: ReactorBuilder) -> Embedded {
             let reactor = builder.build().expect("a reactor");
             let fd = reactor.as_fd().as_raw_fd();
             let embedded = Embedded { reactor, fd };
@@ -74,7 +74,7 @@ use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::time::Duration;
 
-use execloop::{Cancel, Command, Context, Finished, Id, Input, Output, Reactor, Signal};
+use execloop::{Cancel, Command, CommandId, Context, Finished, Input, Output, Reactor, Signal};
 use mio::unix::SourceFd;
 
 use common::shell;
@@ -88,7 +88,7 @@ fn reactor() -> Embedded {
 }
 
 #[track_caller]
-fn start(reactor: &mut Reactor, command: &mut Command) -> Id {
+fn start(reactor: &mut Reactor, command: &mut Command) -> CommandId {
     reactor.start(command).expect("start")
 }
 
@@ -97,7 +97,7 @@ fn run_outer_loop(reactor: &mut Embedded) -> Finished {
     loop {
         reactor.sleep();
         reactor.turn(NOW).expect("turn");
-        if let Some(done) = reactor.finished() {
+        if let Some(done) = reactor.try_wait_any() {
             return done;
         }
     }
@@ -148,7 +148,7 @@ fn finished_command_that_was_not_taken_keeps_it_readable() {
             assert!(reactor.is_readable(), "{left} are left");
             reactor.turn(NOW).expect("turn");
         }
-        assert!(reactor.finished().is_some());
+        assert!(reactor.try_wait_any().is_some());
     }
     settle(&mut reactor);
     assert!(reactor.wait(ids[0]).expect("poll").is_none());
@@ -239,7 +239,7 @@ fn wait_delay_and_ladder_that_begin_between_turns_make_it_readable() {
     const SOON: Duration = Duration::from_millis(10);
     let asks: [Change; 2] = [
         |command| _ = command.interrupt(Signal::INT).wait_delay(SOON),
-        |command| _ = command.cancel(Cancel::signal(Signal::INT).then(SOON, Signal::KILL)),
+        |command| _ = command.on_cancel(Cancel::signal(Signal::INT).then(SOON, Signal::KILL)),
     ];
     for ask in asks {
         let mut reactor = reactor();
@@ -336,7 +336,7 @@ fn work_done_outside_of_turns_makes_it_readable() {
     // A queued command that is cancelled is finished, without any event.
     assert!(reactor.cancel(queued));
     assert!(reactor.is_readable());
-    assert_eq!(reactor.finished().map(|done| done.id), Some(queued));
+    assert_eq!(reactor.try_wait_any().map(|done| done.id), Some(queued));
     settle(&mut reactor);
     // So is one that only drains, and its place is free for the next.
     assert!(reactor.cancel(first));
@@ -384,7 +384,7 @@ fn pipe_of_the_caller_that_turned_the_loop_leaves_it_readable() {
             .expect("read");
     }
     assert!(reactor.is_readable(), "a command is finished");
-    assert_eq!(reactor.finished().map(|done| done.id), Some(other));
+    assert_eq!(reactor.try_wait_any().map(|done| done.id), Some(other));
     settle(&mut reactor);
     reactor.stdin(echo).expect("a pipe").close();
     assert_eq!(run_outer_loop(&mut reactor).id, echo);
@@ -439,7 +439,7 @@ fn outer_loop_that_is_told_of_changes_alone_is_told_of_each() {
         poll.poll(&mut events, None).expect("poll");
         // One turn, and one command taken, for each edge.
         reactor.turn(NOW).expect("turn");
-        if let Some(done) = reactor.finished() {
+        if let Some(done) = reactor.try_wait_any() {
             words.insert(format!("{} {}", word(&done), done.stdout.len()));
         }
     }

@@ -164,7 +164,7 @@ fn relative_directory_in_a_lost_one_is_refused() {
         helper("start-in-lost-directory")
             .arg(scratch.join("lost"))
             .stdout(Output::capture())
-            .stderr_to_stdout(),
+            .stderr_to_stdout(true),
     );
     let printed = text(&done.stdout);
     let expected = "/bin/true: absolute path of directory \"sub\": No such file or directory\nStart(Directory ";

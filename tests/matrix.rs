@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use execloop::{
-    Cancel, Cause, Command, Context, Error, Finished, Id, Output, Reactor, Signal, Stream,
+    Cancel, Cause, Command, CommandId, Context, Error, Finished, Output, Reactor, Signal, Stream,
 };
 
 use life::{
@@ -59,7 +59,7 @@ impl Asked {
 struct Run {
     reactor: Reactor,
     stay: Stay,
-    id: Id,
+    id: CommandId,
     context: Context,
     out: Shared,
 }
@@ -82,7 +82,7 @@ fn start(words: &[&str], cancel: Cancel, delay: Option<Duration>, fails: bool) -
         })
         .stderr(Output::capture())
         .context(&context)
-        .cancel(cancel);
+        .on_cancel(cancel);
     if let Some(delay) = delay {
         stay.command.wait_delay(delay);
     }
@@ -432,7 +432,7 @@ fn row_c(case: Case) -> String {
     other
         .command
         .timeout(Duration::from_millis(1))
-        .cancel(Cancel::with(move |_| {
+        .on_cancel(Cancel::with(move |_| {
             if let Some(act) = acts.lock().expect("no panic").take() {
                 act();
             }
@@ -625,7 +625,7 @@ fn timeout_after_a_cancel_does_not_cut_the_delay_short() {
         .stdout(Output::capture())
         .timeout(SHORT)
         .idle_timeout(SHORT)
-        .cancel(Asked::Yes.cancel())
+        .on_cancel(Asked::Yes.cancel())
         .wait_delay(LONG);
     let id = run.reactor.start(&mut stay.command).expect("start");
     // Asked before its timeouts, and exited after they would have come.
@@ -717,7 +717,7 @@ fn wait_delay_is_one_clock_for_the_stop_and_the_pipes() {
     asked
         .command
         .stdout(Output::capture())
-        .cancel(Asked::Yes.cancel())
+        .on_cancel(Asked::Yes.cancel())
         .wait_delay(DELAY);
     let reactor = &mut fresh.reactor;
     let asked_id = reactor.start(&mut asked.command).expect("start");
@@ -841,7 +841,7 @@ fn child_that_writes_for_ever_dies_of_the_kill_and_not_of_the_closed_pipe() {
         .stdout(Output::capture_ends(1))
         .stderr(Output::writer(WaitsForDeath(pid)))
         .timeout(SHORT)
-        .cancel(Cancel::with(move |child| {
+        .on_cancel(Cancel::with(move |child| {
             told.store(child.pid(), Ordering::Relaxed);
             Ok(())
         }))

@@ -10,7 +10,9 @@ use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 
 use common::{shell, text};
-use execloop::{Cancel, Command, Error, Finished, Id, Input, Output, Reactor, Signal, StartError};
+use execloop::{
+    Cancel, Command, CommandId, Error, Finished, Input, Output, Reactor, Signal, StartError,
+};
 use life::pass_ms;
 
 fn reactor() -> Reactor {
@@ -22,13 +24,13 @@ fn cat() -> Command {
 }
 
 #[track_caller]
-fn start(reactor: &mut Reactor, command: &mut Command) -> Id {
+fn start(reactor: &mut Reactor, command: &mut Command) -> CommandId {
     reactor.start(command).expect("it starts")
 }
 
 /// Starts `command` with all three pipes in the caller's hands.
 #[track_caller]
-fn start_piped(reactor: &mut Reactor, command: &mut Command) -> Id {
+fn start_piped(reactor: &mut Reactor, command: &mut Command) -> CommandId {
     command
         .stdin(Input::pipe())
         .stdout(Output::pipe())
@@ -37,18 +39,18 @@ fn start_piped(reactor: &mut Reactor, command: &mut Command) -> Id {
 }
 
 #[track_caller]
-fn wait(reactor: &mut Reactor, id: Id) -> Finished {
+fn wait(reactor: &mut Reactor, id: CommandId) -> Finished {
     reactor.wait(id).expect("waited").expect("finished")
 }
 
 #[track_caller]
-fn write(reactor: &mut Reactor, id: Id, bytes: &[u8]) -> io::Result<()> {
+fn write(reactor: &mut Reactor, id: CommandId, bytes: &[u8]) -> io::Result<()> {
     reactor.stdin(id).expect("its stdin").write_all(bytes)
 }
 
 /// Reads exactly so much.
 #[track_caller]
-fn read(reactor: &mut Reactor, id: Id, length: usize) -> String {
+fn read(reactor: &mut Reactor, id: CommandId, length: usize) -> String {
     let mut bytes = vec![0; length];
     reactor
         .stdout(id)
@@ -59,7 +61,7 @@ fn read(reactor: &mut Reactor, id: Id, length: usize) -> String {
 }
 
 #[track_caller]
-fn read_rest(reactor: &mut Reactor, id: Id) -> String {
+fn read_rest(reactor: &mut Reactor, id: CommandId) -> String {
     let mut bytes = Vec::new();
     reactor
         .stdout(id)
@@ -70,17 +72,17 @@ fn read_rest(reactor: &mut Reactor, id: Id) -> String {
 }
 
 #[track_caller]
-fn close_stdin(reactor: &mut Reactor, id: Id) {
+fn close_stdin(reactor: &mut Reactor, id: CommandId) {
     reactor.stdin(id).expect("its stdin").close();
 }
 
 #[track_caller]
-fn close_stdout(reactor: &mut Reactor, id: Id) {
+fn close_stdout(reactor: &mut Reactor, id: CommandId) {
     reactor.stdout(id).expect("its stdout").close();
 }
 
 /// Turns until the command's process is reaped.
-fn until_reaped(reactor: &mut Reactor, id: Id) {
+fn until_reaped(reactor: &mut Reactor, id: CommandId) {
     while reactor.signal(id, Signal::CONT).is_ok() {
         reactor.turn(None).expect("turned");
     }
@@ -88,7 +90,7 @@ fn until_reaped(reactor: &mut Reactor, id: Id) {
 
 /// What a read of its stdout comes to, as there is no pipe to read.
 #[track_caller]
-fn refused_read(reactor: &mut Reactor, id: Id) -> String {
+fn refused_read(reactor: &mut Reactor, id: CommandId) -> String {
     let mut stdout = reactor.stdout(id).expect("its stdout");
     let error = stdout.read(&mut [0]).expect_err("no pipe");
     assert_eq!(error.kind(), ErrorKind::NotConnected);
@@ -238,7 +240,7 @@ fn output_can_be_read_after_the_exit_and_before_the_outcome_is_taken() {
         .read(&mut [0; 8])
         .expect("the end again");
     assert_eq!(again, 0);
-    assert!(reactor.finished().expect("it is finished").success());
+    assert!(reactor.try_wait_any().expect("it is finished").success());
     assert!(reactor.stdout(id).is_none());
 }
 
@@ -377,7 +379,7 @@ fn shared_pipe_carries_stderr_too() {
     let mut command = shell("echo out; echo err >&2");
     let id = start(
         &mut reactor,
-        command.stdout(Output::pipe()).stderr_to_stdout(),
+        command.stdout(Output::pipe()).stderr_to_stdout(true),
     );
     assert!(reactor.stderr(id).is_none());
     assert_eq!(read_rest(&mut reactor, id), "out\nerr\n");
@@ -474,7 +476,7 @@ fn pipe_that_was_cut_by_a_kill_or_a_timeout_says_so() {
         if has_timeout {
             // It lets the shell come to its end, with the descendant started.
             command
-                .cancel(Cancel::with(|_| Ok(())))
+                .on_cancel(Cancel::with(|_| Ok(())))
                 .timeout(Duration::from_millis(1));
         }
         let id = start(&mut reactor, &mut command);
@@ -496,7 +498,7 @@ fn pipe_that_was_cut_by_a_kill_or_a_timeout_says_so() {
 #[test]
 fn many_pipes_are_worked_in_turn() {
     let mut reactor = reactor();
-    let ids: Vec<Id> = (0..20)
+    let ids: Vec<CommandId> = (0..20)
         .map(|_| start_piped(&mut reactor, &mut cat()))
         .collect();
     for round in 0..10 {

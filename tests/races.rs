@@ -9,7 +9,7 @@ use std::io::{BufRead, BufReader};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use execloop::{Cause, Command, Error, Id, Input, Output, Reactor};
+use execloop::{Cause, Command, CommandId, Error, Input, Output, Reactor};
 
 /// The numbers of `kqueue_shim.h`.
 #[derive(Clone, Copy)]
@@ -52,7 +52,7 @@ impl Forced {
 }
 
 /// A command that says `ready`, and exits with 3 when its stdin ends.
-fn waiting(reactor: &mut Reactor) -> Id {
+fn waiting(reactor: &mut Reactor) -> CommandId {
     let mut command = Command::new("/bin/sh");
     command
         .args(["-c", "echo ready; read line; exit 3"])
@@ -68,7 +68,7 @@ fn waiting(reactor: &mut Reactor) -> Id {
 }
 
 #[track_caller]
-fn ends_with_3(reactor: &mut Reactor, id: Id) {
+fn ends_with_3(reactor: &mut Reactor, id: CommandId) {
     let done = reactor.wait(id).expect("waited").expect("finished");
     let status = done.status.and_then(|status| status.code());
     assert_eq!(status, Some(3), "{:?}", done.outcome);

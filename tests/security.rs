@@ -9,7 +9,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use common::{helper, helper_path, shell, text};
-use execloop::{Command, CommandError, Error, StartError, Step};
+use execloop::{Command, CommandError, Error, StartError, StartStep};
 use hostile::said;
 
 #[test]
@@ -86,7 +86,7 @@ fn the_longest_argument_arrives_and_one_byte_more_is_too_long() {
 fn is_too_long(error: &CommandError) -> Option<&str> {
     match error.reason() {
         Error::Start(StartError::Step {
-            step: Step::Exec,
+            step: StartStep::Exec,
             source,
             detail,
             ..

@@ -83,11 +83,14 @@ fn argument_zero_can_be_chosen() {
 #[test]
 fn bare_name_is_looked_up_at_construction() {
     let found = Command::new("sh");
-    assert_eq!(found.program(), look_path("sh").expect("a shell"));
-    assert!(found.program().is_absolute() && found.lookup_error().is_none());
+    assert_eq!(found.resolved_path(), look_path("sh").expect("a shell"));
+    assert!(found.resolved_path().is_absolute() && found.lookup_error().is_none());
 
     let missing = Command::new("execloop-no-such-program");
-    assert_eq!(missing.program(), Path::new("execloop-no-such-program"));
+    assert_eq!(
+        missing.resolved_path(),
+        Path::new("execloop-no-such-program")
+    );
     assert!(matches!(
         missing.lookup_error(),
         Some(LookPathError::NotFound { .. })
@@ -165,7 +168,7 @@ fn lookup_error_is_told_by_every_start_until_it_is_allowed() {
     assert_eq!(allowed, "hello\nok\n");
 
     let mut missing = Command::new("execloop-no-such-program");
-    missing.allow_dot();
+    missing.allow_dot(true);
     let is_lookup = |error: CommandError| {
         matches!(
             error.reason(),
@@ -183,7 +186,7 @@ fn lookup_error_is_told_by_every_start_until_it_is_allowed() {
 fn name_with_a_slash_is_taken_as_it_is() {
     for name in ["nothing/here", "nothing/", "/", "./nothing"] {
         let command = Command::new(name);
-        assert_eq!(command.program(), Path::new(name));
+        assert_eq!(command.resolved_path(), Path::new(name));
         assert!(command.lookup_error().is_none(), "{name}");
     }
     let error = Command::new("nothing/").run().expect_err("no such program");
@@ -405,7 +408,9 @@ fn faulty(heal: usize) -> Command {
     };
     let mut command = Command::new(program);
     let context = Context::new();
-    command.context(&context).cancel(Cancel::kill().to_group());
+    command
+        .context(&context)
+        .on_cancel(Cancel::kill().to_group());
     command.stdin(Input::reader(std::io::empty()));
     if heal > 1 {
         // Uses the reader up.
@@ -453,7 +458,7 @@ fn failed_start_leaves_no_command_and_calls_no_cancel() {
     let calls = Arc::new(AtomicU32::new(0));
     let counted = Arc::clone(&calls);
     let mut command = Command::new("/no/such/program");
-    command.context(&context).cancel(Cancel::with(move |_| {
+    command.context(&context).on_cancel(Cancel::with(move |_| {
         counted.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }));
@@ -467,7 +472,7 @@ fn failed_start_leaves_no_command_and_calls_no_cancel() {
         .start(&mut command)
         .expect_err("the context has ended");
     assert!(
-        matches!(error, StartError::ContextDone(Cause::Cancelled)),
+        matches!(error, StartError::Stopped(Cause::Cancelled)),
         "{error:?}"
     );
 }
@@ -479,14 +484,20 @@ fn command_is_printed_as_path_and_arguments() {
     let mut command = Command::new("sh");
     assert_eq!(command.to_string(), sh.display().to_string());
     command.args(["-c", "echo a b"]);
-    assert_eq!(command.to_string(), format!("{} -c echo a b", sh.display()));
+    assert_eq!(
+        command.to_string(),
+        format!("{} -c 'echo a b'", sh.display())
+    );
     command.run().expect("it runs");
-    assert_eq!(command.to_string(), format!("{} -c echo a b", sh.display()));
+    assert_eq!(
+        command.to_string(),
+        format!("{} -c 'echo a b'", sh.display())
+    );
 
     let mut missing = Command::new("execloop-no-such-program");
     missing.arg("x");
     assert_eq!(missing.to_string(), "execloop-no-such-program x");
-    assert_eq!(Command::new("").to_string(), "");
+    assert_eq!(Command::new("").to_string(), "''");
 }
 
 // Statement 20, of the reactor's snapshot.

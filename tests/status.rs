@@ -59,7 +59,7 @@ fn stopped_child_is_not_finished_until_it_ends() {
     stay.release();
     pass_ms(10);
     reactor.turn(NOW).expect("turn");
-    assert!(reactor.finished().is_none() && reactor.running() == 1);
+    assert!(reactor.try_wait_any().is_none() && reactor.running() == 1);
     reactor.signal(id, Signal::CONT).expect("it is stopped");
     assert_eq!(word(&wait(&mut reactor, id)), "ok");
 }
@@ -94,7 +94,7 @@ fn stopped_child_is_killed_at_once_and_takes_other_signals_when_it_goes_on() {
     ] {
         let mut reactor = reactor();
         let mut stay = Stay::new(&["exit=TERM:3"]);
-        stay.command.cancel(cancel);
+        stay.command.on_cancel(cancel);
         if let Some(delay) = delay {
             stay.command.wait_delay(delay);
         }
@@ -119,7 +119,7 @@ fn exit_outweighs_the_cancel_and_the_cancel_the_copy() {
         let mut stay = Stay::new(&words);
         stay.command
             .stdout(Output::writer(Failing))
-            .cancel(Cancel::with(move |_| Err(std::io::Error::other(cancel))));
+            .on_cancel(Cancel::with(move |_| Err(std::io::Error::other(cancel))));
         let id = reactor.start(&mut stay.command).expect("start");
         stay.pid();
         if !cancel.is_empty() {

@@ -266,7 +266,7 @@ const ALTERNATED: &str = "o1\ne1\no2\ne2\no3\ne3\no4\ne4\no5\ne5\no6\ne6\no7\ne7
 #[test]
 fn stderr_to_stdout_is_one_pipe_and_keeps_the_order() {
     let found = described(|command| {
-        command.stdout(Output::capture()).stderr_to_stdout();
+        command.stdout(Output::capture()).stderr_to_stdout(true);
     });
     assert_described(
         &found,
@@ -277,7 +277,7 @@ fn stderr_to_stdout_is_one_pipe_and_keeps_the_order() {
     let done = finish(
         shell(ALTERNATING)
             .stdout(Output::capture())
-            .stderr_to_stdout(),
+            .stderr_to_stdout(true),
     );
     assert_eq!(
         (text(&done.stdout).as_str(), done.stderr.as_slice()),
@@ -288,7 +288,7 @@ fn stderr_to_stdout_is_one_pipe_and_keeps_the_order() {
     finish(
         shell(ALTERNATING)
             .stdout(Output::writer(sheet.clone()))
-            .stderr_to_stdout(),
+            .stderr_to_stdout(true),
     );
     assert_eq!(sheet.text(), ALTERNATED);
 
@@ -297,7 +297,7 @@ fn stderr_to_stdout_is_one_pipe_and_keeps_the_order() {
     finish(
         shell(ALTERNATING)
             .stdout(Output::file(file))
-            .stderr_to_stdout(),
+            .stderr_to_stdout(true),
     );
     assert_eq!(
         fs::read_to_string(scratch.join("out")).expect("the file"),
@@ -310,14 +310,14 @@ fn later_stderr_takes_stderr_to_stdout_back_and_the_other_way_round() {
     let mut command = shell("echo out; echo err >&2");
     command
         .stdout(Output::capture())
-        .stderr_to_stdout()
+        .stderr_to_stdout(true)
         .stderr(Output::capture());
     let done = finish(&mut command);
     assert_eq!(
         (&done.stdout[..], &done.stderr[..]),
         (&b"out\n"[..], &b"err\n"[..])
     );
-    let done = finish(command.stderr_to_stdout());
+    let done = finish(command.stderr_to_stdout(true));
     assert_eq!(
         (&done.stdout[..], &done.stderr[..]),
         (&b"out\nerr\n"[..], &b""[..])
@@ -716,7 +716,7 @@ fn closed_descriptors_are_closed_in_the_child() {
         ],
     );
     let found = described(|command| {
-        command.stderr_to_stdout().close_fd(1);
+        command.stderr_to_stdout(true).close_fd(1);
     });
     assert_described(
         &found,

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use common::shell;
 use execloop::{
-    Cancel, Cause, Command, Context, Error, Finished, Id, Input, Output, Reactor, Signal,
+    Cancel, Cause, Command, CommandId, Context, Error, Finished, Input, Output, Reactor, Signal,
     StartError, Stream, Turn,
 };
 
@@ -23,12 +23,12 @@ fn reactor() -> Reactor {
 }
 
 #[track_caller]
-fn start(reactor: &mut Reactor, command: &mut Command) -> Id {
+fn start(reactor: &mut Reactor, command: &mut Command) -> CommandId {
     reactor.start(command).expect("start")
 }
 
 #[track_caller]
-fn wait(reactor: &mut Reactor, id: Id) -> Finished {
+fn wait(reactor: &mut Reactor, id: CommandId) -> Finished {
     reactor.wait(id).expect("waited").expect("finished")
 }
 
@@ -163,7 +163,7 @@ fn leaves_an_orphan() -> (Command, PipeWriter) {
 }
 
 /// Reads to the end that never comes. Returns what was read, and why it ended.
-fn read_to_the_end(reactor: &mut Reactor, id: Id) -> (Vec<u8>, io::Error) {
+fn read_to_the_end(reactor: &mut Reactor, id: CommandId) -> (Vec<u8>, io::Error) {
     let mut bytes = Vec::new();
     let mut stdout = reactor.stdout(id).expect("its stdout");
     let error = stdout.read_to_end(&mut bytes).expect_err("it was cut");
@@ -198,7 +198,7 @@ fn a_read_of_a_pipe_that_an_orphan_holds_is_ended_by_the_delay_and_by_the_timeou
 
 #[test]
 fn a_read_of_a_pipe_that_an_orphan_holds_is_ended_from_another_thread() {
-    let ends: [fn(&execloop::Handle, Id, &Context); 3] = [
+    let ends: [fn(&execloop::Handle, CommandId, &Context); 3] = [
         |handle, id, _| handle.kill(id),
         |handle, id, _| handle.cancel(id),
         |_, _, context| context.cancel(),
@@ -236,7 +236,7 @@ fn a_killed_command_leaks_nothing_that_only_it_has_held() {
                 .stdout(Output::capture())
                 .stderr(Output::capture())
                 .process_group(0)
-                .cancel(Cancel::signal(Signal::CONT).to_group())
+                .on_cancel(Cancel::signal(Signal::CONT).to_group())
                 .wait_delay(Duration::from_millis(1));
             let id = start(&mut reactor, &mut command);
             if by_delay {
@@ -335,7 +335,7 @@ fn what_panics_when_it_is_dropped_unused_does_no_harm_either() {
     );
     let rude = Rude;
     let mut cancelled = Command::new("true");
-    cancelled.cancel(Cancel::with(move |_| {
+    cancelled.on_cancel(Cancel::with(move |_| {
         let _ = &rude;
         Ok(())
     }));

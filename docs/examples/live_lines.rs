@@ -17,7 +17,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 .stdout(Output::lines(move |line| {
                     println!("[{name}] {}", String::from_utf8_lossy(line));
                 }))
-                .stderr_to_stdout(),
+                .stderr_to_stdout(true),
         )?;
     }
 

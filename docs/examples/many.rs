@@ -16,7 +16,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         if path.is_file() {
             let mut command = Command::new("wc");
             command.arg("-c").arg("--").arg(&path);
-            command.stdout(Output::capture()).stderr_to_stdout();
+            command.stdout(Output::capture()).stderr_to_stdout(true);
             names.insert(reactor.start(&mut command)?, path);
         }
     }

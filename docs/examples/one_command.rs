@@ -30,7 +30,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let finished = Command::new("sh")
         .args(["-c", "echo out; echo err >&2"])
         .stdout(Output::capture())
-        .stderr_to_stdout()
+        .stderr_to_stdout(true)
         .finish()?;
     println!(
         "pid {:?} took {:?}, {:?} of it on a CPU, and wrote {:?}",

@@ -23,7 +23,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
         if readable.contains(&wanted[0]) {
             reactor.turn(Some(Duration::ZERO))?;
-            while let Some(done) = reactor.finished() {
+            while let Some(done) = reactor.try_wait_any() {
                 print!("{}", String::from_utf8_lossy(&done.stdout));
                 if let Err(error) = &done.outcome {
                     println!("{}: {error}", done.id);
@@ -41,7 +41,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                     command
                         .args(["-c", &line])
                         .stdout(Output::capture())
-                        .stderr_to_stdout();
+                        .stderr_to_stdout(true);
                     println!("{} is: {}", reactor.start(&mut command)?, line.trim_end());
                 }
                 if stdin.buffer().is_empty() {

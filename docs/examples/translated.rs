@@ -17,7 +17,7 @@ fn from_go() -> Result<(), Box<dyn std::error::Error>> {
         .arg("-l")
         .current_dir("/usr")
         .stdout(Output::capture())
-        .stderr_to_stdout()
+        .stderr_to_stdout(true)
         .context(&context)
         .interrupt(Signal::INT)
         .wait_delay(Duration::from_secs(5))

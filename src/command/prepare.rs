@@ -66,12 +66,12 @@ impl Command {
         if self.path.as_os_str().is_empty() {
             return Err(StartError::NoCommand);
         }
-        if let Some(error) = &self.lookup_error {
+        if let Some(error) = self.lookup_error() {
             return Err(StartError::LookPath(error.again()));
         }
         self.refuse_contradictions()?;
         if let Some(cause) = self.context.as_ref().and_then(Context::cause) {
-            return Err(StartError::ContextDone(cause));
+            return Err(StartError::Stopped(cause));
         }
         self.refuse_consumed()?;
         let prepared = match &self.prepared {

@@ -8,7 +8,7 @@ use super::reap::wait_before_asking;
 use super::{Engine, STREAM_SOURCES};
 use crate::caller_pipe::CallerPipe;
 use crate::error::{Closed, Stream};
-use crate::finished::Id;
+use crate::finished::CommandId;
 use crate::stream::{OurEnd, REFUSALS_BELIEVED};
 use crate::sys::Kernel;
 
@@ -17,7 +17,7 @@ const CALLER_PIECES_PER_TURN_MAX: usize = 16;
 
 impl<K: Kernel> Engine<K> {
     /// Whether the caller may use this pipe of this command now or once it is started.
-    pub(crate) fn has_callers_pipe(&mut self, id: Id, stream: Stream) -> bool {
+    pub(crate) fn has_callers_pipe(&mut self, id: CommandId, stream: Stream) -> bool {
         let Some(slot) = self.table.slot_of_pipes(id) else {
             return false;
         };
@@ -31,7 +31,7 @@ impl<K: Kernel> Engine<K> {
     /// Reads from the caller's pipe; the other commands go on while it has nothing.
     pub(crate) fn read_callers_pipe(
         &mut self,
-        id: Id,
+        id: CommandId,
         stream: Stream,
         buffer: &mut [u8],
     ) -> io::Result<usize> {
@@ -51,7 +51,7 @@ impl<K: Kernel> Engine<K> {
     }
 
     /// Writes to the caller's pipe; the other commands go on while it is full.
-    pub(crate) fn write_callers_pipe(&mut self, id: Id, bytes: &[u8]) -> io::Result<usize> {
+    pub(crate) fn write_callers_pipe(&mut self, id: CommandId, bytes: &[u8]) -> io::Result<usize> {
         if bytes.is_empty() {
             return Ok(0);
         }
@@ -64,7 +64,7 @@ impl<K: Kernel> Engine<K> {
     /// does not: a pipe that is always ready would keep the command's own time limits waiting, and everybody else.
     fn until_done(
         &mut self,
-        id: Id,
+        id: CommandId,
         stream: Stream,
         mut attempt: impl FnMut(&mut K, &mut Vec<u8>, &mut CallerPipe<K::Pipe>) -> io::Result<usize>,
     ) -> io::Result<usize> {
@@ -139,7 +139,7 @@ impl<K: Kernel> Engine<K> {
     }
 
     /// Closes the caller's pipe, once there is one; a second time does nothing.
-    pub(crate) fn close_callers_pipe(&mut self, id: Id, stream: Stream) {
+    pub(crate) fn close_callers_pipe(&mut self, id: CommandId, stream: Stream) {
         let Some(slot) = self.table.slot_of_pipes(id) else {
             return;
         };
@@ -152,7 +152,7 @@ impl<K: Kernel> Engine<K> {
     }
 
     /// A paused reader or writer can go on.
-    pub(crate) fn resume(&mut self, id: Id) {
+    pub(crate) fn resume(&mut self, id: CommandId) {
         let Some(slot) = self.table.slot_of(id) else {
             return;
         };

@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::Engine;
-use crate::cancel::{Action, Child};
+use crate::cancel::{Action, CancelTarget};
 use crate::error::{Closed, Stream};
 use crate::job::{Effect, Event};
 use crate::stream::{OurEnd, guarded};
@@ -45,7 +45,7 @@ impl<K: Kernel> Engine<K> {
                 let kernel = std::cell::RefCell::new(&mut self.kernel);
                 let child = &running.child;
                 let signal = |target, signal| kernel.borrow_mut().signal(child, target, signal);
-                let lent = Child {
+                let lent = CancelTarget {
                     pid: K::pid(child),
                     signal: &signal,
                 };

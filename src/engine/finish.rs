@@ -3,7 +3,7 @@
 
 use super::{Due, Engine};
 use crate::error::{Error, StartError, Stream};
-use crate::finished::{Finished, Id, Usage};
+use crate::finished::{CommandId, Finished, Usage};
 use crate::job::Job;
 use crate::stream::{OurEnd, drop_callers};
 use crate::sys::Kernel;
@@ -69,7 +69,7 @@ impl<K: Kernel> Engine<K> {
         self.keep_unstarted(id, error);
     }
 
-    pub(super) fn keep_unstarted(&mut self, id: Id, error: StartError) {
+    pub(super) fn keep_unstarted(&mut self, id: CommandId, error: StartError) {
         let finished = Finished {
             id,
             pid: None,
@@ -109,7 +109,7 @@ impl<K: Kernel> Engine<K> {
     }
 
     /// Takes one finished command. Its caller's pipes are closed now (Go: at the end of `Wait`).
-    pub(crate) fn take_finished(&mut self, id: Id) -> Option<Finished> {
+    pub(crate) fn take_finished(&mut self, id: CommandId) -> Option<Finished> {
         let (finished, lingering) = self.table.take_finished(id)?;
         if let Some(slot) = lingering {
             let mut running = self.table.take_lingering(slot);

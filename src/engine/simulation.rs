@@ -17,7 +17,7 @@ use super::Engine;
 use crate::admission::Admission;
 use crate::context::Context;
 use crate::error::{Cause, StartError, Stream};
-use crate::finished::{Finished, Id};
+use crate::finished::{CommandId, Finished};
 use crate::inbox::{Inbox, Message};
 use crate::sys::simulated::{Random, Shared, Simulated, SimulatedWaker, Weather, World};
 use crate::sys::{Signal, Target};
@@ -303,7 +303,7 @@ impl Driver {
         let (book, numbers) = (Rc::clone(&self.book), Rc::clone(&self.numbers));
         let after = Duration::from_micros(self.random.below(3000) as u64);
         self.world.borrow_mut().outside(after, move || {
-            let id = Id {
+            let id = CommandId {
                 number: inbox.take_number(),
                 reactor: REACTOR,
             };
@@ -323,7 +323,7 @@ impl Driver {
         job.is_over = true;
         let context = job.context.map(|at| self.contexts[at].context.cause());
         let is_true = match error {
-            StartError::ContextDone(cause) => context == Some(Some(*cause)),
+            StartError::Stopped(cause) => context == Some(Some(*cause)),
             StartError::Step { source, .. } => match source.raw_os_error() {
                 Some(libc::EACCES) => job.script.exec_error.is_some(),
                 number if number == job.script.clone_error && number.is_some() => true,
@@ -419,7 +419,7 @@ impl Driver {
     }
 
     /// Some command that was started or queued and not handed out.
-    fn pick(&mut self) -> Option<(usize, Id)> {
+    fn pick(&mut self) -> Option<(usize, CommandId)> {
         if self.live.is_empty() {
             return None;
         }
@@ -540,7 +540,7 @@ impl Driver {
         }
     }
 
-    fn feed_held(&mut self, id: Id) {
+    fn feed_held(&mut self, id: CommandId) {
         if self.random.one_in(2) {
             return self.engine().close_callers_pipe(id, Stream::Stdin);
         }
@@ -568,7 +568,7 @@ impl Driver {
         }
     }
 
-    fn drain_held(&mut self, number: usize, id: Id, stream: Stream) {
+    fn drain_held(&mut self, number: usize, id: CommandId, stream: Stream) {
         if self.random.one_in(12) {
             return self.engine().close_callers_pipe(id, stream);
         }

@@ -12,7 +12,7 @@ use crate::admission::Cost;
 use crate::command::{Command, Retry, Spec};
 use crate::diagnose::explain;
 use crate::error::{StartError, Stream};
-use crate::finished::Id;
+use crate::finished::CommandId;
 use crate::job::{Job, Streams};
 use crate::stream::{OurEnd, drop_callers};
 use crate::sys::{Kernel, StartFailure, Started, Stdio};
@@ -43,7 +43,7 @@ impl<K: Kernel> Engine<K> {
     ///
     /// # Errors
     /// What is wrong with the command itself.
-    pub(crate) fn start(&mut self, command: &mut Command) -> Result<Id, StartError> {
+    pub(crate) fn start(&mut self, command: &mut Command) -> Result<CommandId, StartError> {
         self.kernel
             .check_process()
             .map_err(|_| StartError::Forked)?;
@@ -322,7 +322,7 @@ impl<K: Kernel> Engine<K> {
         let would_pass = failure.is_text_busy() || failure.is_shortage();
         if let Some(cause) = cause.filter(|_| would_pass) {
             drop_callers("command", spec);
-            return self.finish_unstarted(slot, StartError::ContextDone(cause));
+            return self.finish_unstarted(slot, StartError::Stopped(cause));
         }
         if !self.refused(slot, spec, failure) {
             self.admission.enqueue_first(slot);

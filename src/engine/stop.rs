@@ -5,7 +5,7 @@ use std::io;
 
 use super::Engine;
 use crate::error::{Cause, StartError};
-use crate::finished::Id;
+use crate::finished::CommandId;
 use crate::job::Event;
 use crate::stream::{OurEnd, drop_callers};
 use crate::sys::{Kernel, Signal, Target, process_gone};
@@ -13,7 +13,7 @@ use crate::table::Wait;
 
 impl<K: Kernel> Engine<K> {
     /// Asks a command to stop, by its cancel action. `false`: it is not here or has finished.
-    pub(crate) fn cancel(&mut self, id: Id) -> bool {
+    pub(crate) fn cancel(&mut self, id: CommandId) -> bool {
         self.now = self.kernel.now();
         let is_unfinished = self.table.slot_of(id).is_some();
         if let Some(slot) = self.table.slot_of_pipes(id) {
@@ -23,11 +23,11 @@ impl<K: Kernel> Engine<K> {
     }
 
     /// Kills a command at once. `false`: it is not here or has finished.
-    pub(crate) fn kill(&mut self, id: Id) -> bool {
+    pub(crate) fn kill(&mut self, id: CommandId) -> bool {
         self.now = self.kernel.now();
         let is_unfinished = self.table.slot_of(id).is_some();
         if let Some(slot) = self.table.slot_of_pipes(id) {
-            self.abort(slot, StartError::ContextDone(Cause::Cancelled));
+            self.abort(slot, StartError::Stopped(Cause::Cancelled));
         }
         is_unfinished
     }
@@ -36,7 +36,7 @@ impl<K: Kernel> Engine<K> {
     /// caller may have a pipe that is to be ended.
     fn stop(&mut self, slot: u32, cause: Cause) {
         if self.table.unstarted(slot).is_some() {
-            self.end_unstarted(slot, StartError::ContextDone(cause));
+            self.end_unstarted(slot, StartError::Stopped(cause));
         } else if self.table.begun(slot).is_some() {
             self.step(slot, Event::Stop(cause));
         }
@@ -79,7 +79,12 @@ impl<K: Kernel> Engine<K> {
     }
 
     /// Signals a command.
-    pub(crate) fn signal(&mut self, id: Id, target: Target, signal: Signal) -> io::Result<()> {
+    pub(crate) fn signal(
+        &mut self,
+        id: CommandId,
+        target: Target,
+        signal: Signal,
+    ) -> io::Result<()> {
         let slot = self.table.slot_of(id);
         match slot.and_then(|slot| self.table.running(slot)) {
             Some(running) => self.kernel.signal(&running.child, target, signal),
@@ -88,7 +93,7 @@ impl<K: Kernel> Engine<K> {
     }
 
     /// Lets a command go: it survives the engine, and its outcome is not told.
-    pub(crate) fn detach(&mut self, id: Id) -> Option<u32> {
+    pub(crate) fn detach(&mut self, id: CommandId) -> Option<u32> {
         let slot = self.table.slot_of(id)?;
         let running = self.table.running(slot)?;
         if running.reaped.is_some() {

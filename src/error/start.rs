@@ -8,12 +8,12 @@ use std::path::PathBuf;
 use super::Cause;
 use crate::lookpath::LookPathError;
 use crate::plain::Plain;
-use crate::sys::Step;
+use crate::sys::StartStep;
 
 /// A command that could not be started. No child is left behind.
 ///
 /// [`Reactor::start`](crate::Reactor::start) returns what is wrong with the command itself. What the system says of its
-/// start ([`Step`](StartError::Step), [`Interpreter`](StartError::Interpreter)) is in its
+/// start ([`StartStep`](StartError::Step), [`Interpreter`](StartError::Interpreter)) is in its
 /// [`Finished`](crate::Finished), also when it is found out at once, and so is what ended it before it was started. The
 /// forms for one command return either.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ pub enum StartError {
     LookPath(LookPathError),
     /// Its context had ended before the start, or it was asked to stop before its program ran: while it waited, or while
     /// its start was tried again.
-    ContextDone(Cause),
+    Stopped(Cause),
     /// A string that the program would see cut off: it holds a NUL byte.
     Nul {
         /// What holds it: `argument 2`, `program`, `directory`, `environment` ..
@@ -57,7 +57,7 @@ pub enum StartError {
     /// One step between the pipes and the exec failed.
     Step {
         /// Which.
-        step: Step,
+        step: StartStep,
         /// What the step was about: the program for `exec`, the directory for `chdir`.
         path: Option<PathBuf>,
         /// The kernel's answer.
@@ -84,7 +84,7 @@ impl StartError {
             | StartError::Step { source, .. }
             | StartError::Reactor(source) => Some(source),
             StartError::NoCommand
-            | StartError::ContextDone(_)
+            | StartError::Stopped(_)
             | StartError::Nul { .. }
             | StartError::Consumed { .. }
             | StartError::Refused(_)
@@ -106,7 +106,7 @@ impl StartError {
     pub fn kind(&self) -> io::ErrorKind {
         match self {
             StartError::LookPath(error) => error.kind(),
-            StartError::ContextDone(cause) => cause.kind(),
+            StartError::Stopped(cause) => cause.kind(),
             StartError::NoCommand
             | StartError::Nul { .. }
             | StartError::Consumed { .. }
@@ -122,7 +122,7 @@ impl StartError {
     pub(super) fn names_program(&self) -> bool {
         match self {
             StartError::LookPath(_) | StartError::Interpreter { .. } => true,
-            StartError::Step { step, .. } => *step == Step::Exec,
+            StartError::Step { step, .. } => *step == StartStep::Exec,
             _ => false,
         }
     }
@@ -133,7 +133,7 @@ impl fmt::Display for StartError {
         match self {
             StartError::NoCommand => formatter.write_str("no command: the program's name is empty"),
             StartError::LookPath(error) => error.fmt(formatter),
-            StartError::ContextDone(cause) => write!(formatter, "not started: {cause}"),
+            StartError::Stopped(cause) => write!(formatter, "not started: {cause}"),
             StartError::Nul { what } => write!(formatter, "{what} contains a NUL byte"),
             StartError::Consumed { stream } => write!(
                 formatter,

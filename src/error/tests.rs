@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::lookpath::LookPathError;
-use crate::sys::Step;
+use crate::sys::StartStep;
 
 /// A caller's own error, with a cause that its text leaves out.
 #[derive(Debug, thiserror::Error)]
@@ -50,8 +50,8 @@ fn look_path_errors() -> Vec<LookPathError> {
 fn start_errors() -> Vec<StartError> {
     let mut errors = vec![
         StartError::NoCommand,
-        StartError::ContextDone(Cause::Cancelled),
-        StartError::ContextDone(Cause::DeadlineExceeded),
+        StartError::Stopped(Cause::Cancelled),
+        StartError::Stopped(Cause::DeadlineExceeded),
         StartError::Nul {
             what: "argument 2".to_owned(),
         },
@@ -79,9 +79,9 @@ fn start_errors() -> Vec<StartError> {
         errors.push(StartError::Reactor(third));
     }
     for (step, path, detail) in [
-        (Step::Pipe, None, None),
-        (Step::Chdir, Some("/d".into()), None),
-        (Step::Exec, Some("/p".into()), Some("in /d".to_owned())),
+        (StartStep::Pipe, None, None),
+        (StartStep::Chdir, Some("/d".into()), None),
+        (StartStep::Exec, Some("/p".into()), Some("in /d".to_owned())),
     ] {
         errors.extend(io_errors().map(|source| StartError::Step {
             step,
@@ -95,7 +95,7 @@ fn start_errors() -> Vec<StartError> {
         match error {
             StartError::NoCommand
             | StartError::LookPath(_)
-            | StartError::ContextDone(_)
+            | StartError::Stopped(_)
             | StartError::Nul { .. }
             | StartError::Consumed { .. }
             | StartError::Refused(_)
@@ -257,7 +257,7 @@ fn an_io_error_made_of_an_error_keeps_its_kind_its_text_and_the_error() {
         ),
         (StartError::NoCommand.into(), io::ErrorKind::InvalidInput),
         (
-            StartError::ContextDone(Cause::Cancelled).into(),
+            StartError::Stopped(Cause::Cancelled).into(),
             io::ErrorKind::Other,
         ),
         (
@@ -307,14 +307,14 @@ fn the_program_is_named_once() {
         |reason: Error| CommandError::new("cc".into(), reason, Vec::new(), Vec::new()).to_string();
     assert_eq!(text(ended(1 << 8, None)), "cc: exit status 1");
     assert_eq!(
-        text(StartError::ContextDone(Cause::Timeout).into()),
+        text(StartError::Stopped(Cause::Timeout).into()),
         "cc: not started: timed out"
     );
     for error in start_errors() {
         let is_exec = matches!(
             &error,
             StartError::Step {
-                step: Step::Exec,
+                step: StartStep::Exec,
                 ..
             } | StartError::Interpreter { .. }
         );

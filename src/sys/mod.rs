@@ -245,12 +245,12 @@ pub(crate) struct RawUsage {
 /// A start that failed: at which step, and with which error number.
 #[derive(Debug)]
 pub(crate) struct StartFailure {
-    pub(crate) step: Step,
+    pub(crate) step: StartStep,
     pub(crate) error: io::Error,
 }
 
 impl StartFailure {
-    pub(crate) fn new(step: Step, error: io::Error) -> StartFailure {
+    pub(crate) fn new(step: StartStep, error: io::Error) -> StartFailure {
         StartFailure { step, error }
     }
 
@@ -258,10 +258,10 @@ impl StartFailure {
     /// namespaces (`ENOSPC`, clone(2)) and none of the child's own (`EMFILE` of an exec) is that.
     pub(crate) fn is_shortage(&self) -> bool {
         let numbers: &[i32] = match self.step {
-            Step::Open | Step::Pipe | Step::Clone | Step::Descriptors => {
+            StartStep::Open | StartStep::Pipe | StartStep::Clone | StartStep::Descriptors => {
                 &[libc::EAGAIN, libc::EMFILE, libc::ENFILE, libc::ENOMEM]
             }
-            Step::Exec => &[libc::EAGAIN, libc::ENFILE, libc::ENOMEM],
+            StartStep::Exec => &[libc::EAGAIN, libc::ENFILE, libc::ENOMEM],
             _ => &[],
         };
         let number = self.error.raw_os_error();
@@ -270,7 +270,7 @@ impl StartFailure {
 
     /// The program's file is open for writing somewhere: it will not be for long.
     pub(crate) fn is_text_busy(&self) -> bool {
-        self.step == Step::Exec && self.error.raw_os_error() == Some(libc::ETXTBSY)
+        self.step == StartStep::Exec && self.error.raw_os_error() == Some(libc::ETXTBSY)
     }
 }
 
@@ -293,22 +293,22 @@ pub(crate) fn process_gone() -> io::Error {
 }
 
 /// Exec failed in a way that may be about the interpreter of a script and not about the script.
-pub(crate) fn may_be_of_interpreter(step: Step, error: &io::Error) -> bool {
+pub(crate) fn may_be_of_interpreter(step: StartStep, error: &io::Error) -> bool {
     let numbers = [libc::ENOENT, libc::ENOTDIR, libc::EACCES];
-    step == Step::Exec
+    step == StartStep::Exec
         && error
             .raw_os_error()
             .is_some_and(|number| numbers.contains(&number))
 }
 
 /// Exec found the arguments and the environment too large together, or one string too long.
-pub(crate) fn is_argument_list_too_long(step: Step, error: &io::Error) -> bool {
-    step == Step::Exec && error.raw_os_error() == Some(libc::E2BIG)
+pub(crate) fn is_argument_list_too_long(step: StartStep, error: &io::Error) -> bool {
+    step == StartStep::Exec && error.raw_os_error() == Some(libc::E2BIG)
 }
 
 /// Exec found a file that may be executed and is no program.
-pub(crate) fn is_unknown_format(step: Step, error: &io::Error) -> bool {
-    step == Step::Exec && error.raw_os_error() == Some(libc::ENOEXEC)
+pub(crate) fn is_unknown_format(step: StartStep, error: &io::Error) -> bool {
+    step == StartStep::Exec && error.raw_os_error() == Some(libc::ENOEXEC)
 }
 
 macro_rules! steps {
@@ -319,16 +319,16 @@ macro_rules! steps {
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[non_exhaustive]
         #[repr(u32)]
-        pub enum Step {
+        pub enum StartStep {
             $($(#[$doc])* $name,)*
         }
 
-        impl Step {
+        impl StartStep {
             /// All steps, in the order in which a start takes them.
-            const ALL: &[Step] = &[$(Step::$name,)*];
+            const ALL: &[StartStep] = &[$(StartStep::$name,)*];
 
             fn text(self) -> &'static str {
-                match self { $(Step::$name => $text,)* }
+                match self { $(StartStep::$name => $text,)* }
             }
         }
     };
@@ -383,14 +383,14 @@ steps! {
     Exec = "exec",
 }
 
-impl Step {
+impl StartStep {
     /// The step with this number, as a child reported it.
-    fn from_number(number: u32) -> Option<Step> {
-        Step::ALL.get(number as usize).copied()
+    fn from_number(number: u32) -> Option<StartStep> {
+        StartStep::ALL.get(number as usize).copied()
     }
 }
 
-impl fmt::Display for Step {
+impl fmt::Display for StartStep {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.pad(self.text())
     }

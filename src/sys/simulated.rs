@@ -24,7 +24,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::{
-    Exit, Kernel, Launch, RawUsage, Ready, Signal, Source, StartFailure, Started, Stdio, Step,
+    Exit, Kernel, Launch, RawUsage, Ready, Signal, Source, StartFailure, StartStep, Started, Stdio,
     Target, Tenant, Wake,
 };
 use world::{Watched, Woken};
@@ -134,14 +134,14 @@ impl Simulated {
             Some(StartFailure::new(step, error))
         };
         if world.fds + fds > world.weather.fds_max {
-            return failure(Step::Pipe, libc::EMFILE);
+            return failure(StartStep::Pipe, libc::EMFILE);
         }
         if world.strikes(world.weather.shortages) {
             let shortages = [
-                (Step::Open, libc::ENFILE),
-                (Step::Pipe, libc::EMFILE),
-                (Step::Clone, libc::EAGAIN),
-                (Step::Clone, libc::ENOMEM),
+                (StartStep::Open, libc::ENFILE),
+                (StartStep::Pipe, libc::EMFILE),
+                (StartStep::Clone, libc::EAGAIN),
+                (StartStep::Clone, libc::ENOMEM),
             ];
             let (step, number) = *world.random.pick(&shortages);
             return failure(step, number);
@@ -150,7 +150,7 @@ impl Simulated {
         let script = Rc::make_mut(&mut world.programs[program]);
         script
             .clone_error
-            .and_then(|number| failure(Step::Clone, number))
+            .and_then(|number| failure(StartStep::Clone, number))
     }
 
     /// What a child of this program finds at its exec.
@@ -245,7 +245,7 @@ impl Kernel for Simulated {
                 world.close_ours(pipe);
             }
             let error = io::Error::from_raw_os_error(number);
-            return Err(StartFailure::new(Step::Exec, error));
+            return Err(StartFailure::new(StartStep::Exec, error));
         }
         let script = Rc::clone(&world.programs[program]);
         let facts = ChildFacts {
@@ -430,7 +430,7 @@ impl Kernel for Simulated {
         let failure = match facts.exec {
             Exec::Failed(number) => {
                 let error = io::Error::from_raw_os_error(number);
-                Some(StartFailure::new(Step::Exec, error))
+                Some(StartFailure::new(StartStep::Exec, error))
             }
             Exec::UnderWay(_) | Exec::Done => None,
         };

@@ -21,7 +21,7 @@ pub fn said(command: &mut Command) -> Option<String> {
     let done = finish(
         command
             .stdout(Output::capture())
-            .stderr_to_stdout()
+            .stderr_to_stdout(true)
             .timeout(GUARD),
     );
     let said = text(&done.stdout);

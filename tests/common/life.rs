@@ -7,7 +7,7 @@
 use std::io::{self, BufRead, BufReader, PipeReader, PipeWriter, Read, Write};
 use std::sync::{Arc, Mutex};
 
-use execloop::{Command, Error, Finished, Id, Output, Reactor, Signal};
+use execloop::{Command, CommandId, Error, Finished, Output, Reactor, Signal};
 
 use super::common::helper;
 
@@ -143,7 +143,7 @@ pub fn embed(words: &[&str]) {
     let done = command
         .args(words)
         .stdout(Output::capture())
-        .stderr_to_stdout()
+        .stderr_to_stdout(true)
         .finish()
         .expect("the helper starts");
     let said = String::from_utf8_lossy(&done.stdout);
@@ -181,7 +181,7 @@ pub fn signals_orphaned_groups() -> bool {
 
 /// Turns until the command was reaped; its pipes may be open.
 #[track_caller]
-pub fn turn_until_reaped(reactor: &mut Reactor, id: Id) {
+pub fn turn_until_reaped(reactor: &mut Reactor, id: CommandId) {
     let probe = Signal::new(0).expect("a signal");
     while reactor.signal(id, probe).is_ok() {
         reactor.turn(None).expect("turn");
@@ -190,7 +190,7 @@ pub fn turn_until_reaped(reactor: &mut Reactor, id: Id) {
 
 /// The command's outcome, which must come.
 #[track_caller]
-pub fn wait(reactor: &mut Reactor, id: Id) -> Finished {
+pub fn wait(reactor: &mut Reactor, id: CommandId) -> Finished {
     reactor
         .wait(id)
         .expect("poll")

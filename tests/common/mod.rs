@@ -46,7 +46,7 @@ pub fn check(mode: &str, arguments: &[&str]) {
         helper(mode)
             .args(arguments)
             .stdout(Output::capture())
-            .stderr_to_stdout(),
+            .stderr_to_stdout(true),
     );
     assert!(
         done.success(),

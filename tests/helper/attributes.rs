@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::process::ExitCode;
 
-use execloop::{Command, Finished, Id, Input, Output, Reactor, StartError, Step};
+use execloop::{Command, CommandId, Finished, Input, Output, Reactor, StartError, StartStep};
 
 use crate::counts::{assert_fds, assert_no_children, open_fds};
 use crate::start_error::start_error;
@@ -153,7 +153,7 @@ fn print(reactor: &mut Reactor, command: &mut Command) -> String {
 }
 
 /// A command that leads a group of its own until its stdin ends, and its pid.
-fn leader(reactor: &mut Reactor) -> (Id, i32) {
+fn leader(reactor: &mut Reactor) -> (CommandId, i32) {
     let mut command = shell("echo $$; exec cat");
     command
         .process_group(0)
@@ -243,7 +243,7 @@ impl Stat {
 
 /// Starts a command that must fail at this step with this error number.
 #[track_caller]
-fn fails(reactor: &mut Reactor, command: &mut Command, step: Step, errno: i32) {
+fn fails(reactor: &mut Reactor, command: &mut Command, step: StartStep, errno: i32) {
     match start_error(reactor, command) {
         StartError::Step {
             step: found,

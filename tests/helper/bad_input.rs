@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use execloop::{
     CallbackPanicked, Cancel, Cause, Command, Context, Error, Finished, Input, LookPathError,
-    Output, Reactor, Signal, StartError, Step, Stream,
+    Output, Reactor, Signal, StartError, StartStep, Stream,
 };
 
 use crate::counts::{assert_fds, assert_no_children, open_fds, wait_for_any_exit};
@@ -113,7 +113,7 @@ fn burdened(command: &mut Command) -> &mut Command {
 }
 
 #[track_caller]
-fn assert_step(error: &StartError, expected: Step, about: &Path, number: i32, text: &str) {
+fn assert_step(error: &StartError, expected: StartStep, about: &Path, number: i32, text: &str) {
     let StartError::Step {
         step, path, source, ..
     } = error
@@ -148,7 +148,7 @@ fn missing_program(reactor: &mut Reactor, directory: &Path) {
     let path = directory.join("nothing");
     let error = start_error(reactor, burdened(&mut Command::new(&path)));
     let text = format!("exec {}: No such file or directory", path.display());
-    assert_step(&error, Step::Exec, &path, libc::ENOENT, &text);
+    assert_step(&error, StartStep::Exec, &path, libc::ENOENT, &text);
 
     // The directory is there, and the program is not in it.
     let error = start_error(reactor, Command::new("./nothing").current_dir(directory));
@@ -157,7 +157,7 @@ fn missing_program(reactor: &mut Reactor, directory: &Path) {
         directory.display()
     );
     let path = Path::new("./nothing");
-    assert_step(&error, Step::Exec, path, libc::ENOENT, &text);
+    assert_step(&error, StartStep::Exec, path, libc::ENOENT, &text);
 }
 
 fn missing_directory(reactor: &mut Reactor, directory: &Path) {
@@ -167,7 +167,7 @@ fn missing_directory(reactor: &mut Reactor, directory: &Path) {
         burdened(Command::new("/bin/true").current_dir(&path)),
     );
     let text = format!("chdir {}: No such file or directory", path.display());
-    assert_step(&error, Step::Chdir, &path, libc::ENOENT, &text);
+    assert_step(&error, StartStep::Chdir, &path, libc::ENOENT, &text);
 
     let path = file(directory, "plain", "", 0o644);
     let error = start_error(
@@ -175,7 +175,7 @@ fn missing_directory(reactor: &mut Reactor, directory: &Path) {
         burdened(Command::new("/bin/true").current_dir(&path)),
     );
     let text = format!("chdir {}: Not a directory", path.display());
-    assert_step(&error, Step::Chdir, &path, libc::ENOTDIR, &text);
+    assert_step(&error, StartStep::Chdir, &path, libc::ENOTDIR, &text);
 }
 
 fn nul_bytes(reactor: &mut Reactor, _: &Path) {
@@ -220,15 +220,15 @@ fn not_executable(reactor: &mut Reactor, directory: &Path) {
     let denied = |path: &Path| format!("exec {}: Permission denied", path.display());
     let path = file(directory, "data", "echo no", 0o644);
     let error = start_error(reactor, burdened(&mut Command::new(&path)));
-    assert_step(&error, Step::Exec, &path, libc::EACCES, &denied(&path));
+    assert_step(&error, StartStep::Exec, &path, libc::EACCES, &denied(&path));
 
     let path = file(directory, "script", "#!/bin/sh\necho no", 0o644);
     let error = start_error(reactor, burdened(&mut Command::new(&path)));
-    assert_step(&error, Step::Exec, &path, libc::EACCES, &denied(&path));
+    assert_step(&error, StartStep::Exec, &path, libc::EACCES, &denied(&path));
 
     let error = start_error(reactor, burdened(&mut Command::new(directory)));
     let text = format!("{} (it is a directory)", denied(directory));
-    assert_step(&error, Step::Exec, directory, libc::EACCES, &text);
+    assert_step(&error, StartStep::Exec, directory, libc::EACCES, &text);
 
     // No shell steps in for a text without a `#!` line.
     let textual = file(directory, "text", "echo no", 0o755);
@@ -252,7 +252,7 @@ fn not_executable(reactor: &mut Reactor, directory: &Path) {
         let text = format!("exec {}: Exec format error ({why}", path.display());
         let told = error.to_string();
         assert!(told.starts_with(&text), "{told}");
-        assert_step(&error, Step::Exec, &path, libc::ENOEXEC, &told);
+        assert_step(&error, StartStep::Exec, &path, libc::ENOEXEC, &told);
     }
 }
 
@@ -315,7 +315,7 @@ fn missing_loader(reactor: &mut Reactor, directory: &Path) {
         "exec {}: No such file or directory (the file is there: what it needs to be loaded is not)",
         path.display()
     );
-    assert_step(&error, Step::Exec, &path, libc::ENOENT, &text);
+    assert_step(&error, StartStep::Exec, &path, libc::ENOENT, &text);
 }
 
 fn argument_list_too_long(reactor: &mut Reactor, _: &Path) {
@@ -330,7 +330,7 @@ fn argument_list_too_long(reactor: &mut Reactor, _: &Path) {
         "argument 2 has {} bytes, more than the {limit} of one",
         long.len()
     );
-    assert_step(&error, Step::Exec, path, libc::E2BIG, &text(&told));
+    assert_step(&error, StartStep::Exec, path, libc::E2BIG, &text(&told));
 
     let mut command = truth(|command| command.env("LONG", &long));
     let error = start_error(reactor, burdened(&mut command));
@@ -338,7 +338,7 @@ fn argument_list_too_long(reactor: &mut Reactor, _: &Path) {
         "environment variable LONG has {} bytes, more than the {limit} of one",
         "LONG=".len() + long.len()
     );
-    assert_step(&error, Step::Exec, path, libc::E2BIG, &text(&told));
+    assert_step(&error, StartStep::Exec, path, libc::E2BIG, &text(&told));
 
     // The longest one is fine, and too many of them are not, together.
     let longest = &long[1..];
@@ -351,7 +351,7 @@ fn argument_list_too_long(reactor: &mut Reactor, _: &Path) {
         "{sum} bytes of arguments, {} of environment",
         size_of::<usize>()
     );
-    assert_step(&error, Step::Exec, path, libc::E2BIG, &text(&told));
+    assert_step(&error, StartStep::Exec, path, libc::E2BIG, &text(&told));
 }
 
 #[allow(unsafe_code, reason = "sysconf has no safe wrapper")]
@@ -365,7 +365,7 @@ fn contradictions(reactor: &mut Reactor, _: &Path) {
     let file = || fs::File::open("/dev/null").expect("/dev/null");
     let faulty = [
         (
-            truth(|command| command.cancel(Cancel::kill().to_group())),
+            truth(|command| command.on_cancel(Cancel::kill().to_group())),
             "a cancel to the group needs process_group(0) or session(true)",
         ),
         (
@@ -396,7 +396,7 @@ fn context_done(reactor: &mut Reactor, _: &Path) {
         burdened(Command::new("/bin/true").context(&context)),
     );
     assert!(
-        matches!(error, StartError::ContextDone(Cause::Cancelled)),
+        matches!(error, StartError::Stopped(Cause::Cancelled)),
         "{error:?}"
     );
     assert_eq!(error.to_string(), "not started: cancelled");
@@ -445,7 +445,7 @@ fn queued(_: &mut Reactor, directory: &Path) {
         panic!("{:?}", done.outcome)
     };
     let text = format!("exec {}: No such file or directory", path.display());
-    assert_step(error, Step::Exec, &path, libc::ENOENT, &text);
+    assert_step(error, StartStep::Exec, &path, libc::ENOENT, &text);
     assert!(
         reactor
             .wait_any()
@@ -659,7 +659,11 @@ fn panic_in_reader(reactor: &mut Reactor, _: &Path) {
 fn panic_in_cancel(reactor: &mut Reactor, _: &Path) {
     let panicking = || Cancel::with(|_| panic!("wrong button"));
     // Nobody knows what the callback did, so the command is killed.
-    let id = reactor.start(Command::new("/bin/sleep").arg("1000").cancel(panicking()));
+    let id = reactor.start(
+        Command::new("/bin/sleep")
+            .arg("1000")
+            .on_cancel(panicking()),
+    );
     let id = id.expect("it starts");
     assert!(reactor.cancel(id));
     let done = reactor.wait(id).expect("waited").expect("finished");
@@ -667,7 +671,7 @@ fn panic_in_cancel(reactor: &mut Reactor, _: &Path) {
 
     // One that had exited with 0 is told as such, and the panic with it.
     let id = reactor
-        .start(Command::new("/bin/true").cancel(panicking()))
+        .start(Command::new("/bin/true").on_cancel(panicking()))
         .expect("it starts");
     wait_for_any_exit();
     assert!(reactor.cancel(id));

@@ -197,7 +197,7 @@ pub(crate) fn closed_stdio() -> ExitCode {
                     4 => command
                         .stdin(Input::inherit())
                         .stdout(Output::inherit())
-                        .stderr_to_stdout(),
+                        .stderr_to_stdout(true),
                     2 => command
                         .stdin(Input::bytes(*b"x"))
                         .stdout(Output::capture())

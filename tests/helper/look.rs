@@ -21,7 +21,7 @@ pub(crate) fn look(names: &[OsString]) -> ExitCode {
         let command = Command::new(name);
         println!(
             "{} {}",
-            command.program().display(),
+            command.resolved_path().display(),
             command.lookup_error().is_none()
         );
     }
@@ -144,7 +144,7 @@ pub(crate) fn start(arguments: &[OsString]) -> ExitCode {
     let mut command = Command::new(&rest[0]);
     command.args(&rest[1..]).stdout(Output::inherit());
     if allows_dot {
-        command.allow_dot();
+        command.allow_dot(true);
     }
     if let Some(directory) = directory {
         command.current_dir(directory);

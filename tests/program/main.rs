@@ -20,7 +20,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use common::{Scratch, shell, text};
-use execloop::{Command, Finished, Id, Input, Output, Reactor, Signal, Stream};
+use execloop::{Command, CommandId, Finished, Input, Output, Reactor, Signal, Stream};
 
 /// A run that hangs is a failure; none takes longer than seconds.
 const GUARD: Duration = Duration::from_secs(300);
@@ -96,7 +96,7 @@ fn finish(command: &mut Command) -> Done {
 /// A run that is talked to while it goes on.
 struct Live {
     reactor: Reactor,
-    id: Id,
+    id: CommandId,
     /// What was read of stdout and stderr beyond the last line asked for.
     unread: [VecDeque<u8>; 2],
 }

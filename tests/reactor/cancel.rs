@@ -11,7 +11,7 @@ fn ladder_goes_on_rung_by_rung_while_the_command_runs() {
         .then(Duration::from_millis(5), Signal::HUP)
         .then(Duration::from_millis(5), Signal::TERM)
         .then(Duration::from_secs(600), Signal::KILL);
-    stay.command.stdout(Output::capture()).cancel(ladder);
+    stay.command.stdout(Output::capture()).on_cancel(ladder);
     let id = start(&mut reactor, &mut stay.command);
     stay.pid();
     assert!(reactor.cancel(id));
@@ -48,7 +48,7 @@ fn callbacks_may_speak_to_their_own_reactor_through_a_handle() {
     let mut reactor = reactor();
     let mut stay = Stay::new(&[]);
     let (in_line, in_cancel) = (reactor.handle(), reactor.handle());
-    stay.command.cancel(Cancel::with(move |child| {
+    stay.command.on_cancel(Cancel::with(move |child| {
         in_cancel.start(shell("exit 2")).expect("it is there");
         child.signal(Signal::KILL)
     }));
@@ -81,7 +81,7 @@ fn wait_delay_cuts_the_ladder_short() {
     let mut reactor = reactor();
     let mut stay = Stay::new(&["ignore=INT"]);
     stay.command
-        .cancel(Cancel::signal(Signal::INT).then(Duration::from_secs(600), Signal::TERM))
+        .on_cancel(Cancel::signal(Signal::INT).then(Duration::from_secs(600), Signal::TERM))
         .wait_delay(Duration::from_millis(10));
     let id = start(&mut reactor, &mut stay.command);
     stay.pid();
@@ -94,7 +94,7 @@ fn ladder_may_begin_with_nothing() {
     let mut reactor = reactor();
     let mut stay = Stay::new(&[]);
     stay.command
-        .cancel(Cancel::nothing().then(Duration::from_millis(10), Signal::TERM));
+        .on_cancel(Cancel::nothing().then(Duration::from_millis(10), Signal::TERM));
     let id = start(&mut reactor, &mut stay.command);
     stay.pid();
     assert!(reactor.cancel(id));
@@ -113,7 +113,7 @@ fn cancel_callback_is_lent_the_child_and_may_stop_it_in_its_own_way() {
     let lent = std::sync::Arc::clone(&shared);
     stay.command
         .stdout(Output::writer(out.clone()))
-        .cancel(Cancel::with(move |child| {
+        .on_cancel(Cancel::with(move |child| {
             *lent.1.lock().expect("no panic") = child.pid();
             child.signal(Signal::HUP)?;
             assert!(

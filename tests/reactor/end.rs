@@ -38,7 +38,7 @@ fn shutdown_kills_reaps_and_hands_out_everything() {
     let handle = reactor.handle();
 
     let all = reactor.shutdown().expect("poll");
-    let told = |id: Id| all.iter().find(|done| done.id == id).expect("handed out");
+    let told = |id: CommandId| all.iter().find(|done| done.id == id).expect("handed out");
     assert_eq!(all.len(), 6);
     assert_eq!(word(told(done_before)), "ok");
     assert_eq!(word(told(ids[0])), "signal: SIGKILL (cancelled)");

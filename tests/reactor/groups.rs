@@ -66,7 +66,7 @@ fn cancel_to_the_group_kills_the_descendants() {
         stay.command
             .session(true)
             .stdout(Output::capture())
-            .cancel(cancel);
+            .on_cancel(cancel);
         let id = start(&mut reactor, &mut stay.command);
         stay.pid();
         assert!(reactor.cancel(id));
@@ -85,7 +85,7 @@ fn end_of_the_delay_kills_the_group_that_the_cancel_was_for() {
     stay.command
         .process_group(0)
         .stdout(Output::capture())
-        .cancel(Cancel::signal(Signal::TERM).to_group())
+        .on_cancel(Cancel::signal(Signal::TERM).to_group())
         .wait_delay(Duration::from_millis(10));
     let id = start(&mut reactor, &mut stay.command);
     stay.pid();
@@ -104,7 +104,7 @@ fn kill_after_the_exit_ends_what_is_left_of_the_group() {
     stay.command
         .process_group(0)
         .stdout(Output::capture())
-        .cancel(Cancel::kill().to_group());
+        .on_cancel(Cancel::kill().to_group());
     let id = start(&mut reactor, &mut stay.command);
     stay.exit_unseen();
     turn_until_reaped(&mut reactor, id);
@@ -128,7 +128,7 @@ fn descendants_that_outlive_a_cancelled_leader_are_killed_with_their_pipes() {
             .process_group(0)
             .stdout(Output::capture())
             .context(&context)
-            .cancel(Cancel::signal(Signal::TERM).to_group());
+            .on_cancel(Cancel::signal(Signal::TERM).to_group());
         if let Some(delay) = delay {
             stay.command.wait_delay(delay);
         }
@@ -150,7 +150,7 @@ fn delay_after_an_exit_that_nobody_asked_for_kills_nobody() {
     stay.command
         .process_group(0)
         .stdout(Output::capture())
-        .cancel(Cancel::kill().to_group())
+        .on_cancel(Cancel::kill().to_group())
         .wait_delay(Duration::from_millis(1));
     let id = start(&mut reactor, &mut stay.command);
     stay.exit_unseen();
@@ -161,7 +161,7 @@ fn delay_after_an_exit_that_nobody_asked_for_kills_nobody() {
 #[test]
 fn to_group_without_a_group_of_its_own_is_refused() {
     let error = reactor()
-        .start(shell("exit 0").cancel(Cancel::kill().to_group()))
+        .start(shell("exit 0").on_cancel(Cancel::kill().to_group()))
         .expect_err("a contradiction");
     assert!(matches!(error, StartError::Refused(_)), "{error:?}");
 }

@@ -6,7 +6,7 @@ use super::*;
 #[test]
 fn every_command_is_handed_out_once_and_then_there_are_none() {
     let mut reactor = reactor();
-    let mut ids: BTreeSet<Id> = (0..20)
+    let mut ids: BTreeSet<CommandId> = (0..20)
         .map(|number| start(&mut reactor, &mut shell(&format!("exit {number}"))))
         .collect();
     assert_eq!((reactor.len(), ids.len()), (20, 20));
@@ -32,23 +32,54 @@ fn wait_for_one_leaves_the_others_for_later_and_gives_it_once() {
 }
 
 #[test]
-fn turn_and_finished_do_not_wait_for_a_running_command() {
+fn turn_and_try_wait_do_not_wait_for_a_running_command() {
     let mut reactor = reactor();
     let mut stay = Stay::new(&[]);
     let id = start(&mut reactor, &mut stay.command);
     stay.pid();
     reactor.turn(NOW).expect("turn");
-    assert!(reactor.finished().is_none());
+    assert!(reactor.try_wait_any().is_none());
     assert_eq!(
         (reactor.len(), reactor.running(), reactor.queued()),
         (1, 1, 0)
     );
     stay.exit_unseen();
-    assert!(reactor.finished().is_none(), "it does not turn");
+    assert!(reactor.try_wait_any().is_none(), "it does not turn");
     reactor.turn(NOW).expect("turn");
     assert_eq!((reactor.len(), reactor.running()), (1, 0));
-    assert_eq!(reactor.finished().map(|done| done.id), Some(id));
+    assert_eq!(reactor.try_wait_any().map(|done| done.id), Some(id));
     assert!(reactor.is_empty());
+}
+
+#[test]
+fn try_wait_hands_out_that_command_once_and_no_other() {
+    let mut reactor = reactor();
+    let mut stay = Stay::new(&[]);
+    let long = start(&mut reactor, &mut stay.command);
+    let mut ids: Vec<CommandId> = (0..3)
+        .map(|_| start(&mut reactor, &mut Command::new("true")))
+        .collect();
+    while reactor.running() > 1 {
+        reactor.turn(None).expect("turn");
+    }
+    let middle = ids.remove(1);
+    assert!(reactor.try_wait(long).is_none(), "it runs");
+    let done = reactor.try_wait(middle).expect("it is finished");
+    assert!(done.id == middle && done.success());
+    assert!(reactor.try_wait(middle).is_none(), "it was handed out");
+    let rest: Vec<CommandId> = std::iter::from_fn(|| reactor.try_wait_any())
+        .map(|done| done.id)
+        .collect();
+    assert!(rest.len() == 2 && ids.iter().all(|id| rest.contains(id)));
+
+    let mut other = Reactor::new().expect("a reactor");
+    assert!(other.try_wait(long).is_none(), "another reactor's");
+    stay.exit_unseen();
+    assert!(reactor.try_wait(long).is_none(), "it does not turn");
+    while reactor.running() > 0 {
+        reactor.turn(None).expect("turn");
+    }
+    assert_eq!(reactor.try_wait(long).map(|done| done.id), Some(long));
 }
 
 #[test]
@@ -139,7 +170,7 @@ fn two_hundred_commands_finish_beside_one_that_writes_for_ever() {
             .arg("/dev/zero")
             .stdout(Output::capture_ends(1)),
     );
-    let mut short: BTreeSet<Id> = (0..200)
+    let mut short: BTreeSet<CommandId> = (0..200)
         .map(|number| {
             let mut command = shell(&format!("echo {number}"));
             start(&mut reactor, command.stdout(Output::capture()))

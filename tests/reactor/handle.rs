@@ -15,7 +15,7 @@ fn handle_starts_signals_cancels_and_kills_from_another_thread() {
     ];
     let ids = std::thread::scope(|scope| {
         let started = scope.spawn(|| {
-            let ids: Vec<Id> = stays
+            let ids: Vec<CommandId> = stays
                 .iter_mut()
                 .map(|stay| {
                     stay.command.interrupt(Signal::INT);
@@ -33,11 +33,11 @@ fn handle_starts_signals_cancels_and_kills_from_another_thread() {
             handle.kill(ids[3]);
             ids
         });
-        let mut words: Vec<(Id, String)> = Vec::new();
+        let mut words: Vec<(CommandId, String)> = Vec::new();
         while words.len() < 4 {
             // Sleeps in here, woken from there. While there is no command yet, there is nothing to wait for.
             reactor.turn(None).expect("turn");
-            while let Some(done) = reactor.finished() {
+            while let Some(done) = reactor.try_wait_any() {
                 words.push((done.id, word(&done)));
             }
         }

@@ -21,8 +21,8 @@ use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::time::Duration;
 
 use execloop::{
-    Cancel, Cause, Command, Context, Error, Finished, Id, Input, NotRunning, Output, Reactor,
-    Signal, StartError, Step,
+    Cancel, Cause, Command, CommandId, Context, Error, Finished, Input, NotRunning, Output,
+    Reactor, Signal, StartError, StartStep,
 };
 
 use common::start_error::start_error;
@@ -34,7 +34,7 @@ fn reactor() -> Reactor {
 }
 
 #[track_caller]
-fn start(reactor: &mut Reactor, command: &mut Command) -> Id {
+fn start(reactor: &mut Reactor, command: &mut Command) -> CommandId {
     reactor.start(command).expect("start")
 }
 
@@ -54,7 +54,7 @@ fn is_gone(result: io::Result<()>) -> bool {
 const NOW: Option<Duration> = Some(Duration::ZERO);
 
 /// A reactor whose only place is taken.
-fn full() -> (Reactor, Stay, Id) {
+fn full() -> (Reactor, Stay, CommandId) {
     let mut reactor = Reactor::builder()
         .max_running(1)
         .build()
@@ -68,7 +68,7 @@ fn full() -> (Reactor, Stay, Id) {
 #[track_caller]
 fn assert_unstarted(done: &Finished, cause: Cause) {
     assert!(
-        matches!(done.outcome, Err(Error::Start(StartError::ContextDone(told))) if told == cause),
+        matches!(done.outcome, Err(Error::Start(StartError::Stopped(told))) if told == cause),
         "{:?}",
         done.outcome
     );

@@ -13,7 +13,7 @@ fn max_running_is_never_exceeded_and_the_queue_is_first_in_first_out() {
             .build()
             .expect("a reactor");
         // Each says itself when it comes and when it goes. Appended lines do not mix.
-        let ids: Vec<Id> = (0..24)
+        let ids: Vec<CommandId> = (0..24)
             .map(|number| {
                 let mut command = shell("echo + $1 >> $0; echo - $1 >> $0");
                 command.arg(&log).arg(number.to_string());
@@ -62,7 +62,7 @@ fn a_limit_of_0_is_a_limit_of_1() {
 #[test]
 fn cancel_or_kill_of_a_queued_command_ends_it_unstarted_and_lets_the_next_pass() {
     let (mut reactor, mut stay, first) = full();
-    let ids: Vec<Id> = (0..4)
+    let ids: Vec<CommandId> = (0..4)
         .map(|number| start(&mut reactor, &mut shell(&format!("exit {number}"))))
         .collect();
     assert!(reactor.cancel(ids[0]) && reactor.kill(ids[2]));
@@ -151,9 +151,9 @@ fn a_failure_that_the_system_tells_comes_by_the_finished_whether_the_queue_was_e
     let mut ungrouped = shell("exit 0");
     ungrouped.process_group(i32::MAX);
     let faulty = [
-        (Command::new("/nonexistent/program"), Step::Exec),
-        (unplaced, Step::Chdir),
-        (ungrouped, Step::ProcessGroup),
+        (Command::new("/nonexistent/program"), StartStep::Exec),
+        (unplaced, StartStep::Chdir),
+        (ungrouped, StartStep::ProcessGroup),
     ];
     let (mut idle, (mut busy, mut stay, first)) = (reactor(), full());
     let mut begun = Vec::new();
@@ -192,16 +192,16 @@ fn what_is_wrong_with_the_command_itself_is_told_by_start_whether_the_queue_was_
         assert!(matches!(error, StartError::NoCommand), "{error:?}");
         let error = refused(&mut Command::new("execloop-no-such-program"));
         assert!(matches!(error, StartError::LookPath(_)), "{error:?}");
-        let error = refused(shell("exit 0").cancel(Cancel::kill().to_group()));
+        let error = refused(shell("exit 0").on_cancel(Cancel::kill().to_group()));
         assert!(matches!(error, StartError::Refused(_)), "{error:?}");
         let error = refused(shell("exit 0").arg("a\0b"));
         assert!(matches!(error, StartError::Nul { .. }), "{error:?}");
         let error = refused(&mut used_up);
         assert!(matches!(error, StartError::Consumed { .. }), "{error:?}");
         let error = refused(shell("exit 0").context(&over));
-        assert!(matches!(error, StartError::ContextDone(_)), "{error:?}");
+        assert!(matches!(error, StartError::Stopped(_)), "{error:?}");
         let after = (reactor.running(), reactor.queued(), reactor.len());
         assert_eq!(after, before);
-        assert!(reactor.finished().is_none());
+        assert!(reactor.try_wait_any().is_none());
     }
 }

@@ -15,7 +15,7 @@ fn limits_beyond_the_end_of_the_clock_are_no_limits() {
             .timeout(long)
             .idle_timeout(long)
             .wait_delay(long)
-            .cancel(Cancel::signal(Signal::TERM).then(long, Signal::KILL));
+            .on_cancel(Cancel::signal(Signal::TERM).then(long, Signal::KILL));
         let id = start(&mut reactor, &mut stay.command);
         stay.pid();
         reactor.turn(NOW).expect("turn");
@@ -133,7 +133,7 @@ fn turn_with_a_timeout_of_weeks_sleeps_until_the_exit() {
         let id = start(&mut reactor, Command::new("sleep").arg("0.1"));
         let mut turns = 0;
         let done = loop {
-            if let Some(done) = reactor.finished() {
+            if let Some(done) = reactor.try_wait_any() {
                 break done;
             }
             turns += 1;

@@ -11,7 +11,7 @@ use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use execloop::linux::CommandExt;
-use execloop::{Cancel, Cause, Command, Context, Finished, Id, Reactor, Signal, program};
+use execloop::{Cancel, Cause, Command, CommandId, Context, Finished, Reactor, Signal, program};
 
 use crate::clock;
 use crate::lines::{Line, Lines, Next};
@@ -93,8 +93,8 @@ pub(crate) struct Run {
     room: Room,
     order: Order,
     backlog: Backlog,
-    running: HashMap<Id, Running>,
-    slots: Slots<Id>,
+    running: HashMap<CommandId, Running>,
+    slots: Slots<CommandId>,
     report: Report,
     interrupted_by: Option<Signal>,
     input_error: Option<io::Error>,
@@ -151,7 +151,7 @@ impl Run {
         while !self.is_done() {
             self.reactor.turn(None)?;
             self.obey();
-            while let Some(finished) = self.reactor.finished() {
+            while let Some(finished) = self.reactor.try_wait_any() {
                 self.end(finished);
             }
             self.unblock();
@@ -294,10 +294,10 @@ impl Run {
             .args(["-c", "--"])
             .arg(OsStr::from_bytes(&line.text))
             .stdout(output)
-            .stderr_to_stdout()
+            .stderr_to_stdout(true)
             // A terminal's signals reach only this process; it passes on what they mean.
             .process_group(0)
-            .cancel(self.cancel())
+            .on_cancel(self.cancel())
             .wait_delay(self.options.wait_delay)
             .context(&self.context);
         if CAN_DIE_WITH_PARENT {
@@ -454,7 +454,7 @@ impl Run {
     /// about to take its status, and the next pass finds whatever is behind it.
     fn reap_orphans(&mut self) {
         while let Some(pid) = program::first_zombie() {
-            let is_command = |id: &Id| self.reactor.pid(*id) == Some(pid);
+            let is_command = |id: &CommandId| self.reactor.pid(*id) == Some(pid);
             if self.running.keys().any(is_command) {
                 return;
             }
@@ -463,7 +463,7 @@ impl Run {
     }
 }
 
-fn has_ended(reactor: &mut Reactor, id: Id) -> bool {
+fn has_ended(reactor: &mut Reactor, id: CommandId) -> bool {
     let probe = Signal::new(0).expect("0 is a number of a signal");
     let answer = reactor.signal(id, probe);
     answer.is_err_and(|error| error.kind() == io::ErrorKind::NotFound)

@@ -111,7 +111,8 @@ fn children() -> Vec<Pid> {
     let us = std::process::id();
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
     let is_child = |pid: &Pid| {
-        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let status = fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero()))
+            .unwrap_or_default();
         let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"));
         parent.and_then(|parent| parent.trim().parse().ok()) == Some(us)
     };

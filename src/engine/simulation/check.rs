@@ -113,9 +113,9 @@ impl Evidence<'_> {
         };
         let is_true = match error {
             // Its time limits count from its birth, also where its program was never executed.
-            StartError::ContextDone(Cause::Timeout) => self.job.timeout.is_some(),
-            StartError::ContextDone(Cause::IdleTimeout) => self.job.idle_timeout.is_some(),
-            StartError::ContextDone(cause) => self.causes().contains(cause),
+            StartError::Stopped(Cause::Timeout) => self.job.timeout.is_some(),
+            StartError::Stopped(Cause::IdleTimeout) => self.job.idle_timeout.is_some(),
+            StartError::Stopped(cause) => self.causes().contains(cause),
             StartError::ShutDown => self.is_shut_down,
             StartError::Step { source, .. } => match source.raw_os_error() {
                 Some(libc::EACCES) => self.job.script.exec_error.is_some(),

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::cancel::Cancel;
 use crate::command::Command;
 use crate::error::Cause;
-use crate::finished::Id;
+use crate::finished::CommandId;
 use crate::stdio::{Input, Output};
 use crate::sys::Signal;
 use crate::sys::simulated::{Act, Random, Reaction, Script, append, pause, prefix, spend};
@@ -100,7 +100,7 @@ pub(super) struct Job {
     pub(super) fed: Shelf,
     /// How often the cancel callback was called.
     pub(super) callbacks: Arc<Mutex<usize>>,
-    pub(super) id: Option<Id>,
+    pub(super) id: Option<CommandId>,
     /// Sent by another thread.
     pub(super) is_sent: bool,
     pub(super) is_detached: bool,
@@ -226,7 +226,7 @@ impl Job {
         });
         command.stdout(self.output(0, number, random));
         if self.is_merged {
-            command.stderr_to_stdout();
+            command.stderr_to_stdout(true);
         } else {
             command.stderr(self.output(1, number, random));
         }
@@ -235,9 +235,9 @@ impl Job {
             command
                 .process_group(0)
                 .sweep_group(self.sweeps)
-                .cancel(cancel.to_group());
+                .on_cancel(cancel.to_group());
         } else {
-            command.cancel(cancel);
+            command.on_cancel(cancel);
         }
         if let Some(delay) = self.wait_delay {
             command.wait_delay(delay);

@@ -131,7 +131,7 @@ fn short_commands_finish_beside_endless_writers_and_each_stream_has_its_turn() {
 }
 
 /// Starts a program of these acts, with both ends of its stdout captured.
-fn start(world: &Shared, engine: &mut Engine<Simulated>, acts: Vec<Act>) -> Id {
+fn start(world: &Shared, engine: &mut Engine<Simulated>, acts: Vec<Act>) -> CommandId {
     let script = Script {
         acts,
         ..Script::default()
@@ -228,7 +228,7 @@ fn a_place_that_becomes_free_between_two_turns_is_told_to_an_outer_loop() {
 }
 
 /// Turns until this one is finished.
-fn finish(engine: &mut Engine<Simulated>, id: Id) -> Finished {
+fn finish(engine: &mut Engine<Simulated>, id: CommandId) -> Finished {
     loop {
         if let Some(finished) = engine.take_finished(id) {
             return finished;

@@ -12,7 +12,7 @@ use libc::c_int;
 
 use crate::sys::names::Resource;
 use crate::sys::plan::{Attributes, Groups, Mapping, Program};
-use crate::sys::{Signal, Step};
+use crate::sys::{Signal, StartStep};
 
 /// What a child is to do, and where it says what failed.
 pub(super) struct Plan<'a> {
@@ -41,7 +41,7 @@ pub(super) struct Plan<'a> {
 /// A failed step and its error number, as the child writes them: two numbers.
 pub(super) const REPORT_BYTES: usize = 8;
 
-type Failed = (Step, c_int);
+type Failed = (StartStep, c_int);
 
 /// The child's first function.
 pub(super) fn run(plan: &Plan<'_>) -> ! {
@@ -67,18 +67,18 @@ fn prepare_and_exec(plan: &Plan<'_>, report: &mut c_int) -> Result<Never, Failed
     restore_signals(plan)?;
     if let Some(root) = &attributes.chroot {
         // SAFETY: a C string.
-        at(Step::Chroot, unsafe { libc::chroot(root.as_ptr()) })?;
+        at(StartStep::Chroot, unsafe { libc::chroot(root.as_ptr()) })?;
         if plan.program.directory.is_none() {
             // Else the child would stand outside of its root, and could walk up from there.
             // SAFETY: a C string.
-            at(Step::Chdir, unsafe { libc::chdir(c"/".as_ptr()) })?;
+            at(StartStep::Chdir, unsafe { libc::chdir(c"/".as_ptr()) })?;
         }
     }
     set_rlimits(attributes, |resource| resource != Resource::NOFILE)?;
     take_credentials(attributes)?;
     if let Some(directory) = &plan.program.directory {
         // SAFETY: a C string.
-        at(Step::Chdir, unsafe { libc::chdir(directory.as_ptr()) })?;
+        at(StartStep::Chdir, unsafe { libc::chdir(directory.as_ptr()) })?;
     }
     if let Some(signal) = attributes.parent_death_signal {
         die_with_parent(plan, signal)?;
@@ -89,7 +89,7 @@ fn prepare_and_exec(plan: &Plan<'_>, report: &mut c_int) -> Result<Never, Failed
         lower_fd_limit(soft)?;
     }
     set_rlimits(attributes, |resource| resource == Resource::NOFILE)?;
-    Err((Step::Exec, exec(plan)))
+    Err((StartStep::Exec, exec(plan)))
 }
 
 /// Session, group and foreground come while signals are blocked, so that no stop of the terminal can hit the child
@@ -97,7 +97,7 @@ fn prepare_and_exec(plan: &Plan<'_>, report: &mut c_int) -> Result<Never, Failed
 fn enter_group(plan: &Plan<'_>, attributes: &Attributes) -> Result<(), Failed> {
     if attributes.session {
         // SAFETY: setsid(2) has no preconditions.
-        at(Step::Session, unsafe { libc::setsid() })?;
+        at(StartStep::Session, unsafe { libc::setsid() })?;
     }
     let group = attributes.process_group.or(plan.foreground.map(|_| 0));
     // A session's leader leads its group already, and setpgid(2) refuses it.
@@ -106,7 +106,7 @@ fn enter_group(plan: &Plan<'_>, attributes: &Attributes) -> Result<(), Failed> {
         && !leads_already
     {
         // SAFETY: setpgid(2) takes two numbers.
-        at(Step::ProcessGroup, unsafe { libc::setpgid(0, group) })?;
+        at(StartStep::ProcessGroup, unsafe { libc::setpgid(0, group) })?;
     }
     if let Some(terminal) = plan.foreground {
         let group = match group {
@@ -115,7 +115,7 @@ fn enter_group(plan: &Plan<'_>, attributes: &Attributes) -> Result<(), Failed> {
             _ => unsafe { libc::getpid() },
         };
         // SAFETY: tcsetpgrp(3) takes two numbers.
-        at(Step::Foreground, unsafe {
+        at(StartStep::Foreground, unsafe {
             libc::tcsetpgrp(terminal, group)
         })?;
     }
@@ -137,7 +137,7 @@ fn restore_signals(plan: &Plan<'_>) -> Result<(), Failed> {
         let is_caught = known == 0 && handler != libc::SIG_DFL && handler != libc::SIG_IGN;
         if is_caught || signal == libc::SIGPIPE {
             // SAFETY: a whole action.
-            at(Step::Signals, unsafe {
+            at(StartStep::Signals, unsafe {
                 libc::sigaction(signal, &raw const default, ptr::null_mut())
             })?;
         }
@@ -147,29 +147,29 @@ fn restore_signals(plan: &Plan<'_>) -> Result<(), Failed> {
     if result == 0 {
         Ok(())
     } else {
-        Err((Step::Signals, result))
+        Err((StartStep::Signals, result))
     }
 }
 
 fn take_credentials(attributes: &Attributes) -> Result<(), Failed> {
     if let Some(groups) = attributes.groups_to_set() {
         // SAFETY: the list is as long as said.
-        let result = at(Step::Groups, unsafe {
+        let result = at(StartStep::Groups, unsafe {
             libc::setgroups(groups.len() as _, groups.as_ptr())
         });
         // Dropping groups by default is for those who may.
         let is_automatic = attributes.groups == Groups::Automatic;
-        if !(is_automatic && result == Err((Step::Groups, libc::EPERM))) {
+        if !(is_automatic && result == Err((StartStep::Groups, libc::EPERM))) {
             result?;
         }
     }
     if let Some(gid) = attributes.gid {
         // SAFETY: setgid(2) takes a number.
-        at(Step::Gid, unsafe { libc::setgid(gid) })?;
+        at(StartStep::Gid, unsafe { libc::setgid(gid) })?;
     }
     if let Some(uid) = attributes.uid {
         // SAFETY: setuid(2) takes a number.
-        at(Step::Uid, unsafe { libc::setuid(uid) })?;
+        at(StartStep::Uid, unsafe { libc::setuid(uid) })?;
     }
     Ok(())
 }
@@ -179,7 +179,7 @@ fn take_credentials(attributes: &Attributes) -> Result<(), Failed> {
 fn die_with_parent(plan: &Plan<'_>, signal: Signal) -> Result<(), Failed> {
     let mut number = signal.number();
     // SAFETY: procctl(2) with this command reads one number; process 0 is the caller.
-    at(Step::ParentDeath, unsafe {
+    at(StartStep::ParentDeath, unsafe {
         libc::procctl(
             libc::P_PID,
             0,
@@ -192,14 +192,14 @@ fn die_with_parent(plan: &Plan<'_>, signal: Signal) -> Result<(), Failed> {
         // SAFETY: getpid(2) has no preconditions.
         let own = unsafe { libc::getpid() };
         // SAFETY: kill(2) takes two numbers.
-        at(Step::ParentDeath, unsafe { libc::kill(own, number) })?;
+        at(StartStep::ParentDeath, unsafe { libc::kill(own, number) })?;
     }
     Ok(())
 }
 
 #[cfg(not(any(target_os = "freebsd", target_os = "dragonfly")))]
 fn die_with_parent(_plan: &Plan<'_>, _signal: Signal) -> Result<(), Failed> {
-    Err((Step::ParentDeath, libc::ENOTSUP))
+    Err((StartStep::ParentDeath, libc::ENOTSUP))
 }
 
 fn lay_out_descriptors(plan: &Plan<'_>, report: &mut c_int) -> Result<(), Failed> {
@@ -207,7 +207,7 @@ fn lay_out_descriptors(plan: &Plan<'_>, report: &mut c_int) -> Result<(), Failed
         match source {
             Some(source) => {
                 // SAFETY: dup2(2) takes two numbers, which are not equal.
-                at(Step::Layout, unsafe { libc::dup2(*source, *target) })?;
+                at(StartStep::Layout, unsafe { libc::dup2(*source, *target) })?;
             }
             None => {
                 // It may be closed in the parent already.
@@ -221,12 +221,12 @@ fn lay_out_descriptors(plan: &Plan<'_>, report: &mut c_int) -> Result<(), Failed
     }
     if *report != plan.report_place {
         // SAFETY: dup2(2) takes two numbers.
-        at(Step::Layout, unsafe {
+        at(StartStep::Layout, unsafe {
             libc::dup2(*report, plan.report_place)
         })?;
         *report = plan.report_place;
         // SAFETY: fcntl(2) with this command takes one number.
-        at(Step::Layout, unsafe {
+        at(StartStep::Layout, unsafe {
             libc::fcntl(*report, libc::F_SETFD, libc::FD_CLOEXEC)
         })?;
     }
@@ -248,14 +248,14 @@ fn close_between(first: c_int, last: c_int) -> Result<(), Failed> {
     let (first, last) = (first.cast_unsigned(), last.cast_unsigned());
     // SAFETY: close_range(2) takes numbers, and this table is the child's own.
     let result = unsafe { libc::close_range(first, last, 0) };
-    at(Step::Descriptors, result).map(drop)
+    at(StartStep::Descriptors, result).map(drop)
 }
 
 #[cfg(target_os = "linux")]
 fn close_between(first: c_int, last: c_int) -> Result<(), Failed> {
     // SAFETY: close_range(2) takes numbers, and this table is the child's own.
     let result = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
-    at(Step::Descriptors, result as c_int).map(drop)
+    at(StartStep::Descriptors, result as c_int).map(drop)
 }
 
 /// The gaps are as wide as the child's highest number, which is low but for those who ask for a high one.
@@ -291,7 +291,7 @@ fn close_from(_first: c_int) -> Result<(), Failed> {
 fn close_from(first: c_int) -> Result<(), Failed> {
     // SAFETY: close_range(2) takes numbers, and this table is the child's own.
     let result = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) };
-    at(Step::Descriptors, result as c_int).map(drop)
+    at(StartStep::Descriptors, result as c_int).map(drop)
 }
 
 /// The same on all BSDs; libc has them for some.
@@ -305,11 +305,13 @@ use libc::{TIOCNOTTY, TIOCSCTTY};
 fn settle_terminal(attributes: &Attributes) -> Result<(), Failed> {
     if attributes.leave_terminal {
         // SAFETY: ioctl(2) with this command takes no more.
-        at(Step::Terminal, unsafe { libc::ioctl(0, TIOCNOTTY) })?;
+        at(StartStep::Terminal, unsafe { libc::ioctl(0, TIOCNOTTY) })?;
     }
     if let Some(fd) = attributes.controlling_terminal {
         // SAFETY: ioctl(2) with this command takes one number, which the BSDs ignore.
-        at(Step::Terminal, unsafe { libc::ioctl(fd, TIOCSCTTY, 1) })?;
+        at(StartStep::Terminal, unsafe {
+            libc::ioctl(fd, TIOCSCTTY, 1)
+        })?;
     }
     Ok(())
 }
@@ -337,7 +339,7 @@ fn set_rlimit(resource: Resource, soft: u64, hard: u64) -> Result<(), Failed> {
         rlim_max: raw_limit(hard),
     };
     // SAFETY: a whole structure.
-    at(Step::Rlimit, unsafe {
+    at(StartStep::Rlimit, unsafe {
         libc::setrlimit(resource.number() as _, &raw const limit)
     })
     .map(drop)
@@ -350,13 +352,13 @@ fn lower_fd_limit(soft: u64) -> Result<(), Failed> {
         rlim_max: 0,
     };
     // SAFETY: `present` has room for the answer.
-    at(Step::Rlimit, unsafe {
+    at(StartStep::Rlimit, unsafe {
         libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut present)
     })?;
     if present.rlim_cur > raw_limit(soft) {
         present.rlim_cur = raw_limit(soft);
         // SAFETY: a whole structure.
-        at(Step::Rlimit, unsafe {
+        at(StartStep::Rlimit, unsafe {
             libc::setrlimit(libc::RLIMIT_NOFILE, &raw const present)
         })?;
     }
@@ -383,7 +385,7 @@ fn errno() -> c_int {
         .unwrap_or(libc::EIO)
 }
 
-fn at(step: Step, result: c_int) -> Result<c_int, Failed> {
+fn at(step: StartStep, result: c_int) -> Result<c_int, Failed> {
     if result == -1 {
         Err((step, errno()))
     } else {

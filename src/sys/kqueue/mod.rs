@@ -40,7 +40,7 @@ use super::quiet::QuietWrites;
 use super::token::{INTERNAL, token, untoken};
 use super::waker::Waker;
 use super::{
-    Exit, Kernel, Launch, Ready, Signal, Source, StartFailure, Started, Stdio, Step, Target,
+    Exit, Kernel, Launch, Ready, Signal, Source, StartFailure, StartStep, Started, Stdio, Target,
     Tenant, Wake,
 };
 use events::Queue;
@@ -105,7 +105,7 @@ type Ends = [Option<OwnedFd>; 3];
 
 /// The pipes that a launch asks for: our ends and the child's.
 fn pipes(launch: &Launch) -> Result<([Option<Pipe>; 3], Ends), StartFailure> {
-    let failed = |error| StartFailure::new(Step::Pipe, error);
+    let failed = |error| StartFailure::new(StartStep::Pipe, error);
     let mut ours = [None, None, None];
     let mut theirs = [None, None, None];
     for (number, stdio) in launch.stdio.iter().enumerate() {
@@ -142,7 +142,7 @@ impl Kernel for Unix {
     }
 
     fn start(&mut self, launch: &mut Launch) -> Result<Started<Unix>, StartFailure> {
-        let failed = |error| StartFailure::new(Step::Clone, error);
+        let failed = |error| StartFailure::new(StartStep::Clone, error);
         self.check().map_err(failed)?;
         let (pipes, ends) = pipes(launch)?;
         let mut child = self.spawner.spawn(launch, &ends)?;

@@ -15,7 +15,7 @@ use super::process::Child;
 use super::ways::{Way, way};
 use crate::sys::fd::{fd_limit_before_raise, is_open, open_null};
 use crate::sys::plan::{Mapping, gaps};
-use crate::sys::{Launch, StartFailure, Stdio, Step, cvt};
+use crate::sys::{Launch, StartFailure, StartStep, Stdio, cvt};
 
 /// Starts children. Keeps what one start leaves for the next.
 #[derive(Debug)]
@@ -50,7 +50,7 @@ impl Spawner {
         let way = way(launch, &self.abilities)?;
         let placed = self.place(launch, ends);
         let child = placed
-            .map_err(|error| StartFailure::new(Step::Open, error))
+            .map_err(|error| StartFailure::new(StartStep::Open, error))
             .and_then(|()| self.start(launch, way));
         // At once: a pipe's end left here would keep its reader waiting.
         self.copies.clear();
@@ -116,7 +116,7 @@ impl Spawner {
     }
 
     fn fork(&mut self, launch: &Launch) -> Result<Child, StartFailure> {
-        let made = |error| StartFailure::new(Step::Pipe, error);
+        let made = |error| StartFailure::new(StartStep::Pipe, error);
         let attributes = &launch.program.attributes;
         let (ours, theirs) = fork_pipe(&self.mappings).map_err(made)?;
         let report_place = free_number(&self.mappings);
@@ -126,13 +126,13 @@ impl Spawner {
             None
         } else {
             let exec = posix::ExecInPlace::new(&self.mappings);
-            Some(exec.map_err(|error| StartFailure::new(Step::Exec, error))?)
+            Some(exec.map_err(|error| StartFailure::new(StartStep::Exec, error))?)
         };
         // A terminal's number may be a target.
         let foreground = match &attributes.foreground {
             Some(terminal) => {
                 let copy = copy_away(terminal.as_raw_fd(), &self.mappings);
-                Some(copy.map_err(|error| StartFailure::new(Step::Open, error))?)
+                Some(copy.map_err(|error| StartFailure::new(StartStep::Open, error))?)
             }
             None => None,
         };
@@ -154,7 +154,7 @@ impl Spawner {
         };
         // SAFETY: the child calls nothing but `child::run`, which keeps to what may be called after a fork.
         let pid = match cvt(unsafe { libc::fork() }) {
-            Err(error) => return Err(StartFailure::new(Step::Clone, error)),
+            Err(error) => return Err(StartFailure::new(StartStep::Clone, error)),
             Ok(0) => child::run(&plan),
             Ok(pid) => pid,
         };
@@ -208,11 +208,11 @@ fn fork_pipe(mappings: &[Mapping]) -> io::Result<(OwnedFd, OwnedFd)> {
 }
 
 /// Returns when the child has executed, or has said why not.
-fn read_report(ours: OwnedFd) -> Option<(Step, i32)> {
+fn read_report(ours: OwnedFd) -> Option<(StartStep, i32)> {
     let mut bytes = [0; REPORT_BYTES];
     File::from(ours).read_exact(&mut bytes).ok()?;
     let [a, b, c, d, rest @ ..] = bytes;
-    let step = Step::from_number(u32::from_ne_bytes([a, b, c, d]))?;
+    let step = StartStep::from_number(u32::from_ne_bytes([a, b, c, d]))?;
     Some((step, i32::from_ne_bytes(rest)))
 }
 

@@ -6,7 +6,7 @@ use std::io;
 use super::posix::Abilities;
 use crate::sys::fd::fd_limit_before_raise;
 use crate::sys::plan::Attributes;
-use crate::sys::{Launch, StartFailure, Step};
+use crate::sys::{Launch, StartFailure, StartStep};
 
 /// How a child is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +21,7 @@ enum By {
     Spawn(fn(&Abilities, &Launch) -> bool),
     Fork,
     /// Nothing on this system. The start fails at this step.
-    Nothing(Step),
+    Nothing(StartStep),
 }
 
 struct Line {
@@ -41,7 +41,7 @@ const LOOKS_AFTER_CHDIR: bool = cfg!(not(target_vendor = "apple"));
 const PARENT_DEATH: By = if cfg!(any(target_os = "freebsd", target_os = "dragonfly")) {
     By::Fork
 } else {
-    By::Nothing(Step::ParentDeath)
+    By::Nothing(StartStep::ParentDeath)
 };
 
 /// A command goes by posix_spawn if each line that it asks for can, and by fork otherwise.
@@ -84,20 +84,23 @@ const TABLE: &[Line] = &[
     ),
     line(
         |of| attributes(of).cgroup.is_some(),
-        By::Nothing(Step::Cgroup),
+        By::Nothing(StartStep::Cgroup),
     ),
     line(
         |of| !attributes(of).namespaces.is_empty(),
-        By::Nothing(Step::Clone),
+        By::Nothing(StartStep::Clone),
     ),
     line(
         |of| !attributes(of).unshare.is_empty(),
-        By::Nothing(Step::Unshare),
+        By::Nothing(StartStep::Unshare),
     ),
-    line(|of| attributes(of).has_id_maps(), By::Nothing(Step::IdMaps)),
+    line(
+        |of| attributes(of).has_id_maps(),
+        By::Nothing(StartStep::IdMaps),
+    ),
     line(
         |of| !attributes(of).ambient_capabilities.is_empty(),
-        By::Nothing(Step::Capabilities),
+        By::Nothing(StartStep::Capabilities),
     ),
 ];
 
@@ -151,7 +154,7 @@ mod tests {
         }
     }
 
-    fn way_of(abilities: &Abilities, change: impl FnOnce(&mut Program)) -> Result<Way, Step> {
+    fn way_of(abilities: &Abilities, change: impl FnOnce(&mut Program)) -> Result<Way, StartStep> {
         way(&launch(change), abilities).map_err(|failure| {
             assert_eq!(failure.error.kind(), io::ErrorKind::Unsupported);
             failure.step
@@ -243,12 +246,12 @@ mod tests {
             way_of(&all, |of| of.attributes.cgroup = Some(cgroup)),
         ];
         let steps = [
-            Step::Clone,
-            Step::Unshare,
-            Step::IdMaps,
-            Step::IdMaps,
-            Step::Capabilities,
-            Step::Cgroup,
+            StartStep::Clone,
+            StartStep::Unshare,
+            StartStep::IdMaps,
+            StartStep::IdMaps,
+            StartStep::Capabilities,
+            StartStep::Cgroup,
         ];
         assert_eq!(refused.map(Result::err), steps.map(Some));
         let dies = way_of(&all, |of| {

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use super::raw;
 use crate::sys::names::{Capability, Namespaces, Resource};
 use crate::sys::plan::{Attributes, Groups, Move, Program};
-use crate::sys::{CStrings, Signal, Step};
+use crate::sys::{CStrings, Signal, StartStep};
 
 /// What a child is to do, and where it says how far it is and what failed. It owns all that the child uses, and is kept
 /// until the child uses it no more.
@@ -63,10 +63,10 @@ impl Report {
     }
 
     /// The step and the error number, if one failed.
-    pub(super) fn failure(&self) -> Option<(Step, i32)> {
+    pub(super) fn failure(&self) -> Option<(StartStep, i32)> {
         let number = self.step.load(Ordering::Acquire).checked_sub(1)?;
         Some((
-            Step::from_number(number)?,
+            StartStep::from_number(number)?,
             self.errno.load(Ordering::Acquire) as i32,
         ))
     }
@@ -96,14 +96,14 @@ pub(super) extern "C" fn run(plan: *const libc::c_void) -> ! {
     }
 }
 
-type Failed = (Step, i32);
+type Failed = (StartStep, i32);
 
 fn prepare_and_exec(plan: &Plan) -> Result<(), Failed> {
     // The first act, and nothing before it: until here the table is the parent's.
     if let Some(first) = plan.share_below {
         let unshare = libc::CLOSE_RANGE_UNSHARE as usize;
         at(
-            Step::Descriptors,
+            StartStep::Descriptors,
             call(
                 libc::SYS_close_range,
                 [first as usize, u32::MAX as usize, unshare, 0, 0],
@@ -111,7 +111,7 @@ fn prepare_and_exec(plan: &Plan) -> Result<(), Failed> {
         )?;
         for (first, last) in &plan.foreign {
             let range = [*first as usize, *last as usize, 0, 0, 0];
-            at(Step::Descriptors, call(libc::SYS_close_range, range))?;
+            at(StartStep::Descriptors, call(libc::SYS_close_range, range))?;
         }
         plan.has_table.store(1, Ordering::Release);
     } else if !plan.gaps.is_empty() && !has_close_range() {
@@ -120,10 +120,10 @@ fn prepare_and_exec(plan: &Plan) -> Result<(), Failed> {
     }
     let attributes = &plan.program.attributes;
     if let Some(fd) = plan.cgroup_procs {
-        at(Step::Cgroup, write(fd, b"0"))?;
+        at(StartStep::Cgroup, write(fd, b"0"))?;
     }
     if !attributes.ambient_capabilities.is_empty() {
-        at(Step::Capabilities, prctl(libc::PR_SET_KEEPCAPS, 1, 0))?;
+        at(StartStep::Capabilities, prctl(libc::PR_SET_KEEPCAPS, 1, 0))?;
     }
     if attributes.namespaces.contains(Namespaces::USER) && attributes.has_id_maps() {
         wait_for_maps(plan)?;
@@ -135,7 +135,7 @@ fn prepare_and_exec(plan: &Plan) -> Result<(), Failed> {
     take_credentials(attributes)?;
     if let Some(directory) = &plan.program.directory {
         at(
-            Step::Chdir,
+            StartStep::Chdir,
             call(libc::SYS_chdir, [text(directory), 0, 0, 0, 0]),
         )?;
     }
@@ -151,7 +151,7 @@ fn prepare_and_exec(plan: &Plan) -> Result<(), Failed> {
     let program = &plan.program;
     let argv = program.argv.as_ptr().expose_provenance();
     at(
-        Step::Exec,
+        StartStep::Exec,
         call(
             libc::SYS_execve,
             [
@@ -170,7 +170,7 @@ fn prepare_and_exec(plan: &Plan) -> Result<(), Failed> {
 /// while the parent waits for it, and tcsetpgrp(3) raises no SIGTTOU.
 fn enter_group(plan: &Plan, attributes: &Attributes) -> Result<(), Failed> {
     if attributes.session {
-        at(Step::Session, call(libc::SYS_setsid, [0; 5]))?;
+        at(StartStep::Session, call(libc::SYS_setsid, [0; 5]))?;
     }
     let group = attributes.process_group.or(plan.foreground.map(|_| 0));
     // A session's leader leads its group already, and setpgid(2) refuses it.
@@ -179,19 +179,19 @@ fn enter_group(plan: &Plan, attributes: &Attributes) -> Result<(), Failed> {
         && !leads_already
     {
         at(
-            Step::ProcessGroup,
+            StartStep::ProcessGroup,
             call(libc::SYS_setpgid, [0, group as usize, 0, 0, 0]),
         )?;
     }
     if let Some(terminal) = plan.foreground {
-        let own = at(Step::Foreground, call(libc::SYS_getpid, [0; 5]))? as i32;
+        let own = at(StartStep::Foreground, call(libc::SYS_getpid, [0; 5]))? as i32;
         let group = match group {
             Some(group) if group > 0 => group,
             _ => own,
         };
         let group = ptr::from_ref(&group).expose_provenance();
         at(
-            Step::Foreground,
+            StartStep::Foreground,
             call(
                 libc::SYS_ioctl,
                 [terminal as usize, libc::TIOCSPGRP as usize, group, 0, 0],
@@ -222,7 +222,7 @@ fn restore_signals(plan: &Plan) -> Result<(), Failed> {
             };
             if known.is_ok() && handler != libc::SIG_DFL && handler != libc::SIG_IGN {
                 at(
-                    Step::Signals,
+                    StartStep::Signals,
                     call(
                         libc::SYS_rt_sigaction,
                         [signal, default, 0, SIGNAL_SET_SIZE, 0],
@@ -232,7 +232,7 @@ fn restore_signals(plan: &Plan) -> Result<(), Failed> {
         }
     }
     at(
-        Step::Signals,
+        StartStep::Signals,
         call(
             libc::SYS_rt_sigaction,
             [libc::SIGPIPE as usize, default, 0, SIGNAL_SET_SIZE, 0],
@@ -242,7 +242,7 @@ fn restore_signals(plan: &Plan) -> Result<(), Failed> {
         let mask = ptr::from_ref(&mask).expose_provenance();
         let how = libc::SIG_SETMASK as usize;
         at(
-            Step::Signals,
+            StartStep::Signals,
             call(libc::SYS_rt_sigprocmask, [how, mask, 0, SIGNAL_SET_SIZE, 0]),
         )?;
     }
@@ -253,7 +253,7 @@ fn enter_namespaces(plan: &Plan, attributes: &Attributes) -> Result<(), Failed> 
     let entered = attributes.unshare;
     if !entered.is_empty() {
         at(
-            Step::Unshare,
+            StartStep::Unshare,
             call(libc::SYS_unshare, [entered.flags() as usize, 0, 0, 0, 0]),
         )?;
     }
@@ -264,18 +264,21 @@ fn enter_namespaces(plan: &Plan, attributes: &Attributes) -> Result<(), Failed> 
         // Where the parent's mounts are shared, those made in here must not travel back.
         let flags = (libc::MS_REC | libc::MS_PRIVATE) as usize;
         at(
-            Step::Mount,
+            StartStep::Mount,
             call(libc::SYS_mount, [text(c"none"), text(c"/"), 0, flags, 0]),
         )?;
     }
     if let Some(root) = &attributes.chroot {
         at(
-            Step::Chroot,
+            StartStep::Chroot,
             call(libc::SYS_chroot, [text(root), 0, 0, 0, 0]),
         )?;
         if plan.program.directory.is_none() {
             // Else the child would stand outside of its root, and could walk up from there.
-            at(Step::Chdir, call(libc::SYS_chdir, [text(c"/"), 0, 0, 0, 0]))?;
+            at(
+                StartStep::Chdir,
+                call(libc::SYS_chdir, [text(c"/"), 0, 0, 0, 0]),
+            )?;
         }
     }
     Ok(())
@@ -289,14 +292,14 @@ fn take_credentials(attributes: &Attributes) -> Result<(), Failed> {
         // Dropping groups by default is for those who may.
         let may_fail = attributes.groups == Groups::Automatic && result == Err(libc::EPERM);
         if !may_fail {
-            at(Step::Groups, result)?;
+            at(StartStep::Groups, result)?;
         }
     }
     if let Some(gid) = attributes.gid {
-        at(Step::Gid, call(SYS_SETGID, [gid as usize, 0, 0, 0, 0]))?;
+        at(StartStep::Gid, call(SYS_SETGID, [gid as usize, 0, 0, 0, 0]))?;
     }
     if let Some(uid) = attributes.uid {
-        at(Step::Uid, call(SYS_SETUID, [uid as usize, 0, 0, 0, 0]))?;
+        at(StartStep::Uid, call(SYS_SETUID, [uid as usize, 0, 0, 0, 0]))?;
     }
     if !attributes.ambient_capabilities.is_empty() {
         raise_capabilities(&attributes.ambient_capabilities)?;
@@ -329,7 +332,7 @@ fn raise_capabilities(capabilities: &[Capability]) -> Result<(), Failed> {
         ptr::from_mut(&mut words).expose_provenance(),
     );
     at(
-        Step::Capabilities,
+        StartStep::Capabilities,
         call(libc::SYS_capget, [header, data, 0, 0, 0]),
     )?;
     let mut high = words.1;
@@ -344,12 +347,12 @@ fn raise_capabilities(capabilities: &[Capability]) -> Result<(), Failed> {
     words = (low, high);
     let data = ptr::from_mut(&mut words).expose_provenance();
     at(
-        Step::Capabilities,
+        StartStep::Capabilities,
         call(libc::SYS_capset, [header, data, 0, 0, 0]),
     )?;
     for capability in capabilities {
         at(
-            Step::Capabilities,
+            StartStep::Capabilities,
             prctl(
                 libc::PR_CAP_AMBIENT,
                 libc::PR_CAP_AMBIENT_RAISE as usize,
@@ -363,13 +366,16 @@ fn raise_capabilities(capabilities: &[Capability]) -> Result<(), Failed> {
 /// After setuid, which clears the setting. A parent that died before it was made sends no signal: do it ourselves.
 fn die_with_parent(plan: &Plan, signal: Signal) -> Result<(), Failed> {
     let number = signal.number() as usize;
-    at(Step::ParentDeath, prctl(libc::PR_SET_PDEATHSIG, number, 0))?;
-    let parent = at(Step::ParentDeath, call(libc::SYS_getppid, [0; 5]))?;
+    at(
+        StartStep::ParentDeath,
+        prctl(libc::PR_SET_PDEATHSIG, number, 0),
+    )?;
+    let parent = at(StartStep::ParentDeath, call(libc::SYS_getppid, [0; 5]))?;
     // 0: the parent is outside of the child's new pid namespace.
     if parent != 0 && parent as u32 != plan.parent {
-        let own = at(Step::ParentDeath, call(libc::SYS_getpid, [0; 5]))?;
+        let own = at(StartStep::ParentDeath, call(libc::SYS_getpid, [0; 5]))?;
         at(
-            Step::ParentDeath,
+            StartStep::ParentDeath,
             call(libc::SYS_kill, [own, number, 0, 0, 0]),
         )?;
     }
@@ -394,12 +400,12 @@ fn lay_out_descriptors(plan: &Plan) -> Result<(), Failed> {
         let absent =
             result == Err(libc::EBADF) && matches!(step, Move::Keep { .. } | Move::Close { .. });
         if !absent {
-            at(Step::Layout, result)?;
+            at(StartStep::Layout, result)?;
         }
     }
     for fd in &plan.pipes {
         let blocking = [*fd as usize, libc::F_SETFL as usize, 0, 0, 0];
-        at(Step::Layout, call(libc::SYS_fcntl, blocking))?;
+        at(StartStep::Layout, call(libc::SYS_fcntl, blocking))?;
     }
     for (first, last) in &plan.gaps {
         // Where it is refused, exec closes all that is no target.
@@ -422,7 +428,7 @@ fn close_listed_at_exec() -> Result<(), Failed> {
     let flags = (libc::O_RDONLY | libc::O_DIRECTORY | libc::O_CLOEXEC) as usize;
     let here = libc::AT_FDCWD as usize;
     let list = at(
-        Step::Descriptors,
+        StartStep::Descriptors,
         call(
             libc::SYS_openat,
             [here, text(c"/proc/self/fd"), flags, 0, 0],
@@ -432,7 +438,7 @@ fn close_listed_at_exec() -> Result<(), Failed> {
     loop {
         let start = buffer.as_mut_ptr().expose_provenance();
         let length = at(
-            Step::Descriptors,
+            StartStep::Descriptors,
             call(libc::SYS_getdents64, [list, start, buffer.len(), 0, 0]),
         )?;
         if length == 0 {
@@ -477,13 +483,13 @@ fn number(name: &[u8]) -> Option<u32> {
 fn settle_terminal(attributes: &Attributes) -> Result<(), Failed> {
     if attributes.leave_terminal {
         at(
-            Step::Terminal,
+            StartStep::Terminal,
             call(libc::SYS_ioctl, [0, libc::TIOCNOTTY as usize, 0, 0, 0]),
         )?;
     }
     if let Some(fd) = attributes.controlling_terminal {
         at(
-            Step::Terminal,
+            StartStep::Terminal,
             call(
                 libc::SYS_ioctl,
                 [fd as usize, libc::TIOCSCTTY as usize, 1, 0, 0],
@@ -506,7 +512,7 @@ fn set_rlimit(resource: Resource, soft: u64, hard: u64) -> Result<(), Failed> {
     let limit = [soft, hard];
     let limit = ptr::from_ref(&limit).expose_provenance();
     at(
-        Step::Rlimit,
+        StartStep::Rlimit,
         call(
             libc::SYS_prlimit64,
             [0, resource.number() as usize, limit, 0, 0],
@@ -521,7 +527,7 @@ fn lower_fd_limit(soft: u64) -> Result<(), Failed> {
     let old = ptr::from_mut(&mut present).expose_provenance();
     let resource = Resource::NOFILE.number() as usize;
     at(
-        Step::Rlimit,
+        StartStep::Rlimit,
         call(libc::SYS_prlimit64, [0, resource, 0, old, 0]),
     )?;
     let [present, hard] = present;
@@ -535,13 +541,13 @@ fn lower_fd_limit(soft: u64) -> Result<(), Failed> {
 /// meanwhile, nobody would ever come: then this child is killed too.
 fn wait_for_maps(plan: &Plan) -> Result<(), Failed> {
     let kill = libc::SIGKILL as usize;
-    at(Step::IdMaps, prctl(libc::PR_SET_PDEATHSIG, kill, 0))?;
-    let parent = at(Step::IdMaps, call(libc::SYS_getppid, [0; 5]))?;
+    at(StartStep::IdMaps, prctl(libc::PR_SET_PDEATHSIG, kill, 0))?;
+    let parent = at(StartStep::IdMaps, call(libc::SYS_getppid, [0; 5]))?;
     if parent != 0 && parent as u32 != plan.parent {
-        return Err((Step::IdMaps, libc::ESRCH));
+        return Err((StartStep::IdMaps, libc::ESRCH));
     }
     await_answer(plan)?;
-    at(Step::IdMaps, prctl(libc::PR_SET_PDEATHSIG, 0, 0)).map(drop)
+    at(StartStep::IdMaps, prctl(libc::PR_SET_PDEATHSIG, 0, 0)).map(drop)
 }
 
 fn await_answer(plan: &Plan) -> Result<(), Failed> {
@@ -553,7 +559,7 @@ fn await_answer(plan: &Plan) -> Result<(), Failed> {
             gate::HAS_MAPS => return Ok(()),
             _ => {
                 let errno = plan.report.errno.load(Ordering::Acquire);
-                return Err((Step::IdMaps, errno as i32));
+                return Err((StartStep::IdMaps, errno as i32));
             }
         }
     }
@@ -627,7 +633,7 @@ fn call(number: libc::c_long, arguments: [usize; 5]) -> Result<usize, i32> {
     }
 }
 
-fn at(step: Step, result: Result<usize, i32>) -> Result<usize, Failed> {
+fn at(step: StartStep, result: Result<usize, i32>) -> Result<usize, Failed> {
     match result {
         Ok(value) => Ok(value),
         Err(errno) => Err((step, errno)),

@@ -16,7 +16,7 @@ use super::child::{Plan, gate};
 use super::fd::duplicate_onto;
 use crate::sys::fd::{duplicate, open_null};
 use crate::sys::plan::Mapping;
-use crate::sys::{Step, cvt};
+use crate::sys::{StartStep, cvt};
 
 /// Below this a descriptor need not be moved for the child: the smallest table that the kernel makes has as many.
 const LOW_FDS: i32 = 64;
@@ -147,7 +147,7 @@ impl Cradle {
     }
 
     /// Takes back what the child no longer uses. Returns its pid and what failed, once it uses nothing any more.
-    pub(super) fn settle(&mut self, nulls: &Nulls) -> Option<(u32, Option<(Step, i32)>)> {
+    pub(super) fn settle(&mut self, nulls: &Nulls) -> Option<(u32, Option<(StartStep, i32)>)> {
         let child = self.under_way.as_mut()?;
         let is_released = child.plan.gate.load(Ordering::Acquire) == gate::RELEASED;
         let has_table =

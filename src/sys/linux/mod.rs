@@ -27,7 +27,8 @@ use super::quiet::QuietWrites;
 use super::token::{INTERNAL, token, untoken};
 use super::waker::Waker;
 use super::{
-    Exit, Kernel, Launch, Ready, Signal, Source, StartFailure, Started, Stdio, Step, Target, Tenant,
+    Exit, Kernel, Launch, Ready, Signal, Source, StartFailure, StartStep, Started, Stdio, Target,
+    Tenant,
 };
 use process::{Child, check_floor};
 use spawn::Spawner;
@@ -131,7 +132,7 @@ type Ends = [Option<OwnedFd>; 3];
 
 /// The pipes that a launch asks for: our ends and the child's.
 fn pipes(launch: &Launch) -> Result<([Option<Pipe>; 3], Ends), StartFailure> {
-    let failed = |error| StartFailure::new(Step::Pipe, error);
+    let failed = |error| StartFailure::new(StartStep::Pipe, error);
     let mut ours = [None, None, None];
     let mut theirs = [None, None, None];
     for (number, stdio) in launch.stdio.iter().enumerate() {
@@ -167,7 +168,7 @@ impl Kernel for Unix {
     }
 
     fn start(&mut self, launch: &mut Launch) -> Result<Started<Unix>, StartFailure> {
-        let failed = |error| StartFailure::new(Step::Clone, error);
+        let failed = |error| StartFailure::new(StartStep::Clone, error);
         self.check().map_err(failed)?;
         match self.try_start(launch) {
             // What is kept for many starts at once may be all that one of them lacks.

@@ -21,7 +21,7 @@ use super::process::Child;
 use super::raw::{self, CloneArguments};
 use crate::sys::fd::{fd_limit_before_raise, is_open};
 use crate::sys::plan::{Attributes, IdMap, Mapping, foreign, gaps, layout, stashes};
-use crate::sys::{Launch, StartFailure, Stdio, Step, cvt, now};
+use crate::sys::{Launch, StartFailure, StartStep, Stdio, cvt, now};
 
 /// `CLONE_CLEAR_SIGHAND` (Linux 5.5): caught signals get their default action in the child.
 const CLEAR_SIGHAND: u64 = 0x1_0000_0000;
@@ -41,7 +41,7 @@ pub(super) struct Spawner {
     nulls: Nulls,
     cradles: Vec<Cradle>,
     /// Children whose start has failed, until they are reaped: pid, step and error number.
-    failed: Vec<(u32, Step, i32)>,
+    failed: Vec<(u32, StartStep, i32)>,
     /// clone3(2) has not been refused.
     has_clone3: bool,
     /// close_range(2) has not been refused.
@@ -169,7 +169,7 @@ impl Spawner {
         ends: [Option<OwnedFd>; 3],
         ours: &[i32],
     ) -> Result<Child, StartFailure> {
-        let failed = |error| StartFailure::new(Step::Open, error);
+        let failed = |error| StartFailure::new(StartStep::Open, error);
         let index = self.free_cradle().map_err(failed)?;
         let had_clone3 = self.has_clone3;
         loop {
@@ -186,7 +186,7 @@ impl Spawner {
                     return Ok(child);
                 }
                 Attempt::Failed(failure) => {
-                    if failure.step == Step::Clone {
+                    if failure.step == StartStep::Clone {
                         // clone(2) was refused as well, so clone3(2) was not what the kernel minded.
                         self.has_clone3 = had_clone3;
                     }
@@ -237,7 +237,7 @@ impl Spawner {
     ) -> Result<(Box<Plan>, Carried), StartFailure> {
         let attributes = &launch.program.attributes;
         let carried = self.carry(index, attributes, shares)?;
-        let failed = |error| StartFailure::new(Step::Open, error);
+        let failed = |error| StartFailure::new(StartStep::Open, error);
         let mut mappings = Vec::with_capacity(3 + launch.extra.len());
         let mut pipes = Vec::new();
         for (stdio, target) in launch.stdio.iter().zip(0..) {
@@ -338,14 +338,14 @@ impl Spawner {
         let mut carried = Carried::default();
         if let Some(terminal) = &attributes.foreground {
             let placed = self.place(index, terminal.as_fd(), shares, false);
-            carried.foreground = Some(placed.map_err(failed(Step::Open))?);
+            carried.foreground = Some(placed.map_err(failed(StartStep::Open))?);
         }
         if let Some(cgroup) = &attributes.cgroup
             && !self.has_clone3
         {
-            let procs = open_procs(cgroup.as_fd()).map_err(failed(Step::Cgroup))?;
+            let procs = open_procs(cgroup.as_fd()).map_err(failed(StartStep::Cgroup))?;
             let placed = self.place(index, procs.as_fd(), shares, true);
-            carried.cgroup_procs = Some(placed.map_err(failed(Step::Open))?);
+            carried.cgroup_procs = Some(placed.map_err(failed(StartStep::Open))?);
             carried.cgroup_file = Some(procs);
         }
         Ok(carried)
@@ -388,7 +388,7 @@ impl Spawner {
         drop(mask);
         match result {
             Err(error) => self.clone_failed(error, attributes),
-            Ok(Err(error)) => Attempt::Failed(StartFailure::new(Step::Clone, error)),
+            Ok(Err(error)) => Attempt::Failed(StartFailure::new(StartStep::Clone, error)),
             Ok(Ok(child)) if !waits => Attempt::Started(child, Some((plan, carried))),
             Ok(Ok(child)) => match plan.report.failure() {
                 None => Attempt::Started(child, None),
@@ -422,9 +422,9 @@ impl Spawner {
                 | libc::ENODEV
         );
         let step = if attributes.cgroup.is_some() && of_cgroup {
-            Step::Cgroup
+            StartStep::Cgroup
         } else {
-            Step::Clone
+            StartStep::Clone
         };
         Attempt::Failed(StartFailure::new(step, error))
     }

@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use execloop::linux::{CommandExt, Namespaces};
-use execloop::{Command, Reactor, StartError, Step};
+use execloop::{Command, Reactor, StartError, StartStep};
 
 use super::{cat, fails, finish, is_root, open, print, skip};
 use crate::start_error::start_error;
@@ -84,13 +84,18 @@ pub(super) fn placement(reactor: &mut Reactor) {
         command.cgroup(open(directory));
         command
     };
-    fails(reactor, &mut true_in("/tmp"), Step::Cgroup, libc::EBADF);
+    fails(
+        reactor,
+        &mut true_in("/tmp"),
+        StartStep::Cgroup,
+        libc::EBADF,
+    );
     // The other hierarchy is none that a child can be born in.
     if let Some(old) = mounts("cgroup").first() {
         fails(
             reactor,
             &mut true_in(old.to_str().expect("text")),
-            Step::Cgroup,
+            StartStep::Cgroup,
             libc::EBADF,
         );
     }
@@ -102,7 +107,7 @@ pub(super) fn placement(reactor: &mut Reactor) {
         matches!(
             refused,
             StartError::Step {
-                step: Step::Cgroup,
+                step: StartStep::Cgroup,
                 ..
             }
         ),

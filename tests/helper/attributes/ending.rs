@@ -6,7 +6,9 @@ use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 
 use execloop::linux::CommandExt;
-use execloop::{Cancel, Command, Error, Finished, Id, Input, Output, Reactor, Signal, StartError};
+use execloop::{
+    Cancel, Command, CommandId, Error, Finished, Input, Output, Reactor, Signal, StartError,
+};
 
 #[cfg(not(execloop_kqueue_shim))]
 use super::plain::pid_of;
@@ -25,7 +27,7 @@ fn waiting(script: &str) -> Command {
 }
 
 /// Waits for the line that says that it is there.
-fn ready(reactor: &mut Reactor, id: Id) -> String {
+fn ready(reactor: &mut Reactor, id: CommandId) -> String {
     let mut line = String::new();
     BufReader::new(reactor.stdout(id).expect("its pipe"))
         .read_line(&mut line)
@@ -51,7 +53,7 @@ pub(super) fn cancels(reactor: &mut Reactor) {
         .timeout(Duration::from_millis(1));
     let done = finish(
         reactor,
-        family.cancel(Cancel::signal(Signal::TERM).to_group()),
+        family.on_cancel(Cancel::signal(Signal::TERM).to_group()),
     );
     assert!(ended_by(&done, Signal::TERM), "{:?}", done.outcome);
     assert!(done.leaked.is_empty(), "{:?}", done.leaked);

@@ -4,7 +4,7 @@
 use std::fs;
 
 use execloop::linux::{Capability, CommandExt, Namespaces, Resource};
-use execloop::{Command, Input, Reactor, Step};
+use execloop::{Command, Input, Reactor, StartStep};
 
 use super::{calls, cat, fails, finish, is_root, skip, status};
 
@@ -65,7 +65,7 @@ pub(super) fn credentials(reactor: &mut Reactor) {
         (&groups_alone["Uid"][..], &groups_alone["Groups"][..]),
         ("0 0 0 0", "7")
     );
-    let kept = status(reactor, cat("status").uid(65534).keep_groups());
+    let kept = status(reactor, cat("status").uid(65534).keep_groups(true));
     assert_eq!(kept["Groups"], "5 6");
     // The limit is there when the user changes, and the kernel then counts his processes at the exec. The other one is
     // another reactor's, as this one would wait for its own to end.
@@ -76,7 +76,7 @@ pub(super) fn credentials(reactor: &mut Reactor) {
         .expect("it starts");
     let mut second = cat("status");
     second.uid(65532).rlimit(Resource::NPROC, 0, 0);
-    fails(reactor, &mut second, Step::Exec, libc::EAGAIN);
+    fails(reactor, &mut second, StartStep::Exec, libc::EAGAIN);
     drop(others);
     let numbers: Vec<u32> = before
         .split_whitespace()
@@ -110,7 +110,7 @@ pub(super) fn capabilities(reactor: &mut Reactor) {
     fails(
         reactor,
         cat("status").ambient_capabilities(&[unknown]),
-        Step::Capabilities,
+        StartStep::Capabilities,
         libc::EINVAL,
     );
 
@@ -139,7 +139,7 @@ pub(super) fn dumpable(reactor: &mut Reactor) {
     fails(
         reactor,
         missing.uid(65534).gid(65534),
-        Step::Exec,
+        StartStep::Exec,
         libc::ENOENT,
     );
     assert_eq!(calls::dumpable(), 1);

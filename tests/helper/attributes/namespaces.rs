@@ -6,7 +6,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 
 use execloop::linux::{Capability, CommandExt, Namespaces, Resource};
-use execloop::{Command, Error, Output, Reactor, StartError, Step};
+use execloop::{Command, Error, Output, Reactor, StartError, StartStep};
 
 use super::plain::pid_of;
 use super::{calls, cat, fails, finish, helper, is_root, print, shell, skip, status};
@@ -180,24 +180,29 @@ pub(super) fn maps(reactor: &mut Reactor) {
         );
         assert_eq!(facts["Uid"], "0 0 0 0");
 
-        fails(reactor, mapped().groups(&[5]), Step::Groups, libc::EPERM);
+        fails(
+            reactor,
+            mapped().groups(&[5]),
+            StartStep::Groups,
+            libc::EPERM,
+        );
         fails(
             reactor,
             mapped().uid_map(20, 1, 0),
-            Step::IdMaps,
+            StartStep::IdMaps,
             libc::EINVAL,
         );
         fails(
             reactor,
             mapped().gid_map(0, 1, 1),
-            Step::IdMaps,
+            StartStep::IdMaps,
             libc::EINVAL,
         );
-        fails(reactor, mapped().uid(99), Step::Uid, libc::EINVAL);
+        fails(reactor, mapped().uid(99), StartStep::Uid, libc::EINVAL);
         fails(
             reactor,
             mapped().current_dir("/nonexistent"),
-            Step::Chdir,
+            StartStep::Chdir,
             libc::ENOENT,
         );
     }
@@ -282,7 +287,7 @@ pub(super) fn unprivileged() {
         .gid_map(0, 65534, 1);
     match finish(reactor, &mut mapped).outcome {
         Err(Error::Start(StartError::Step {
-            step: Step::Clone,
+            step: StartStep::Clone,
             source,
             ..
         })) => return skip(&format!("user namespaces: {source}")),
@@ -301,21 +306,21 @@ pub(super) fn unprivileged() {
     fails(
         reactor,
         foreign.namespaces(Namespaces::USER).uid_map(0, 0, 1),
-        Step::IdMaps,
+        StartStep::IdMaps,
         libc::EPERM,
     );
     let mut foreign = cat("status");
     fails(
         reactor,
         foreign.unshare(Namespaces::USER).gid_map(0, 0, 1),
-        Step::IdMaps,
+        StartStep::IdMaps,
         libc::EPERM,
     );
 
     fails(
         reactor,
         cat("status").namespaces(Namespaces::NET),
-        Step::Clone,
+        StartStep::Clone,
         libc::EPERM,
     );
     // That refusal was not of clone3(2): time namespaces, which need it, go on.
@@ -329,21 +334,21 @@ pub(super) fn unprivileged() {
     fails(
         reactor,
         cat("status").unshare(Namespaces::NET),
-        Step::Unshare,
+        StartStep::Unshare,
         libc::EPERM,
     );
     fails(
         reactor,
         cat("status").chroot("/usr"),
-        Step::Chroot,
+        StartStep::Chroot,
         libc::EPERM,
     );
-    fails(reactor, cat("status").uid(0), Step::Uid, libc::EPERM);
-    fails(reactor, cat("status").gid(0), Step::Gid, libc::EPERM);
+    fails(reactor, cat("status").uid(0), StartStep::Uid, libc::EPERM);
+    fails(reactor, cat("status").gid(0), StartStep::Gid, libc::EPERM);
     fails(
         reactor,
         cat("status").groups(&[]),
-        Step::Groups,
+        StartStep::Groups,
         libc::EPERM,
     );
     // Groups that cannot be dropped are kept, where nothing was said about them.
@@ -355,13 +360,13 @@ pub(super) fn unprivileged() {
     fails(
         reactor,
         cat("status").ambient_capabilities(&chosen),
-        Step::Capabilities,
+        StartStep::Capabilities,
         libc::EPERM,
     );
     fails(
         reactor,
         cat("status").rlimit(Resource::RTPRIO, 90, 90),
-        Step::Rlimit,
+        StartStep::Rlimit,
         libc::EPERM,
     );
 }

@@ -6,7 +6,7 @@ use std::io::{ErrorKind, Read, Seek, Write};
 use std::os::unix::fs::PermissionsExt;
 
 use execloop::linux::{Capability, CommandExt, Resource, UNLIMITED};
-use execloop::{Command, Error, Input, Output, Reactor, StartError, Step};
+use execloop::{Command, Error, Input, Output, Reactor, StartError, StartStep};
 
 use super::identity::may;
 use super::{cat, fails, finish, is_root, leader, print, shell, skip, stat};
@@ -119,7 +119,7 @@ fn usr_is_a_root(reactor: &mut Reactor) -> bool {
     let mut command = Command::new("/bin/true");
     match finish(reactor, command.chroot("/usr")).outcome {
         Err(Error::Start(StartError::Step {
-            step: Step::Exec,
+            step: StartStep::Exec,
             source,
             ..
         })) if source.kind() == ErrorKind::NotFound => {
@@ -173,7 +173,7 @@ pub(super) fn groups(reactor: &mut Reactor) {
     fails(
         reactor,
         cat("stat").process_group(pid),
-        Step::ProcessGroup,
+        StartStep::ProcessGroup,
         libc::EPERM,
     );
 }
@@ -206,7 +206,7 @@ pub(super) fn root_and_directory(reactor: &mut Reactor) {
     fails(
         reactor,
         pwd().current_dir("/etc/init.d"),
-        Step::Chdir,
+        StartStep::Chdir,
         libc::ENOENT,
     );
     // Relative to the directory.
@@ -225,7 +225,7 @@ pub(super) fn root_and_directory(reactor: &mut Reactor) {
     let mut pwd = Command::new("/bin/pwd");
     assert!(print(reactor, pwd.current_dir(&closed)).contains("execloop-closed"));
     // After the user has changed.
-    fails(reactor, pwd.uid(65534), Step::Chdir, libc::EACCES);
+    fails(reactor, pwd.uid(65534), StartStep::Chdir, libc::EACCES);
     fs::remove_dir(closed).expect("removed");
 }
 
@@ -269,7 +269,7 @@ pub(super) fn limits(reactor: &mut Reactor) {
     fails(
         reactor,
         cat("limits").rlimit(Resource::STACK, 2, 1),
-        Step::Rlimit,
+        StartStep::Rlimit,
         libc::EINVAL,
     );
     assert_eq!(

@@ -7,21 +7,21 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use execloop::linux::{Capability, CommandExt, Namespaces, Resource};
-use execloop::{Command, Input, Output, Reactor, Signal, Step};
+use execloop::{Command, Input, Output, Reactor, Signal, StartStep};
 
 use super::{calls, fails, finish, is_root, open, skip};
 use crate::counts::{assert_fds, assert_no_children, open_fds};
 
 /// One way to fail.
 struct Case {
-    step: Step,
+    step: StartStep,
     errno: i32,
     /// Runs this instead of `/bin/cat`.
     program: Option<PathBuf>,
     change: fn(&mut Command) -> &mut Command,
 }
 
-fn case(step: Step, errno: i32, change: fn(&mut Command) -> &mut Command) -> Case {
+fn case(step: StartStep, errno: i32, change: fn(&mut Command) -> &mut Command) -> Case {
     Case {
         step,
         errno,
@@ -33,66 +33,70 @@ fn case(step: Step, errno: i32, change: fn(&mut Command) -> &mut Command) -> Cas
 /// In the order of the steps.
 fn cases() -> Vec<Case> {
     let mut cases = vec![
-        case(Step::Cgroup, libc::EBADF, |command| {
+        case(StartStep::Cgroup, libc::EBADF, |command| {
             command.cgroup(open("/tmp"))
         }),
-        case(Step::IdMaps, libc::EINVAL, |command| {
+        case(StartStep::IdMaps, libc::EINVAL, |command| {
             command.namespaces(Namespaces::USER).uid_map(0, 0, 0)
         }),
-        case(Step::ProcessGroup, libc::EPERM, |command| {
+        case(StartStep::ProcessGroup, libc::EPERM, |command| {
             command.process_group(1)
         }),
-        case(Step::Foreground, libc::ENOTTY, |command| {
+        case(StartStep::Foreground, libc::ENOTTY, |command| {
             command.foreground(open("/dev/null"))
         }),
-        case(Step::Chroot, libc::ENOENT, |command| {
+        case(StartStep::Chroot, libc::ENOENT, |command| {
             command.chroot("/nonexistent")
         }),
-        case(Step::Rlimit, libc::EINVAL, |command| {
+        case(StartStep::Rlimit, libc::EINVAL, |command| {
             command.rlimit(Resource::CORE, 2, 1)
         }),
-        case(Step::Groups, libc::EPERM, |command| {
+        case(StartStep::Groups, libc::EPERM, |command| {
             command
                 .namespaces(Namespaces::USER)
                 .uid_map(0, 0, 1)
                 .gid_map(0, 0, 1)
                 .groups(&[0])
         }),
-        case(Step::Gid, libc::EINVAL, |command| command.gid(u32::MAX)),
-        case(Step::Uid, libc::EINVAL, |command| command.uid(u32::MAX)),
-        case(Step::Capabilities, libc::EINVAL, |command| {
+        case(StartStep::Gid, libc::EINVAL, |command| {
+            command.gid(u32::MAX)
+        }),
+        case(StartStep::Uid, libc::EINVAL, |command| {
+            command.uid(u32::MAX)
+        }),
+        case(StartStep::Capabilities, libc::EINVAL, |command| {
             command.ambient_capabilities(&[Capability::new(63).expect("there is room for it")])
         }),
-        case(Step::Chdir, libc::ENOENT, |command| {
+        case(StartStep::Chdir, libc::ENOENT, |command| {
             command.current_dir("/nonexistent")
         }),
-        case(Step::ParentDeath, libc::EINVAL, |command| {
+        case(StartStep::ParentDeath, libc::EINVAL, |command| {
             command.parent_death_signal(Signal::new(100).expect("a number"))
         }),
-        case(Step::Layout, libc::EBADF, |command| {
+        case(StartStep::Layout, libc::EBADF, |command| {
             command.extra_fd(i32::MAX, open("/dev/null"))
         }),
-        case(Step::Terminal, libc::ENOTTY, |command| {
+        case(StartStep::Terminal, libc::ENOTTY, |command| {
             command.leave_terminal(true)
         }),
-        case(Step::Rlimit, libc::EINVAL, |command| {
+        case(StartStep::Rlimit, libc::EINVAL, |command| {
             command.rlimit(Resource::NOFILE, 60, 50)
         }),
     ];
     let missing = Case {
         program: Some("/nonexistent/program".into()),
-        ..case(Step::Exec, libc::ENOENT, |command| command)
+        ..case(StartStep::Exec, libc::ENOENT, |command| command)
     };
     cases.push(missing);
     if cfg!(execloop_kqueue_shim) {
         // What Linux alone has is refused before any step, and this case of groups needs a namespace.
         cases.retain(|case| {
             let of_linux = [
-                Step::Cgroup,
-                Step::IdMaps,
-                Step::Groups,
-                Step::Capabilities,
-                Step::ParentDeath,
+                StartStep::Cgroup,
+                StartStep::IdMaps,
+                StartStep::Groups,
+                StartStep::Capabilities,
+                StartStep::ParentDeath,
             ];
             !of_linux.contains(&case.step)
         });
@@ -123,7 +127,7 @@ pub(super) fn each_fails(reactor: &mut Reactor) {
         return skip("some of these need root");
     }
     let mut cases = cases();
-    cases.push(case(Step::Terminal, libc::ENOTTY, |command| {
+    cases.push(case(StartStep::Terminal, libc::ENOTTY, |command| {
         command.session(true).controlling_terminal(1)
     }));
     let directory = std::env::temp_dir().join(format!("execloop-steps-{}", std::process::id()));
@@ -132,14 +136,14 @@ pub(super) fn each_fails(reactor: &mut Reactor) {
     fs::write(&text, "neither a binary nor a script").expect("a file");
     let denied = Case {
         program: Some(text.clone()),
-        ..case(Step::Exec, libc::EACCES, |command| command)
+        ..case(StartStep::Exec, libc::EACCES, |command| command)
     };
     let executable = directory.join("executable");
     fs::copy(text, &executable).expect("a copy");
     fs::set_permissions(&executable, fs::Permissions::from_mode(0o755)).expect("its mode");
     let no_format = Case {
         program: Some(executable),
-        ..case(Step::Exec, libc::ENOEXEC, |command| command)
+        ..case(StartStep::Exec, libc::ENOEXEC, |command| command)
     };
     cases.extend([denied, no_format]);
 
@@ -201,7 +205,9 @@ pub(super) fn first_is_told(reactor: &mut Reactor) {
 
 /// With unshare(2) refused.
 pub(super) fn unshare_refused() {
-    refused(Step::Unshare, |command| command.unshare(Namespaces::MOUNT));
+    refused(StartStep::Unshare, |command| {
+        command.unshare(Namespaces::MOUNT)
+    });
 }
 
 /// With mount(2) refused.
@@ -209,15 +215,17 @@ pub(super) fn mount_refused() {
     if !is_root() {
         return skip("a mount namespace needs root");
     }
-    refused(Step::Mount, |command| command.unshare(Namespaces::MOUNT));
+    refused(StartStep::Mount, |command| {
+        command.unshare(Namespaces::MOUNT)
+    });
 }
 
 /// With clone3(2) and clone(2) refused.
 pub(super) fn clone_refused() {
-    refused(Step::Clone, |command| command);
+    refused(StartStep::Clone, |command| command);
 }
 
-fn refused(step: Step, change: fn(&mut Command) -> &mut Command) {
+fn refused(step: StartStep, change: fn(&mut Command) -> &mut Command) {
     let mut reactor = Reactor::new().expect("a reactor");
     let (mut first, _) = command(None);
     // A reactor keeps the places that extra descriptors take.

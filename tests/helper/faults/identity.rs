@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use execloop::{Command, Error, Id, Input, Output, Reactor, Signal};
+use execloop::{Command, CommandId, Error, Input, Output, Reactor, Signal};
 
 use super::SKIPPED;
 use super::limits::become_somebody_else;
@@ -70,7 +70,7 @@ pub(super) fn setuid(program: &str) -> ExitCode {
 }
 
 /// Waits until the program says that it is ready; `None` if it says something else.
-fn start(reactor: &mut Reactor, program: &str, how: &str) -> Option<Id> {
+fn start(reactor: &mut Reactor, program: &str, how: &str) -> Option<CommandId> {
     let (is_ready, is_refused) = (
         Arc::new(AtomicBool::new(false)),
         Arc::new(AtomicBool::new(false)),

@@ -11,7 +11,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use execloop::{
-    Cause, Command, Context, Error, Finished, Handle, Id, Reactor, StartError, Step, Stream,
+    Cause, Command, CommandId, Context, Error, Finished, Handle, Reactor, StartError, StartStep,
+    Stream,
 };
 
 use crate::counts::{assert_fds, open_fds};
@@ -129,8 +130,8 @@ enum Then {
 /// What the other thread is to do in a moment.
 enum Order {
     CancelContext(Context),
-    Cancel(Id),
-    Kill(Id),
+    Cancel(CommandId),
+    Kill(CommandId),
 }
 
 pub(super) struct Mix {
@@ -248,7 +249,7 @@ impl Mix {
             return reactor.wait_any();
         }
         loop {
-            if let Some(done) = reactor.finished() {
+            if let Some(done) = reactor.try_wait_any() {
                 return Ok(Some(done));
             }
             if reactor.is_empty() {
@@ -329,7 +330,7 @@ impl Mix {
     }
 
     /// `None`: it was refused, and that is true.
-    fn start(&mut self, reactor: &mut Reactor, planned: &mut Planned) -> Option<Id> {
+    fn start(&mut self, reactor: &mut Reactor, planned: &mut Planned) -> Option<CommandId> {
         if matches!(planned.then, Then::Send) {
             let command = std::mem::replace(&mut planned.command, Command::new("/"));
             return Some(
@@ -349,7 +350,7 @@ impl Mix {
             Err(error) => {
                 // What the system says, a fault of its own included, comes by the end.
                 let is_over = matches!((&planned.want, &error),
-                    (Want::Killed(_, cause), StartError::ContextDone(other)) if cause == other);
+                    (Want::Killed(_, cause), StartError::Stopped(other)) if cause == other);
                 assert!(is_over, "{}: {error}", planned.command);
                 self.refused += 1;
                 return None;
@@ -371,7 +372,7 @@ impl Mix {
     }
 
     /// Writes to a `cat` and reads it back, while all others go on.
-    fn talk(&mut self, reactor: &mut Reactor, id: Id, bytes: &[u8]) {
+    fn talk(&mut self, reactor: &mut Reactor, id: CommandId, bytes: &[u8]) {
         let gone = || io::Error::from(io::ErrorKind::NotConnected);
         let mut echo = Vec::new();
         let written = match reactor.stdin(id) {
@@ -432,7 +433,7 @@ impl Mix {
                         .signal()
                         .is_some_and(|signal| signals.contains(&signal))
             }
-            (Want::Killed(_, cause), Err(Error::Start(StartError::ContextDone(other)))) => {
+            (Want::Killed(_, cause), Err(Error::Start(StartError::Stopped(other)))) => {
                 cause == other && done.pid.is_none()
             }
             (Want::Missing, Err(Error::Start(error))) if is_no_such_file(error) => {
@@ -483,7 +484,7 @@ fn sleep_until_readable(fd: BorrowedFd<'_>) {
 }
 
 fn is_no_such_file(error: &StartError) -> bool {
-    matches!(error, StartError::Step { step: Step::Exec, source, .. }
+    matches!(error, StartError::Step { step: StartStep::Exec, source, .. }
         if source.raw_os_error() == Some(libc::ENOENT))
 }
 

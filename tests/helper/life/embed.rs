@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::io::{self, PipeWriter};
 use std::process::ExitCode;
 
-use execloop::{Command, Finished, Id, Input, Output, Reactor};
+use execloop::{Command, CommandId, Finished, Input, Output, Reactor};
 
 mod ends;
 mod forks;
@@ -57,7 +57,7 @@ fn reactor() -> Reactor {
 }
 
 #[track_caller]
-fn wait(reactor: &mut Reactor, id: Id) -> Finished {
+fn wait(reactor: &mut Reactor, id: CommandId) -> Finished {
     reactor.wait(id).expect("poll").expect("this reactor's")
 }
 

@@ -92,7 +92,7 @@ fn copied_bytes(plan: &mut Planned, chance: &mut Chance) -> Command {
 fn merged(plan: &mut Planned, _: &mut Chance) -> Command {
     plan.stdout = b"1\n2\n3\n4\n".to_vec();
     let mut merged = shell("echo 1; echo 2 >&2; echo 3; echo 4 >&2");
-    merged.stdout(Output::capture()).stderr_to_stdout();
+    merged.stdout(Output::capture()).stderr_to_stdout(true);
     merged
 }
 
@@ -203,7 +203,7 @@ fn ladder_to_the_group(plan: &mut Planned, chance: &mut Chance) -> Command {
     let mut command = sleep();
     command
         .process_group(0)
-        .cancel(ladder.to_group())
+        .on_cancel(ladder.to_group())
         .wait_delay(DELAY);
     command.timeout(Duration::from_millis(chance.random.below(10)));
     command

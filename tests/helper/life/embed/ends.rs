@@ -113,7 +113,7 @@ pub(super) fn kill_that_fails_is_told_and_the_exit_awaited() {
             .uid(NOBODY)
             .stdin(Input::pipe())
             .stdout(Output::capture())
-            .cancel(Cancel::with(|_| Err(io::Error::other("no way"))))
+            .on_cancel(Cancel::with(|_| Err(io::Error::other("no way"))))
             .wait_delay(Duration::from_millis(10));
         let id = reactor.start(&mut command).expect("start");
         assert!(reactor.cancel(id));

@@ -4,7 +4,7 @@
 use std::io::{self, ErrorKind, Read, Write};
 use std::time::Duration;
 
-use execloop::{Command, Context, Error, Id, Input, Output, Reactor, Signal, StartError};
+use execloop::{Command, CommandId, Context, Error, Input, Output, Reactor, Signal, StartError};
 
 use super::{reactor, wait};
 use crate::counts::{assert_fds, open_fds};
@@ -27,7 +27,7 @@ fn in_copy(act: impl FnOnce()) {
 }
 
 /// A `cat` whose input and output are pipes of ours: `input` is given to it at once.
-fn cat(reactor: &mut Reactor, input: &[u8]) -> Id {
+fn cat(reactor: &mut Reactor, input: &[u8]) -> CommandId {
     let mut command = Command::new("/bin/cat");
     command.stdin(Input::pipe()).stdout(Output::capture());
     let id = reactor.start(&mut command).expect("start");
@@ -37,7 +37,7 @@ fn cat(reactor: &mut Reactor, input: &[u8]) -> Id {
 }
 
 #[track_caller]
-fn finish(mut reactor: Reactor, id: Id, output: &[u8]) {
+fn finish(mut reactor: Reactor, id: CommandId, output: &[u8]) {
     let mut stdin = reactor.stdin(id).expect("a pipe");
     stdin.write_all(b"end").expect("it reads");
     stdin.close();

@@ -4,7 +4,9 @@
 use std::fs::File;
 use std::io;
 
-use execloop::{Cause, Command, Context, Error, Input, Output, Reactor, Signal, StartError, Step};
+use execloop::{
+    Cause, Command, Context, Error, Input, Output, Reactor, Signal, StartError, StartStep,
+};
 
 use super::{leashed, reactor, shell, wait};
 use crate::counts::{assert_fds, assert_no_children, open_fds};
@@ -136,7 +138,11 @@ pub(super) fn no_descriptor_left() {
     let mut reactor = reactor();
     let before = open_fds();
     // With 0 a pipe cannot be made, with 3 the second one, with 4 the process.
-    for (room, expected) in [(0, Step::Pipe), (3, Step::Pipe), (4, Step::Clone)] {
+    for (room, expected) in [
+        (0, StartStep::Pipe),
+        (3, StartStep::Pipe),
+        (4, StartStep::Clone),
+    ] {
         let files = take_descriptors(room);
         let held = open_fds_by_count();
         let mut command = Command::new("/bin/true");
