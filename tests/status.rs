@@ -11,9 +11,10 @@ use std::time::Duration;
 use execloop::{Cancel, Command, Error, Input, Output, Reactor, Signal};
 
 use common::{finish, helper_path, shell};
+#[cfg(target_os = "linux")]
+use life::embed;
 use life::{
-    Failing, Stay, embed, exited, keeps_statuses, pass_ms, steal_status, turn_until_reaped, wait,
-    word,
+    Failing, Stay, exited, keeps_statuses, pass_ms, steal_status, turn_until_reaped, wait, word,
 };
 
 const NOW: Option<Duration> = Some(Duration::ZERO);

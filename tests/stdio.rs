@@ -5,6 +5,7 @@ mod common;
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
+#[cfg(target_os = "linux")]
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -370,15 +371,18 @@ fn short_and_interrupted_writes_are_continued() {
 }
 
 /// Keeps the size of each write.
+#[cfg(target_os = "linux")]
 #[derive(Clone, Default)]
 struct Sizes(Arc<Mutex<Vec<usize>>>);
 
+#[cfg(target_os = "linux")]
 impl Sizes {
     fn all(&self) -> Vec<usize> {
         self.0.lock().expect("no panic").clone()
     }
 }
 
+#[cfg(target_os = "linux")]
 impl Write for Sizes {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.lock().expect("no panic").push(bytes.len());

@@ -5,6 +5,7 @@
 #[cfg(target_os = "linux")]
 use std::ffi::CString;
 use std::ffi::OsString;
+#[cfg(target_os = "linux")]
 use std::io;
 #[cfg(target_os = "linux")]
 use std::os::unix::ffi::OsStrExt;
