@@ -208,14 +208,17 @@ fn change(
 mod tests {
     use std::collections::BTreeSet;
     use std::io::Write;
-    use std::process::{Child, Command};
+    use std::process::{Child, Command, Stdio};
 
     use super::*;
     use crate::sys::fd::fd_limit_soft;
 
     fn sleeper() -> Child {
         let mut command = Command::new("/bin/sleep");
-        command.arg("1000").spawn().expect("a child")
+        // A test that fails leaves it behind, with nothing that somebody waits for.
+        command.arg("1000").stdin(Stdio::null());
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        command.spawn().expect("a child")
     }
 
     /// Kills it, and leaves it to be reaped.
