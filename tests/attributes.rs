@@ -1,6 +1,7 @@
 //! Child attributes, with and without the system calls that a start uses at best. Each scenario runs and is checked in
 //! a helper process, where descriptors, children and signals are private. What cannot be done here is skipped with a
 //! line on stderr.
+#![cfg(target_os = "linux")]
 
 mod common;
 
@@ -82,13 +83,13 @@ fn a_signal_reaches_a_running_child_and_no_finished_one() {
 }
 
 #[test]
-#[cfg(not(execloop_kqueue_shim))]
+#[cfg(all(target_os = "linux", not(execloop_kqueue_shim)))]
 fn a_pidfd_can_be_kept_after_the_end() {
     scenario("pidfd", &[]);
 }
 
 #[test]
-#[cfg(not(execloop_kqueue_shim))]
+#[cfg(all(target_os = "linux", not(execloop_kqueue_shim)))]
 fn a_child_dies_with_its_parent_if_it_asked_for_it() {
     scenario("parent-death", &[]);
 }
@@ -99,49 +100,49 @@ fn user_group_and_groups_are_the_childs_alone() {
 }
 
 #[test]
-#[cfg(not(execloop_kqueue_shim))]
+#[cfg(all(target_os = "linux", not(execloop_kqueue_shim)))]
 fn ambient_capabilities_survive_another_user() {
     scenario("capabilities", &[]);
 }
 
 #[test]
-#[cfg(not(execloop_kqueue_shim))]
+#[cfg(all(target_os = "linux", not(execloop_kqueue_shim)))]
 fn every_kind_of_namespace_is_made_and_entered() {
     scenario("namespaces", &[]);
 }
 
 #[test]
-#[cfg(not(execloop_kqueue_shim))]
+#[cfg(all(target_os = "linux", not(execloop_kqueue_shim)))]
 fn a_time_namespace_is_made() {
     scenario("time-namespace", &[]);
 }
 
 #[test]
-#[cfg(not(execloop_kqueue_shim))]
+#[cfg(all(target_os = "linux", not(execloop_kqueue_shim)))]
 fn unshared_mounts_are_private() {
     scenario("private-mounts", &[]);
 }
 
 #[test]
-#[cfg(not(execloop_kqueue_shim))]
+#[cfg(all(target_os = "linux", not(execloop_kqueue_shim)))]
 fn id_maps_are_written_and_a_refusal_has_its_reason() {
     scenario("maps", &[]);
 }
 
 #[test]
-#[cfg(not(execloop_kqueue_shim))]
+#[cfg(all(target_os = "linux", not(execloop_kqueue_shim)))]
 fn a_child_that_waits_for_its_maps_dies_with_its_parent() {
     scenario("map-waiter-dies", &[]);
 }
 
 #[test]
-#[cfg(not(execloop_kqueue_shim))]
+#[cfg(all(target_os = "linux", not(execloop_kqueue_shim)))]
 fn without_privileges_each_refusal_names_its_step() {
     scenario("unprivileged", &[]);
 }
 
 #[test]
-#[cfg(not(execloop_kqueue_shim))]
+#[cfg(all(target_os = "linux", not(execloop_kqueue_shim)))]
 fn a_child_starts_in_its_cgroup() {
     scenario("cgroup", &[]);
 }
@@ -157,7 +158,7 @@ fn no_handler_of_ours_runs_in_a_child() {
 }
 
 #[test]
-#[cfg(not(execloop_kqueue_shim))]
+#[cfg(all(target_os = "linux", not(execloop_kqueue_shim)))]
 fn a_filter_that_refuses_the_wait_is_not_taken_for_an_old_kernel() {
     for refusal in ["EPERM", "EACCES"] {
         scenario("waitid-filtered", &[&format!("waitid={refusal}")]);
@@ -186,7 +187,7 @@ fn a_failure_at_any_step_leaves_nothing_behind() {
 }
 
 #[test]
-#[cfg(not(execloop_kqueue_shim))]
+#[cfg(all(target_os = "linux", not(execloop_kqueue_shim)))]
 fn a_refused_call_is_told_by_its_step() {
     scenario("unshare-refused", &["unshare=EPERM"]);
     scenario("mount-refused", &["mount=EPERM"]);
@@ -199,7 +200,7 @@ fn of_two_failures_the_earlier_step_is_told() {
 }
 
 #[test]
-#[cfg(not(execloop_kqueue_shim))]
+#[cfg(all(target_os = "linux", not(execloop_kqueue_shim)))]
 fn this_process_can_still_be_traced_and_dumped() {
     scenario("dumpable", &[]);
     scenario("dumpable-threads", &[]);
@@ -216,14 +217,14 @@ fn other_threads_keep_their_files_while_children_get_copies_of_the_table() {
 }
 
 #[test]
-#[cfg(not(execloop_kqueue_shim))]
+#[cfg(all(target_os = "linux", not(execloop_kqueue_shim)))]
 fn without_clone3_all_is_the_same() {
     scenario("all", &["clone3=ENOSYS"]);
     scenario("all", &["clone3=EPERM"]);
 }
 
 #[test]
-#[cfg(not(execloop_kqueue_shim))]
+#[cfg(all(target_os = "linux", not(execloop_kqueue_shim)))]
 fn without_close_range_all_is_the_same() {
     scenario("all", &["close_range=ENOSYS"]);
     scenario("all", &["close_range=EPERM"]);
@@ -231,14 +232,14 @@ fn without_close_range_all_is_the_same() {
 }
 
 #[test]
-#[cfg(not(execloop_kqueue_shim))]
+#[cfg(all(target_os = "linux", not(execloop_kqueue_shim)))]
 fn without_pidfd_send_signal_all_is_the_same() {
     scenario("all", &["pidfd_send_signal=ENOSYS"]);
     scenario("all", &["pidfd_send_signal=EPERM"]);
 }
 
 #[test]
-#[cfg(not(execloop_kqueue_shim))]
+#[cfg(all(target_os = "linux", not(execloop_kqueue_shim)))]
 fn without_any_of_the_three_all_is_the_same() {
     scenario(
         "all",

@@ -1,7 +1,6 @@
 //! The number of system calls that a command costs: stable where time is not. Counted by strace.
 //! Unaware of what the calls are for; the helper runs the commands.
-#![cfg(not(execloop_kqueue_shim))]
-#![cfg(target_os = "linux")]
+#![cfg(all(target_os = "linux", not(execloop_kqueue_shim)))]
 
 mod common;
 

@@ -15,6 +15,12 @@ i686-unknown-linux-gnu      check --lib --bins --tests
 x86_64-unknown-linux-musl   check --lib --bins --tests
 aarch64-unknown-linux-gnu   check --lib --bins --tests
 aarch64-unknown-linux-gnu   build --lib
+x86_64-apple-darwin         check --lib --bins --tests
+aarch64-apple-darwin        check --lib --bins --tests
+x86_64-unknown-freebsd      check --lib --bins --tests
+x86_64-unknown-netbsd       check --lib --bins --tests
+x86_64-unknown-openbsd      check --lib --bins --tests
+x86_64-unknown-dragonfly    check --lib --bins --tests
 '
 
 is_here() { [ -x /usr/bin/rustc ] && [ -x /usr/bin/cargo ] && [ -d "$(/usr/bin/rustc --print sysroot)/lib/rustlib/src/rust/library" ]; }

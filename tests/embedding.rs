@@ -456,18 +456,18 @@ fn reactor_that_nobody_embeds_works_as_well_after_it_was_embedded() {
 }
 
 #[test]
-#[cfg(not(execloop_kqueue_shim))]
+#[cfg(all(target_os = "linux", not(execloop_kqueue_shim)))]
 fn deadline_fires_by_the_timer_and_not_by_polling() {
     count_polls("one_deadline_of_a_context", 300);
 }
 
 #[test]
-#[cfg(not(execloop_kqueue_shim))]
+#[cfg(all(target_os = "linux", not(execloop_kqueue_shim)))]
 fn waiting_for_one_command_sleeps_though_another_is_finished() {
     count_polls("wait_beside_a_finished_command", 300);
 }
 
-#[cfg(not(execloop_kqueue_shim))]
+#[cfg(all(target_os = "linux", not(execloop_kqueue_shim)))]
 /// Runs a scenario that takes at least so long under strace(1), and counts how often it asks the kernel.
 fn count_polls(scenario: &str, milliseconds: u32) {
     let scratch = common::Scratch::new();

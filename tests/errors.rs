@@ -121,7 +121,7 @@ fn panic_in_a_cancel_callback_kills_the_command() {
 }
 
 #[test]
-#[cfg(not(execloop_kqueue_shim))]
+#[cfg(all(target_os = "linux", not(execloop_kqueue_shim)))]
 fn process_without_descriptors_is_told_at_once_and_recovers() {
     check("starved", &[]);
 }

@@ -1,6 +1,6 @@
 //! System calls that fail: whatever the kernel refuses, each command ends exactly once, truly, and leaves nothing.
 //! Unaware of how: the helper's `faults` mode runs the mix of commands, makes the calls fail, and checks everything.
-#![cfg(not(execloop_kqueue_shim))]
+#![cfg(all(target_os = "linux", not(execloop_kqueue_shim)))]
 
 mod common;
 #[path = "common/hostile.rs"]

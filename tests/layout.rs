@@ -1,5 +1,6 @@
 //! Which descriptors a child has, and at which numbers: each case in a helper process whose own are arranged for it.
 //! Unaware of what flows through them.
+#![cfg(target_os = "linux")]
 
 mod common;
 
@@ -23,7 +24,7 @@ fn closed_stdio_of_the_parent_stays_closed_and_unused() {
 }
 
 #[test]
-#[cfg(not(execloop_kqueue_shim))]
+#[cfg(all(target_os = "linux", not(execloop_kqueue_shim)))]
 fn extra_files_may_want_the_numbers_of_the_reactors_own() {
     check("block", &[]);
 }
@@ -46,7 +47,7 @@ fn child_of_a_reactor_made_after_many_descriptors_has_its_own_alone() {
 
 // Statement 31.
 #[test]
-#[cfg(not(execloop_kqueue_shim))]
+#[cfg(all(target_os = "linux", not(execloop_kqueue_shim)))]
 fn start_leaves_a_handle_and_own_ends_in_the_parent() {
     check("parent-ends", &[]);
 }

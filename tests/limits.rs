@@ -1,5 +1,6 @@
 //! Limits that are reached: of descriptors, processes, space and pipes. A thousand commands end, slower.
 //! Unaware of how the limits are set, but for the cgroup: the helper does that for itself alone.
+#![cfg(target_os = "linux")]
 
 mod common;
 #[path = "common/hostile.rs"]

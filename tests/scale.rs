@@ -22,13 +22,13 @@ fn commands_finish_one_by_one_where_no_descriptor_is_left_to_others() {
 }
 
 #[test]
-#[cfg(not(execloop_kqueue_shim))]
+#[cfg(all(target_os = "linux", not(execloop_kqueue_shim)))]
 fn shortage_of_descriptors_is_told_at_once_when_nothing_runs() {
     embed(&["no_descriptor_left"]);
 }
 
 #[test]
-#[cfg(not(execloop_kqueue_shim))]
+#[cfg(all(target_os = "linux", not(execloop_kqueue_shim)))]
 fn shortage_of_descriptors_that_others_hold_queues_while_something_runs() {
     embed(&["descriptors_of_others"]);
 }

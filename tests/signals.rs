@@ -37,6 +37,7 @@ fn handler_of_the_embedding_program_is_left_in_place_and_may_interrupt_a_turn() 
     embed(&["handler_interrupts_a_turn"]);
 }
 
+#[cfg(target_os = "linux")]
 #[test]
 fn child_has_the_working_directory_of_the_thread_that_starts_it() {
     embed(&["directory_of_the_thread"]);

@@ -293,6 +293,7 @@ fn name_with_a_slash_is_checked_by_look_path_and_returned_unchanged() {
 }
 
 // Statement 13.
+#[cfg(target_os = "linux")]
 #[test]
 fn mode_bits_decide_where_the_access_check_is_refused() {
     let scratch = Scratch::new();
@@ -307,6 +308,7 @@ fn mode_bits_decide_where_the_access_check_is_refused() {
 }
 
 // Statement 14.
+#[cfg(target_os = "linux")]
 #[test]
 fn program_on_a_noexec_mount_is_not_found_executable() {
     let scratch = Scratch::new();

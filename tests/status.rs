@@ -11,9 +11,10 @@ use std::time::Duration;
 use execloop::{Cancel, Command, Error, Input, Output, Reactor, Signal};
 
 use common::{finish, helper_path, shell};
+#[cfg(target_os = "linux")]
+use life::embed;
 use life::{
-    Failing, Stay, embed, exited, keeps_statuses, pass_ms, steal_status, turn_until_reaped, wait,
-    word,
+    Failing, Stay, exited, keeps_statuses, pass_ms, steal_status, turn_until_reaped, wait, word,
 };
 
 const NOW: Option<Duration> = Some(Duration::ZERO);
@@ -225,17 +226,20 @@ fn signal_that_ended_a_child_whose_status_was_taken_is_known() {
     assert_eq!(word(&wait(&mut reactor, id)), expected);
 }
 
+#[cfg(target_os = "linux")]
 #[test]
 fn statuses_taken_by_a_careless_part_of_the_program_never_hang_it() {
     let kept = if keeps_statuses() { "kept" } else { "lost" };
     embed(&["statuses_taken_by_others", kept]);
 }
 
+#[cfg(target_os = "linux")]
 #[test]
 fn statuses_that_the_kernel_does_not_keep_are_told_as_lost() {
     embed(&["statuses_taken_by_others", "lost"]);
 }
 
+#[cfg(target_os = "linux")]
 #[test]
 fn child_that_somebody_else_traces_is_reaped_when_the_tracer_is_done() {
     embed(&["traced_child_is_asked_again"]);

@@ -5,6 +5,7 @@ mod common;
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
+#[cfg(target_os = "linux")]
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -370,15 +371,18 @@ fn short_and_interrupted_writes_are_continued() {
 }
 
 /// Keeps the size of each write.
+#[cfg(target_os = "linux")]
 #[derive(Clone, Default)]
 struct Sizes(Arc<Mutex<Vec<usize>>>);
 
+#[cfg(target_os = "linux")]
 impl Sizes {
     fn all(&self) -> Vec<usize> {
         self.0.lock().expect("no panic").clone()
     }
 }
 
+#[cfg(target_os = "linux")]
 impl Write for Sizes {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.lock().expect("no panic").push(bytes.len());
@@ -390,6 +394,7 @@ impl Write for Sizes {
     }
 }
 
+#[cfg(target_os = "linux")]
 /// Whether a pipe holds `bytes` here, or can be made to. Says so if not.
 #[allow(unsafe_code, reason = "the size of a pipe has no safe wrapper")]
 fn pipe_holds(bytes: usize) -> bool {
@@ -407,6 +412,7 @@ fn pipe_holds(bytes: usize) -> bool {
 }
 
 // Statement 101.
+#[cfg(target_os = "linux")]
 #[test]
 fn what_a_pipe_holds_is_one_write_of_64_kib() {
     const BYTES: usize = 64 * 1024;
@@ -431,7 +437,7 @@ fn what_a_pipe_holds_is_one_write_of_64_kib() {
 
 // Statement 101.
 #[test]
-#[cfg(not(execloop_kqueue_shim))]
+#[cfg(all(target_os = "linux", not(execloop_kqueue_shim)))]
 fn bulk_comes_in_writes_of_up_to_256_kib() {
     const BYTES: usize = 256 * 1024;
     if !pipe_holds(BYTES) {

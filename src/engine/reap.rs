@@ -101,8 +101,17 @@ impl<K: Kernel> Engine<K> {
             return;
         };
         running.is_announced = true;
+        // Whatever it was asked before: it is about to be there.
+        running.asked = 0;
+        self.reap_or_ask_again(slot);
+    }
+
+    fn reap_or_ask_again(&mut self, slot: u32) {
+        let Some(running) = self.table.running(slot) else {
+            return;
+        };
         if running.reaped.is_none() && !self.try_reap(slot) {
-            // Too early, as it is traced, or the kernel is short of something.
+            // Too early, as a kqueue is at times, or as it is traced, or the kernel is short of something.
             self.ask_again(slot);
         }
     }
@@ -173,7 +182,7 @@ impl<K: Kernel> Engine<K> {
         running.ask_at = None;
         let is_watched = running.is_watched;
         if running.is_announced {
-            self.reap(slot);
+            self.reap_or_ask_again(slot);
         } else {
             self.try_reap(slot);
         }

@@ -290,8 +290,8 @@ mod tests {
     #[test]
     fn resources_print_their_names() {
         assert_eq!(
-            format!("{:?} {:?}", Resource::NOFILE, Resource::AS),
-            "NOFILE AS"
+            format!("{:?} {:?}", Resource::NOFILE, Resource::CORE),
+            "NOFILE CORE"
         );
     }
 }

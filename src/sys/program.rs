@@ -78,7 +78,7 @@ pub fn first_zombie() -> Option<u32> {
 
 /// Takes the status of one child, if it is a zombie.
 pub fn reap(pid: u32) {
-    wait(libc::P_PID, pid, libc::WEXITED | libc::WNOHANG);
+    wait(libc::P_PID, pid as _, libc::WEXITED | libc::WNOHANG);
 }
 
 fn wait(whose: libc::idtype_t, id: libc::id_t, flags: libc::c_int) -> Option<u32> {

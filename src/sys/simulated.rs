@@ -184,7 +184,7 @@ fn pipes_of(world: &mut World, launch: &Launch) -> [Option<usize>; 3] {
             // The input of a command is known by its program, as its caller has to know it before there is a pipe.
             let is_input = source == Source::Stdin;
             let key = if is_input { program } else { world.pipes.len() };
-            let mut new = Pipe::new(source, key);
+            let mut new = Pipe::new(source, key, world.free_descriptor());
             let sizes = world.weather.pipe_bytes.len();
             let size = world.weather.pipe_bytes[world.random.below(sizes)];
             new.bytes_max = size.max(script.traffic / PIECES_MAX);
@@ -227,7 +227,8 @@ impl Kernel for Simulated {
         }
         let is_pipe = |stdio: &&Stdio| matches!(stdio, Stdio::Pipe);
         let count = launch.stdio.iter().filter(is_pipe).count();
-        if let Some(failure) = Simulated::start_failure(world, launch, 1 + 2 * count) {
+        let pidfds = usize::from(!world.weather.by_kqueue);
+        if let Some(failure) = Simulated::start_failure(world, launch, pidfds + 2 * count) {
             return Err(failure);
         }
         let pipes = pipes_of(world, launch);
@@ -258,12 +259,14 @@ impl Kernel for Simulated {
             pipes,
             started: world.now(),
             ended: None,
+            waitable: None,
             reaped: None,
+            number: world.free_pid(),
             is_open: true,
             early_exits: script.early_exits,
             signals: Vec::new(),
         };
-        world.fds += 1;
+        world.fds += pidfds;
         world.children_open += 1;
         let process = world.spawn(script, ends, None, Some(facts));
         world.was_started(process);
@@ -416,7 +419,7 @@ impl Kernel for Simulated {
         let loses_status = process.script().loses_status;
         let facts = process.child.as_mut().expect("a child of ours");
         assert!(facts.reaped.is_none(), "a child is reaped twice");
-        let Some((_, status)) = facts.ended else {
+        let Some((_, status)) = facts.ended.filter(|_| facts.waitable <= Some(now)) else {
             return Ok(None);
         };
         if facts.early_exits > 0 {
@@ -507,7 +510,7 @@ impl Drop for SimulatedChild {
         if let Some(child) = &mut world.processes[self.process].child {
             child.is_open = false;
             child.tenant = None;
-            world.fds -= 1;
+            world.fds -= usize::from(!world.weather.by_kqueue);
             world.children_open -= 1;
         }
     }

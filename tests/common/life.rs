@@ -123,7 +123,7 @@ pub fn exited(pid: u32) {
     let mut information: libc::siginfo_t = unsafe { std::mem::zeroed() };
     let options = libc::WEXITED | libc::WNOWAIT;
     // SAFETY: the structure has room for the answer.
-    let result = unsafe { libc::waitid(libc::P_PID, pid, &raw mut information, options) };
+    let result = unsafe { libc::waitid(libc::P_PID, pid as _, &raw mut information, options) };
     assert_eq!(result, 0, "{}", io::Error::last_os_error());
 }
 

@@ -71,7 +71,7 @@ fn used_ms() -> u64 {
     // SAFETY: the structure has room for the answer.
     let result = unsafe { libc::getrusage(libc::RUSAGE_SELF, &raw mut usage) };
     assert_eq!(result, 0);
-    let ms = |time: libc::timeval| (time.tv_sec * 1000 + time.tv_usec / 1000) as u64;
+    let ms = |time: libc::timeval| time.tv_sec as u64 * 1000 + time.tv_usec as u64 / 1000;
     ms(usage.ru_utime) + ms(usage.ru_stime)
 }
 

@@ -4,6 +4,8 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+// What stands under this is made of Linux's calls and of its /proc, also where the library could do without.
+#[cfg(target_os = "linux")]
 #[cfg_attr(
     execloop_kqueue_shim,
     allow(dead_code, reason = "the kernels without namespaces need a part of it")
@@ -11,9 +13,12 @@ use std::process::ExitCode;
 mod attributes;
 mod bad_input;
 mod child;
+#[cfg(target_os = "linux")]
 mod cost;
 mod counts;
+#[cfg(target_os = "linux")]
 mod faults;
+#[cfg(target_os = "linux")]
 mod layout;
 mod life;
 mod look;
@@ -40,30 +45,43 @@ fn main() -> ExitCode {
         "expect-fds" => child::expect_fds(&arguments),
         // Lookups and starts in an environment that the test chooses.
         "look" => look::look(&arguments),
+        #[cfg(target_os = "linux")]
         "look-noexec" => look::look_noexec(&arguments),
+        #[cfg(target_os = "linux")]
         "look-refused" => look::look_refused(&arguments),
         "start" => look::start(&arguments),
         "start-in-lost-directory" => look::start_in_lost_directory(&arguments),
         "snapshot" => look::snapshot(),
         // What commands cost.
+        #[cfg(target_os = "linux")]
         "cost" => cost::cost(&arguments),
         // What must leave nothing behind, and what needs a descriptor table of its own.
         "bad-input" => bad_input::run(&arguments),
         "starved" => bad_input::starved(),
+        #[cfg(target_os = "linux")]
         "permutations" => layout::permutations(&arguments),
+        #[cfg(target_os = "linux")]
         "closed-stdio" => layout::closed_stdio(),
+        #[cfg(target_os = "linux")]
         "block" => layout::block(),
+        #[cfg(target_os = "linux")]
         "many-extras" => layout::many_extras(),
+        #[cfg(target_os = "linux")]
         "hermetic" => layout::hermetic(&arguments),
+        #[cfg(target_os = "linux")]
         "parent-ends" => layout::parent_ends(),
+        #[cfg(target_os = "linux")]
         "dropped" => layout::dropped(),
+        #[cfg(target_os = "linux")]
         "above-the-limit" => layout::above_the_limit(),
         // Children that live until they are told otherwise, and programs that embed a reactor.
         "stay" => life::stay(&arguments),
         "embed" => life::embed(&arguments),
         // A hostile kernel around a mix of commands.
+        #[cfg(target_os = "linux")]
         "faults" => faults::run(&arguments),
         // Child attributes, each scenario checked in there.
+        #[cfg(target_os = "linux")]
         "attributes" => attributes::run(&arguments),
         _ => {
             eprintln!("execloop-test-helper: unknown mode {mode:?}");

@@ -2,9 +2,14 @@
 //! Unaware of what is right: it prints what the library says.
 #![allow(unsafe_code, reason = "mount, unshare and prctl have no safe wrapper")]
 
-use std::ffi::{CString, OsString};
+#[cfg(target_os = "linux")]
+use std::ffi::CString;
+use std::ffi::OsString;
+#[cfg(target_os = "linux")]
 use std::io;
+#[cfg(target_os = "linux")]
 use std::os::unix::ffi::OsStrExt;
+#[cfg(target_os = "linux")]
 use std::os::unix::fs::OpenOptionsExt;
 use std::process::ExitCode;
 
@@ -34,6 +39,7 @@ fn verdict(found: Result<std::path::PathBuf, LookPathError>) -> String {
     }
 }
 
+#[cfg(target_os = "linux")]
 /// `look-noexec DIRECTORY`: mounts a file system without exec there, puts a program into it, and looks it up. Prints
 /// `skipped` where it may not mount.
 pub(crate) fn look_noexec(arguments: &[OsString]) -> ExitCode {
@@ -53,6 +59,7 @@ pub(crate) fn look_noexec(arguments: &[OsString]) -> ExitCode {
     look(&[program.into_os_string()])
 }
 
+#[cfg(target_os = "linux")]
 fn mount_noexec(directory: &std::ffi::CStr) -> io::Result<()> {
     // SAFETY: unshare(2) takes a number.
     check(unsafe { libc::unshare(libc::CLONE_NEWNS) })?;
@@ -81,6 +88,7 @@ fn mount_noexec(directory: &std::ffi::CStr) -> io::Result<()> {
     })
 }
 
+#[cfg(target_os = "linux")]
 /// `look-refused NAME ..`: looks up under a seccomp filter that refuses faccessat(2) with `EPERM`.
 pub(crate) fn look_refused(names: &[OsString]) -> ExitCode {
     if let Err(error) = refuse_access_checks() {
@@ -90,6 +98,7 @@ pub(crate) fn look_refused(names: &[OsString]) -> ExitCode {
     look(names)
 }
 
+#[cfg(target_os = "linux")]
 fn refuse_access_checks() -> io::Result<()> {
     let load_number = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
     let jump_if_equal = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
@@ -113,6 +122,7 @@ fn refuse_access_checks() -> io::Result<()> {
     check(unsafe { libc::prctl(libc::PR_SET_SECCOMP, mode, &raw const program) })
 }
 
+#[cfg(target_os = "linux")]
 fn check(result: libc::c_int) -> io::Result<()> {
     if result == -1 {
         Err(io::Error::last_os_error())

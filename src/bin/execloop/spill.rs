@@ -119,20 +119,19 @@ impl Drop for Spilled {
 fn nameless_file(directory: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).mode(0o600);
-    let nameless = options
+    #[cfg(target_os = "linux")]
+    if let Ok(file) = options
         .clone()
         .custom_flags(execloop::program::NAMELESS)
-        .open(directory);
-    match nameless {
-        Ok(file) => Ok(file),
-        // The file system has no such files: one with a name, for an instant.
-        Err(_) => {
-            let path = directory.join(format!("execloop-{}", std::process::id()));
-            let file = options.create_new(true).open(&path)?;
-            fs::remove_file(&path)?;
-            Ok(file)
-        }
+        .open(directory)
+    {
+        return Ok(file);
     }
+    // The system, or the file system, has no such files: one with a name, for an instant.
+    let path = directory.join(format!("execloop-{}", std::process::id()));
+    let file = options.create_new(true).open(&path)?;
+    fs::remove_file(&path)?;
+    Ok(file)
 }
 
 #[cfg(test)]

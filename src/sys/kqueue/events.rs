@@ -203,3 +203,86 @@ fn change(
     change.udata = ptr::without_provenance_mut(udata);
     change
 }
+
+#[cfg(all(test, execloop_kqueue_shim))]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::io::Write;
+    use std::process::{Child, Command, Stdio};
+
+    use super::*;
+    use crate::sys::fd::fd_limit_soft;
+
+    fn sleeper() -> Child {
+        let mut command = Command::new("/bin/sleep");
+        // A test that fails leaves it behind, with nothing that somebody waits for.
+        command.arg("1000").stdin(Stdio::null());
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        command.spawn().expect("a child")
+    }
+
+    /// Kills it, and leaves it to be reaped.
+    fn kill(child: &mut Child) {
+        child.kill().expect("a child of ours");
+        // SAFETY: siginfo_t is plain data for which zero is valid.
+        let mut information: libc::siginfo_t = unsafe { mem::zeroed() };
+        let options = libc::WEXITED | libc::WNOWAIT;
+        // SAFETY: the structure has room for the answer.
+        let waited =
+            unsafe { libc::waitid(libc::P_PID, child.id(), &raw mut information, options) };
+        assert_eq!(waited, 0);
+    }
+
+    fn drained(queue: &Queue) -> Vec<usize> {
+        let mut told = Vec::new();
+        queue.drain(|token| told.push(token.0)).expect("drained");
+        told
+    }
+
+    #[test]
+    fn a_descriptor_with_the_number_of_a_pid_is_not_taken_for_the_child() {
+        let queue = Queue::new().expect("a queue");
+        let mut child = sleeper();
+        let number = child.id() as libc::c_int;
+        let (reader, mut writer) = io::pipe().expect("a pipe");
+        let filter = if u64::from(child.id()) < fd_limit_soft() {
+            // SAFETY: dup2(2) takes numbers; nobody has one as high as a pid here.
+            assert_eq!(unsafe { libc::dup2(reader.as_raw_fd(), number) }, number);
+            writer.write_all(b"1").expect("room");
+            change(number as usize, c::EVFILT_READ, c::EV_ADD, 0, 0, 55)
+        } else {
+            // No descriptor may have that number: an event of the program's own stands for it.
+            let user = change(number as usize, c::EVFILT_USER, c::EV_ADD, 0, 0, 55);
+            queue.call(&[user], &mut [nothing()]).expect("room");
+            let trigger = c::NOTE_TRIGGER;
+            change(number as usize, c::EVFILT_USER, 0, trigger, 0, 55)
+        };
+        queue.call(&[filter], &mut []).expect("room");
+        assert!(queue.watch_exit(child.id(), Token(7)).expect("watched"));
+        assert_eq!(drained(&queue), [], "only the descriptor has something");
+        kill(&mut child);
+        assert_eq!(drained(&queue), [7]);
+        child.wait().expect("reaped");
+        if u64::from(number.unsigned_abs()) < fd_limit_soft() {
+            // SAFETY: made above, and nobody else's.
+            unsafe { libc::close(number) };
+        }
+    }
+
+    #[test]
+    fn a_change_takes_no_event_and_finds_room_however_many_wait() {
+        let queue = Queue::new().expect("a queue");
+        let count = 2 * EVENTS_PER_CALL_MAX + 1;
+        let mut children: Vec<_> = std::iter::repeat_with(sleeper).take(count).collect();
+        for (token, child) in children.iter_mut().enumerate() {
+            assert!(queue.watch_exit(child.id(), Token(token)).expect("watched"));
+            kill(child);
+            queue.set_timer(Duration::from_secs(1000)).expect("set");
+        }
+        let told: BTreeSet<_> = drained(&queue).into_iter().collect();
+        assert_eq!(told, (0..count).collect());
+        for mut child in children {
+            child.wait().expect("reaped");
+        }
+    }
+}

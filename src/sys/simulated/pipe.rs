@@ -26,6 +26,8 @@ pub(crate) struct Pipe {
     pub(crate) key: usize,
     /// Who is told of it; `None`: it is not watched.
     pub(super) tenant: Option<Tenant>,
+    /// Our descriptor's number.
+    pub(super) number: usize,
     /// The child's descriptor: stdin is written by us, the others are read.
     pub(super) source: Source,
     pub(super) bytes_max: usize,
@@ -53,9 +55,10 @@ pub(crate) struct Pipe {
 }
 
 impl Pipe {
-    pub(super) fn new(source: Source, key: usize) -> Pipe {
+    pub(super) fn new(source: Source, key: usize, number: usize) -> Pipe {
         Pipe {
             key,
+            number,
             tenant: None,
             source,
             bytes_max: 0,

@@ -56,7 +56,11 @@ pub(crate) struct ChildFacts {
     pub(crate) started: Instant,
     /// When it ended, and with which wait status.
     pub(crate) ended: Option<(Instant, i32)>,
+    /// When it can be waited for: by a kqueue its end is told before that.
+    pub(super) waitable: Option<Instant>,
     pub(crate) reaped: Option<Instant>,
+    /// Its pid. It shares its numbers with descriptors, and is another's once the child is reaped.
+    pub(super) number: usize,
     /// Its handle is there.
     pub(crate) is_open: bool,
     pub(super) early_exits: usize,
@@ -290,12 +294,22 @@ impl World {
             self.let_go(pipe);
         }
         let now = self.now();
+        let after = self.time_to_waitable();
         if let Some(child) = &mut self.processes[process].child {
             child.ended = Some((now, status));
+            child.waitable = Some(now + after);
             if child.tenant.is_some() {
                 self.announce(Watched::Exit(process));
             }
         }
+    }
+
+    /// A kqueue tells that a process exits while it does; a pidfd, when it has.
+    fn time_to_waitable(&mut self) -> Duration {
+        if !self.weather.by_kqueue || self.random.one_in(2) {
+            return Duration::ZERO;
+        }
+        Duration::from_micros(1 + self.random.below(200) as u64)
     }
 
     /// Lets processes go on that waited for this pipe.
@@ -342,8 +356,14 @@ impl World {
         if target == Target::Group {
             let mut members = self.processes.iter();
             let is_empty = !members.any(|one| one.is_alive && one.group == Some(process));
-            // Newer kernels still find the group of a leader that was reaped.
-            is_gone &= !self.weather.finds_groups || is_empty;
+            let finds = if self.weather.by_kqueue {
+                // By the number of a leader that somebody else has reaped, and we not: the members hold the number.
+                child.reaped.is_none()
+            } else {
+                // Newer kernels still find the group of a leader that was reaped.
+                self.weather.finds_groups
+            };
+            is_gone &= !finds || is_empty;
             is_gone |= this.group != Some(process);
         }
         if is_gone {

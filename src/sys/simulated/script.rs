@@ -112,7 +112,9 @@ pub(crate) struct Weather {
     pub(crate) refusals: usize,
     /// The batch is given in another order.
     pub(crate) shuffles: usize,
-    /// A group can be signalled after its leader was reaped.
+    /// Exits are told as a kqueue does, and children have no pidfds.
+    pub(crate) by_kqueue: bool,
+    /// A group can be signalled after its leader was reaped. Never without pidfds.
     pub(crate) finds_groups: bool,
     /// How many events one poll gives, at least 1.
     pub(crate) batch_max: usize,

@@ -2,7 +2,7 @@
 //! Unaware of the loop that drives it and of the `Kernel` contract.
 
 use std::cell::Cell;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::io;
 use std::rc::Rc;
@@ -20,6 +20,8 @@ use crate::sys::{Ready, Source, Tenant};
 const POLL_US_MAX: usize = 20;
 /// A loop that polls so often in a row, without a need and without an effect, spins.
 const IDLE_POLLS_MAX: usize = 4;
+/// The first number that descriptors and processes get.
+const LOWEST_NUMBER: usize = 3;
 /// Longer than any honest simulation.
 const WORLD_SECONDS_MAX: u64 = 1_000_000;
 
@@ -415,7 +417,11 @@ impl World {
             && let Some(watched) = self.ready.pop_front()
         {
             let event = self.event_of(watched);
-            into.extend(event.filter(|event| event.readable || event.hung_up));
+            let event = event.filter(|event| event.readable || event.hung_up);
+            if event.is_some() && self.weather.by_kqueue && self.random.one_in(3) {
+                into.extend(self.namesakes_event(watched));
+            }
+            into.extend(event);
         }
         self.is_batch_full = into.len() == count;
         if !self.stale.is_empty() && self.random.one_in(3) {
@@ -439,6 +445,50 @@ impl World {
             Watched::Pipe(pipe) => pipe < self.pipes.len(),
         };
         exists.then(|| self.event_of(watched)).flatten()
+    }
+
+    /// What a kqueue's user makes of an event who looks at its number alone: pids and descriptors share theirs, and the one
+    /// of the other filter gets the event.
+    fn namesakes_event(&self, watched: Watched) -> Option<Ready> {
+        let namesake = match watched {
+            Watched::Pipe(pipe) => self.child_of_number(self.pipes[pipe].number),
+            Watched::Exit(process) => {
+                let number = self.processes[process].child.as_ref()?.number;
+                self.pipe_of_number(number)
+            }
+        };
+        let event = self.event_of(namesake?)?;
+        Some(Ready {
+            readable: true,
+            ..event
+        })
+    }
+
+    fn pipe_of_number(&self, number: usize) -> Option<Watched> {
+        let is_it = |pipe: &Pipe| pipe.is_ours_open && pipe.number == number;
+        self.pipes.iter().position(is_it).map(Watched::Pipe)
+    }
+
+    /// The child, not reaped yet, that has this pid.
+    fn child_of_number(&self, number: usize) -> Option<Watched> {
+        let is_it = |process: &Process| {
+            let child = process.child.as_ref();
+            child.is_some_and(|child| child.reaped.is_none() && child.number == number)
+        };
+        self.processes.iter().position(is_it).map(Watched::Exit)
+    }
+
+    /// A number for a new descriptor: the lowest that is free.
+    pub(super) fn free_descriptor(&self) -> usize {
+        let pipes = self.pipes.iter().filter(|pipe| pipe.is_ours_open);
+        lowest_free(pipes.map(|pipe| pipe.number).collect())
+    }
+
+    /// A number for a new process, which other filters may know as a descriptor.
+    pub(super) fn free_pid(&self) -> usize {
+        let children = self.children().map(|(_, child)| child);
+        let unreaped = children.filter(|child| child.reaped.is_none());
+        lowest_free(unreaped.map(|child| child.number).collect())
     }
 
     /// Whether these are the bytes of a program's output from this place.
@@ -478,6 +528,12 @@ impl World {
             .chain(children.map(|(at, child)| format!("child {at}: {child:?}")))
             .collect()
     }
+}
+
+fn lowest_free(taken: BTreeSet<usize>) -> usize {
+    let mut numbers = LOWEST_NUMBER..;
+    let free = numbers.find(|number| !taken.contains(number));
+    free.expect("numbers without end")
 }
 
 impl Drop for World {

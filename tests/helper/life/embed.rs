@@ -11,6 +11,7 @@ mod ends;
 mod forks;
 mod limits;
 mod signals;
+#[cfg(target_os = "linux")]
 mod statuses;
 
 /// `embed SCENARIO`.
@@ -33,8 +34,11 @@ pub(crate) fn embed(words: &[OsString]) -> ExitCode {
         ["dispositions_of_a_child"] => signals::dispositions_of_a_child(),
         ["one_command_raises_one_sigchld"] => signals::one_command_raises_one_sigchld(),
         ["handler_interrupts_a_turn"] => signals::handler_interrupts_a_turn(),
+        #[cfg(target_os = "linux")]
         ["directory_of_the_thread"] => signals::directory_of_the_thread(),
+        #[cfg(target_os = "linux")]
         ["statuses_taken_by_others", what] => statuses::taken_by_others(what),
+        #[cfg(target_os = "linux")]
         ["traced_child_is_asked_again"] => statuses::traced_child_is_asked_again(),
         ["three_thousand_at_once"] => limits::three_thousand_at_once(),
         ["a_thousand_with_few_descriptors", fds] => {

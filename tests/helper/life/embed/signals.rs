@@ -1,13 +1,16 @@
 //! What a child inherits of this process's signals, and what this process gets to see.
 #![allow(unsafe_code, reason = "dispositions, masks and unshare")]
 
+#[cfg(target_os = "linux")]
 use std::io;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use execloop::{Command, Output};
 
 use super::super::{act, mask};
-use super::{leashed, reactor, shell, wait};
+#[cfg(target_os = "linux")]
+use super::{leashed, shell};
+use super::{reactor, wait};
 
 static SEEN: AtomicU32 = AtomicU32::new(0);
 
@@ -115,6 +118,7 @@ pub(super) fn handler_interrupts_a_turn() {
     assert!(!done.success());
 }
 
+#[cfg(target_os = "linux")]
 /// What belongs to a thread, as its working directory after this call, is that of the thread that starts the child.
 pub(super) fn directory_of_the_thread() {
     std::thread::spawn(|| {
@@ -132,10 +136,12 @@ pub(super) fn directory_of_the_thread() {
     assert!(command.run().is_ok());
 }
 
+#[cfg(target_os = "linux")]
 trait Script {
     fn output_of_script(&mut self) -> String;
 }
 
+#[cfg(target_os = "linux")]
 impl Script for Command {
     fn output_of_script(&mut self) -> String {
         let done = self.finish().expect("start");
