@@ -31,6 +31,7 @@ pub fn was_closed_at_start(number: u32) -> bool {
 }
 
 /// The flag of open(2) for a file without a name.
+#[cfg(any(target_os = "linux", target_os = "android"))]
 pub const NAMELESS: i32 = libc::O_TMPFILE;
 
 /// What is said of a descriptor that is closed.
