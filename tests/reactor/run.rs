@@ -3,11 +3,34 @@
 
 use super::*;
 
+use std::pin::pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
+use std::task::{Context as TaskContext, Poll, Wake, Waker};
+use std::thread::Thread;
 
 use execloop::Handle;
-use futures_lite::future;
+
+/// Who waits for a future by parking.
+struct Parked(Thread);
+
+impl Wake for Parked {
+    fn wake(self: Arc<Parked>) {
+        self.0.unpark();
+    }
+}
+
+fn block_on<F: Future>(future: F) -> F::Output {
+    let mut future = pin!(future);
+    let waker = Waker::from(Arc::new(Parked(std::thread::current())));
+    loop {
+        match future.as_mut().poll(&mut TaskContext::from_waker(&waker)) {
+            Poll::Ready(output) => return output,
+            Poll::Pending => std::thread::park(),
+        }
+    }
+}
 
 /// Turns the reactor on this thread until the caller on another one has what it wants.
 fn drive<T: Send>(reactor: &mut Reactor, caller: impl FnOnce(Handle) -> T + Send) -> T {
@@ -77,10 +100,8 @@ fn each_caller_gets_its_own_results_and_the_reactor_hands_out_none_of_them() {
 fn a_run_is_a_future_without_a_runtime() {
     let mut reactor = reactor();
     let (one, two) = drive(&mut reactor, |handle| {
-        future::block_on(future::zip(
-            handle.run(prints("one")),
-            handle.run(shell("exit 2")),
-        ))
+        let (one, two) = (handle.run(prints("one")), handle.run(shell("exit 2")));
+        block_on(async { (one.await, two.await) })
     });
     assert_eq!(one.stdout, b"one\n");
     assert_eq!(word(&two), "exit status 2");
@@ -92,10 +113,11 @@ fn a_dropped_future_cancels_its_command() {
     let mut stay = Stay::new(&[]);
     let command = std::mem::replace(&mut stay.command, Command::new("true"));
     let mut stay = drive(&mut reactor, |handle| {
-        let pending = handle.run(command);
+        let mut pending = Box::pin(handle.run(command));
         stay.pid();
-        let lost = future::or(async { Some(pending.await) }, async { None });
-        assert!(future::block_on(lost).is_none());
+        let mut nobody = TaskContext::from_waker(Waker::noop());
+        assert!(pending.as_mut().poll(&mut nobody).is_pending());
+        drop(pending);
         stay
     });
     assert!(reactor.wait_any().expect("poll").is_none());
