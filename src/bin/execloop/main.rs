@@ -28,6 +28,7 @@ mod output;
 mod patient;
 mod plan;
 mod printable;
+mod printing;
 mod report;
 mod run;
 mod signals;

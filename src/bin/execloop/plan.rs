@@ -20,7 +20,8 @@ use crate::joblog;
 use crate::launch::Launch;
 use crate::limits::{Halt, Jobs, Throttle};
 use crate::printable::{printable, printable_message};
-use crate::run::{Options, Origin, Printing};
+use crate::printing::Printing;
+use crate::run::{Options, Origin};
 use crate::source::Combinations;
 use crate::template::{self, Template};
 
