@@ -43,15 +43,23 @@ pub(crate) struct Printer {
 }
 
 impl Printer {
-    /// `waker` makes what is called when there is room, or when all is written.
+    /// `waker` makes what is called when there is room, or when all is written. `is_one`: what goes to stderr goes the way
+    /// of stdout, as both are one terminal, on which lines are drawn.
     pub(crate) fn start<W: Fn() + Send + 'static>(
         printing: Printing,
+        is_one: bool,
         waker: impl Fn() -> W,
     ) -> io::Result<Printer> {
+        let outbox = Outbox::start("stdout", copy(io::stdout().as_fd())?, waker())?;
+        let notes = if is_one {
+            outbox.clone()
+        } else {
+            Outbox::start("stderr", copy(io::stderr().as_fd())?, waker())?
+        };
         Ok(Printer {
             printing,
-            outbox: Outbox::start("stdout", copy(io::stdout().as_fd())?, waker())?,
-            notes: Outbox::start("stderr", copy(io::stderr().as_fd())?, waker())?,
+            outbox,
+            notes,
             order: Order::default(),
             backlog: Backlog::default(),
         })
@@ -86,6 +94,11 @@ impl Printer {
             Printing::InOrder => self.print(place, output),
             _ => self.outbox.push_output(output),
         }
+    }
+
+    /// Where things are told.
+    pub(crate) fn notes(&self) -> &Outbox {
+        &self.notes
     }
 
     /// Tells something at once.

@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use execloop::{Cause, CommandId, Error, Finished, Handle, Reactor, Signal, program};
 
+use crate::bar::{self, Bar, Style};
 use crate::clock::{self, Epoch};
+use crate::count::Count;
 use crate::cut::Item;
 use crate::job::{Recipe, Task};
 use crate::json;
@@ -53,6 +55,7 @@ pub(crate) struct Options {
     pub(crate) retries: u32,
     pub(crate) halt: Option<Halt>,
     pub(crate) quiet: bool,
+    pub(crate) progress: Option<Style>,
     pub(crate) recipe: Recipe,
     /// Items are for stdin.
     pub(crate) pipes: bool,
@@ -99,6 +102,8 @@ pub(crate) struct Run {
     /// Nothing starts as the machine has no room.
     is_throttled: bool,
     sinks: Vec<Box<dyn Sink>>,
+    /// One of them.
+    bar: Option<Bar>,
     /// What sinks write, with the files' names.
     files: Vec<(String, Outbox)>,
     interrupted_by: Option<Signal>,
@@ -122,7 +127,13 @@ impl Run {
         let epoch = Epoch::now();
         let reactor = Reactor::builder().raise_fd_limit(true).build()?;
         let waker = || waker(reactor.handle());
-        let printer = Printer::start(options.printing, waker)?;
+        let is_drawn = matches!(options.progress, Some(Style::Drawn { .. }));
+        let is_one = is_drawn && bar::is_one_terminal();
+        let printer = Printer::start(options.printing, is_one, waker)?;
+        let notes = || printer.notes().clone();
+        let bar = options
+            .progress
+            .map(|style| Bar::new(style, notes(), epoch.instant));
         let requests = signals::receive(waker())?;
         let ahead_max = if options.pipes {
             BLOCKS_AHEAD_MAX
@@ -132,7 +143,8 @@ impl Run {
         let source = match origin {
             Origin::List(file, cut) => {
                 let ahead_max = options.jobs.min(ahead_max);
-                Source::List(Lines::read(file, cut, ahead_max, waker())?)
+                let count = bar.as_ref().and_then(|_| Count::start(&file, cut));
+                Source::List(Lines::read(file, cut, ahead_max, waker())?, count)
             }
             Origin::Fixed(combinations) => Source::Fixed(combinations),
         };
@@ -149,7 +161,12 @@ impl Run {
             slots: Slots::default(),
             report: Report::default(),
             is_throttled: false,
-            sinks: Vec::new(),
+            sinks: bar
+                .clone()
+                .map(|bar| Box::new(bar) as Box<dyn Sink>)
+                .into_iter()
+                .collect(),
+            bar,
             files: Vec::new(),
             interrupted_by: None,
             input_error: None,
@@ -196,7 +213,14 @@ impl Run {
 
     /// How long the loop may sleep.
     fn turn_max(&self) -> Option<Duration> {
-        self.is_throttled.then_some(THROTTLE_EVERY)
+        let throttle = self.is_throttled.then_some(THROTTLE_EVERY);
+        let bar = self.bar.as_ref().map(|bar| {
+            if let Some(total) = self.source.total().filter(|_| !bar.has_total()) {
+                bar.set_total(total);
+            }
+            bar.show(clock::now())
+        });
+        throttle.into_iter().chain(bar).min()
     }
 
     pub(crate) fn is_success(&self) -> bool {
@@ -256,6 +280,9 @@ impl Run {
                 Next::Later => return,
                 Next::End(result) => {
                     self.state = State::Fed;
+                    if let Some(bar) = &self.bar {
+                        bar.set_total(self.sequence);
+                    }
                     self.input_error = result.err();
                 }
             }
@@ -280,6 +307,9 @@ impl Run {
         self.sequence += 1;
         let sequence = self.sequence;
         if self.options.done_before.contains(&sequence) {
+            for sink in &mut self.sinks {
+                sink.skipped();
+            }
             return self.report.skipped();
         }
         let slot = self.slots.take();

@@ -3,6 +3,9 @@
 
 use super::*;
 
+/// A terminal that has stopped is not waited for.
+const HIDDEN_AFTER_MAX: Duration = Duration::from_millis(100);
+
 impl Run {
     /// Does what signals ask for.
     pub(super) fn obey(&mut self) {
@@ -59,8 +62,24 @@ impl Run {
     /// Ctrl-Z: the commands are in groups of their own, so they stop and go on with us by this alone.
     fn suspend(&mut self) {
         self.signal_all(Signal::STOP);
+        self.hide_bar();
         signals::suspend();
         self.signal_all(Signal::CONT);
+    }
+
+    /// Takes the bar away, and waits a little until it is gone: the shell writes next.
+    fn hide_bar(&mut self) {
+        let Some(bar) = &self.bar else {
+            return;
+        };
+        bar.hide();
+        let ends_at = clock::now() + HIDDEN_AFTER_MAX;
+        while !self.printer.is_told() {
+            let timeout = ends_at.saturating_duration_since(clock::now());
+            if timeout.is_zero() || self.reactor.turn(Some(timeout)).is_err() {
+                return;
+            }
+        }
     }
 
     fn signal_all(&mut self, signal: Signal) {
