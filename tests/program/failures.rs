@@ -71,13 +71,38 @@ fn names_and_reasons_are_shown_without_what_would_mislead_a_reader() {
 fn fail_fast_stops_what_runs_and_starts_nothing_more() {
     let scratch = Scratch::new();
     let mark = scratch.join("mark");
+    // Of a file all is counted; the end of a pipe may come after the count.
+    let path = scratch.join("list");
     let list = format!("sleep 1000\nexit 3\necho no >'{}'\n", mark.display());
-    let done = run(&["--fail-fast", "-j", "2"], list);
+    fs::write(&path, list).expect("a file");
+    let done = run(&["--fail-fast", "-j", "2", &path.display().to_string()], "");
     assert_eq!(done.code, Some(1));
     let expected = "failed: line 2: exit 3: exit status 3\n\
         2 commands: 0 succeeded, 1 failed, 1 cancelled; 1 never started\n";
     assert_eq!(done.told(), expected);
     assert!(!mark.exists());
+}
+
+#[test]
+fn one_that_is_stopped_before_its_program_runs_is_cancelled_and_has_not_failed() {
+    // The failure comes while others are started.
+    let scratch = Scratch::new();
+    let path = scratch.join("list");
+    fs::write(&path, "exit 3\n".to_owned() + &"sleep 1000\n".repeat(400)).expect("a file");
+    let done = run(&["-f", "-j", "401", &path.display().to_string()], "");
+    let told = done.told();
+    let count = |word: &str| -> u64 {
+        let before = told.split(word).next().expect("text");
+        let number = before.rsplit(' ').next().expect("a number");
+        number.parse().expect("a number")
+    };
+    assert_eq!((count(" succeeded"), count(" failed, ")), (0, 1), "{told}");
+    let never_started = match told.contains("never started") {
+        true => count(" never started"),
+        false => 0,
+    };
+    assert_eq!(count(" cancelled") + never_started, 400, "{told}");
+    assert_eq!(told.lines().count(), 2, "{told}");
 }
 
 #[test]

@@ -9,6 +9,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use execloop::Signal;
 
+use crate::bar::When;
 use crate::command_line::parse_duration;
 use crate::limits::{Halt, Jobs, parse_halt, parse_jobs, parse_size};
 
@@ -221,6 +222,18 @@ pub(crate) struct OutputArguments {
     /// Print the commands, and run none
     #[arg(long)]
     pub(crate) dry_run: bool,
+
+    /// Show what is done, what runs and how long yet
+    ///
+    /// On a terminal by lines at its bottom, elsewhere by a line on stderr now
+    /// and then, which comes with always only.
+    #[arg(
+        long,
+        value_name = "WHEN",
+        default_value = "auto",
+        verbatim_doc_comment
+    )]
+    pub(crate) progress: When,
 
     /// Print no summary; failures are told all the same
     #[arg(short, long)]

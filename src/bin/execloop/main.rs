@@ -11,9 +11,11 @@
 //! commands write, `spill.rs` what is too large for memory. The rest is pure.
 
 mod arguments;
+mod bar;
 mod capture;
 mod clock;
 mod command_line;
+mod count;
 mod cut;
 mod invocation;
 mod job;
@@ -28,8 +30,11 @@ mod output;
 mod patient;
 mod plan;
 mod printable;
+mod printing;
+mod progress;
 mod report;
 mod run;
+mod screen;
 mod signals;
 mod sink;
 mod slots;
@@ -104,6 +109,7 @@ fn conclude(mut run: Run, list: &str, quiet: bool) -> io::Result<ExitCode> {
     let output_error = run.take_output_error();
     let is_stdout_closed = output_error.as_ref().is_some_and(is_closed);
     if is_stdout_closed && run.interrupted_by().is_none() {
+        run.say_last(Vec::new())?;
         signals::end_by(Signal::PIPE);
     }
     let mut text = Vec::new();

@@ -12,6 +12,7 @@ use std::thread;
 
 use crate::output::Output;
 use crate::patient::Patient;
+use crate::screen::{Frame, Screen};
 
 /// While more than this is unwritten, nothing is done that would add to it.
 const UNWRITTEN_BYTES_MAX: usize = 1024 * 1024;
@@ -35,6 +36,10 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     chunks: VecDeque<Chunk>,
+    /// What is to stand below everything written.
+    frame: Option<Frame>,
+    /// Another one than before.
+    is_frame_new: bool,
     /// The writer has a chunk in its hands.
     is_writing: bool,
     /// The writer waits for a chunk.
@@ -95,6 +100,18 @@ impl Outbox {
             Some(bytes) if bytes.len() <= CHUNK_BYTES => self.push(bytes.to_vec()),
             _ => self.shared.add(Chunk::Output(output)),
         }
+    }
+
+    /// Shows lines of text below everything that is written, in place of those before; `None` takes them away. For a
+    /// terminal.
+    pub(crate) fn set_frame(&self, frame: Option<Frame>) {
+        let mut state = self.shared.lock();
+        if state.is_broken || state.frame == frame {
+            return;
+        }
+        state.frame = frame;
+        state.is_frame_new = true;
+        self.shared.wake_writer(state);
     }
 
     /// Adds what another outbox is to write once all before it is written here.
@@ -172,7 +189,11 @@ impl Shared {
         self.unwritten_bytes
             .fetch_add(chunk.bytes(), Ordering::Relaxed);
         state.add(chunk);
-        // A wake-up is a system call, also where nobody sleeps.
+        self.wake_writer(state);
+    }
+
+    /// A wake-up is a system call, also where nobody sleeps.
+    fn wake_writer(&self, mut state: MutexGuard<'_, State>) {
         let is_idle = std::mem::take(&mut state.is_idle);
         drop(state);
         if is_idle {
@@ -181,17 +202,19 @@ impl Shared {
     }
 
     /// The writer's whole life.
-    fn write_to(&self, mut output: impl Write, wake: &impl Fn()) {
+    fn write_to(&self, output: impl Write, wake: &impl Fn()) {
+        let mut screen = Screen::new(output);
         loop {
-            let chunk = self.next_chunk();
-            let bytes = chunk.bytes();
+            let (chunk, frame) = self.next();
+            let bytes = chunk.as_ref().map_or(0, Chunk::bytes);
             let written = match chunk {
-                Chunk::Bytes(bytes) => output.write_all(&bytes),
-                Chunk::Output(chunk) => chunk.for_each_piece(|piece| output.write_all(piece)),
-                Chunk::Note(note, to) => {
+                Some(Chunk::Bytes(bytes)) => screen.write(&[&bytes], frame.as_ref()),
+                Some(Chunk::Output(chunk)) => screen.write_pieces(&chunk, frame.as_ref()),
+                Some(Chunk::Note(note, to)) => {
                     to.push(note);
                     Ok(())
                 }
+                None => screen.write(&[], frame.as_ref()),
             };
             let mut state = self.lock();
             state.is_writing = false;
@@ -201,6 +224,7 @@ impl Shared {
                 dropped = std::mem::take(&mut state.chunks);
                 self.unwritten_bytes.store(0, Ordering::Relaxed);
                 state.is_broken = true;
+                state.is_frame_new = false;
                 state.error = Some(error);
             }
             let is_broken = state.is_broken;
@@ -223,12 +247,15 @@ impl Shared {
         }
     }
 
-    fn next_chunk(&self) -> Chunk {
+    /// A chunk, and what stands below it, or a new frame alone.
+    fn next(&self) -> (Option<Chunk>, Option<Frame>) {
         let mut state = self.lock();
         loop {
-            if let Some(chunk) = state.chunks.pop_front() {
+            let chunk = state.chunks.pop_front();
+            if chunk.is_some() || state.is_frame_new {
                 state.is_writing = true;
-                return chunk;
+                state.is_frame_new = false;
+                return (chunk, state.frame.clone());
             }
             state.is_idle = true;
             state = self
@@ -241,7 +268,7 @@ impl Shared {
 
 impl State {
     fn is_empty(&self) -> bool {
-        self.chunks.is_empty() && !self.is_writing
+        self.chunks.is_empty() && !self.is_frame_new && !self.is_writing
     }
 
     fn add(&mut self, chunk: Chunk) {

@@ -13,6 +13,7 @@ use std::path::Path;
 use execloop::{Context, LookPathError, program};
 
 use crate::arguments::RunArguments;
+use crate::bar::Style;
 use crate::cut::{Cut, Cutter};
 use crate::invocation::{Input, Invocation};
 use crate::job::{Manner, Recipe};
@@ -20,7 +21,8 @@ use crate::joblog;
 use crate::launch::Launch;
 use crate::limits::{Halt, Jobs, Throttle};
 use crate::printable::{printable, printable_message};
-use crate::run::{Options, Origin, Printing};
+use crate::printing::Printing;
+use crate::run::{Options, Origin};
 use crate::source::Combinations;
 use crate::template::{self, Template};
 
@@ -282,6 +284,10 @@ fn options(arguments: &RunArguments, recipe: Recipe, done_before: HashSet<u64>) 
             limits.halt
         },
         quiet: output.quiet || output.dry_run,
+        progress: Style::of(
+            output.progress,
+            !output.quiet && !output.dry_run && !output.ungroup,
+        ),
         recipe,
         pipes: arguments.input.pipe,
         launch: Launch {

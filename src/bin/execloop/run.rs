@@ -1,34 +1,37 @@
-//! `execloop run`: one loop that starts commands as their turn comes, prints what they wrote, and keeps the tally.
+//! `execloop run`: one loop that starts commands as their turn comes; `conclude.rs` has their end, `stopping.rs` the run's.
 //! Unaware of arguments, of exit codes and of what sinks record.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use execloop::{Cause, CommandId, Error, Finished, Handle, Reactor, Signal, program};
 
+use crate::bar::{self, Bar, Style};
 use crate::clock::{self, Epoch};
+use crate::count::Count;
 use crate::cut::Item;
 use crate::job::{Recipe, Task};
 use crate::json;
 use crate::launch::{self, Launch, Target};
 use crate::limits::{Halt, Throttle};
 use crate::lines::{Lines, Next};
-use crate::order::Order;
 use crate::outbox::Outbox;
 use crate::output::{Collector, Output, Room};
 use crate::printable::{printable, printable_message};
+use crate::printing::{Printer, Printing};
 use crate::report::{NeverStarted, Report};
 use crate::signals::{self, Request};
 use crate::sink::{Ended, Fate, Job, Sink};
 use crate::slots::Slots;
 use crate::source::{Combinations, Source};
-use crate::tagged::Backlog;
 use crate::template::Position;
+
+mod conclude;
+mod stopping;
 
 /// At most so many lines are read before their turn, or as many as can run at once where that is less.
 const LINES_AHEAD_MAX: usize = 64;
@@ -52,25 +55,13 @@ pub(crate) struct Options {
     pub(crate) retries: u32,
     pub(crate) halt: Option<Halt>,
     pub(crate) quiet: bool,
+    pub(crate) progress: Option<Style>,
     pub(crate) recipe: Recipe,
     /// Items are for stdin.
     pub(crate) pipes: bool,
     pub(crate) launch: Launch,
     /// Numbers of commands that need not run.
     pub(crate) done_before: HashSet<u64>,
-}
-
-/// When the output of a command is printed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Printing {
-    /// When it ends.
-    AtEnd,
-    /// When it and all before it have ended.
-    InOrder,
-    /// Line by line as it comes.
-    Streamed,
-    /// By the command itself.
-    Inherited,
 }
 
 /// What the commands are made of.
@@ -103,19 +94,16 @@ pub(crate) struct Run {
     /// How many items were taken.
     sequence: u64,
     requests: Receiver<Request>,
-    /// To stdout.
-    outbox: Outbox,
-    /// To stderr.
-    notes: Outbox,
+    printer: Printer,
     room: Room,
-    order: Order,
-    backlog: Backlog,
     running: HashMap<CommandId, Running>,
     slots: Slots<CommandId>,
     report: Report,
     /// Nothing starts as the machine has no room.
     is_throttled: bool,
     sinks: Vec<Box<dyn Sink>>,
+    /// One of them.
+    bar: Option<Bar>,
     /// What sinks write, with the files' names.
     files: Vec<(String, Outbox)>,
     interrupted_by: Option<Signal>,
@@ -139,8 +127,13 @@ impl Run {
         let epoch = Epoch::now();
         let reactor = Reactor::builder().raise_fd_limit(true).build()?;
         let waker = || waker(reactor.handle());
-        let outbox = Outbox::start("stdout", copy(io::stdout().as_fd())?, waker())?;
-        let notes = Outbox::start("stderr", copy(io::stderr().as_fd())?, waker())?;
+        let is_drawn = matches!(options.progress, Some(Style::Drawn { .. }));
+        let is_one = is_drawn && bar::is_one_terminal();
+        let printer = Printer::start(options.printing, is_one, waker)?;
+        let notes = || printer.notes().clone();
+        let bar = options
+            .progress
+            .map(|style| Bar::new(style, notes(), epoch.instant));
         let requests = signals::receive(waker())?;
         let ahead_max = if options.pipes {
             BLOCKS_AHEAD_MAX
@@ -150,7 +143,8 @@ impl Run {
         let source = match origin {
             Origin::List(file, cut) => {
                 let ahead_max = options.jobs.min(ahead_max);
-                Source::List(Lines::read(file, cut, ahead_max, waker())?)
+                let count = bar.as_ref().and_then(|_| Count::start(&file, cut));
+                Source::List(Lines::read(file, cut, ahead_max, waker())?, count)
             }
             Origin::Fixed(combinations) => Source::Fixed(combinations),
         };
@@ -161,16 +155,18 @@ impl Run {
             source,
             sequence: 0,
             requests,
-            outbox,
-            notes,
+            printer,
             room: Room::default(),
-            order: Order::default(),
-            backlog: Backlog::default(),
             running: HashMap::new(),
             slots: Slots::default(),
             report: Report::default(),
             is_throttled: false,
-            sinks: Vec::new(),
+            sinks: bar
+                .clone()
+                .map(|bar| Box::new(bar) as Box<dyn Sink>)
+                .into_iter()
+                .collect(),
+            bar,
             files: Vec::new(),
             interrupted_by: None,
             input_error: None,
@@ -207,7 +203,7 @@ impl Run {
             if signals::is_process_one() {
                 self.reap_orphans();
             }
-            if self.outbox.is_broken() && self.state != State::Stopping {
+            if self.printer.outbox.is_broken() && self.state != State::Stopping {
                 self.kill();
             }
             self.feed();
@@ -217,40 +213,14 @@ impl Run {
 
     /// How long the loop may sleep.
     fn turn_max(&self) -> Option<Duration> {
-        self.is_throttled.then_some(THROTTLE_EVERY)
-    }
-
-    /// Sinks have their last words, which are waited for; not after a kill.
-    fn close_sinks(&mut self) -> io::Result<()> {
-        for sink in &mut self.sinks {
-            sink.close();
-        }
-        while self.state != State::Killed && !self.files.iter().all(|(_, file)| file.is_empty()) {
-            self.reactor.turn(None)?;
-            self.obey();
-        }
-        Ok(())
-    }
-
-    /// Says something on stderr, and waits until that and all before it is said. After a kill, not for long.
-    pub(crate) fn say_last(&mut self, text: Vec<u8>) -> io::Result<()> {
-        self.outbox.let_notes_go();
-        self.notes.push(text);
-        let mut ends_at = None;
-        while !self.notes.is_empty() {
-            let mut timeout = None;
-            if self.state == State::Killed {
-                let now = clock::now();
-                let ends_at = *ends_at.get_or_insert(now + LAST_WORDS_MAX);
-                timeout = Some(ends_at.saturating_duration_since(now));
+        let throttle = self.is_throttled.then_some(THROTTLE_EVERY);
+        let bar = self.bar.as_ref().map(|bar| {
+            if let Some(total) = self.source.total().filter(|_| !bar.has_total()) {
+                bar.set_total(total);
             }
-            if timeout.is_some_and(|timeout| timeout.is_zero()) {
-                break;
-            }
-            self.reactor.turn(timeout)?;
-            self.obey();
-        }
-        Ok(())
+            bar.show(clock::now())
+        });
+        throttle.into_iter().chain(bar).min()
     }
 
     pub(crate) fn is_success(&self) -> bool {
@@ -278,7 +248,7 @@ impl Run {
 
     /// Output could not be written, and everything was killed.
     pub(crate) fn take_output_error(&mut self) -> Option<io::Error> {
-        self.outbox.take_error()
+        self.printer.outbox.take_error()
     }
 
     /// Files that could not be written, and why.
@@ -291,8 +261,10 @@ impl Run {
         self.running.is_empty()
             && match self.state {
                 State::Feeding => false,
-                State::Fed => self.outbox.is_empty(),
-                State::Stopping => self.outbox.is_empty() && self.source.never_started().is_some(),
+                State::Fed => self.printer.outbox.is_empty(),
+                State::Stopping => {
+                    self.printer.outbox.is_empty() && self.source.never_started().is_some()
+                }
                 State::Killed => true,
             }
     }
@@ -308,6 +280,9 @@ impl Run {
                 Next::Later => return,
                 Next::End(result) => {
                     self.state = State::Fed;
+                    if let Some(bar) = &self.bar {
+                        bar.set_total(self.sequence);
+                    }
                     self.input_error = result.err();
                 }
             }
@@ -320,8 +295,7 @@ impl Run {
             && self.running.len() < self.options.jobs
             // The kernel may be short of something before that.
             && self.reactor.queued() == 0
-            && !self.order.is_full()
-            && !self.outbox.is_full()
+            && !self.printer.is_full()
             && !self.files.iter().any(|(_, file)| file.is_full());
         self.is_throttled =
             may_start && !self.running.is_empty() && self.options.throttle.is_closed();
@@ -333,6 +307,9 @@ impl Run {
         self.sequence += 1;
         let sequence = self.sequence;
         if self.options.done_before.contains(&sequence) {
+            for sink in &mut self.sinks {
+                sink.skipped();
+            }
             return self.report.skipped();
         }
         let slot = self.slots.take();
@@ -378,7 +355,7 @@ impl Run {
             },
             task,
             input,
-            place: self.order.take_place(),
+            place: self.printer.take_place(),
             collector: None,
         };
         match fault {
@@ -388,27 +365,14 @@ impl Run {
         }
     }
 
-    /// Prints what would run.
-    fn show(&mut self, running: &Running) {
-        self.slots.free(running.job.slot);
-        let mut output = Output::new(&self.room);
-        // In memory, as commands are short.
-        let _ = output.push(&running.job.text);
-        let _ = output.push(b"\n");
-        match self.options.printing {
-            Printing::InOrder => self.print(running.place, output),
-            _ => self.outbox.push_output(output),
-        }
-        self.report.succeeded();
-    }
-
     fn start(&mut self, mut running: Running) {
-        let is_collected = matches!(self.options.printing, Printing::AtEnd | Printing::InOrder);
+        let printer = &self.printer;
+        let is_collected = printer.printing.collects();
         running.collector = is_collected.then(|| Collector::new(&self.room));
-        let target = match (&running.collector, self.options.printing) {
+        let target = match (&running.collector, printer.printing) {
             (Some(collector), _) => Target::Collected(collector),
             (None, Printing::Inherited) => Target::Inherited,
-            (None, _) => Target::Streamed(&self.outbox, &self.backlog),
+            (None, _) => Target::Streamed(&printer.outbox, &printer.backlog),
         };
         let (work, input, job) = (&running.task.work, running.input.as_ref(), &running.job);
         let started = match self.options.launch.command(work, input, job, &target) {
@@ -433,248 +397,29 @@ impl Run {
         }
     }
 
-    /// It was not started.
-    fn refuse(&mut self, running: &Running, reason: &str) {
-        self.slots.free(running.job.slot);
-        self.conclude(running, Fate::Failed(reason), None, Output::default());
-    }
-
-    /// One command is over, or one try.
-    fn end(&mut self, finished: Finished) {
-        let Some(mut running) = self.running.remove(&finished.id) else {
-            return;
-        };
-        if let Err(Error::Start(error)) = &finished.outcome
-            && error.io_error().is_some_and(program::is_unknown_format)
-            && let Some(work) = launch::by_shell(&running.task.work)
-            && self.is_going_on()
-        {
-            running.task.work = work;
-            return self.start(running);
-        }
-        let collected = running.collector.as_ref().map(Collector::take);
-        let (output, lost) = collected.unwrap_or_default();
-        let reason = match (&finished.outcome, lost) {
-            (Err(error), _) if error.cause() == Some(Cause::Cancelled) => {
-                self.slots.free(running.job.slot);
-                return self.conclude(&running, Fate::Cancelled, Some(&finished), output);
-            }
-            (_, Some(error)) => {
-                format!("its output could not be kept: {}", crate::plain(&error))
-            }
-            (Err(error), None) => error.to_string(),
-            (Ok(()), None) => {
-                self.slots.free(running.job.slot);
-                return self.conclude(&running, Fate::Succeeded, Some(&finished), output);
-            }
-        };
-        if running.job.attempt <= self.options.retries && self.is_going_on() {
-            self.tell_retry(&running.job, &reason);
-            let ended = Ended {
-                job: &running.job,
-                fate: Fate::Failed(&reason),
-                finished: Some(&finished),
-                output: &output,
-            };
-            for sink in &mut self.sinks {
-                sink.retried(&ended);
-            }
-            running.job.attempt += 1;
-            return self.start(running);
-        }
-        self.slots.free(running.job.slot);
-        self.conclude(&running, Fate::Failed(&reason), Some(&finished), output);
-    }
-
     /// Nobody wants everything to stop.
     fn is_going_on(&self) -> bool {
         matches!(self.state, State::Feeding | State::Fed)
     }
 
-    /// Prints, counts and records what became of a command.
-    fn conclude(
-        &mut self,
-        running: &Running,
-        fate: Fate<'_>,
-        finished: Option<&Finished>,
-        output: Output,
-    ) {
-        let job = &running.job;
-        let ended = Ended {
-            job,
-            fate,
-            finished,
-            output: &output,
-        };
-        for sink in &mut self.sinks {
-            sink.ended(&ended);
-        }
-        let mut lost = self.write_status(&ended).err();
-        let output = if self.options.json {
-            let mut line = Output::new(&self.room);
-            lost = json::push_line(&ended, self.epoch, &mut line)
-                .err()
-                .or(lost);
-            line
-        } else {
-            output
-        };
-        self.print(running.place, output);
-        let lost =
-            lost.map(|error| format!("its results could not be kept: {}", crate::plain(&error)));
-        match (fate, lost) {
-            (Fate::Failed(reason), _) => self.fail(job, reason),
-            (_, Some(reason)) => self.fail(job, &reason),
-            (Fate::Succeeded, None) => self.report.succeeded(),
-            (Fate::Cancelled, None) => self.report.cancelled(),
-        }
-    }
-
-    fn write_status(&self, ended: &Ended<'_>) -> io::Result<()> {
-        let Some(results) = &self.options.launch.results else {
-            return Ok(());
-        };
-        let status = match ended.fate {
-            Fate::Succeeded => "exit status 0",
-            Fate::Failed(reason) => reason,
-            Fate::Cancelled => "cancelled",
-        };
-        launch::write_status(results, ended.job, status)
-    }
-
-    fn print(&mut self, place: u64, output: Output) {
-        match self.options.printing {
-            Printing::AtEnd => self.outbox.push_output(output),
-            Printing::InOrder => {
-                for output in self.order.put(place, output) {
-                    self.outbox.push_output(output);
-                }
-            }
-            Printing::Streamed | Printing::Inherited => {}
-        }
-    }
-
-    fn tell_retry(&self, job: &Job, reason: &str) {
-        let (unit, number, command) = (job.unit, job.number, &job.shown);
-        let (next, all) = (job.attempt + 1, self.options.retries + 1);
-        let reason = printable_message(reason);
-        let note = format!("retrying: {unit} {number}: {command}: {reason}; try {next} of {all}\n");
-        self.notes.push(note.into_bytes());
-    }
-
-    fn fail(&mut self, job: &Job, reason: &str) {
-        self.report.failed();
-        let (unit, number, command) = (job.unit, job.number, &job.shown);
-        let reason = printable_message(reason);
-        let note = format!("failed: {unit} {number}: {command}: {reason}\n").into_bytes();
-        if self.options.printing == Printing::InOrder {
-            // Its output may have to wait for others.
-            self.notes.push(note);
-        } else {
-            self.outbox.push_note(note, &self.notes);
-        }
-        let is_due = |halt: Halt| halt.is_due(self.report.all_failed(), self.report.ended());
-        if self.options.halt.is_some_and(is_due) {
-            self.stop();
-        }
-    }
-
     /// Lets streams go on that wait for others to be written. What one that has ended has left in its pipe is taken in any
     /// case, as it would be lost after the wait delay.
     fn unblock(&mut self) {
-        while !self.outbox.is_full() {
-            let Some(blocked) = self.backlog.take_first() else {
+        while !self.printer.outbox.is_full() {
+            let Some(blocked) = self.printer.backlog.take_first() else {
                 return;
             };
             if let Some(id) = self.slots.tenant(blocked.slot) {
                 self.reactor.resume(*id);
             }
         }
-        for blocked in self.backlog.all() {
+        for blocked in self.printer.backlog.all() {
             if let Some(id) = self.slots.tenant(blocked.slot)
                 && has_ended(&mut self.reactor, *id)
                 && blocked.let_rest_through()
             {
                 self.reactor.resume(*id);
             }
-        }
-    }
-
-    /// Does what signals ask for.
-    fn obey(&mut self) {
-        while let Ok(request) = self.requests.try_recv() {
-            match request {
-                Request::Stop(signal) if self.interrupted_by.is_none() => {
-                    self.interrupted_by = Some(signal);
-                    self.stop();
-                    self.tell_stop(signal);
-                }
-                Request::Stop(signal) | Request::Kill(signal) => {
-                    self.interrupted_by.get_or_insert(signal);
-                    self.kill();
-                }
-                Request::Suspend => self.suspend(),
-                Request::More => self.options.jobs = self.options.jobs.saturating_add(1),
-                Request::Fewer => self.options.jobs = (self.options.jobs - 1).max(1),
-                // Each pass does it.
-                Request::Reap => {}
-            }
-        }
-    }
-
-    /// Asks everything to stop. The wait delay says how long that may take.
-    fn stop(&mut self) {
-        if matches!(self.state, State::Feeding | State::Fed) {
-            self.state = State::Stopping;
-            self.options.launch.context.cancel();
-            self.source.stop();
-        }
-    }
-
-    fn tell_stop(&self, signal: Signal) {
-        let running = self.running.len();
-        if running > 0 && !self.options.quiet {
-            let plural = if running == 1 { "" } else { "s" };
-            let text =
-                format!("{signal}: asking {running} command{plural} to stop; once more to kill");
-            self.notes.push(crate::message(&text));
-        }
-    }
-
-    /// Kills everything, at once.
-    fn kill(&mut self) {
-        if self.state != State::Killed {
-            self.state = State::Killed;
-            for id in self.running.keys() {
-                self.reactor.kill(*id);
-            }
-            self.source.stop();
-        }
-    }
-
-    /// Ctrl-Z: the commands are in groups of their own, so they stop and go on with us by this alone.
-    fn suspend(&mut self) {
-        self.signal_all(Signal::STOP);
-        signals::suspend();
-        self.signal_all(Signal::CONT);
-    }
-
-    fn signal_all(&mut self, signal: Signal) {
-        for id in self.running.keys() {
-            // One that has ended meanwhile needs no signal.
-            let _ = self.reactor.signal_group(*id, signal);
-        }
-    }
-
-    /// Process 1 has the orphans of all others. The zombie that came first is looked at: if it is a command, the reactor is
-    /// about to take its status, and the next pass finds whatever is behind it.
-    fn reap_orphans(&mut self) {
-        while let Some(pid) = program::first_zombie() {
-            let is_command = |id: &CommandId| self.reactor.pid(*id) == Some(pid);
-            if self.running.keys().any(is_command) {
-                return;
-            }
-            program::reap(pid);
         }
     }
 }
@@ -687,9 +432,4 @@ fn has_ended(reactor: &mut Reactor, id: CommandId) -> bool {
 
 fn waker(handle: Handle) -> impl Fn() + Send + 'static {
     move || handle.wake()
-}
-
-/// A copy that a thread can own.
-fn copy(fd: BorrowedFd<'_>) -> io::Result<File> {
-    Ok(File::from(fd.try_clone_to_owned()?))
 }

@@ -80,6 +80,9 @@ impl Ended<'_> {
 
 /// Is told of all commands, on the loop's thread: it must not block.
 pub(crate) trait Sink: fmt::Debug {
+    /// One need not run.
+    fn skipped(&mut self) {}
+
     fn started(&mut self, _job: &Job) {}
 
     /// One try has failed, and another follows.

@@ -1,13 +1,15 @@
 //! Where commands come from: a list that is read as it is needed, or the combinations of arguments in memory.
 //! Unaware of what a command is made of them.
 
+use crate::count::Count;
 use crate::cut::Item;
 use crate::lines::{Lines, Next};
 use crate::report::NeverStarted;
 
 #[derive(Debug)]
 pub(crate) enum Source {
-    List(Lines),
+    /// With the count of what is in it, if somebody wants to know and can.
+    List(Lines, Option<Count>),
     Fixed(Combinations),
 }
 
@@ -15,7 +17,7 @@ impl Source {
     /// The next item, if it is there.
     pub(crate) fn next(&mut self) -> Next {
         match self {
-            Source::List(lines) => lines.next(),
+            Source::List(lines, _) => lines.next(),
             Source::Fixed(combinations) => match combinations.next() {
                 Some(item) => Next::Item(item),
                 None => Next::End(Ok(())),
@@ -23,10 +25,18 @@ impl Source {
         }
     }
 
+    /// How many items there are, if that is known before the last is taken.
+    pub(crate) fn total(&self) -> Option<u64> {
+        match self {
+            Source::List(_, count) => count.as_ref()?.total(),
+            Source::Fixed(combinations) => Some(combinations.total()),
+        }
+    }
+
     /// No further one is wanted.
     pub(crate) fn stop(&mut self) {
         match self {
-            Source::List(lines) => lines.stop(),
+            Source::List(lines, _) => lines.stop(),
             Source::Fixed(combinations) => combinations.is_stopped = true,
         }
     }
@@ -34,7 +44,7 @@ impl Source {
     /// How many were not wanted; `None` while that is found out.
     pub(crate) fn never_started(&self) -> Option<NeverStarted> {
         match self {
-            Source::List(lines) => lines.never_started(),
+            Source::List(lines, _) => lines.never_started(),
             Source::Fixed(combinations) => Some(combinations.never_started()),
         }
     }
@@ -42,7 +52,7 @@ impl Source {
     /// The same, of a count that may not be complete.
     pub(crate) fn never_started_as_known(&self) -> NeverStarted {
         match self {
-            Source::List(lines) => lines.never_started_as_known(),
+            Source::List(lines, _) => lines.never_started_as_known(),
             Source::Fixed(combinations) => combinations.never_started(),
         }
     }

@@ -1,0 +1,337 @@
+//! Shows how a run stands: on a terminal by lines that stay at its bottom, elsewhere by a line now and then.
+//! Unaware of how commands are run.
+//!
+//! indicatif makes the lines' text. The outbox draws them, between what else it writes, so that no command waits for a
+//! terminal that has stopped.
+
+use std::cell::RefCell;
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{self, IsTerminal};
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use clap::ValueEnum;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
+
+use crate::clock;
+use crate::outbox::Outbox;
+use crate::progress::Progress;
+use crate::screen::Frame;
+use crate::sink::{Ended, Fate, Job, Sink};
+
+/// A run that is over before this shows nothing.
+const FIRST_AFTER: Duration = Duration::from_millis(300);
+const DRAWN_EVERY: Duration = Duration::from_millis(100);
+/// Lines come ever more slowly, so that a log of hours is not full of them.
+const LINE_EVERY_FIRST: Duration = Duration::from_secs(1);
+const LINE_EVERY_MAX: Duration = Duration::from_secs(30);
+/// So many commands are shown by name.
+const NAMES_MAX: usize = 3;
+const BAR_COLUMNS: usize = 20;
+/// Of a terminal that does not say.
+const COLUMNS: u16 = 80;
+
+/// `--progress`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum When {
+    #[default]
+    Auto,
+    Always,
+    Never,
+}
+
+/// How progress is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Style {
+    /// By lines at the bottom of the terminal, and whether with colours.
+    Drawn { has_colours: bool },
+    /// By a line now and then.
+    Lines,
+}
+
+impl Style {
+    /// `None`: not at all. `is_calm`: nobody else is to write on the terminal, and the user wants to see something.
+    pub(crate) fn of(when: When, is_calm: bool) -> Option<Style> {
+        let is_drawable = io::stderr().is_terminal()
+            && std::env::var_os("TERM").is_some_and(|term| term != "dumb" && !term.is_empty());
+        match when {
+            When::Never => None,
+            When::Auto if !is_drawable || !is_calm => None,
+            _ if is_drawable => Some(Style::Drawn {
+                has_colours: !has_no_color(),
+            }),
+            _ => Some(Style::Lines),
+        }
+    }
+}
+
+/// <https://no-color.org>: any value but an empty one.
+pub(crate) fn has_no_color() -> bool {
+    std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+}
+
+/// stdout and stderr are one terminal: what is written to one stands between what is written to the other.
+pub(crate) fn is_one_terminal() -> bool {
+    let device = |fd: &dyn Fn() -> io::Result<File>| Some(fd().ok()?.metadata().ok()?.rdev());
+    let stdout = device(&|| Ok(File::from(io::stdout().as_fd().try_clone_to_owned()?)));
+    let stderr = device(&|| Ok(File::from(io::stderr().as_fd().try_clone_to_owned()?)));
+    io::stdout().is_terminal() && io::stderr().is_terminal() && stdout == stderr
+}
+
+/// The bar of one run. A clone is the same one.
+#[derive(Clone, Debug)]
+pub(crate) struct Bar {
+    shared: Rc<RefCell<Shared>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    progress: Progress,
+    outbox: Outbox,
+    /// `None`: by lines.
+    drawing: Option<Drawing>,
+    next_at: Instant,
+    line_every: Duration,
+}
+
+impl Bar {
+    pub(crate) fn new(style: Style, outbox: Outbox, now: Instant) -> Bar {
+        let (drawing, first_after) = match style {
+            Style::Drawn { has_colours } => (Some(Drawing::new(has_colours)), FIRST_AFTER),
+            Style::Lines => (None, LINE_EVERY_FIRST),
+        };
+        Bar {
+            shared: Rc::new(RefCell::new(Shared {
+                progress: Progress::new(now),
+                outbox,
+                drawing,
+                next_at: now + first_after,
+                line_every: LINE_EVERY_FIRST,
+            })),
+        }
+    }
+
+    /// How many commands there are.
+    pub(crate) fn set_total(&self, total: u64) {
+        self.shared.borrow_mut().progress.total = Some(total);
+    }
+
+    pub(crate) fn has_total(&self) -> bool {
+        self.shared.borrow().progress.total.is_some()
+    }
+
+    /// Shows how it stands, if it is time for that. Returns after how long it is, the next time.
+    pub(crate) fn show(&self, now: Instant) -> Duration {
+        let mut shared = self.shared.borrow_mut();
+        if shared.next_at <= now {
+            shared.show(now);
+        }
+        shared.next_at.saturating_duration_since(now)
+    }
+
+    /// Takes it away. It is shown again when it is time.
+    pub(crate) fn hide(&self) {
+        self.shared.borrow().outbox.set_frame(None);
+    }
+}
+
+impl Shared {
+    fn show(&mut self, now: Instant) {
+        let Some(drawing) = &self.drawing else {
+            let counts = self.progress.counts(now, [""; 2]);
+            self.outbox
+                .push(format!("progress: {counts}\n").into_bytes());
+            self.line_every = (self.line_every * 2).min(LINE_EVERY_MAX);
+            self.next_at = now + self.line_every;
+            return;
+        };
+        self.outbox
+            .set_frame(Some(drawing.frame(&self.progress, now)));
+        self.next_at = now + DRAWN_EVERY;
+    }
+}
+
+impl Sink for Bar {
+    fn skipped(&mut self) {
+        self.shared.borrow_mut().progress.skipped();
+    }
+
+    fn started(&mut self, job: &Job) {
+        let progress = &mut self.shared.borrow_mut().progress;
+        progress.started(job.sequence, &job.shown, clock::now());
+    }
+
+    fn ended(&mut self, ended: &Ended<'_>) {
+        let progress = &mut self.shared.borrow_mut().progress;
+        progress.ended(ended.job.sequence, matches!(ended.fate, Fate::Failed(_)));
+    }
+
+    fn close(&mut self) {
+        self.hide();
+    }
+}
+
+/// Makes lines of it.
+#[derive(Debug)]
+struct Drawing {
+    bar: ProgressBar,
+    paper: Paper,
+    text: Arc<Mutex<Vec<String>>>,
+    has_colours: bool,
+    /// What the style was made for: the columns, the lines, and whether there is a bar.
+    layout: RefCell<Option<(u16, usize, bool)>>,
+}
+
+impl Drawing {
+    fn new(has_colours: bool) -> Drawing {
+        let paper = Paper::default();
+        let target = ProgressDrawTarget::term_like(Box::new(paper.clone()));
+        Drawing {
+            bar: ProgressBar::with_draw_target(Some(0), target),
+            paper,
+            text: Arc::default(),
+            has_colours,
+            layout: RefCell::new(None),
+        }
+    }
+
+    fn frame(&self, progress: &Progress, now: Instant) -> Frame {
+        let marks = if self.has_colours {
+            ["\x1b[31m", "\x1b[0m"]
+        } else {
+            [""; 2]
+        };
+        let mut text = vec![progress.counts(now, marks)];
+        text.extend(progress.longest(NAMES_MAX, now));
+        let layout = (columns(), text.len(), progress.total.is_some());
+        *lock(&self.text) = text;
+        if self.layout.replace(Some(layout)) != Some(layout) {
+            self.bar.set_style(self.style(layout));
+        }
+        lock(&self.paper.lines).clear();
+        lock(&self.paper.columns).clone_from(&layout.0);
+        self.bar.update(|state| {
+            state.set_len(progress.total.unwrap_or(0));
+            state.set_pos(progress.done());
+        });
+        Frame(lock(&self.paper.lines).join("\n").into())
+    }
+
+    /// Each line is cut off before the terminal's edge.
+    fn style(&self, (columns, lines, has_bar): (u16, usize, bool)) -> ProgressStyle {
+        let room = usize::from(columns).saturating_sub(1).max(1);
+        let mut template = String::new();
+        let mut rest = room;
+        if has_bar && room > 3 * BAR_COLUMNS {
+            rest = room - BAR_COLUMNS - 3;
+            let colour = if self.has_colours { ".cyan" } else { "" };
+            let _ = write!(template, "[{{bar:{BAR_COLUMNS}{colour}}}] ");
+        }
+        for line in 0..lines {
+            let newline = if line == 0 { "" } else { "\n" };
+            let _ = write!(template, "{newline}{{line{line}:{rest}!}}");
+            rest = room;
+        }
+        let style = ProgressStyle::with_template(&template).expect("the template is right");
+        (0..lines).fold(style.progress_chars("=> "), |style, line| {
+            let text = Arc::clone(&self.text);
+            let key: &'static str = ["line0", "line1", "line2", "line3"][line];
+            style.with_key(key, move |_: &_, to: &mut dyn std::fmt::Write| {
+                let _ = to.write_str(lock(&text).get(line).map_or("", String::as_str));
+            })
+        })
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn columns() -> u16 {
+    match rustix::termios::tcgetwinsize(io::stderr()) {
+        Ok(size) if size.ws_col > 0 => size.ws_col,
+        _ => COLUMNS,
+    }
+}
+
+/// What indicatif takes for a terminal: keeps the lines, and nothing of how they would be placed.
+#[derive(Clone, Debug, Default)]
+struct Paper {
+    lines: Arc<Mutex<Vec<String>>>,
+    columns: Arc<Mutex<u16>>,
+}
+
+impl TermLike for Paper {
+    fn width(&self) -> u16 {
+        *lock(&self.columns)
+    }
+
+    fn move_cursor_up(&self, _: usize) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn move_cursor_down(&self, _: usize) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn move_cursor_right(&self, _: usize) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn move_cursor_left(&self, _: usize) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn write_line(&self, line: &str) -> io::Result<()> {
+        self.write_str(line)
+    }
+
+    /// Blanks fill a line up, which its erasure does already.
+    fn write_str(&self, text: &str) -> io::Result<()> {
+        let line = text.trim_end();
+        if !line.is_empty() {
+            lock(&self.lines).push(line.to_owned());
+        }
+        Ok(())
+    }
+
+    fn clear_line(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_has_the_bar_the_counts_and_the_names_and_fits_the_terminal() {
+        let since = clock::now();
+        let now = since + Duration::from_secs(4);
+        let mut progress = Progress::new(since);
+        progress.started(1, "cc -c a.c", since);
+        progress.started(2, &"ä日".repeat(100), since);
+        let drawing = Drawing::new(false);
+        let lines = |progress: &Progress| -> Vec<String> {
+            let frame = drawing.frame(progress, now);
+            frame.0.split('\n').map(str::to_owned).collect()
+        };
+        let drawn = lines(&progress);
+        assert_eq!(drawn[..2], ["0 done, 2 running", "   4.00s  cc -c a.c"]);
+        // 79 columns, of which each second character takes two.
+        assert_eq!(drawn[2].chars().count(), 10 + 46);
+        progress.ended(2, false);
+        progress.total = Some(2);
+        let drawn = lines(&progress);
+        let bar = "[==========>         ] 1/2 done, 1 running, 0.2/s, 4.00s left";
+        assert_eq!(drawn, [bar, "   4.00s  cc -c a.c"]);
+    }
+}

@@ -1,0 +1,133 @@
+//! Where that goes which commands write, and what is told of them: two outboxes, and the order of the list.
+//! Unaware of commands.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use crate::order::Order;
+use crate::outbox::Outbox;
+use crate::output::Output;
+use crate::tagged::Backlog;
+
+/// When the output of a command is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Printing {
+    /// When it ends.
+    AtEnd,
+    /// When it and all before it have ended.
+    InOrder,
+    /// Line by line as it comes.
+    Streamed,
+    /// By the command itself.
+    Inherited,
+}
+
+impl Printing {
+    /// Output is kept until its command has ended.
+    pub(crate) fn collects(self) -> bool {
+        matches!(self, Printing::AtEnd | Printing::InOrder)
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Printer {
+    pub(crate) printing: Printing,
+    /// To stdout.
+    pub(crate) outbox: Outbox,
+    /// To stderr.
+    notes: Outbox,
+    order: Order,
+    /// Streams that wait for others to be written.
+    pub(crate) backlog: Backlog,
+}
+
+impl Printer {
+    /// `waker` makes what is called when there is room, or when all is written. `is_one`: what goes to stderr goes the way
+    /// of stdout, as both are one terminal, on which lines are drawn.
+    pub(crate) fn start<W: Fn() + Send + 'static>(
+        printing: Printing,
+        is_one: bool,
+        waker: impl Fn() -> W,
+    ) -> io::Result<Printer> {
+        let outbox = Outbox::start("stdout", copy(io::stdout().as_fd())?, waker())?;
+        let notes = if is_one {
+            outbox.clone()
+        } else {
+            Outbox::start("stderr", copy(io::stderr().as_fd())?, waker())?
+        };
+        Ok(Printer {
+            printing,
+            outbox,
+            notes,
+            order: Order::default(),
+            backlog: Backlog::default(),
+        })
+    }
+
+    /// Nothing should start that would add to it.
+    pub(crate) fn is_full(&self) -> bool {
+        self.order.is_full() || self.outbox.is_full()
+    }
+
+    /// The next place in the order of the list.
+    pub(crate) fn take_place(&mut self) -> u64 {
+        self.order.take_place()
+    }
+
+    /// Prints what the command of this place has written, or keeps it until its turn.
+    pub(crate) fn print(&mut self, place: u64, output: Output) {
+        match self.printing {
+            Printing::AtEnd => self.outbox.push_output(output),
+            Printing::InOrder => {
+                for output in self.order.put(place, output) {
+                    self.outbox.push_output(output);
+                }
+            }
+            Printing::Streamed | Printing::Inherited => {}
+        }
+    }
+
+    /// Prints something that is no command's output, in the same way.
+    pub(crate) fn print_own(&mut self, place: u64, output: Output) {
+        match self.printing {
+            Printing::InOrder => self.print(place, output),
+            _ => self.outbox.push_output(output),
+        }
+    }
+
+    /// Where things are told.
+    pub(crate) fn notes(&self) -> &Outbox {
+        &self.notes
+    }
+
+    /// Tells something at once.
+    pub(crate) fn tell(&self, note: Vec<u8>) {
+        self.notes.push(note);
+    }
+
+    /// Tells something once what was printed before is written.
+    pub(crate) fn tell_behind_output(&self, note: Vec<u8>) {
+        if self.printing == Printing::InOrder {
+            // The output may have to wait for others.
+            self.notes.push(note);
+        } else {
+            self.outbox.push_note(note, &self.notes);
+        }
+    }
+
+    /// Has everything told, although what was printed before it may never be written.
+    pub(crate) fn let_notes_go(&self) {
+        self.outbox.let_notes_go();
+    }
+
+    /// Everything is told. If not, somebody is woken when it is.
+    pub(crate) fn is_told(&self) -> bool {
+        self.notes.is_empty()
+    }
+}
+
+/// A copy that a thread can own.
+fn copy(fd: BorrowedFd<'_>) -> io::Result<File> {
+    Ok(File::from(fd.try_clone_to_owned()?))
+}

@@ -1,0 +1,141 @@
+//! The end of a command: tried once more, or printed, counted, recorded and told.
+//! Unaware of how commands are started and of when the run is over.
+
+use super::*;
+
+impl Run {
+    /// One command is over, or one try.
+    pub(super) fn end(&mut self, finished: Finished) {
+        let Some(mut running) = self.running.remove(&finished.id) else {
+            return;
+        };
+        if let Err(Error::Start(error)) = &finished.outcome
+            && error.io_error().is_some_and(program::is_unknown_format)
+            && let Some(work) = launch::by_shell(&running.task.work)
+            && self.is_going_on()
+        {
+            running.task.work = work;
+            return self.start(running);
+        }
+        let collected = running.collector.as_ref().map(Collector::take);
+        let (output, lost) = collected.unwrap_or_default();
+        let reason = match (&finished.outcome, lost) {
+            (Err(error), _) if error.cause() == Some(Cause::Cancelled) => {
+                self.slots.free(running.job.slot);
+                return self.conclude(&running, Fate::Cancelled, Some(&finished), output);
+            }
+            (_, Some(error)) => {
+                format!("its output could not be kept: {}", crate::plain(&error))
+            }
+            (Err(error), None) => error.to_string(),
+            (Ok(()), None) => {
+                self.slots.free(running.job.slot);
+                return self.conclude(&running, Fate::Succeeded, Some(&finished), output);
+            }
+        };
+        if running.job.attempt <= self.options.retries && self.is_going_on() {
+            self.tell_retry(&running.job, &reason);
+            let ended = Ended {
+                job: &running.job,
+                fate: Fate::Failed(&reason),
+                finished: Some(&finished),
+                output: &output,
+            };
+            for sink in &mut self.sinks {
+                sink.retried(&ended);
+            }
+            running.job.attempt += 1;
+            return self.start(running);
+        }
+        self.slots.free(running.job.slot);
+        self.conclude(&running, Fate::Failed(&reason), Some(&finished), output);
+    }
+
+    /// It was not started.
+    pub(super) fn refuse(&mut self, running: &Running, reason: &str) {
+        self.slots.free(running.job.slot);
+        self.conclude(running, Fate::Failed(reason), None, Output::default());
+    }
+
+    /// Prints what would run.
+    pub(super) fn show(&mut self, running: &Running) {
+        self.slots.free(running.job.slot);
+        let mut output = Output::new(&self.room);
+        // In memory, as commands are short.
+        let _ = output.push(&running.job.text);
+        let _ = output.push(b"\n");
+        self.printer.print_own(running.place, output);
+        self.report.succeeded();
+    }
+
+    /// Prints, counts and records what became of a command.
+    fn conclude(
+        &mut self,
+        running: &Running,
+        fate: Fate<'_>,
+        finished: Option<&Finished>,
+        output: Output,
+    ) {
+        let job = &running.job;
+        let ended = Ended {
+            job,
+            fate,
+            finished,
+            output: &output,
+        };
+        for sink in &mut self.sinks {
+            sink.ended(&ended);
+        }
+        let mut lost = self.write_status(&ended).err();
+        let output = if self.options.json {
+            let mut line = Output::new(&self.room);
+            lost = json::push_line(&ended, self.epoch, &mut line)
+                .err()
+                .or(lost);
+            line
+        } else {
+            output
+        };
+        self.printer.print(running.place, output);
+        let lost =
+            lost.map(|error| format!("its results could not be kept: {}", crate::plain(&error)));
+        match (fate, lost) {
+            (Fate::Failed(reason), _) => self.fail(job, reason),
+            (_, Some(reason)) => self.fail(job, &reason),
+            (Fate::Succeeded, None) => self.report.succeeded(),
+            (Fate::Cancelled, None) => self.report.cancelled(),
+        }
+    }
+
+    fn write_status(&self, ended: &Ended<'_>) -> io::Result<()> {
+        let Some(results) = &self.options.launch.results else {
+            return Ok(());
+        };
+        let status = match ended.fate {
+            Fate::Succeeded => "exit status 0",
+            Fate::Failed(reason) => reason,
+            Fate::Cancelled => "cancelled",
+        };
+        launch::write_status(results, ended.job, status)
+    }
+
+    fn tell_retry(&self, job: &Job, reason: &str) {
+        let (unit, number, command) = (job.unit, job.number, &job.shown);
+        let (next, all) = (job.attempt + 1, self.options.retries + 1);
+        let reason = printable_message(reason);
+        let note = format!("retrying: {unit} {number}: {command}: {reason}; try {next} of {all}\n");
+        self.printer.tell(note.into_bytes());
+    }
+
+    fn fail(&mut self, job: &Job, reason: &str) {
+        self.report.failed();
+        let (unit, number, command) = (job.unit, job.number, &job.shown);
+        let reason = printable_message(reason);
+        let note = format!("failed: {unit} {number}: {command}: {reason}\n");
+        self.printer.tell_behind_output(note.into_bytes());
+        let is_due = |halt: Halt| halt.is_due(self.report.all_failed(), self.report.ended());
+        if self.options.halt.is_some_and(is_due) {
+            self.stop();
+        }
+    }
+}

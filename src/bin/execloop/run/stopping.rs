@@ -1,0 +1,136 @@
+//! What stops, suspends and ends a run: signals, failures, a closed stdout.
+//! Unaware of how commands are started and of what becomes of each.
+
+use super::*;
+
+/// A terminal that has stopped is not waited for.
+const HIDDEN_AFTER_MAX: Duration = Duration::from_millis(100);
+
+impl Run {
+    /// Does what signals ask for.
+    pub(super) fn obey(&mut self) {
+        while let Ok(request) = self.requests.try_recv() {
+            match request {
+                Request::Stop(signal) if self.interrupted_by.is_none() => {
+                    self.interrupted_by = Some(signal);
+                    self.stop();
+                    self.tell_stop(signal);
+                }
+                Request::Stop(signal) | Request::Kill(signal) => {
+                    self.interrupted_by.get_or_insert(signal);
+                    self.kill();
+                }
+                Request::Suspend => self.suspend(),
+                Request::More => self.options.jobs = self.options.jobs.saturating_add(1),
+                Request::Fewer => self.options.jobs = (self.options.jobs - 1).max(1),
+                // Each pass does it.
+                Request::Reap => {}
+            }
+        }
+    }
+
+    /// Asks everything to stop. The wait delay says how long that may take.
+    pub(super) fn stop(&mut self) {
+        if matches!(self.state, State::Feeding | State::Fed) {
+            self.state = State::Stopping;
+            self.options.launch.context.cancel();
+            self.source.stop();
+        }
+    }
+
+    fn tell_stop(&self, signal: Signal) {
+        let running = self.running.len();
+        if running > 0 && !self.options.quiet {
+            let plural = if running == 1 { "" } else { "s" };
+            let text =
+                format!("{signal}: asking {running} command{plural} to stop; once more to kill");
+            self.printer.tell(crate::message(&text));
+        }
+    }
+
+    /// Kills everything, at once.
+    pub(super) fn kill(&mut self) {
+        if self.state != State::Killed {
+            self.state = State::Killed;
+            for id in self.running.keys() {
+                self.reactor.kill(*id);
+            }
+            self.source.stop();
+        }
+    }
+
+    /// Ctrl-Z: the commands are in groups of their own, so they stop and go on with us by this alone.
+    fn suspend(&mut self) {
+        self.signal_all(Signal::STOP);
+        self.hide_bar();
+        signals::suspend();
+        self.signal_all(Signal::CONT);
+    }
+
+    /// Takes the bar away, and waits a little until it is gone: the shell writes next.
+    fn hide_bar(&mut self) {
+        let Some(bar) = &self.bar else {
+            return;
+        };
+        bar.hide();
+        let ends_at = clock::now() + HIDDEN_AFTER_MAX;
+        while !self.printer.is_told() {
+            let timeout = ends_at.saturating_duration_since(clock::now());
+            if timeout.is_zero() || self.reactor.turn(Some(timeout)).is_err() {
+                return;
+            }
+        }
+    }
+
+    fn signal_all(&mut self, signal: Signal) {
+        for id in self.running.keys() {
+            // One that has ended meanwhile needs no signal.
+            let _ = self.reactor.signal_group(*id, signal);
+        }
+    }
+
+    /// Process 1 has the orphans of all others. The zombie that came first is looked at: if it is a command, the reactor is
+    /// about to take its status, and the next pass finds whatever is behind it.
+    pub(super) fn reap_orphans(&mut self) {
+        while let Some(pid) = program::first_zombie() {
+            let is_command = |id: &CommandId| self.reactor.pid(*id) == Some(pid);
+            if self.running.keys().any(is_command) {
+                return;
+            }
+            program::reap(pid);
+        }
+    }
+
+    /// Sinks have their last words, which are waited for; not after a kill.
+    pub(super) fn close_sinks(&mut self) -> io::Result<()> {
+        for sink in &mut self.sinks {
+            sink.close();
+        }
+        while self.state != State::Killed && !self.files.iter().all(|(_, file)| file.is_empty()) {
+            self.reactor.turn(None)?;
+            self.obey();
+        }
+        Ok(())
+    }
+
+    /// Says something on stderr, and waits until that and all before it is said. After a kill, not for long.
+    pub(crate) fn say_last(&mut self, text: Vec<u8>) -> io::Result<()> {
+        self.printer.let_notes_go();
+        self.printer.tell(text);
+        let mut ends_at = None;
+        while !self.printer.is_told() {
+            let mut timeout = None;
+            if self.state == State::Killed {
+                let now = clock::now();
+                let ends_at = *ends_at.get_or_insert(now + LAST_WORDS_MAX);
+                timeout = Some(ends_at.saturating_duration_since(now));
+            }
+            if timeout.is_some_and(|timeout| timeout.is_zero()) {
+                break;
+            }
+            self.reactor.turn(timeout)?;
+            self.obey();
+        }
+        Ok(())
+    }
+}
