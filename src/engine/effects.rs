@@ -7,8 +7,9 @@ use std::sync::Arc;
 use super::Engine;
 use crate::cancel::{Action, CancelTarget};
 use crate::error::{Closed, Stream};
+use crate::guard::guarded;
 use crate::job::{Effect, Event};
-use crate::stream::{OurEnd, guarded};
+use crate::stream::OurEnd;
 use crate::sys::{Kernel, Signal, Target, process_gone};
 
 impl<K: Kernel> Engine<K> {

@@ -4,8 +4,9 @@
 use super::{Due, Engine};
 use crate::error::{Error, StartError, Stream};
 use crate::finished::{CommandId, Finished, Usage};
+use crate::guard::{drop_callers, guarded};
 use crate::job::Job;
-use crate::stream::{OurEnd, drop_callers, guarded};
+use crate::stream::OurEnd;
 use crate::sys::Kernel;
 
 impl<K: Kernel> Engine<K> {

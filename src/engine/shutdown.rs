@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::Engine;
 use crate::error::StartError;
 use crate::finished::Finished;
-use crate::stream::drop_callers;
+use crate::guard::drop_callers;
 use crate::sys::{Kernel, Signal, Target};
 
 /// How long the reactor's end waits for announcements before it asks for every child.

@@ -13,8 +13,9 @@ use crate::command::{Command, Retry, Spec};
 use crate::diagnose::explain;
 use crate::error::{StartError, Stream};
 use crate::finished::CommandId;
+use crate::guard::drop_callers;
 use crate::job::{Job, Streams};
-use crate::stream::{OurEnd, drop_callers};
+use crate::stream::OurEnd;
 use crate::sys::{Kernel, StartFailure, Started, Stdio};
 use crate::table::{Running, Wait};
 
@@ -306,9 +307,9 @@ impl<K: Kernel> Engine<K> {
         let spec = Box::new(Spec {
             launch,
             retry,
-            stdin: stdin.into_input(&mut self.kernel),
-            stdout: stdout.into_output(&mut self.kernel),
-            stderr: stderr.into_output(&mut self.kernel),
+            stdin: stdin.into_feed(&mut self.kernel),
+            stdout: stdout.into_sink(&mut self.kernel),
+            stderr: stderr.into_sink(&mut self.kernel),
             policy: running.job.policy(),
             cancel: running.cancel,
             context: None,

@@ -6,8 +6,9 @@ use std::io;
 use super::Engine;
 use crate::error::{Cause, StartError};
 use crate::finished::CommandId;
+use crate::guard::drop_callers;
 use crate::job::Event;
-use crate::stream::{OurEnd, drop_callers};
+use crate::stream::OurEnd;
 use crate::sys::{Kernel, Signal, Target, process_gone};
 use crate::table::Wait;
 

@@ -1,7 +1,7 @@
-//! `Ends` against the rule said without a ring and without limits: keep the whole stream, cut it at the end.
+//! `HeadTail` against the rule said without a ring and without limits: keep the whole stream, cut it at the end.
 
 use super::Bytes;
-use crate::ends::Ends;
+use crate::head_tail::HeadTail;
 
 /// Pushes chunks of any sizes.
 ///
@@ -12,7 +12,7 @@ pub fn ends(data: &[u8]) {
         255 => usize::MAX,
         n => usize::from(n),
     };
-    let mut ends = Ends::new(end_bytes_max);
+    let mut ends = HeadTail::new(end_bytes_max);
     let mut stream = Vec::new();
     while !bytes.is_used_up() {
         let len = match bytes.next() {
