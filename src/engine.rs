@@ -10,12 +10,11 @@ use crate::admission::Admission;
 use crate::caller_pipe::CallerPipe;
 use crate::deadlines::Deadlines;
 use crate::env::Snapshot;
-use crate::error::Stream;
 use crate::finished::CommandId;
 use crate::inbox::Inbox;
-use crate::job::{Effect, Event, Streams};
+use crate::job::{Effect, Event};
 use crate::stream::{OurEnd, Progress};
-use crate::sys::{Kernel, Ready, Source, Tenant};
+use crate::sys::{Kernel, Ready, Source, Stream, Tenant};
 use crate::table::{Table, Wait};
 use crate::watches::Watches;
 
@@ -31,9 +30,6 @@ mod shutdown;
 pub(crate) mod simulation;
 mod start;
 mod stop;
-
-/// What the kernel calls the streams 0, 1, 2.
-const STREAM_SOURCES: [Source; 3] = [Source::Stdin, Source::Stdout, Source::Stderr];
 
 /// Longer than a short child's whole life, and shorter than the slice of a process that only computes.
 const AWAY_MAX: Duration = Duration::from_millis(1);
@@ -292,9 +288,7 @@ impl<K: Kernel> Engine<K> {
         let slot = event.tenant.slot;
         let stream = match event.source {
             Source::Exit => return self.reap(slot),
-            Source::Stdin => Stream::Stdin,
-            Source::Stdout => Stream::Stdout,
-            Source::Stderr => Stream::Stderr,
+            Source::Stream(stream) => stream,
         };
         let Some(end) = self.table.end(slot, stream) else {
             return;
@@ -319,7 +313,7 @@ impl<K: Kernel> Engine<K> {
 
     /// Visits every copied stream that does not have its turn anyway.
     fn visit_all(&mut self, slot: u32) {
-        for stream in Streams::ALL {
+        for stream in Stream::ALL {
             let end = self.table.end(slot, stream);
             if end.is_some_and(|end| !end.is_listed()) {
                 self.visit(slot, stream);

@@ -12,11 +12,10 @@ use slab::Slab;
 use crate::admission::Cost;
 use crate::cancel::Cancel;
 use crate::command::{Retry, Spec};
-use crate::error::Stream;
 use crate::finished::{CommandId, Finished};
 use crate::job::{Job, Streams};
 use crate::stream::OurEnd;
-use crate::sys::{Kernel, Launch, RawUsage, SLOTS_MAX, Tenant};
+use crate::sys::{Kernel, Launch, RawUsage, SLOTS_MAX, Stream, Tenant};
 use crate::watches::Seat;
 
 /// One slot.

@@ -10,11 +10,11 @@ use crate::admission::Patience;
 use crate::cancel::Cancel;
 use crate::context::Context;
 use crate::env::{Snapshot, resolve};
-use crate::error::{StartError, Stream};
+use crate::error::StartError;
 use crate::guard::drop_callers;
 use crate::job::{Policy, Streams};
 use crate::stdio::{Feed, Input, Output, SinkKind};
-use crate::sys::{CStrings, Launch, Namespaces, Program, Stdio, Target, nul_free};
+use crate::sys::{CStrings, Launch, Namespaces, Program, Stdio, Stream, Target, nul_free};
 
 /// What all starts of a command share, until it is changed.
 #[derive(Clone)]

@@ -4,13 +4,13 @@
 use std::io;
 use std::time::Duration;
 
+use super::Engine;
 use super::reap::wait_before_asking;
-use super::{Engine, STREAM_SOURCES};
 use crate::caller_pipe::CallerPipe;
-use crate::error::{Closed, Stream};
+use crate::error::Closed;
 use crate::finished::CommandId;
 use crate::stream::{OurEnd, REFUSALS_BELIEVED};
-use crate::sys::Kernel;
+use crate::sys::{Kernel, Stream};
 
 /// How often a caller reads or writes in a row before everybody else has a turn. His pipe may always be ready.
 const CALLER_PIECES_PER_TURN_MAX: usize = 16;
@@ -118,8 +118,7 @@ impl<K: Kernel> Engine<K> {
             } = pipe
             {
                 if !*is_watched {
-                    let source = STREAM_SOURCES[stream as usize];
-                    *is_watched = self.kernel.watch_pipe(pipe, source, tenant).is_ok();
+                    *is_watched = self.kernel.watch_pipe(pipe, stream, tenant).is_ok();
                 }
                 *ready = !*is_watched;
                 if *ready {

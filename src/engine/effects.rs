@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use super::Engine;
 use crate::cancel::{Action, CancelTarget};
-use crate::error::{Closed, Stream};
+use crate::error::Closed;
 use crate::guard::guarded;
 use crate::job::{Effect, Event};
 use crate::stream::OurEnd;
-use crate::sys::{Kernel, Signal, Target, process_gone};
+use crate::sys::{Kernel, Signal, Stream, Target, process_gone};
 
 impl<K: Kernel> Engine<K> {
     /// Performs one effect, and tells the job what came of it.
@@ -134,7 +134,7 @@ impl<K: Kernel> Engine<K> {
     /// The caller's own pipes go with the copied ones (Go closes them together).
     fn cut_callers_pipes(&mut self, slot: u32, why: Closed) {
         if let Some(running) = self.table.begun(slot) {
-            for (end, stream) in running.ends.iter_mut().zip(crate::job::Streams::ALL) {
+            for (end, stream) in running.ends.iter_mut().zip(Stream::ALL) {
                 match end {
                     OurEnd::Caller(pipe) if stream == Stream::Stdin => {
                         pipe.cut_input(&mut self.kernel, why);

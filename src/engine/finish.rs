@@ -2,12 +2,12 @@
 //! Unaware of how it ended.
 
 use super::{Due, Engine};
-use crate::error::{Error, StartError, Stream};
+use crate::error::{Error, StartError};
 use crate::finished::{CommandId, Finished, Usage};
 use crate::guard::{drop_callers, guarded};
 use crate::job::Job;
 use crate::stream::OurEnd;
-use crate::sys::Kernel;
+use crate::sys::{Kernel, Stream};
 
 impl<K: Kernel> Engine<K> {
     /// Everything is known of this command: makes its `Finished`, and gives back what it held.

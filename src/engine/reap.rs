@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use super::{Due, Engine, STREAM_SOURCES};
+use super::{Due, Engine};
 use crate::job::Event;
-use crate::sys::{Kernel, Tenant};
+use crate::sys::{Kernel, Stream, Tenant};
 
 /// What the kernel does not announce, or too early, is asked for by timer: after this, doubled each time up to the
 /// maximum.
@@ -81,9 +81,9 @@ impl<K: Kernel> Engine<K> {
             return;
         };
         let mut watched = Ok(());
-        for (end, source) in running.ends.iter().zip(STREAM_SOURCES) {
+        for (end, stream) in running.ends.iter().zip(Stream::ALL) {
             if let Some(pipe) = end.copied_pipe() {
-                watched = watched.and(self.kernel.watch_pipe(pipe, source, tenant));
+                watched = watched.and(self.kernel.watch_pipe(pipe, stream, tenant));
             }
         }
         if running.reaped.is_none() {

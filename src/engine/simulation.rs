@@ -16,11 +16,11 @@ use std::time::{Duration, Instant};
 use super::Engine;
 use crate::admission::Admission;
 use crate::context::Context;
-use crate::error::{Cause, StartError, Stream};
+use crate::error::{Cause, StartError};
 use crate::finished::{CommandId, Finished};
 use crate::inbox::{Inbox, Message};
 use crate::sys::simulated::{Random, Shared, Simulated, SimulatedWaker, Weather, World};
-use crate::sys::{Signal, Target};
+use crate::sys::{Signal, Stream, Target};
 use check::{Evidence, check};
 use plan::{Feed, Job, Take};
 

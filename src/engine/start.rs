@@ -11,12 +11,12 @@ use super::{Due, Engine};
 use crate::admission::Cost;
 use crate::command::{Command, Retry, Spec};
 use crate::diagnose::explain;
-use crate::error::{StartError, Stream};
+use crate::error::StartError;
 use crate::finished::CommandId;
 use crate::guard::drop_callers;
 use crate::job::{Job, Streams};
 use crate::stream::OurEnd;
-use crate::sys::{Kernel, StartFailure, Started, Stdio};
+use crate::sys::{Kernel, StartFailure, Started, Stdio, Stream};
 use crate::table::{Running, Wait};
 
 /// A busy program is tried again after 1, 2, 4 .. 64 milliseconds.
@@ -206,7 +206,7 @@ impl<K: Kernel> Engine<K> {
             OurEnd::of_output(stderr, spec.stderr),
         ];
         let mut copied = Streams::default();
-        for stream in Streams::ALL {
+        for stream in Stream::ALL {
             if ends[stream as usize].is_copied() {
                 copied.insert(stream);
             }
@@ -298,7 +298,7 @@ impl<K: Kernel> Engine<K> {
         };
         let (launch, retry) = *start;
         let mut closed = Streams::default();
-        for (end, stream) in running.ends.iter().zip(Streams::ALL) {
+        for (end, stream) in running.ends.iter().zip(Stream::ALL) {
             if end.is_closed_by_caller() {
                 closed.insert(stream);
             }

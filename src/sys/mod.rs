@@ -27,6 +27,7 @@ mod linux;
     allow(dead_code, reason = "Linux uses all of it")
 )]
 pub(crate) mod names;
+mod pipe;
 #[cfg_attr(
     any(
         execloop_kqueue_shim,
@@ -42,6 +43,7 @@ mod quiet;
 mod signal;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod simulated;
+mod stream;
 mod token;
 mod usage;
 mod waker;
@@ -70,6 +72,7 @@ pub(crate) use linux::Unix;
 pub use names::{Capability, Namespaces, Resource};
 pub(crate) use plan::{Attributes, Groups, IdMap, Program, Rlimit};
 pub use signal::{Signal, SignalParseError};
+pub use stream::Stream;
 pub(crate) use token::SLOTS_MAX;
 
 /// The system, as the loop sees it.
@@ -102,7 +105,7 @@ pub(crate) trait Kernel {
     fn part_tables(&mut self) {}
     /// Makes `poll` report our end of a pipe, until it is closed: what there is to say of it now, and each change. To ask
     /// for it again does nothing.
-    fn watch_pipe(&mut self, pipe: &Self::Pipe, source: Source, tenant: Tenant) -> io::Result<()>;
+    fn watch_pipe(&mut self, pipe: &Self::Pipe, stream: Stream, tenant: Tenant) -> io::Result<()>;
     /// The same for a child's exit.
     fn watch_child(&mut self, child: &Self::Child, tenant: Tenant) -> io::Result<()>;
     /// Appends at most `bytes_max` bytes to `into`, in one read. `Ok(0)` is the end of the stream.
@@ -183,10 +186,8 @@ pub(crate) enum Stdio {
 /// Which of a command's sources an event is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Source {
-    Stdin = 0,
-    Stdout = 1,
-    Stderr = 2,
-    Exit = 3,
+    Stream(Stream),
+    Exit,
 }
 
 /// Who an event is for. The generation tells a slot's former tenant from the present one.
@@ -206,14 +207,12 @@ impl Tenant {
     }
 }
 
-/// One event of `poll`.
+/// One event of `poll`: there may be something to read or to write, or a status to reap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ready {
     pub(crate) tenant: Tenant,
     pub(crate) source: Source,
-    /// A read would give bytes or the end; for `Source::Exit`: the child may be reaped.
-    pub(crate) readable: bool,
-    /// The other end is closed by everybody.
+    /// Everybody has closed the other end of the pipe.
     pub(crate) hung_up: bool,
 }
 
