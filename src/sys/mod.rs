@@ -5,37 +5,30 @@
 //! ones are `linux/` and `kqueue/`, over mio; `simulated.rs` is a machine in memory. What both real ones share stands
 //! here beside them. Every `unsafe` block of the crate is in this folder.
 
+mod attributes;
+// Which of the real ones this is.
+#[cfg_attr(
+    all(
+        any(target_os = "linux", target_os = "android"),
+        not(execloop_kqueue_shim)
+    ),
+    path = "linux/mod.rs"
+)]
+#[cfg_attr(
+    any(
+        not(any(target_os = "linux", target_os = "android")),
+        execloop_kqueue_shim
+    ),
+    path = "kqueue/mod.rs"
+)]
+mod backend;
 mod cstr;
 mod executable;
 mod fd;
 mod fork;
-#[cfg(any(
-    execloop_kqueue_shim,
-    not(any(target_os = "linux", target_os = "android"))
-))]
-mod kqueue;
-#[cfg(all(
-    any(target_os = "linux", target_os = "android"),
-    not(execloop_kqueue_shim)
-))]
-mod linux;
-#[cfg_attr(
-    any(
-        execloop_kqueue_shim,
-        not(any(target_os = "linux", target_os = "android"))
-    ),
-    allow(dead_code, reason = "Linux uses all of it")
-)]
-pub(crate) mod names;
+mod mapping;
+mod names;
 mod pipe;
-#[cfg_attr(
-    any(
-        execloop_kqueue_shim,
-        not(any(target_os = "linux", target_os = "android"))
-    ),
-    allow(dead_code, reason = "Linux uses all of it")
-)]
-pub(crate) mod plan;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod program;
@@ -56,21 +49,12 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+pub(crate) use attributes::{Attributes, Groups, IdMap, Program, Rlimit};
+pub(crate) use backend::Unix;
 pub(crate) use cstr::{CStrings, nul_free};
 pub(crate) use executable::{executable, string_bytes_max};
 pub(crate) use fd::{fd_limit_soft, raise_fd_limit};
-#[cfg(any(
-    execloop_kqueue_shim,
-    not(any(target_os = "linux", target_os = "android"))
-))]
-pub(crate) use kqueue::Unix;
-#[cfg(all(
-    any(target_os = "linux", target_os = "android"),
-    not(execloop_kqueue_shim)
-))]
-pub(crate) use linux::Unix;
 pub use names::{Capability, Namespaces, Resource};
-pub(crate) use plan::{Attributes, Groups, IdMap, Program, Rlimit};
 pub use signal::{Signal, SignalParseError};
 pub use stream::Stream;
 pub(crate) use token::SLOTS_MAX;

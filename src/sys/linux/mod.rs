@@ -8,6 +8,8 @@
 mod child;
 mod cradle;
 mod fd;
+mod layout;
+mod needs;
 mod process;
 mod raw;
 mod spawn;
