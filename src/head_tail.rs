@@ -15,6 +15,7 @@ pub(crate) struct HeadTail {
     tail: Vec<u8>,
     /// Where in `tail` its oldest byte is. Zero until it is full.
     tail_oldest: usize,
+    /// How many bytes are in neither end so far.
     skipped: u64,
 }
 
@@ -56,12 +57,6 @@ impl HeadTail {
             self.tail.len() == self.end_bytes_max || (self.tail_oldest == 0 && self.skipped == 0)
         );
         Ok(())
-    }
-
-    /// How many bytes are in neither end so far.
-    #[cfg(any(test, fuzzing))]
-    pub(crate) fn skipped(&self) -> u64 {
-        self.skipped
     }
 
     /// Both ends in one, as Go's `prefixSuffixSaver` prints them: a line between them tells how much was skipped.
@@ -135,7 +130,7 @@ mod tests {
         for chunk in chunks {
             kept.push(chunk).expect("memory");
             stream.extend_from_slice(chunk);
-            assert_eq!(kept.skipped(), model(&stream, n).1);
+            assert_eq!(kept.skipped, model(&stream, n).1);
             assert!(kept.head.capacity() <= n && kept.tail.capacity() <= n);
         }
         assert_eq!(
@@ -189,7 +184,7 @@ mod tests {
     fn stream_that_fits_is_returned_whole() {
         let mut kept = HeadTail::new(4);
         kept.push(b"abcdefgh").expect("memory");
-        assert_eq!(kept.skipped(), 0);
+        assert_eq!(kept.skipped, 0);
         assert_eq!(kept.finish().0, b"abcdefgh");
     }
 
@@ -197,7 +192,7 @@ mod tests {
     fn longer_stream_says_how_much_was_omitted() {
         let mut kept = HeadTail::new(4);
         kept.push(b"abcdefghi").expect("memory");
-        assert_eq!(kept.skipped(), 1);
+        assert_eq!(kept.skipped, 1);
         assert_eq!(kept.finish().0, b"abcd\n... omitting 1 bytes ...\nfghi");
     }
 
@@ -213,7 +208,7 @@ mod tests {
             kept.push(&[7; 777]).expect("memory");
         }
         assert_eq!((kept.head.capacity(), kept.tail.capacity()), (n, n));
-        assert_eq!(kept.skipped(), 777_010 - 200_000);
+        assert_eq!(kept.skipped, 777_010 - 200_000);
     }
 
     #[test]

@@ -79,6 +79,7 @@ mod lookpath;
 mod plain;
 mod reactor;
 mod reply;
+mod running;
 mod stdio;
 mod stream;
 #[allow(unsafe_code, reason = "the one fence: every unsafe block is below it")]

@@ -18,7 +18,7 @@ use fill::{Fill, FillSource};
 pub(crate) const STREAM_BYTES_PER_TURN_MAX: usize = 64 * 1024;
 /// How often one stream is read or written before the others get their turn: a child may write byte by byte as we read,
 /// and a caller's reader may give byte by byte.
-const PIECES_PER_TURN_MAX: usize = 16;
+pub(crate) const PIECES_PER_TURN_MAX: usize = 16;
 /// The most that is read of a pipe before it is cut: the largest that an unprivileged user can make a pipe.
 pub(crate) const LAST_DRAIN_BYTES_MAX: usize = 1024 * 1024;
 /// An edge comes once, and a call can fail for reasons of its own: that a pipe is empty or full is believed only when it is
@@ -127,6 +127,26 @@ impl<P> OurEnd<P> {
         }
     }
 
+    /// Closes the pipe of a copied stream, and keeps what was collected. The error is that of a caller's own drop.
+    pub(crate) fn close<K: Kernel<Pipe = P>>(&mut self, kernel: &mut K) -> io::Result<()> {
+        let (pipe, collected, dropped) = match std::mem::replace(self, OurEnd::Absent) {
+            OurEnd::Fill(fill) => {
+                let (pipe, dropped) = fill.into_parts();
+                (pipe, None, dropped)
+            }
+            OurEnd::Drain(drain) => drain.into_parts(),
+            other @ (OurEnd::Absent | OurEnd::Caller(_) | OurEnd::Collected(_)) => {
+                *self = other;
+                return Ok(());
+            }
+        };
+        kernel.close(pipe);
+        if let Some(collected) = collected {
+            *self = OurEnd::Collected(collected);
+        }
+        dropped
+    }
+
     /// The caller has closed his pipe.
     pub(crate) fn is_closed_by_caller(&self) -> bool {
         matches!(self, OurEnd::Caller(CallerPipe::Closed))
@@ -147,10 +167,10 @@ impl<P> OurEnd<P> {
     }
 
     /// It used up its budget, and has its turn without an event.
-    pub(crate) fn is_listed(&self) -> bool {
+    pub(crate) fn is_backlogged(&self) -> bool {
         match self {
-            OurEnd::Fill(fill) => fill.is_listed,
-            OurEnd::Drain(drain) => drain.is_listed,
+            OurEnd::Fill(fill) => fill.is_backlogged,
+            OurEnd::Drain(drain) => drain.is_backlogged,
             _ => false,
         }
     }

@@ -34,8 +34,8 @@ pub(crate) struct Drain<P> {
     pub(super) sink: Sink,
     /// All writers are gone, so it was announced. The trap: one can come back, by `/proc/PID/fd`.
     pub(super) is_hung_up: bool,
-    /// The engine has it in its list of visits.
-    pub(super) is_listed: bool,
+    /// It used up its budget, and has its turn without an event.
+    pub(super) is_backlogged: bool,
     full_reads: u8,
 }
 
@@ -60,7 +60,7 @@ impl<P> Drain<P> {
             pipe,
             sink,
             is_hung_up: false,
-            is_listed: false,
+            is_backlogged: false,
             full_reads: 0,
         }
     }
@@ -72,7 +72,7 @@ impl<P> Drain<P> {
         kernel: &mut K,
         scratch: &mut Vec<u8>,
     ) -> (Progress, usize) {
-        self.is_listed = false;
+        self.is_backlogged = false;
         let is_bulk = self.full_reads >= FULL_READS_OF_BULK;
         let bytes_max = if is_bulk {
             BULK_BYTES_PER_TURN_MAX
@@ -114,7 +114,7 @@ impl<P> Drain<P> {
                 break;
             }
         }
-        self.is_listed = true;
+        self.is_backlogged = true;
         (Progress::More, total)
     }
 
@@ -124,8 +124,8 @@ impl<P> Drain<P> {
         if self.full_reads < FULL_READS_OF_BULK {
             self.full_reads = 0;
         }
-        self.is_listed = std::mem::take(&mut self.is_hung_up);
-        if self.is_listed {
+        self.is_backlogged = std::mem::take(&mut self.is_hung_up);
+        if self.is_backlogged {
             Progress::More
         } else {
             Progress::Idle

@@ -15,8 +15,8 @@ pub(crate) struct Fill<P> {
     pub(super) source: FillSource,
     /// Nobody can read any more, so it was announced. The trap: see [`Drain::is_hung_up`].
     pub(super) is_hung_up: bool,
-    /// The engine has it in its list of visits.
-    pub(super) is_listed: bool,
+    /// It used up its budget, and has its turn without an event.
+    pub(super) is_backlogged: bool,
 }
 
 pub(super) enum FillSource {
@@ -34,13 +34,13 @@ impl<P> Fill<P> {
             pipe,
             source,
             is_hung_up: false,
-            is_listed: false,
+            is_backlogged: false,
         }
     }
 
     /// Writes up to the budget. That nobody can read any more is no error (Go ignores EPIPE).
     pub(crate) fn fill<K: Kernel<Pipe = P>>(&mut self, kernel: &mut K) -> Progress {
-        self.is_listed = false;
+        self.is_backlogged = false;
         if std::mem::take(&mut self.is_hung_up) && kernel.is_abandoned(&self.pipe) {
             return Progress::Ended(Ok(()));
         }
@@ -86,7 +86,7 @@ impl<P> Fill<P> {
                 break;
             }
         }
-        self.is_listed = true;
+        self.is_backlogged = true;
         Progress::More
     }
 

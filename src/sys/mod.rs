@@ -22,6 +22,7 @@ mod attributes;
     path = "kqueue/mod.rs"
 )]
 mod backend;
+mod clock;
 mod cstr;
 mod executable;
 mod fd;
@@ -51,11 +52,15 @@ use std::time::{Duration, Instant};
 
 pub(crate) use attributes::{Attributes, Groups, IdMap, Program, Rlimit};
 pub(crate) use backend::Unix;
+#[cfg(not(any(test, fuzzing)))]
+pub(crate) use clock::now;
 pub(crate) use cstr::{CStrings, nul_free};
 pub(crate) use executable::{executable, string_bytes_max};
 pub(crate) use fd::{fd_limit_soft, raise_fd_limit};
 pub use names::{Capability, Namespaces, Resource};
 pub use signal::{Signal, SignalParseError};
+#[cfg(any(test, fuzzing))]
+pub(crate) use simulated::now;
 pub use stream::Stream;
 pub(crate) use token::SLOTS_MAX;
 
@@ -377,19 +382,6 @@ impl fmt::Display for StartStep {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.pad(self.text())
     }
-}
-
-/// The monotonic clock, for those who have no `Kernel` at hand.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the clock is read below this boundary only"
-)]
-pub(crate) fn now() -> Instant {
-    #[cfg(any(test, fuzzing))]
-    if let Some(now) = simulated::clock() {
-        return now;
-    }
-    Instant::now()
 }
 
 /// Turns the `-1` of a C function into the error that `errno` holds.

@@ -34,7 +34,7 @@ pub(crate) use pipe::Pipe;
 pub(crate) use process::{ChildFacts, Exec};
 pub(crate) use random::Random;
 pub(crate) use script::{Act, Reaction, Script, Weather};
-pub(crate) use world::{World, clock};
+pub(crate) use world::{World, now};
 
 thread_local! {
     /// Commands whose reader or writer has said that it would block.
@@ -76,6 +76,13 @@ pub(crate) struct SimulatedChild {
 pub(crate) struct SimulatedPipe {
     pipe: usize,
     world: Shared,
+}
+
+impl SimulatedPipe {
+    /// Which of the world's pipes it is.
+    pub(crate) fn index(&self) -> usize {
+        self.pipe
+    }
 }
 
 /// Makes the next poll return.
@@ -312,6 +319,9 @@ impl Kernel for Simulated {
     ) -> io::Result<usize> {
         let world = &mut *self.world.borrow_mut();
         world.jostle();
+        if let Some(reads) = &mut world.reads {
+            reads.push(pipe.pipe);
+        }
         if world.strikes(world.weather.interrupts) {
             return Err(io::ErrorKind::Interrupted.into());
         }

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use super::pipe::Pipe;
 use super::process::Process;
 use super::{Random, Script, Weather};
+use crate::sys::clock;
 use crate::sys::{Ready, Source, Stream, Tenant};
 
 /// No poll comes more often than this: a turn takes its time.
@@ -29,9 +30,9 @@ thread_local! {
     static CLOCK: Cell<Option<Instant>> = const { Cell::new(None) };
 }
 
-/// What time it is in the world that runs on this thread, if one does.
-pub(crate) fn clock() -> Option<Instant> {
-    CLOCK.get()
+/// What time it is: in the world that runs on this thread, or outside if none does.
+pub(crate) fn now() -> Instant {
+    CLOCK.get().unwrap_or_else(clock::now)
 }
 
 /// Something that is going to happen.
@@ -74,6 +75,8 @@ pub(crate) struct World {
     stale: Vec<Ready>,
     /// How often something was asked to be reported.
     pub(crate) watched: usize,
+    /// Which pipe each call has read, in their order, for who wants to know.
+    pub(crate) reads: Option<Vec<usize>>,
     /// How often the loop gave way, and how long the others keep the processor then.
     pub(crate) gave_way: usize,
     pub(crate) away: Duration,
@@ -95,7 +98,7 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(seed: Random, weather: Weather) -> World {
-        let start = clock().unwrap_or_else(crate::sys::now);
+        let start = now();
         CLOCK.set(Some(start));
         World {
             random: seed,
@@ -110,6 +113,7 @@ impl World {
             ready: VecDeque::new(),
             stale: Vec::new(),
             watched: 0,
+            reads: None,
             gave_way: 0,
             away: Duration::ZERO,
             timer: None,
