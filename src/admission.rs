@@ -153,13 +153,11 @@ impl Admission {
     }
 
     /// The kernel was to be asked again before `now`.
-    #[cfg(any(test, fuzzing))]
     pub(crate) fn is_overdue(&self, now: Instant) -> bool {
         self.retry_at.is_some_and(|at| at < now) && !self.queue.is_empty()
     }
 
     /// Nothing is counted any more.
-    #[cfg(any(test, fuzzing))]
     pub(crate) fn is_idle(&self) -> bool {
         self.running == 0 && self.fds == 0 && self.queue.is_empty()
     }

@@ -10,12 +10,10 @@ use std::time::Duration;
 use crate::cancel::Cancel;
 use crate::context::Context;
 use crate::env::{EnvChanges, Snapshot, resolve};
-use crate::error::{CommandError, Error, StartError};
-use crate::finished::Finished;
+use crate::error::StartError;
 use crate::job::Policy;
 use crate::lookpath::{LookPathError, look_path};
 use crate::plain::ShellWord;
-use crate::reactor::Reactor;
 use crate::stdio::{Input, Output};
 use crate::sys::{Attributes, Groups, Signal};
 
@@ -54,9 +52,9 @@ pub struct Command {
     environment: EnvChanges,
     directory: Option<PathBuf>,
     stdin: Option<Input>,
-    stdout: Option<Output>,
-    stderr: Option<Output>,
-    stderr_to_stdout: bool,
+    pub(crate) stdout: Option<Output>,
+    pub(crate) stderr: Option<Output>,
+    pub(crate) stderr_to_stdout: bool,
     extra: Vec<(i32, Extra)>,
     pub(crate) attributes: Attributes,
     pub(crate) chroot: Option<PathBuf>,
@@ -392,102 +390,7 @@ impl Command {
         self.context.as_ref()
     }
 
-    /// Runs it to its end, on this thread, in a reactor of its own.
-    ///
-    /// That reactor is made for this run, after all that the program has open, which a start then copies
-    /// ([`Reactor`], "Make it early"). Who runs many commands keeps a reactor.
-    ///
-    /// # Errors
-    /// [`CommandError`] tells why it could not be started or did not succeed, and holds what was captured.
-    pub fn run(&mut self) -> Result<(), CommandError> {
-        let finished = self.finish()?;
-        self.stdout_or_error(finished).map(drop)
-    }
-
-    /// Runs it to its end and tells everything: with the output so far, whatever the outcome.
-    ///
-    /// # Errors
-    /// Why it could not be started, or [`Error::Reactor`].
-    pub fn finish(&mut self) -> Result<Finished, CommandError> {
-        self.finish_alone().map_err(|reason| self.failure(reason))
-    }
-
-    fn finish_alone(&mut self) -> Result<Finished, Error> {
-        let mut reactor = Reactor::new().map_err(StartError::Reactor)?;
-        let id = reactor.start(self)?;
-        let finished = reactor.wait(id).map_err(Error::Reactor)?;
-        let finished = finished.ok_or(Error::StatusLost)?;
-        match finished.outcome {
-            Err(error @ Error::Start(_)) => Err(error),
-            _ => Ok(finished),
-        }
-    }
-
-    /// Runs it to its end and returns its stdout (Go: `Cmd.Output`).
-    ///
-    /// # Errors
-    /// As [`run`](Command::run). Whatever ended the command, [`CommandError::stdout`] is its stdout so far, and
-    /// [`CommandError::stderr`] the first and last 32 KiB of its stderr, unless stderr was set. Refused when stdout was
-    /// set.
-    pub fn output(&mut self) -> Result<Vec<u8>, CommandError> {
-        self.refuse_set_for_form(self.stdout.is_some(), "stdout is already set")?;
-        let keeps_stderr = self.stderr.is_none() && !self.stderr_to_stdout;
-        self.stdout = Some(Output::capture());
-        if keeps_stderr {
-            self.stderr = Some(Output::capture_ends(STDERR_END_BYTES));
-        }
-        let finished = self.finish();
-        self.stdout = None;
-        if keeps_stderr {
-            self.stderr = None;
-        }
-        self.stdout_or_error(finished?)
-    }
-
-    /// Runs it to its end and returns its stdout and stderr, in the order in which it wrote them (Go:
-    /// `Cmd.CombinedOutput`).
-    ///
-    /// # Errors
-    /// As [`run`](Command::run); whatever ended the command, [`CommandError::stdout`] is the output so far. Refused when
-    /// stdout or stderr was set.
-    pub fn combined_output(&mut self) -> Result<Vec<u8>, CommandError> {
-        self.refuse_set_for_form(self.stdout.is_some(), "stdout is already set")?;
-        self.refuse_set_for_form(
-            self.stderr.is_some() || self.stderr_to_stdout,
-            "stderr is already set",
-        )?;
-        self.stdout = Some(Output::capture());
-        self.stderr_to_stdout = true;
-        let finished = self.finish();
-        self.stdout = None;
-        self.stderr_to_stdout = false;
-        self.stdout_or_error(finished?)
-    }
-
-    fn refuse_set_for_form(&self, is_set: bool, why: &'static str) -> Result<(), CommandError> {
-        self.refuse_set(is_set, why)
-            .map_err(|error| self.failure(error.into()))
-    }
-
-    /// What a successful command wrote; a failed one's output goes into its error (Go returns both).
-    fn stdout_or_error(&self, finished: Finished) -> Result<Vec<u8>, CommandError> {
-        match finished.outcome {
-            Ok(()) => Ok(finished.stdout),
-            Err(reason) => Err(CommandError::new(
-                self.program.clone(),
-                reason,
-                finished.stdout,
-                finished.stderr,
-            )),
-        }
-    }
-
-    /// The error of a form that ran nothing.
-    fn failure(&self, reason: Error) -> CommandError {
-        CommandError::new(self.program.clone(), reason, Vec::new(), Vec::new())
-    }
-
-    fn refuse_set(&self, is_set: bool, why: &'static str) -> Result<(), StartError> {
+    pub(crate) fn refuse_set(&self, is_set: bool, why: &'static str) -> Result<(), StartError> {
         if is_set {
             Err(StartError::Refused(why))
         } else {
@@ -495,9 +398,6 @@ impl Command {
         }
     }
 }
-
-/// How much of stderr's beginning and end a failed [`Command::output`] keeps (Go: 32 KiB each).
-const STDERR_END_BYTES: usize = 32 * 1024;
 
 /// A line that a POSIX shell takes: the path and the arguments after argument 0, quoted where they need it (Go:
 /// `Cmd.String`, which does not quote). The program as it was given where none was found. Neither the directory nor the

@@ -151,12 +151,6 @@ impl Context {
         }
     }
 
-    /// How many are to be told.
-    #[cfg(any(test, fuzzing))]
-    pub(crate) fn watchers(&self) -> usize {
-        self.node.lock().watchers.len()
-    }
-
     /// What tells two contexts apart, while both live.
     pub(crate) fn address(&self) -> usize {
         Arc::as_ptr(&self.node).addr()

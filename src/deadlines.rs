@@ -64,18 +64,6 @@ impl<K: Ord + Copy> Deadlines<K> {
         }
         self.armed.pop_first()
     }
-
-    /// How many keys are armed.
-    #[cfg(any(test, fuzzing))]
-    pub(crate) fn len(&self) -> usize {
-        self.armed.len()
-    }
-
-    /// Whether no key is armed.
-    #[cfg(any(test, fuzzing))]
-    pub(crate) fn is_empty(&self) -> bool {
-        self.armed.is_empty()
-    }
 }
 
 #[cfg(test)]
@@ -99,8 +87,8 @@ mod tests {
     fn new_set_has_nothing_due() {
         let base = base();
         let mut deadlines = Deadlines::<u32>::new();
-        assert!(deadlines.is_empty());
-        assert_eq!(deadlines.len(), 0);
+        assert!(deadlines.armed.is_empty());
+        assert_eq!(deadlines.armed.len(), 0);
         assert_eq!(deadlines.earliest(), None);
         assert_eq!(deadlines.pop_due(base), None);
     }
@@ -118,7 +106,7 @@ mod tests {
         assert_eq!(deadlines.pop_due(now), Some((base + ms(20), 'b')));
         assert_eq!(deadlines.pop_due(now), Some((base + ms(30), 'c')));
         assert_eq!(deadlines.pop_due(now), None);
-        assert_eq!(deadlines.len(), 1);
+        assert_eq!(deadlines.armed.len(), 1);
         assert_eq!(deadlines.earliest(), Some(base + ms(40)));
     }
 
@@ -130,7 +118,7 @@ mod tests {
         assert_eq!(deadlines.pop_due(at - Duration::from_nanos(1)), None);
         assert_eq!(deadlines.pop_due(at), Some((at, 1)));
         assert_eq!(deadlines.pop_due(at), None);
-        assert!(deadlines.is_empty());
+        assert!(deadlines.armed.is_empty());
     }
 
     #[test]
@@ -150,14 +138,20 @@ mod tests {
         let mut deadlines = Deadlines::new();
         deadlines.move_to(1, None, Some(early));
         deadlines.move_to(1, Some(early), Some(late));
-        assert_eq!((deadlines.len(), deadlines.earliest()), (1, Some(late)));
+        assert_eq!(
+            (deadlines.armed.len(), deadlines.earliest()),
+            (1, Some(late))
+        );
         assert_eq!(deadlines.pop_due(early), None);
 
         deadlines.move_to(1, Some(late), Some(late));
-        assert_eq!((deadlines.len(), deadlines.earliest()), (1, Some(late)));
+        assert_eq!(
+            (deadlines.armed.len(), deadlines.earliest()),
+            (1, Some(late))
+        );
         deadlines.move_to(1, Some(late), None);
         deadlines.move_to(1, None, None);
-        assert!(deadlines.is_empty());
+        assert!(deadlines.armed.is_empty());
     }
 
     #[test]
@@ -210,8 +204,8 @@ mod tests {
                 }
             }
             assert_eq!(deadlines.earliest(), list.iter().flatten().min().copied());
-            assert_eq!(deadlines.len(), list.iter().flatten().count());
-            assert_eq!(deadlines.is_empty(), list.iter().all(Option::is_none));
+            assert_eq!(deadlines.armed.len(), list.iter().flatten().count());
+            assert_eq!(deadlines.armed.is_empty(), list.iter().all(Option::is_none));
         }
     }
 }

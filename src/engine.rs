@@ -7,15 +7,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::admission::Admission;
-use crate::caller_pipe::CallerPipe;
 use crate::deadlines::Deadlines;
 use crate::env::Snapshot;
-use crate::error::Stream;
 use crate::finished::CommandId;
 use crate::inbox::Inbox;
-use crate::job::{Effect, Event, Streams};
-use crate::stream::{OurEnd, Progress};
-use crate::sys::{Kernel, Ready, Source, Tenant};
+use crate::job::{Effect, Event};
+use crate::sys::{Kernel, Ready, Stream, Tenant};
 use crate::table::{Table, Wait};
 use crate::watches::Watches;
 
@@ -26,14 +23,12 @@ mod effects;
 mod finish;
 mod mail;
 mod reap;
+mod serve;
 mod shutdown;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod simulation;
 mod start;
 mod stop;
-
-/// What the kernel calls the streams 0, 1, 2.
-const STREAM_SOURCES: [Source; 3] = [Source::Stdin, Source::Stdout, Source::Stderr];
 
 /// Longer than a short child's whole life, and shorter than the slice of a process that only computes.
 const AWAY_MAX: Duration = Duration::from_millis(1);
@@ -97,9 +92,6 @@ pub(crate) struct Engine<K: Kernel> {
     caller_pieces: usize,
     effects: Vec<Effect>,
     scratch: Vec<u8>,
-    /// The order in which streams were visited, for tests of fairness.
-    #[cfg(test)]
-    pub(crate) visited: Vec<(u32, Stream)>,
 }
 
 impl<K: Kernel> Engine<K> {
@@ -128,8 +120,6 @@ impl<K: Kernel> Engine<K> {
             caller_pieces: 0,
             effects: Vec::new(),
             scratch: Vec::new(),
-            #[cfg(test)]
-            visited: Vec::new(),
         }
     }
 
@@ -257,6 +247,16 @@ impl<K: Kernel> Engine<K> {
         self.expire();
         self.admit();
         self.table.free_vacant();
+        debug_assert!(
+            !self.admission.is_overdue(self.now),
+            "the kernel is not asked again"
+        );
+        debug_assert!(
+            !self.table.is_empty() || (self.admission.is_idle() && self.watches.is_empty()),
+            "nothing is known, but counted: {:?} {:?}",
+            self.admission,
+            self.watches
+        );
         polled.map(drop)
     }
 
@@ -283,150 +283,6 @@ impl<K: Kernel> Engine<K> {
         };
         let left = earliest.saturating_duration_since(self.kernel.now());
         Some(timeout.map_or(left, |timeout| timeout.min(left)))
-    }
-
-    fn serve(&mut self, event: Ready) {
-        if !self.table.is_tenant(event.tenant) {
-            return;
-        }
-        let slot = event.tenant.slot;
-        let stream = match event.source {
-            Source::Exit => return self.reap(slot),
-            Source::Stdin => Stream::Stdin,
-            Source::Stdout => Stream::Stdout,
-            Source::Stderr => Stream::Stderr,
-        };
-        let Some(end) = self.table.end(slot, stream) else {
-            return;
-        };
-        if event.hung_up {
-            end.note_hang_up();
-        }
-        match end {
-            OurEnd::Caller(CallerPipe::Open { ready, .. }) => *ready = true,
-            // It is in the list of visits, and has its turn when that is gone through.
-            end if end.is_listed() => {}
-            _ => self.visit(slot, stream),
-        }
-    }
-
-    /// Visits a stream that had used up its share.
-    fn revisit(&mut self, leftover: Leftover) {
-        if self.table.is_tenant(leftover.tenant) {
-            self.visit(leftover.tenant.slot, leftover.stream);
-        }
-    }
-
-    /// Visits every copied stream that does not have its turn anyway.
-    fn visit_all(&mut self, slot: u32) {
-        for stream in Streams::ALL {
-            let end = self.table.end(slot, stream);
-            if end.is_some_and(|end| !end.is_listed()) {
-                self.visit(slot, stream);
-            }
-        }
-    }
-
-    /// Moves what the budget allows, and tells the job what came of it.
-    fn visit(&mut self, slot: u32, stream: Stream) {
-        let Some(running) = self.table.running(slot) else {
-            return;
-        };
-        if running.start.is_some() {
-            return running.missed.insert(stream);
-        }
-        let end = &mut running.ends[stream as usize];
-        let (progress, read) = match end {
-            OurEnd::Fill(fill) => (fill.fill(&mut self.kernel), 0),
-            OurEnd::Drain(drain) => drain.drain(&mut self.kernel, &mut self.scratch),
-            _ => return,
-        };
-        if end.runs_callbacks() {
-            self.now = self.kernel.now();
-        }
-        #[cfg(test)]
-        self.visited.push((slot, stream));
-        match progress {
-            Progress::Idle => {}
-            // The canary: a broken build, which the simulation has to find out.
-            Progress::More if cfg!(execloop_canary) && slot % 4 == 1 => {}
-            Progress::More => {
-                let tenant = self.table.tenant(slot);
-                self.backlog.push_back(Leftover { tenant, stream });
-            }
-            Progress::Ended(result) => {
-                let result = result.and(self.close_end(slot, stream));
-                return self.step(slot, Event::StreamEnded(stream, result));
-            }
-        }
-        if read > 0 {
-            self.note_output(slot);
-        }
-    }
-
-    /// Only an idle timeout wants to know.
-    fn note_output(&mut self, slot: u32) {
-        if let Some(running) = self.table.running(slot)
-            && running.job.minds_silence()
-        {
-            self.step(slot, Event::Output);
-        }
-    }
-
-    /// Closes the pipe of a copied stream, and keeps what was collected. The error is that of a caller's own drop.
-    fn close_end(&mut self, slot: u32, stream: Stream) -> io::Result<()> {
-        let Some(running) = self.table.running(slot) else {
-            return Ok(());
-        };
-        let end = &mut running.ends[stream as usize];
-        let (pipe, collected, dropped) = match std::mem::replace(end, OurEnd::Absent) {
-            OurEnd::Fill(fill) => {
-                let (pipe, dropped) = fill.into_parts();
-                (pipe, None, dropped)
-            }
-            OurEnd::Drain(drain) => drain.into_parts(),
-            other => {
-                *end = other;
-                return Ok(());
-            }
-        };
-        self.kernel.close(pipe);
-        if let Some(collected) = collected {
-            *end = OurEnd::Collected(collected);
-        }
-        dropped
-    }
-
-    /// Steps a job, performs its effects in order with their answers, and puts its deadline in place.
-    fn step(&mut self, slot: u32, event: Event) {
-        let mut effects = std::mem::take(&mut self.effects);
-        effects.clear();
-        self.tell(slot, event, &mut effects);
-        let mut next = 0;
-        while let Some(effect) = effects.get(next).copied() {
-            next += 1;
-            self.perform(slot, effect, &mut effects);
-        }
-        self.effects = effects;
-        if let Some(running) = self.table.begun(slot) {
-            let wake_at = running.job.wake_at().filter(|_| !running.is_detached);
-            self.arm_slot(slot, wake_at);
-        }
-    }
-
-    fn tell(&mut self, slot: u32, event: Event, effects: &mut Vec<Effect>) {
-        let now = self.now;
-        if let Some(running) = self.table.begun(slot) {
-            running.job.step(event, now, effects);
-        }
-    }
-
-    fn arm_slot(&mut self, slot: u32, at: Option<Instant>) {
-        let armed = self.table.armed(slot);
-        if *armed != at {
-            self.deadlines.move_to(Due::Slot(slot), *armed, at);
-            *armed = at;
-        }
     }
 
     /// Acts on the deadlines that have come.

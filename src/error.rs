@@ -11,6 +11,7 @@ use std::io;
 use std::process::ExitStatus;
 
 use crate::plain::Plain;
+pub use crate::sys::Stream;
 use crate::sys::{Target, is_process_gone};
 
 mod command;
@@ -57,27 +58,6 @@ impl Cause {
                 io::ErrorKind::TimedOut
             }
         }
-    }
-}
-
-/// One of a command's standard streams.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Stream {
-    /// Descriptor 0.
-    Stdin,
-    /// Descriptor 1.
-    Stdout,
-    /// Descriptor 2.
-    Stderr,
-}
-
-impl fmt::Display for Stream {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.pad(match self {
-            Stream::Stdin => "stdin",
-            Stream::Stdout => "stdout",
-            Stream::Stderr => "stderr",
-        })
     }
 }
 

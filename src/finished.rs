@@ -5,9 +5,9 @@ use std::fmt;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
-use crate::error::{Error, Stream};
+use crate::error::Error;
 use crate::plain::Excerpt;
-use crate::sys::RawUsage;
+use crate::sys::{RawUsage, Stream};
 
 /// Names one started or queued command of one reactor. Never used twice; counts up.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -8,8 +8,9 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::error::{Cause, Error, ExitError, Stream};
+use crate::error::{Cause, Error, ExitError};
 use crate::sys;
+use crate::sys::Stream;
 
 #[cfg(any(test, fuzzing))]
 pub(crate) mod oracle;
@@ -80,8 +81,6 @@ pub(crate) enum Effect {
 pub(crate) struct Streams(u8);
 
 impl Streams {
-    pub(crate) const ALL: [Stream; 3] = [Stream::Stdin, Stream::Stdout, Stream::Stderr];
-
     pub(crate) fn insert(&mut self, stream: Stream) {
         self.0 |= 1 << stream as u8;
     }
@@ -99,7 +98,7 @@ impl Streams {
     }
 
     pub(crate) fn iter(self) -> impl Iterator<Item = Stream> {
-        Streams::ALL
+        Stream::ALL
             .into_iter()
             .filter(move |stream| self.contains(*stream))
     }

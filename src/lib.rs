@@ -62,14 +62,16 @@ mod command;
 mod context;
 mod deadlines;
 mod diagnose;
-mod ends;
 mod engine;
 mod env;
 mod error;
 mod finished;
+mod forms;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
+mod guard;
+mod head_tail;
 mod inbox;
 mod job;
 pub mod linux;
@@ -77,6 +79,7 @@ mod lookpath;
 mod plain;
 mod reactor;
 mod reply;
+mod running;
 mod stdio;
 mod stream;
 #[allow(unsafe_code, reason = "the one fence: every unsafe block is below it")]

@@ -1,5 +1,5 @@
 //! `Input` and `Output`: where a command's standard streams come from and go to.
-//! Unaware of pipes and of who copies.
+//! One start splits each into the child's part and ours. Unaware of who copies, and when.
 
 use std::fmt;
 use std::io::{BufRead, Read, Write};
@@ -9,9 +9,9 @@ use std::sync::Arc;
 use crate::sys::Stdio;
 
 /// Where a command's stdin comes from. Default: [`null`](Input::null).
-pub struct Input(pub(crate) InputKind);
+pub struct Input(InputKind);
 
-pub(crate) enum InputKind {
+enum InputKind {
     Null,
     Inherit,
     Pipe,
@@ -65,14 +65,39 @@ impl Input {
         Input(InputKind::File(file.into()))
     }
 
-    pub(crate) fn take(&mut self) -> InputKind {
-        match &mut self.0 {
-            InputKind::Null => InputKind::Null,
-            InputKind::Inherit => InputKind::Inherit,
-            InputKind::Pipe => InputKind::Pipe,
-            InputKind::Bytes(bytes) => InputKind::Bytes(Arc::clone(bytes)),
-            one_shot => std::mem::replace(one_shot, InputKind::Consumed),
-        }
+    /// Splits it for one start: what the child gets, and what we do with our end, if there is a pipe. What can be had
+    /// once is used up.
+    pub(crate) fn take(&mut self) -> (Stdio, Option<Feed>) {
+        let (kept, stdio, feed) = match std::mem::replace(&mut self.0, InputKind::Consumed) {
+            InputKind::Null => (InputKind::Null, Stdio::Null, None),
+            InputKind::Inherit => (InputKind::Inherit, Stdio::Inherit, None),
+            InputKind::Pipe => (InputKind::Pipe, Stdio::Pipe, Some(Feed::Caller)),
+            InputKind::Bytes(bytes) => {
+                let shared = Arc::clone(&bytes);
+                (
+                    InputKind::Bytes(bytes),
+                    Stdio::Pipe,
+                    Some(Feed::Bytes(shared)),
+                )
+            }
+            InputKind::Reader(reader) => {
+                (InputKind::Consumed, Stdio::Pipe, Some(Feed::Reader(reader)))
+            }
+            InputKind::Buffered(reader) => (
+                InputKind::Consumed,
+                Stdio::Pipe,
+                Some(Feed::Buffered(reader)),
+            ),
+            InputKind::File(file) => (InputKind::Consumed, Stdio::File(file), None),
+            InputKind::Consumed => (InputKind::Consumed, Stdio::Null, None),
+        };
+        self.0 = kept;
+        (stdio, feed)
+    }
+
+    /// An earlier start has used it up.
+    pub(crate) fn is_consumed(&self) -> bool {
+        matches!(self.0, InputKind::Consumed)
     }
 }
 
@@ -91,12 +116,21 @@ impl fmt::Debug for Input {
     }
 }
 
+/// What we do with our end of the pipe to a child's stdin. Nothing is allocated for it before the child is there.
+pub(crate) enum Feed {
+    /// The caller writes to it himself.
+    Caller,
+    Bytes(Arc<[u8]>),
+    Reader(Box<dyn Read + Send>),
+    Buffered(Box<dyn BufRead + Send>),
+}
+
 /// Where a command's stdout or stderr goes. Default: [`null`](Output::null).
-pub struct Output(pub(crate) OutputKind);
+pub struct Output(OutputKind);
 
 pub(crate) type LineCallback = Box<dyn FnMut(&[u8]) + Send>;
 
-pub(crate) enum OutputKind {
+enum OutputKind {
     Null,
     Inherit,
     Pipe,
@@ -158,14 +192,51 @@ impl Output {
         Output(OutputKind::File(file.into()))
     }
 
-    pub(crate) fn take(&mut self) -> OutputKind {
-        match &mut self.0 {
-            OutputKind::Null => OutputKind::Null,
-            OutputKind::Inherit => OutputKind::Inherit,
-            OutputKind::Pipe => OutputKind::Pipe,
-            OutputKind::Capture => OutputKind::Capture,
-            OutputKind::CaptureEnds(bytes) => OutputKind::CaptureEnds(*bytes),
-            one_shot => std::mem::replace(one_shot, OutputKind::Consumed),
+    /// Splits it for one start: what the child gets, and what we do with our end, if there is a pipe. What can be had
+    /// once is used up.
+    pub(crate) fn take(&mut self) -> (Stdio, Option<SinkKind>) {
+        let (kept, stdio, sink) = match std::mem::replace(&mut self.0, OutputKind::Consumed) {
+            OutputKind::Null => (OutputKind::Null, Stdio::Null, None),
+            OutputKind::Inherit => (OutputKind::Inherit, Stdio::Inherit, None),
+            OutputKind::Pipe => (OutputKind::Pipe, Stdio::Pipe, Some(SinkKind::Caller)),
+            OutputKind::Capture => (OutputKind::Capture, Stdio::Pipe, Some(SinkKind::Capture)),
+            OutputKind::CaptureEnds(bytes) => {
+                let sink = SinkKind::CaptureEnds(bytes);
+                (OutputKind::CaptureEnds(bytes), Stdio::Pipe, Some(sink))
+            }
+            OutputKind::Writer(writer) => (
+                OutputKind::Consumed,
+                Stdio::Pipe,
+                Some(SinkKind::Writer(writer)),
+            ),
+            OutputKind::Lines(callback) => (
+                OutputKind::Consumed,
+                Stdio::Pipe,
+                Some(SinkKind::Lines(callback)),
+            ),
+            OutputKind::File(file) => (OutputKind::Consumed, Stdio::File(file), None),
+            OutputKind::Consumed => (OutputKind::Consumed, Stdio::Null, None),
+        };
+        self.0 = kept;
+        (stdio, sink)
+    }
+
+    /// An earlier start has used it up.
+    pub(crate) fn is_consumed(&self) -> bool {
+        matches!(self.0, OutputKind::Consumed)
+    }
+
+    /// Whether what is written to it passes through this process; `None`: it goes nowhere.
+    pub(crate) fn passes_through(&self) -> Option<bool> {
+        match self.0 {
+            OutputKind::Null => None,
+            OutputKind::Inherit | OutputKind::File(_) => Some(false),
+            OutputKind::Pipe
+            | OutputKind::Capture
+            | OutputKind::CaptureEnds(_)
+            | OutputKind::Writer(_)
+            | OutputKind::Lines(_)
+            | OutputKind::Consumed => Some(true),
         }
     }
 }
@@ -186,35 +257,12 @@ impl fmt::Debug for Output {
     }
 }
 
-impl InputKind {
-    /// What the child gets; a file moves into it.
-    pub(crate) fn stdio(&mut self) -> Stdio {
-        match self {
-            InputKind::Null | InputKind::Consumed => Stdio::Null,
-            InputKind::Inherit => Stdio::Inherit,
-            InputKind::Pipe
-            | InputKind::Bytes(_)
-            | InputKind::Reader(_)
-            | InputKind::Buffered(_) => Stdio::Pipe,
-            InputKind::File(_) => match std::mem::replace(self, InputKind::Consumed) {
-                InputKind::File(file) => Stdio::File(file),
-                _ => Stdio::Null,
-            },
-        }
-    }
-}
-
-impl OutputKind {
-    /// What the child gets; a file moves into it.
-    pub(crate) fn stdio(&mut self) -> Stdio {
-        match self {
-            OutputKind::Null | OutputKind::Consumed => Stdio::Null,
-            OutputKind::Inherit => Stdio::Inherit,
-            OutputKind::File(_) => match std::mem::replace(self, OutputKind::Consumed) {
-                OutputKind::File(file) => Stdio::File(file),
-                _ => Stdio::Null,
-            },
-            _ => Stdio::Pipe,
-        }
-    }
+/// What we do with our end of the pipe from a child's stdout or stderr.
+pub(crate) enum SinkKind {
+    /// The caller reads from it himself.
+    Caller,
+    Capture,
+    CaptureEnds(usize),
+    Writer(Box<dyn Write + Send>),
+    Lines(LineCallback),
 }

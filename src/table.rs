@@ -4,19 +4,16 @@
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::hash::{BuildHasherDefault, Hasher};
-use std::sync::Arc;
 use std::time::Instant;
 
 use slab::Slab;
 
-use crate::admission::Cost;
-use crate::cancel::Cancel;
-use crate::command::{Retry, Spec};
-use crate::error::Stream;
+use crate::command::Spec;
 use crate::finished::{CommandId, Finished};
-use crate::job::{Job, Streams};
+
+use crate::running::Running;
 use crate::stream::OurEnd;
-use crate::sys::{Kernel, Launch, RawUsage, SLOTS_MAX, Tenant};
+use crate::sys::{Kernel, SLOTS_MAX, Stream, Tenant};
 use crate::watches::Seat;
 
 /// One slot.
@@ -73,35 +70,6 @@ pub(crate) enum Wait {
     TextBusy,
 }
 
-/// A started command.
-#[derive(Debug)]
-pub(crate) struct Running<K: Kernel> {
-    pub(crate) job: Job,
-    pub(crate) child: K::Child,
-    pub(crate) ends: [OurEnd<K::Pipe>; 3],
-    pub(crate) cancel: Arc<Cancel>,
-    pub(crate) leads_group: bool,
-    /// What it takes to start it again, until its program is known to be executed.
-    pub(crate) start: Option<Box<(Launch, Retry)>>,
-    /// Streams that were announced before that. Nothing of them is touched until then: a start that fails is to leave its
-    /// reader and its writers as they were.
-    pub(crate) missed: Streams,
-    /// The caller has let it go: it survives the reactor, and its outcome is not told.
-    pub(crate) is_detached: bool,
-    /// Its exit and its pipes are announced by the kernel.
-    pub(crate) is_watched: bool,
-    /// Its exit was announced, which happens once.
-    pub(crate) is_announced: bool,
-    /// How often it had to be asked by timer.
-    pub(crate) asked: u32,
-    /// When to ask again.
-    pub(crate) ask_at: Option<Instant>,
-    pub(crate) cost: Cost,
-    pub(crate) usage: Option<RawUsage>,
-    pub(crate) started: Instant,
-    pub(crate) reaped: Option<Instant>,
-}
-
 /// Where a number leads.
 #[derive(Debug)]
 enum Place {
@@ -155,6 +123,11 @@ impl<K: Kernel> Table<K> {
     /// No event could name one more.
     pub(crate) fn is_full(&self) -> bool {
         self.slots.len() >= SLOTS_MAX
+    }
+
+    /// No command is known.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.slots.is_empty() && self.places.is_empty() && self.waiting == 0
     }
 
     /// How many wait for their start.
@@ -243,9 +216,8 @@ impl<K: Kernel> Table<K> {
     }
 
     /// Our end of a stream of a started command.
-    pub(crate) fn end(&mut self, slot: u32, stream: Stream) -> Option<&mut OurEnd<K::Pipe>> {
-        let running = self.begun(slot)?;
-        Some(&mut running.ends[stream as usize])
+    pub(crate) fn stream(&mut self, slot: u32, stream: Stream) -> Option<&mut OurEnd<K::Pipe>> {
+        Some(self.begun(slot)?.stream(stream))
     }
 
     /// The process of a running command.
@@ -426,22 +398,6 @@ impl<K: Kernel> Table<K> {
     /// What becomes of it is told to nobody: its id leads nowhere from here on.
     pub(crate) fn forget(&mut self, id: CommandId) {
         self.places.remove(&id.number);
-    }
-}
-
-/// What the simulation asks, to find out that nothing is left.
-#[cfg(any(test, fuzzing))]
-impl<K: Kernel> Table<K> {
-    /// How many linger.
-    pub(crate) fn lingering(&self) -> usize {
-        let is_lingering = |entry: &Entry<K>| matches!(entry.phase, Phase::Lingering(_));
-        let entries = self.slots.iter();
-        entries.filter(|(_, entry)| is_lingering(entry)).count()
-    }
-
-    /// Nothing is known any more.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.slots.is_empty() && self.places.is_empty() && self.waiting == 0
     }
 }
 

@@ -82,7 +82,6 @@ impl Watches {
     }
 
     /// No command here carries a context.
-    #[cfg(any(test, fuzzing))]
     pub(crate) fn is_empty(&self) -> bool {
         self.watched.is_empty() && self.by_address.is_empty()
     }

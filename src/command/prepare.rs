@@ -10,10 +10,11 @@ use crate::admission::Patience;
 use crate::cancel::Cancel;
 use crate::context::Context;
 use crate::env::{Snapshot, resolve};
-use crate::error::{StartError, Stream};
+use crate::error::StartError;
+use crate::guard::drop_callers;
 use crate::job::{Policy, Streams};
-use crate::stdio::{Input, InputKind, Output, OutputKind};
-use crate::sys::{CStrings, Launch, Namespaces, Program, Stdio, Target, nul_free};
+use crate::stdio::{Feed, Input, Output, SinkKind};
+use crate::sys::{CStrings, Launch, Namespaces, Program, Stdio, Stream, Target, nul_free};
 
 /// What all starts of a command share, until it is changed.
 #[derive(Clone)]
@@ -28,9 +29,9 @@ pub(super) struct Prepared {
 /// One start of a command: everything that the engine needs, and nothing borrowed.
 pub(crate) struct Spec {
     pub(crate) launch: Launch,
-    pub(crate) stdin: InputKind,
-    pub(crate) stdout: OutputKind,
-    pub(crate) stderr: OutputKind,
+    pub(crate) stdin: Option<Feed>,
+    pub(crate) stdout: Option<SinkKind>,
+    pub(crate) stderr: Option<SinkKind>,
     pub(crate) policy: Arc<Policy>,
     pub(crate) cancel: Arc<Cancel>,
     pub(crate) context: Option<Context>,
@@ -53,9 +54,9 @@ impl Spec {
     /// The caller is to read or write this stream's pipe himself.
     pub(crate) fn asks_for_pipe(&self, stream: Stream) -> bool {
         match stream {
-            Stream::Stdin => matches!(self.stdin, InputKind::Pipe),
-            Stream::Stdout => matches!(self.stdout, OutputKind::Pipe),
-            Stream::Stderr => matches!(self.stderr, OutputKind::Pipe),
+            Stream::Stdin => matches!(self.stdin, Some(Feed::Caller)),
+            Stream::Stdout => matches!(self.stdout, Some(SinkKind::Caller)),
+            Stream::Stderr => matches!(self.stderr, Some(SinkKind::Caller)),
         }
     }
 }
@@ -82,34 +83,7 @@ impl Command {
             .environment
             .clone()
             .unwrap_or_else(|| snapshot.shared());
-        let mut stdin = self.stdin.as_mut().map_or(InputKind::Null, Input::take);
-        let mut stdout = self.stdout.as_mut().map_or(OutputKind::Null, Output::take);
-        let mut stderr = self.stderr.as_mut().map_or(OutputKind::Null, Output::take);
-        let stderr_stdio = if self.stderr_to_stdout {
-            Stdio::SameAsStdout
-        } else {
-            stderr.stdio()
-        };
-        let mut stdio = [stdin.stdio(), stdout.stdio(), stderr_stdio];
-        let mut extra = self.take_extra();
-        extra.retain(|(number, _)| {
-            match usize::try_from(*number)
-                .ok()
-                .and_then(|number| stdio.get_mut(number))
-            {
-                Some(stdio) => {
-                    *stdio = Stdio::Closed;
-                    false
-                }
-                None => true,
-            }
-        });
-        let launch = Launch {
-            program: prepared.program,
-            environment,
-            stdio,
-            extra,
-        };
+        let (launch, stdin, stdout, stderr) = self.take_descriptors(prepared.program, environment);
         Ok(Spec {
             launch,
             stdin,
@@ -193,22 +167,19 @@ impl Command {
 
     /// All that it writes can be seen, or goes to `/dev/null`.
     fn can_hear_silence(&self) -> bool {
-        let outputs = [&self.stdout, &self.stderr].map(Option::as_ref);
-        let kinds = outputs.map(|output| output.map_or(&OutputKind::Null, |output| &output.0));
-        let is_unheard =
-            |kind: &&OutputKind| matches!(kind, OutputKind::Inherit | OutputKind::File(_));
-        let is_heard = |kind: &&OutputKind| !matches!(kind, OutputKind::Null);
-        !kinds.iter().any(is_unheard) && kinds.iter().any(is_heard)
+        let outputs = [&self.stdout, &self.stderr].into_iter().flatten();
+        let mut passes_through = outputs.filter_map(Output::passes_through).peekable();
+        passes_through.peek().is_some() && passes_through.all(|passes| passes)
     }
 
     /// Before anything is taken: a refused start takes nothing.
     fn refuse_consumed(&self) -> Result<(), StartError> {
         let refuse = |stream: String| Err(StartError::Consumed { stream });
-        if matches!(self.stdin, Some(Input(InputKind::Consumed))) {
+        if self.stdin.as_ref().is_some_and(Input::is_consumed) {
             return refuse("stdin".to_owned());
         }
         for (output, name) in [(&self.stdout, "stdout"), (&self.stderr, "stderr")] {
-            if matches!(output, Some(Output(OutputKind::Consumed))) {
+            if output.as_ref().is_some_and(Output::is_consumed) {
                 return refuse(name.to_owned());
             }
         }
@@ -309,6 +280,43 @@ impl Command {
                 source,
             }),
         }
+    }
+
+    /// Splits each stream into what the child gets and what we do with our end. A closed one has no end of ours.
+    fn take_descriptors(
+        &mut self,
+        program: Arc<Program>,
+        environment: Arc<CStrings>,
+    ) -> (Launch, Option<Feed>, Option<SinkKind>, Option<SinkKind>) {
+        let nothing = || (Stdio::Null, None);
+        let (in_stdio, mut stdin) = self.stdin.as_mut().map_or((Stdio::Null, None), Input::take);
+        let (out_stdio, mut stdout) = self.stdout.as_mut().map_or_else(nothing, Output::take);
+        let (err_stdio, mut stderr) = if self.stderr_to_stdout {
+            (Stdio::SameAsStdout, None)
+        } else {
+            self.stderr.as_mut().map_or_else(nothing, Output::take)
+        };
+        let mut stdio = [in_stdio, out_stdio, err_stdio];
+        let mut extra = Vec::new();
+        for (number, file) in self.take_extra() {
+            match number {
+                0 => drop_callers("reader", stdin.take()),
+                1 => drop_callers("writer", stdout.take()),
+                2 => drop_callers("writer", stderr.take()),
+                _ => {
+                    extra.push((number, file));
+                    continue;
+                }
+            }
+            stdio[number as usize] = Stdio::Closed;
+        }
+        let launch = Launch {
+            program,
+            environment,
+            stdio,
+            extra,
+        };
+        (launch, stdin, stdout, stderr)
     }
 
     fn take_extra(&mut self) -> Vec<(i32, Option<OwnedFd>)> {

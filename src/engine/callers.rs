@@ -4,13 +4,13 @@
 use std::io;
 use std::time::Duration;
 
+use super::Engine;
 use super::reap::wait_before_asking;
-use super::{Engine, STREAM_SOURCES};
 use crate::caller_pipe::CallerPipe;
-use crate::error::{Closed, Stream};
+use crate::error::Closed;
 use crate::finished::CommandId;
 use crate::stream::{OurEnd, REFUSALS_BELIEVED};
-use crate::sys::Kernel;
+use crate::sys::{Kernel, Stream};
 
 /// How often a caller reads or writes in a row before everybody else has a turn. His pipe may always be ready.
 const CALLER_PIECES_PER_TURN_MAX: usize = 16;
@@ -24,8 +24,8 @@ impl<K: Kernel> Engine<K> {
         if let Some((spec, _)) = self.table.unstarted(slot) {
             return spec.asks_for_pipe(stream);
         }
-        let end = self.table.end(slot, stream);
-        end.is_some_and(|end| end.is_callers())
+        let our_end = self.table.stream(slot, stream);
+        our_end.is_some_and(|our_end| our_end.is_callers())
     }
 
     /// Reads from the caller's pipe; the other commands go on while it has nothing.
@@ -90,13 +90,13 @@ impl<K: Kernel> Engine<K> {
             let tenant = self.table.tenant(slot);
             // Of a start that fails and is tried again, the caller is to see neither the end nor a loss.
             let running = self.table.running(slot);
-            if running.is_some_and(|running| running.start.is_some()) {
+            if running.is_some_and(|running| running.is_starting()) {
                 // Nobody announces its exec, and the turn may find it out before it sleeps: it must not sleep for long.
                 let wait = self.look_again_after().unwrap_or(Duration::ZERO);
                 self.turn(Some(wait))?;
                 continue;
             }
-            let Some(OurEnd::Caller(pipe)) = self.table.end(slot, stream) else {
+            let Some(OurEnd::Caller(pipe)) = self.table.stream(slot, stream) else {
                 return Err(Closed::NeverOpened.error(stream));
             };
             if !matches!(pipe, CallerPipe::Open { ready: false, .. }) {
@@ -118,8 +118,7 @@ impl<K: Kernel> Engine<K> {
             } = pipe
             {
                 if !*is_watched {
-                    let source = STREAM_SOURCES[stream as usize];
-                    *is_watched = self.kernel.watch_pipe(pipe, source, tenant).is_ok();
+                    *is_watched = self.kernel.watch_pipe(pipe, stream, tenant).is_ok();
                 }
                 *ready = !*is_watched;
                 if *ready {
@@ -146,7 +145,7 @@ impl<K: Kernel> Engine<K> {
         if let Some((spec, _)) = self.table.unstarted(slot) {
             return spec.closed.insert(stream);
         }
-        if let Some(OurEnd::Caller(pipe)) = self.table.end(slot, stream) {
+        if let Some(OurEnd::Caller(pipe)) = self.table.stream(slot, stream) {
             pipe.close(&mut self.kernel);
         }
     }

@@ -2,11 +2,12 @@
 //! Unaware of how it ended.
 
 use super::{Due, Engine};
-use crate::error::{Error, StartError, Stream};
+use crate::error::{Error, StartError};
 use crate::finished::{CommandId, Finished, Usage};
+use crate::guard::{drop_callers, guarded};
 use crate::job::Job;
-use crate::stream::{OurEnd, drop_callers, guarded};
-use crate::sys::Kernel;
+use crate::stream::OurEnd;
+use crate::sys::{Kernel, Stream};
 
 impl<K: Kernel> Engine<K> {
     /// Everything is known of this command: makes its `Finished`, and gives back what it held.
@@ -30,7 +31,7 @@ impl<K: Kernel> Engine<K> {
             return self.table.vacate(slot);
         }
         self.admission.ended(running.cost);
-        let mut collected = |stream: Stream| match &mut running.ends[stream as usize] {
+        let mut collected = |stream: Stream| match running.stream(stream) {
             OurEnd::Collected(bytes) => std::mem::take(bytes),
             _ => Vec::new(),
         };
@@ -49,7 +50,7 @@ impl<K: Kernel> Engine<K> {
             drained: Some(now),
         };
         // Closed ones too: what the caller closed, or the delay cut, answers as such until the end.
-        let lingers = running.ends.iter().any(OurEnd::is_callers);
+        let lingers = running.streams.iter().any(OurEnd::is_callers);
         if lingers {
             // Its context and its limits go on: they end pipes that an orphan holds.
             self.table.linger(slot, running);
@@ -116,11 +117,7 @@ impl<K: Kernel> Engine<K> {
         let (finished, lingering) = self.table.take_finished(id)?;
         if let Some(slot) = lingering {
             let mut running = self.table.take_lingering(slot);
-            for end in &mut running.ends {
-                if let OurEnd::Caller(pipe) = end {
-                    pipe.close(&mut self.kernel);
-                }
-            }
+            running.close_callers_pipes(&mut self.kernel);
             drop_callers("command", running);
             self.leave(slot);
             self.table.vacate(slot);

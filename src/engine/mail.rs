@@ -6,9 +6,9 @@ use std::fmt;
 
 use super::Engine;
 use crate::error::StartError;
+use crate::guard::drop_callers;
 use crate::inbox::Message;
 use crate::reply::Reply;
-use crate::stream::drop_callers;
 use crate::sys::{Kernel, Target};
 
 /// Who is to be handed a command's `Finished`, by its number. Empty, and free, where handles run nothing.

@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use super::{Due, Engine, STREAM_SOURCES};
+use super::{Due, Engine};
 use crate::job::Event;
-use crate::sys::{Kernel, Tenant};
+use crate::sys::{Kernel, Stream, Tenant};
 
 /// What the kernel does not announce, or too early, is asked for by timer: after this, doubled each time up to the
 /// maximum.
@@ -43,7 +43,7 @@ impl<K: Kernel> Engine<K> {
             let is_here = self.table.is_tenant(tenant);
             let running = self.table.running(tenant.slot).filter(|_| is_here);
             // One whose program is not executed yet has hardly ended.
-            if running.is_some_and(|running| running.start.is_none()) {
+            if running.is_some_and(|running| !running.is_starting()) {
                 let is_over = self.try_reap(tenant.slot);
                 if is_over {
                     self.visit_all(tenant.slot);
@@ -81,9 +81,9 @@ impl<K: Kernel> Engine<K> {
             return;
         };
         let mut watched = Ok(());
-        for (end, source) in running.ends.iter().zip(STREAM_SOURCES) {
-            if let Some(pipe) = end.copied_pipe() {
-                watched = watched.and(self.kernel.watch_pipe(pipe, source, tenant));
+        for (our_end, stream) in running.streams.iter().zip(Stream::ALL) {
+            if let Some(pipe) = our_end.copied_pipe() {
+                watched = watched.and(self.kernel.watch_pipe(pipe, stream, tenant));
             }
         }
         if running.reaped.is_none() {

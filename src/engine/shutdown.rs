@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::Engine;
 use crate::error::StartError;
 use crate::finished::Finished;
-use crate::stream::drop_callers;
+use crate::guard::drop_callers;
 use crate::sys::{Kernel, Signal, Target};
 
 /// How long the reactor's end waits for announcements before it asks for every child.
@@ -40,10 +40,13 @@ impl<K: Kernel> Engine<K> {
         self.now = self.kernel.now();
         for slot in self.table.slots() {
             let running = self.table.running(slot);
-            if running.is_none_or(|running| !running.is_detached) {
-                self.kill_group(slot);
-                self.abort(slot, StartError::ShutDown);
+            if let Some(running) = &running {
+                if running.is_detached {
+                    continue;
+                }
+                running.kill_group(&mut self.kernel);
             }
+            self.abort(slot, StartError::ShutDown);
         }
     }
 
@@ -58,10 +61,7 @@ impl<K: Kernel> Engine<K> {
             if running.is_detached {
                 continue;
             }
-            self.kill_group(slot);
-            let Some(running) = self.table.running(slot) else {
-                continue;
-            };
+            running.kill_group(&mut self.kernel);
             if running.reaped.is_some() {
                 continue;
             }

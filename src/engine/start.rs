@@ -11,12 +11,14 @@ use super::{Due, Engine};
 use crate::admission::Cost;
 use crate::command::{Command, Retry, Spec};
 use crate::diagnose::explain;
-use crate::error::{StartError, Stream};
+use crate::error::StartError;
 use crate::finished::CommandId;
+use crate::guard::drop_callers;
 use crate::job::{Job, Streams};
-use crate::stream::{OurEnd, drop_callers};
-use crate::sys::{Kernel, StartFailure, Started, Stdio};
-use crate::table::{Running, Wait};
+use crate::running::Running;
+use crate::stream::OurEnd;
+use crate::sys::{Kernel, StartFailure, Started, Stdio, Stream};
+use crate::table::Wait;
 
 /// A busy program is tried again after 1, 2, 4 .. 64 milliseconds.
 const TEXT_BUSY_TRIES_MAX: u32 = 7;
@@ -199,24 +201,24 @@ impl<K: Kernel> Engine<K> {
         let cost = cost_of(&spec);
         let leads_group = spec.launch.program.attributes.leads_group();
         let [stdin, stdout, stderr] = started.pipes;
-        let ends = [
+        let streams = [
             OurEnd::of_input(stdin, spec.stdin),
             OurEnd::of_output(stdout, spec.stdout),
             OurEnd::of_output(stderr, spec.stderr),
         ];
         let mut copied = Streams::default();
-        for stream in Streams::ALL {
-            if ends[stream as usize].is_copied() {
+        for stream in Stream::ALL {
+            if streams[stream as usize].is_copied() {
                 copied.insert(stream);
             }
         }
-        let lends = ends.iter().any(OurEnd::is_callers);
+        let lends = streams.iter().any(OurEnd::is_callers);
         let job = Job::new(spec.policy, copied, lends, self.now);
         let wake_at = job.wake_at();
         let running = Running {
             job,
             child: started.child,
-            ends,
+            streams,
             cancel: spec.cancel,
             leads_group,
             start: Some(Box::new((spec.launch, spec.retry))),
@@ -255,7 +257,7 @@ impl<K: Kernel> Engine<K> {
             let has_executed = self.kernel.has_executed(&running.child);
             if has_executed {
                 running.start = None;
-                if running.ends[Stream::Stdin as usize].is_copied() {
+                if running.stream(Stream::Stdin).is_copied() {
                     // Most input fits the empty pipe at once, and then no event is needed for it.
                     running.missed.insert(Stream::Stdin);
                 }
@@ -292,23 +294,23 @@ impl<K: Kernel> Engine<K> {
         }
         let Some(start) = start else {
             debug_assert!(false, "{failure:?} after the exec");
-            drop_callers("command", running.ends);
+            drop_callers("command", running.streams);
             return self.finish_unstarted(slot, StartError::ShutDown);
         };
         let (launch, retry) = *start;
         let mut closed = Streams::default();
-        for (end, stream) in running.ends.iter().zip(Streams::ALL) {
-            if end.is_closed_by_caller() {
+        for (our_end, stream) in running.streams.iter().zip(Stream::ALL) {
+            if our_end.is_closed_by_caller() {
                 closed.insert(stream);
             }
         }
-        let [stdin, stdout, stderr] = running.ends;
+        let [stdin, stdout, stderr] = running.streams;
         let spec = Box::new(Spec {
             launch,
             retry,
-            stdin: stdin.into_input(&mut self.kernel),
-            stdout: stdout.into_output(&mut self.kernel),
-            stderr: stderr.into_output(&mut self.kernel),
+            stdin: stdin.into_feed(&mut self.kernel),
+            stdout: stdout.into_sink(&mut self.kernel),
+            stderr: stderr.into_sink(&mut self.kernel),
             policy: running.job.policy(),
             cancel: running.cancel,
             context: None,

@@ -6,8 +6,8 @@ use std::io;
 use super::Engine;
 use crate::error::{Cause, StartError};
 use crate::finished::CommandId;
+use crate::guard::drop_callers;
 use crate::job::Event;
-use crate::stream::{OurEnd, drop_callers};
 use crate::sys::{Kernel, Signal, Target, process_gone};
 use crate::table::Wait;
 
@@ -116,16 +116,14 @@ impl<K: Kernel> Engine<K> {
     fn let_go_of_pipes(&mut self, slot: u32) {
         let open = self.table.running(slot).map(|running| running.job.open());
         for stream in open.iter().flat_map(|open| open.iter()) {
-            // Nobody is told how that went.
-            let _ = self.close_end(slot, stream);
+            if let Some(running) = self.table.running(slot) {
+                // How that went is of no interest any more.
+                let _ = running.close_stream(stream, &mut self.kernel);
+            }
             self.step(slot, Event::StreamCut(stream));
         }
         if let Some(running) = self.table.running(slot) {
-            for end in &mut running.ends {
-                if let OurEnd::Caller(pipe) = end {
-                    pipe.close(&mut self.kernel);
-                }
-            }
+            running.close_callers_pipes(&mut self.kernel);
         }
     }
 }

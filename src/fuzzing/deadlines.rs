@@ -44,9 +44,14 @@ pub fn deadlines(data: &[u8]) {
                 list[key] = None;
             },
         }
-        let armed: Vec<_> = list.iter().flatten().copied().collect();
-        assert_eq!(deadlines.len(), armed.len());
-        assert_eq!(deadlines.is_empty(), armed.is_empty());
-        assert_eq!(deadlines.earliest(), armed.into_iter().min());
+        assert_eq!(deadlines.earliest(), list.iter().flatten().copied().min());
     }
+    // And there is nothing beside them.
+    let far = base + Duration::from_secs(1);
+    let left: Vec<_> = std::iter::from_fn(|| deadlines.pop_due(far)).collect();
+    let mut armed: Vec<_> = (0..KEYS)
+        .filter_map(|key| Some((list[key]?, key)))
+        .collect();
+    armed.sort_unstable();
+    assert_eq!(left, armed);
 }

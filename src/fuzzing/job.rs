@@ -7,6 +7,7 @@ use crate::error::Cause;
 use crate::job::oracle::{Ending, Happening, LastRead, Play, Replies, Reply};
 use crate::job::{Effect, Policy, Streams};
 use crate::sys;
+use crate::sys::Stream;
 
 const CAUSES: [Cause; 4] = [
     Cause::Cancelled,
@@ -92,8 +93,8 @@ fn happening(bytes: &mut Bytes<'_>) -> Happening {
     match bytes.next() % 16 {
         0 => Happening::Exits(Ending::Zero),
         1 => Happening::Exits(ending(bytes.next())),
-        2..=3 => Happening::Ends(bytes.pick(&Streams::ALL)),
-        4..=5 => Happening::Fails(bytes.pick(&Streams::ALL)),
+        2..=3 => Happening::Ends(bytes.pick(&Stream::ALL)),
+        4..=5 => Happening::Fails(bytes.pick(&Stream::ALL)),
         6..=7 => Happening::Stop(bytes.pick(&CAUSES)),
         8 => Happening::Abort(bytes.pick(&CAUSES)),
         9..=10 => Happening::Output,
@@ -121,7 +122,7 @@ fn replies(byte: u8) -> Replies {
 
 fn streams(byte: u8) -> Streams {
     let mut streams = Streams::default();
-    for (place, stream) in Streams::ALL.into_iter().enumerate() {
+    for (place, stream) in Stream::ALL.into_iter().enumerate() {
         if byte >> place & 1 != 0 {
             streams.insert(stream);
         }

@@ -9,8 +9,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Effect, Event, GROUP_DEATH_MAX, Job, Policy, Streams};
-use crate::error::{Cause, Error, Stream};
+use crate::error::{Cause, Error};
 use crate::sys;
+use crate::sys::Stream;
 
 /// How a child ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

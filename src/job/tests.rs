@@ -512,13 +512,13 @@ fn random_histories_agree_with_the_rules() {
     for _ in 0..20_000 {
         let mut policy = random.pick(&policies).clone();
         policy.rungs = (0..random.below(3)).map(|_| HALF).collect();
-        let copied = Streams::ALL
+        let copied = Stream::ALL
             .into_iter()
             .filter(|_| random.one_in(2))
             .collect::<Vec<_>>();
         let mut play = Play::new(policy, streams(&copied), random.one_in(3), sys::now());
         for _ in 0..30 {
-            let stream = *random.pick(&Streams::ALL);
+            let stream = *random.pick(&Stream::ALL);
             let happening = match random.below(12) {
                 0 => Happening::Exits(*random.pick(&ENDINGS)),
                 1 => Happening::Ends(stream),

@@ -5,36 +5,31 @@
 //! ones are `linux/` and `kqueue/`, over mio; `simulated.rs` is a machine in memory. What both real ones share stands
 //! here beside them. Every `unsafe` block of the crate is in this folder.
 
+mod attributes;
+// Which of the real ones this is.
+#[cfg_attr(
+    all(
+        any(target_os = "linux", target_os = "android"),
+        not(execloop_kqueue_shim)
+    ),
+    path = "linux/mod.rs"
+)]
+#[cfg_attr(
+    any(
+        not(any(target_os = "linux", target_os = "android")),
+        execloop_kqueue_shim
+    ),
+    path = "kqueue/mod.rs"
+)]
+mod backend;
+mod clock;
 mod cstr;
 mod executable;
 mod fd;
 mod fork;
-#[cfg(any(
-    execloop_kqueue_shim,
-    not(any(target_os = "linux", target_os = "android"))
-))]
-mod kqueue;
-#[cfg(all(
-    any(target_os = "linux", target_os = "android"),
-    not(execloop_kqueue_shim)
-))]
-mod linux;
-#[cfg_attr(
-    any(
-        execloop_kqueue_shim,
-        not(any(target_os = "linux", target_os = "android"))
-    ),
-    allow(dead_code, reason = "Linux uses all of it")
-)]
-pub(crate) mod names;
-#[cfg_attr(
-    any(
-        execloop_kqueue_shim,
-        not(any(target_os = "linux", target_os = "android"))
-    ),
-    allow(dead_code, reason = "Linux uses all of it")
-)]
-pub(crate) mod plan;
+mod mapping;
+mod names;
+mod pipe;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod program;
@@ -42,6 +37,7 @@ mod quiet;
 mod signal;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod simulated;
+mod stream;
 mod token;
 mod usage;
 mod waker;
@@ -54,22 +50,18 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+pub(crate) use attributes::{Attributes, Groups, IdMap, Program, Rlimit};
+pub(crate) use backend::Unix;
+#[cfg(not(any(test, fuzzing)))]
+pub(crate) use clock::now;
 pub(crate) use cstr::{CStrings, nul_free};
 pub(crate) use executable::{executable, string_bytes_max};
 pub(crate) use fd::{fd_limit_soft, raise_fd_limit};
-#[cfg(any(
-    execloop_kqueue_shim,
-    not(any(target_os = "linux", target_os = "android"))
-))]
-pub(crate) use kqueue::Unix;
-#[cfg(all(
-    any(target_os = "linux", target_os = "android"),
-    not(execloop_kqueue_shim)
-))]
-pub(crate) use linux::Unix;
 pub use names::{Capability, Namespaces, Resource};
-pub(crate) use plan::{Attributes, Groups, IdMap, Program, Rlimit};
 pub use signal::{Signal, SignalParseError};
+#[cfg(any(test, fuzzing))]
+pub(crate) use simulated::now;
+pub use stream::Stream;
 pub(crate) use token::SLOTS_MAX;
 
 /// The system, as the loop sees it.
@@ -102,7 +94,7 @@ pub(crate) trait Kernel {
     fn part_tables(&mut self) {}
     /// Makes `poll` report our end of a pipe, until it is closed: what there is to say of it now, and each change. To ask
     /// for it again does nothing.
-    fn watch_pipe(&mut self, pipe: &Self::Pipe, source: Source, tenant: Tenant) -> io::Result<()>;
+    fn watch_pipe(&mut self, pipe: &Self::Pipe, stream: Stream, tenant: Tenant) -> io::Result<()>;
     /// The same for a child's exit.
     fn watch_child(&mut self, child: &Self::Child, tenant: Tenant) -> io::Result<()>;
     /// Appends at most `bytes_max` bytes to `into`, in one read. `Ok(0)` is the end of the stream.
@@ -183,10 +175,8 @@ pub(crate) enum Stdio {
 /// Which of a command's sources an event is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Source {
-    Stdin = 0,
-    Stdout = 1,
-    Stderr = 2,
-    Exit = 3,
+    Stream(Stream),
+    Exit,
 }
 
 /// Who an event is for. The generation tells a slot's former tenant from the present one.
@@ -206,14 +196,12 @@ impl Tenant {
     }
 }
 
-/// One event of `poll`.
+/// One event of `poll`: there may be something to read or to write, or a status to reap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ready {
     pub(crate) tenant: Tenant,
     pub(crate) source: Source,
-    /// A read would give bytes or the end; for `Source::Exit`: the child may be reaped.
-    pub(crate) readable: bool,
-    /// The other end is closed by everybody.
+    /// Everybody has closed the other end of the pipe.
     pub(crate) hung_up: bool,
 }
 
@@ -394,19 +382,6 @@ impl fmt::Display for StartStep {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.pad(self.text())
     }
-}
-
-/// The monotonic clock, for those who have no `Kernel` at hand.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the clock is read below this boundary only"
-)]
-pub(crate) fn now() -> Instant {
-    #[cfg(any(test, fuzzing))]
-    if let Some(now) = simulated::clock() {
-        return now;
-    }
-    Instant::now()
 }
 
 /// Turns the `-1` of a C function into the error that `errno` holds.

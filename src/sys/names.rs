@@ -13,7 +13,7 @@ use std::ops::{BitOr, BitOrAssign};
 /// assert_eq!(format!("{sandbox:?}"), "USER | NET");
 /// ```
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub struct Namespaces(u64);
+pub struct Namespaces(pub(super) u64);
 
 macro_rules! namespaces {
     ($($(#[$doc:meta])* $name:ident = $flag:literal,)*) => {
@@ -53,11 +53,6 @@ impl Namespaces {
     /// There is none in this set.
     pub const fn is_empty(self) -> bool {
         self.0 == 0
-    }
-
-    /// The bits for clone3(2) and unshare(2).
-    pub(super) const fn flags(self) -> u64 {
-        self.0
     }
 }
 
@@ -267,7 +262,7 @@ mod tests {
             | libc::CLONE_THREAD;
         let others =
             libc::CLONE_VFORK | libc::CLONE_PARENT | libc::CLONE_SETTLS | libc::CLONE_CHILD_SETTID;
-        assert_eq!(all.flags() & (sharing | others) as u64, 0);
+        assert_eq!(all.0 & (sharing | others) as u64, 0);
         assert_eq!(
             format!("{all:?}"),
             "USER | PID | MOUNT | NET | IPC | UTS | CGROUP | TIME"

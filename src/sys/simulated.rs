@@ -24,7 +24,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::{
-    Exit, Kernel, Launch, RawUsage, Ready, Signal, Source, StartFailure, StartStep, Started, Stdio,
+    Exit, Kernel, Launch, RawUsage, Ready, Signal, StartFailure, StartStep, Started, Stdio, Stream,
     Target, Tenant, Wake,
 };
 use world::{Watched, Woken};
@@ -34,7 +34,7 @@ pub(crate) use pipe::Pipe;
 pub(crate) use process::{ChildFacts, Exec};
 pub(crate) use random::Random;
 pub(crate) use script::{Act, Reaction, Script, Weather};
-pub(crate) use world::{World, clock};
+pub(crate) use world::{World, now};
 
 thread_local! {
     /// Commands whose reader or writer has said that it would block.
@@ -76,6 +76,13 @@ pub(crate) struct SimulatedChild {
 pub(crate) struct SimulatedPipe {
     pipe: usize,
     world: Shared,
+}
+
+impl SimulatedPipe {
+    /// Which of the world's pipes it is.
+    pub(crate) fn index(&self) -> usize {
+        self.pipe
+    }
 }
 
 /// Makes the next poll return.
@@ -176,15 +183,14 @@ fn program_of(launch: &Launch) -> usize {
 
 fn pipes_of(world: &mut World, launch: &Launch) -> [Option<usize>; 3] {
     let mut pipes = [None; 3];
-    let sources = [Source::Stdin, Source::Stdout, Source::Stderr];
     let program = program_of(launch);
     let script = Rc::clone(&world.programs[program]);
-    for ((pipe, stdio), source) in pipes.iter_mut().zip(&launch.stdio).zip(sources) {
+    for ((pipe, stdio), stream) in pipes.iter_mut().zip(&launch.stdio).zip(Stream::ALL) {
         if matches!(stdio, Stdio::Pipe) {
             // The input of a command is known by its program, as its caller has to know it before there is a pipe.
-            let is_input = source == Source::Stdin;
+            let is_input = stream == Stream::Stdin;
             let key = if is_input { program } else { world.pipes.len() };
-            let mut new = Pipe::new(source, key, world.free_descriptor());
+            let mut new = Pipe::new(stream, key, world.free_descriptor());
             let sizes = world.weather.pipe_bytes.len();
             let size = world.weather.pipe_bytes[world.random.below(sizes)];
             new.bytes_max = size.max(script.traffic / PIECES_MAX);
@@ -295,7 +301,7 @@ impl Kernel for Simulated {
         facts.exec == Exec::Done || (!process.is_alive && !matches!(facts.exec, Exec::Failed(_)))
     }
 
-    fn watch_pipe(&mut self, pipe: &SimulatedPipe, _: Source, tenant: Tenant) -> io::Result<()> {
+    fn watch_pipe(&mut self, pipe: &SimulatedPipe, _: Stream, tenant: Tenant) -> io::Result<()> {
         let world = &mut *self.world.borrow_mut();
         world.watch(Watched::Pipe(pipe.pipe), tenant)
     }
@@ -313,6 +319,9 @@ impl Kernel for Simulated {
     ) -> io::Result<usize> {
         let world = &mut *self.world.borrow_mut();
         world.jostle();
+        if let Some(reads) = &mut world.reads {
+            reads.push(pipe.pipe);
+        }
         if world.strikes(world.weather.interrupts) {
             return Err(io::ErrorKind::Interrupted.into());
         }

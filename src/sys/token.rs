@@ -3,13 +3,15 @@
 
 use mio::Token;
 
-use super::{Source, Tenant};
+use super::{Source, Stream, Tenant};
 
 pub(super) const WAKER: Token = Token(usize::MAX);
 /// What a kernel watches for itself: its timer, or the queue of its timer and exits.
 pub(super) const INTERNAL: Token = Token(usize::MAX - 1);
 
 const SOURCE_BITS: u32 = 2;
+/// The source after the three streams.
+const EXIT: usize = Stream::ALL.len();
 /// 30 bits of slot and 32 of generation on 64-bit machines, 14 and 16 on others.
 const SLOT_BITS: u32 = usize::BITS / 2 - SOURCE_BITS;
 
@@ -23,19 +25,19 @@ pub(super) fn token(tenant: Tenant, source: Source) -> Token {
     let slot = tenant.slot as usize;
     debug_assert!(slot < SLOTS_MAX);
     let generation = (tenant.generation as usize) << (SLOT_BITS + SOURCE_BITS);
-    Token(generation | slot << SOURCE_BITS | source as usize)
+    let source = match source {
+        Source::Stream(stream) => stream as usize,
+        Source::Exit => EXIT,
+    };
+    Token(generation | slot << SOURCE_BITS | source)
 }
 
 pub(super) fn untoken(Token(token): Token) -> Option<(Tenant, Source)> {
     if Token(token) == WAKER || Token(token) == INTERNAL {
         return None;
     }
-    let source = match token & ((1 << SOURCE_BITS) - 1) {
-        0 => Source::Stdin,
-        1 => Source::Stdout,
-        2 => Source::Stderr,
-        _ => Source::Exit,
-    };
+    let stream = Stream::ALL.get(token & ((1 << SOURCE_BITS) - 1));
+    let source = stream.map_or(Source::Exit, |stream| Source::Stream(*stream));
     let tenant = Tenant {
         slot: ((token >> SOURCE_BITS) & SLOTS_MAX) as u32,
         generation: (token >> (SLOT_BITS + SOURCE_BITS)) as u32,
@@ -51,7 +53,8 @@ mod tests {
     fn tokens_give_back_what_they_were_made_of() {
         for slot in [0, 1, 77_777, SLOTS_MAX as u32 - 1] {
             for generation in [0, 1, GENERATION_MASK] {
-                for source in [Source::Stdin, Source::Stdout, Source::Stderr, Source::Exit] {
+                let streams = Stream::ALL.map(Source::Stream);
+                for source in streams.into_iter().chain([Source::Exit]) {
                     let tenant = Tenant { slot, generation };
                     assert_eq!(untoken(token(tenant, source)), Some((tenant, source)));
                 }

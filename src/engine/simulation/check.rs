@@ -6,11 +6,11 @@ use std::os::unix::process::ExitStatusExt;
 use std::time::{Duration, Instant};
 
 use super::plan::{Feed, Got, Job, Stop, Take};
-use crate::error::{Cause, Error, StartError, Stream};
+use crate::error::{Cause, Error, StartError};
 use crate::finished::Finished;
 use crate::job::GROUP_DEATH_MAX;
-use crate::sys::Target;
 use crate::sys::simulated::{ChildFacts, Pipe, World, prefix};
+use crate::sys::{Stream, Target};
 
 /// A timer is served within this.
 const TIMER_SLACK: Duration = Duration::from_millis(1);

@@ -10,8 +10,9 @@ use std::ptr;
 
 use libc::c_int;
 
+use crate::sys::attributes::{Attributes, Groups, Program};
+use crate::sys::mapping::Mapping;
 use crate::sys::names::Resource;
-use crate::sys::plan::{Attributes, Groups, Mapping, Program};
 use crate::sys::{Signal, StartStep};
 
 /// What a child is to do, and where it says what failed.

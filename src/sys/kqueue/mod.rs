@@ -29,18 +29,19 @@ mod ways;
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll};
 
 use super::fd as any_fd;
+use super::pipe::{Pipe, pipes, watch};
 use super::quiet::QuietWrites;
 use super::token::{INTERNAL, token, untoken};
 use super::waker::Waker;
 use super::{
-    Exit, Kernel, Launch, Ready, Signal, Source, StartFailure, StartStep, Started, Stdio, Target,
+    Exit, Kernel, Launch, Ready, Signal, Source, StartFailure, StartStep, Started, Stream, Target,
     Tenant, Wake,
 };
 use events::Queue;
@@ -101,29 +102,6 @@ impl Unix {
     }
 }
 
-type Ends = [Option<OwnedFd>; 3];
-
-/// The pipes that a launch asks for: our ends and the child's.
-fn pipes(launch: &Launch) -> Result<([Option<Pipe>; 3], Ends), StartFailure> {
-    let failed = |error| StartFailure::new(StartStep::Pipe, error);
-    let mut ours = [None, None, None];
-    let mut theirs = [None, None, None];
-    for (number, stdio) in launch.stdio.iter().enumerate() {
-        if matches!(stdio, Stdio::Pipe) {
-            let (read, write) = fd::pipe().map_err(failed)?;
-            let (our_end, their_end) = if number == 0 {
-                (write, read)
-            } else {
-                (read, write)
-            };
-            fd::never_block(&our_end).map_err(failed)?;
-            ours[number] = Some(Pipe(our_end));
-            theirs[number] = Some(their_end);
-        }
-    }
-    Ok((ours, theirs))
-}
-
 impl Kernel for Unix {
     type Child = Child;
     type Pipe = Pipe;
@@ -144,7 +122,11 @@ impl Kernel for Unix {
     fn start(&mut self, launch: &mut Launch) -> Result<Started<Unix>, StartFailure> {
         let failed = |error| StartFailure::new(StartStep::Clone, error);
         self.check().map_err(failed)?;
-        let (pipes, ends) = pipes(launch)?;
+        let (pipes, ends) = pipes(launch, fd::pipe)?;
+        for pipe in pipes.iter().flatten() {
+            let failed = |error| StartFailure::new(StartStep::Pipe, error);
+            fd::never_block(&pipe.0).map_err(failed)?;
+        }
         let mut child = self.spawner.spawn(launch, &ends)?;
         child.set_sweeps_group(launch.program.attributes.sweeps_group);
         Ok(Started { child, pipes })
@@ -155,24 +137,10 @@ impl Kernel for Unix {
         true
     }
 
-    fn watch_pipe(&mut self, pipe: &Pipe, source: Source, tenant: Tenant) -> io::Result<()> {
+    fn watch_pipe(&mut self, pipe: &Pipe, stream: Stream, tenant: Tenant) -> io::Result<()> {
         self.check()?;
-        let interest = if source == Source::Stdin {
-            Interest::WRITABLE
-        } else {
-            Interest::READABLE
-        };
-        // Never deregistered: closing takes a descriptor out of a kqueue.
-        let registry = self.poll.registry();
-        let watched = registry.register(
-            &mut SourceFd(&pipe.0.as_raw_fd()),
-            token(tenant, source),
-            interest,
-        );
-        match watched {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-            result => result,
-        }
+        let source = Source::Stream(stream);
+        watch(self.poll.registry(), pipe.0.as_fd(), source, tenant)
     }
 
     fn watch_child(&mut self, child: &Child, tenant: Tenant) -> io::Result<()> {
@@ -248,7 +216,6 @@ impl Kernel for Unix {
             ready.push_back(Ready {
                 tenant,
                 source,
-                readable: event.is_readable(),
                 hung_up,
             });
         }
@@ -279,7 +246,6 @@ fn exited(tenant: Tenant) -> Ready {
     Ready {
         tenant,
         source: Source::Exit,
-        readable: true,
         hung_up: false,
     }
 }
@@ -293,7 +259,3 @@ impl fmt::Debug for Unix {
             .finish_non_exhaustive()
     }
 }
-
-/// Our end of a pipe that we made.
-#[derive(Debug)]
-pub(crate) struct Pipe(OwnedFd);

@@ -10,7 +10,7 @@ use libc::{c_int, c_short, c_void};
 
 use crate::sys::Launch;
 use crate::sys::fd::is_open;
-use crate::sys::plan::Mapping;
+use crate::sys::mapping::Mapping;
 
 type Native = libc::posix_spawn_file_actions_t;
 type AddChdir = unsafe extern "C" fn(*mut Native, *const c_char) -> c_int;

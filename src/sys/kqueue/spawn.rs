@@ -14,7 +14,7 @@ use super::posix::{self, Abilities};
 use super::process::Child;
 use super::ways::{Way, way};
 use crate::sys::fd::{fd_limit_before_raise, is_open, open_null};
-use crate::sys::plan::{Mapping, gaps};
+use crate::sys::mapping::{Mapping, gaps};
 use crate::sys::{Launch, StartFailure, StartStep, Stdio, cvt};
 
 /// Starts children. Keeps what one start leaves for the next.

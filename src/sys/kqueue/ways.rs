@@ -4,8 +4,8 @@
 use std::io;
 
 use super::posix::Abilities;
+use crate::sys::attributes::Attributes;
 use crate::sys::fd::fd_limit_before_raise;
-use crate::sys::plan::Attributes;
 use crate::sys::{Launch, StartFailure, StartStep};
 
 /// How a child is made.
@@ -134,8 +134,8 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::sys::attributes::{Groups, IdMap, Program};
     use crate::sys::names::{Capability, Namespaces};
-    use crate::sys::plan::{Groups, IdMap, Program};
     use crate::sys::{CStrings, Signal, Stdio};
 
     fn launch(change: impl FnOnce(&mut Program)) -> Launch {

@@ -11,9 +11,10 @@ use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use super::layout::Move;
 use super::raw;
+use crate::sys::attributes::{Attributes, Groups, Program};
 use crate::sys::names::{Capability, Namespaces, Resource};
-use crate::sys::plan::{Attributes, Groups, Move, Program};
 use crate::sys::{CStrings, Signal, StartStep};
 
 /// What a child is to do, and where it says how far it is and what failed. It owns all that the child uses, and is kept
@@ -82,11 +83,11 @@ impl Report {
 /// before that those of parent and child while they write id maps together.
 pub(super) mod gate {
     /// The kernel's, when the child no longer uses our memory.
-    pub(in crate::sys::linux) const RELEASED: u32 = 0;
-    pub(in crate::sys::linux) const STARTED: u32 = 1;
-    pub(in crate::sys::linux) const WANTS_MAPS: u32 = 2;
-    pub(in crate::sys::linux) const HAS_MAPS: u32 = 3;
-    pub(in crate::sys::linux) const REFUSED: u32 = 4;
+    pub(in super::super) const RELEASED: u32 = 0;
+    pub(in super::super) const STARTED: u32 = 1;
+    pub(in super::super) const WANTS_MAPS: u32 = 2;
+    pub(in super::super) const HAS_MAPS: u32 = 3;
+    pub(in super::super) const REFUSED: u32 = 4;
 }
 
 /// The child's first function. `plan` leads to a [`Plan`].

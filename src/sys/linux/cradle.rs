@@ -15,7 +15,7 @@ use std::sync::atomic::Ordering;
 use super::child::{Plan, gate};
 use super::fd::duplicate_onto;
 use crate::sys::fd::{duplicate, open_null};
-use crate::sys::plan::Mapping;
+use crate::sys::mapping::Mapping;
 use crate::sys::{StartStep, cvt};
 
 /// Below this a descriptor need not be moved for the child: the smallest table that the kernel makes has as many.
@@ -326,7 +326,7 @@ mod tests {
     use super::super::child::Report;
     use super::*;
     use crate::sys::CStrings;
-    use crate::sys::plan::{Attributes, Program};
+    use crate::sys::attributes::{Attributes, Program};
 
     /// Of a child that shares the parent's table, and does nothing.
     fn plan() -> Box<Plan> {

@@ -8,6 +8,8 @@
 mod child;
 mod cradle;
 mod fd;
+mod layout;
+mod needs;
 mod process;
 mod raw;
 mod spawn;
@@ -16,18 +18,19 @@ mod timerfd;
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll};
 
 use super::fd as any_fd;
+use super::pipe::{Pipe, pipes, watch};
 use super::quiet::QuietWrites;
-use super::token::{INTERNAL, token, untoken};
+use super::token::{INTERNAL, untoken};
 use super::waker::Waker;
 use super::{
-    Exit, Kernel, Launch, Ready, Signal, Source, StartFailure, StartStep, Started, Stdio, Target,
+    Exit, Kernel, Launch, Ready, Signal, Source, StartFailure, StartStep, Started, Stream, Target,
     Tenant,
 };
 use process::{Child, check_floor};
@@ -97,26 +100,13 @@ impl Unix {
     /// than its exec takes, and an event that comes late carries a generation that is over.
     fn watch(&self, fd: BorrowedFd<'_>, source: Source, tenant: Tenant) -> io::Result<()> {
         self.check()?;
-        let interest = if source == Source::Stdin {
-            Interest::WRITABLE
-        } else {
-            Interest::READABLE
-        };
-        let registry = self.poll.registry();
-        match registry.register(
-            &mut SourceFd(&fd.as_raw_fd()),
-            token(tenant, source),
-            interest,
-        ) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-            result => result,
-        }
+        watch(self.poll.registry(), fd, source, tenant)
     }
 }
 
 impl Unix {
     fn try_start(&mut self, launch: &Launch) -> Result<Started<Unix>, StartFailure> {
-        let (pipes, ends) = pipes(launch)?;
+        let (pipes, ends) = pipes(launch, fd::pipe)?;
         let ours: Vec<i32> = pipes
             .iter()
             .flatten()
@@ -126,28 +116,6 @@ impl Unix {
         child.set_sweeps_group(launch.program.attributes.sweeps_group);
         Ok(Started { child, pipes })
     }
-}
-
-type Ends = [Option<OwnedFd>; 3];
-
-/// The pipes that a launch asks for: our ends and the child's.
-fn pipes(launch: &Launch) -> Result<([Option<Pipe>; 3], Ends), StartFailure> {
-    let failed = |error| StartFailure::new(StartStep::Pipe, error);
-    let mut ours = [None, None, None];
-    let mut theirs = [None, None, None];
-    for (number, stdio) in launch.stdio.iter().enumerate() {
-        if matches!(stdio, Stdio::Pipe) {
-            let (read, write) = fd::pipe().map_err(failed)?;
-            let (our_end, their_end) = if number == 0 {
-                (write, read)
-            } else {
-                (read, write)
-            };
-            ours[number] = Some(Pipe(our_end));
-            theirs[number] = Some(their_end);
-        }
-    }
-    Ok((ours, theirs))
 }
 
 impl Kernel for Unix {
@@ -187,8 +155,8 @@ impl Kernel for Unix {
         self.spawner.part_tables();
     }
 
-    fn watch_pipe(&mut self, pipe: &Pipe, source: Source, tenant: Tenant) -> io::Result<()> {
-        self.watch(pipe.0.as_fd(), source, tenant)
+    fn watch_pipe(&mut self, pipe: &Pipe, stream: Stream, tenant: Tenant) -> io::Result<()> {
+        self.watch(pipe.0.as_fd(), Source::Stream(stream), tenant)
     }
 
     fn watch_child(&mut self, child: &Child, tenant: Tenant) -> io::Result<()> {
@@ -249,7 +217,6 @@ impl Kernel for Unix {
             Some(Ready {
                 tenant,
                 source,
-                readable: event.is_readable(),
                 hung_up,
             })
         }));
@@ -279,7 +246,3 @@ impl fmt::Debug for Unix {
             .finish_non_exhaustive()
     }
 }
-
-/// Our end of a pipe that we made.
-#[derive(Debug)]
-pub(crate) struct Pipe(OwnedFd);

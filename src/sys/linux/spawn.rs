@@ -17,10 +17,12 @@ use std::time::Duration;
 
 use super::child::{self, Plan, Report, gate};
 use super::cradle::{Carried, Cradle, Nulls, STACK_BYTES, Stack};
+use super::layout::{foreign, layout, stashes};
 use super::process::Child;
 use super::raw::{self, CloneArguments};
+use crate::sys::attributes::{Attributes, IdMap};
 use crate::sys::fd::{fd_limit_before_raise, is_open};
-use crate::sys::plan::{Attributes, IdMap, Mapping, foreign, gaps, layout, stashes};
+use crate::sys::mapping::{Mapping, gaps};
 use crate::sys::{Launch, StartFailure, StartStep, Stdio, cvt, now};
 
 /// `CLONE_CLEAR_SIGHAND` (Linux 5.5): caught signals get their default action in the child.

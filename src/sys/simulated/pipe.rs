@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use crate::sys::{Ready, Source, Tenant};
+use crate::sys::{Ready, Source, Stream, Tenant};
 
 /// Linux splits what is written in packets at this size (pipe(2)).
 pub(super) const PACKET_BYTES_MAX: usize = 4096;
@@ -29,7 +29,7 @@ pub(crate) struct Pipe {
     /// Our descriptor's number.
     pub(super) number: usize,
     /// The child's descriptor: stdin is written by us, the others are read.
-    pub(super) source: Source,
+    pub(super) stream: Stream,
     pub(super) bytes_max: usize,
     /// Each write is read by itself; their sizes.
     pub(super) packets: Option<VecDeque<usize>>,
@@ -55,12 +55,12 @@ pub(crate) struct Pipe {
 }
 
 impl Pipe {
-    pub(super) fn new(source: Source, key: usize, number: usize) -> Pipe {
+    pub(super) fn new(stream: Stream, key: usize, number: usize) -> Pipe {
         Pipe {
             key,
             number,
             tenant: None,
-            source,
+            stream,
             bytes_max: 0,
             packets: None,
             written: 0,
@@ -93,21 +93,23 @@ impl Pipe {
         self.bytes_max.saturating_sub(self.held())
     }
 
-    /// What a poll says of our end.
+    /// What a poll says of our end, if it says something.
     pub(super) fn event(&self) -> Option<Ready> {
-        let hung_up = self.holders == 0;
-        let readable = match self.source {
-            Source::Stdin => self.room() > 0,
-            _ => self.held() > 0,
-        };
         self.tenant
             .filter(|_| self.is_ours_open)
             .map(|tenant| Ready {
                 tenant,
-                source: self.source,
-                readable,
-                hung_up,
+                source: Source::Stream(self.stream),
+                hung_up: self.holders == 0,
             })
+    }
+
+    /// A read would give bytes, or a write would take some.
+    pub(super) fn is_ready(&self) -> bool {
+        match self.stream {
+            Stream::Stdin => self.room() > 0,
+            Stream::Stdout | Stream::Stderr => self.held() > 0,
+        }
     }
 
     /// Takes at most so many bytes out, as one read does. Returns where they begin and how many they are.

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 use super::pipe::Pipe;
 use super::process::Process;
 use super::{Random, Script, Weather};
-use crate::error::Stream;
-use crate::sys::{Ready, Source, Tenant};
+use crate::sys::clock;
+use crate::sys::{Ready, Source, Stream, Tenant};
 
 /// No poll comes more often than this: a turn takes its time.
 const POLL_US_MAX: usize = 20;
@@ -30,9 +30,9 @@ thread_local! {
     static CLOCK: Cell<Option<Instant>> = const { Cell::new(None) };
 }
 
-/// What time it is in the world that runs on this thread, if one does.
-pub(crate) fn clock() -> Option<Instant> {
-    CLOCK.get()
+/// What time it is: in the world that runs on this thread, or outside if none does.
+pub(crate) fn now() -> Instant {
+    CLOCK.get().unwrap_or_else(clock::now)
 }
 
 /// Something that is going to happen.
@@ -75,6 +75,8 @@ pub(crate) struct World {
     stale: Vec<Ready>,
     /// How often something was asked to be reported.
     pub(crate) watched: usize,
+    /// Which pipe each call has read, in their order, for who wants to know.
+    pub(crate) reads: Option<Vec<usize>>,
     /// How often the loop gave way, and how long the others keep the processor then.
     pub(crate) gave_way: usize,
     pub(crate) away: Duration,
@@ -96,7 +98,7 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(seed: Random, weather: Weather) -> World {
-        let start = clock().unwrap_or_else(crate::sys::now);
+        let start = now();
         CLOCK.set(Some(start));
         World {
             random: seed,
@@ -111,6 +113,7 @@ impl World {
             ready: VecDeque::new(),
             stale: Vec::new(),
             watched: 0,
+            reads: None,
             gave_way: 0,
             away: Duration::ZERO,
             timer: None,
@@ -213,7 +216,6 @@ impl World {
     /// Nothing will be reported of this any more, or, in some weather, once, at some time.
     pub(super) fn forget(&mut self, watched: Watched) {
         let late = self.event_of(watched).map(|event| Ready {
-            readable: true,
             hung_up: self.random.one_in(2),
             ..event
         });
@@ -233,9 +235,22 @@ impl World {
                 child.tenant.map(|tenant| Ready {
                     tenant,
                     source: Source::Exit,
-                    readable: child.ended.is_some(),
                     hung_up: false,
                 })
+            }
+        }
+    }
+
+    /// A poll has a reason to say something of it.
+    fn is_ready(&self, watched: Watched) -> bool {
+        match watched {
+            Watched::Pipe(pipe) => {
+                let pipe = &self.pipes[pipe];
+                pipe.is_ready() || pipe.holders == 0
+            }
+            Watched::Exit(process) => {
+                let child = self.processes[process].child.as_ref();
+                child.is_some_and(|child| child.ended.is_some())
             }
         }
     }
@@ -316,10 +331,7 @@ impl World {
     /// Whether the kernel says, against the truth, that this pipe has nothing or no room. Not twice in a row.
     pub(super) fn lies_of(&mut self, pipe: usize) -> bool {
         let end = &self.pipes[pipe];
-        let is_worth_it = match end.source {
-            Source::Stdin => end.room() > 0,
-            _ => end.held() > 0,
-        };
+        let is_worth_it = end.is_ready();
         let refusals = self.weather.refusals;
         let lies = is_worth_it && !end.has_lied && self.strikes(refusals);
         self.pipes[pipe].has_lied = lies;
@@ -352,10 +364,9 @@ impl World {
     }
 
     fn has_events(&self) -> bool {
-        self.ready.iter().any(|watched| {
-            let event = self.event_of(*watched);
-            event.is_some_and(|event| event.readable || event.hung_up)
-        })
+        self.ready
+            .iter()
+            .any(|watched| self.is_ready(*watched) && self.event_of(*watched).is_some())
     }
 
     /// Whether something new has come since this was last asked.
@@ -417,7 +428,7 @@ impl World {
             && let Some(watched) = self.ready.pop_front()
         {
             let event = self.event_of(watched);
-            let event = event.filter(|event| event.readable || event.hung_up);
+            let event = event.filter(|_| self.is_ready(watched));
             if event.is_some() && self.weather.by_kqueue && self.random.one_in(3) {
                 into.extend(self.namesakes_event(watched));
             }
@@ -457,11 +468,7 @@ impl World {
                 self.pipe_of_number(number)
             }
         };
-        let event = self.event_of(namesake?)?;
-        Some(Ready {
-            readable: true,
-            ..event
-        })
+        self.event_of(namesake?)
     }
 
     fn pipe_of_number(&self, number: usize) -> Option<Watched> {

@@ -7,7 +7,7 @@ use std::io;
 ///
 /// A new one holds no memory. It grows with the stream, up to `2 * n` bytes.
 #[derive(Debug)]
-pub(crate) struct Ends {
+pub(crate) struct HeadTail {
     /// How many bytes each end may hold.
     end_bytes_max: usize,
     head: Vec<u8>,
@@ -15,13 +15,14 @@ pub(crate) struct Ends {
     tail: Vec<u8>,
     /// Where in `tail` its oldest byte is. Zero until it is full.
     tail_oldest: usize,
+    /// How many bytes are in neither end so far.
     skipped: u64,
 }
 
-impl Ends {
+impl HeadTail {
     /// Keeps up to `n` bytes of each end. With zero everything is skipped, and counted.
     pub(crate) fn new(n: usize) -> Self {
-        Ends {
+        HeadTail {
             end_bytes_max: n,
             head: Vec::new(),
             tail: Vec::new(),
@@ -56,12 +57,6 @@ impl Ends {
             self.tail.len() == self.end_bytes_max || (self.tail_oldest == 0 && self.skipped == 0)
         );
         Ok(())
-    }
-
-    /// How many bytes are in neither end so far.
-    #[cfg(any(test, fuzzing))]
-    pub(crate) fn skipped(&self) -> u64 {
-        self.skipped
     }
 
     /// Both ends in one, as Go's `prefixSuffixSaver` prints them: a line between them tells how much was skipped.
@@ -116,7 +111,7 @@ fn append<'a>(buffer: &mut Vec<u8>, bytes: &'a [u8], len_max: usize) -> io::Resu
 mod tests {
     use super::*;
 
-    /// What `Ends` must hold of a stream: the same rule without a ring, and without limits.
+    /// What `HeadTail` must hold of a stream: the same rule without a ring, and without limits.
     fn model(stream: &[u8], n: usize) -> (Vec<u8>, u64) {
         if stream.len() <= 2 * n {
             return (stream.to_vec(), 0);
@@ -130,16 +125,16 @@ mod tests {
 
     #[track_caller]
     fn assert_keeps<'a>(n: usize, chunks: impl IntoIterator<Item = &'a [u8]>) {
-        let mut ends = Ends::new(n);
+        let mut kept = HeadTail::new(n);
         let mut stream = Vec::new();
         for chunk in chunks {
-            ends.push(chunk).expect("memory");
+            kept.push(chunk).expect("memory");
             stream.extend_from_slice(chunk);
-            assert_eq!(ends.skipped(), model(&stream, n).1);
-            assert!(ends.head.capacity() <= n && ends.tail.capacity() <= n);
+            assert_eq!(kept.skipped, model(&stream, n).1);
+            assert!(kept.head.capacity() <= n && kept.tail.capacity() <= n);
         }
         assert_eq!(
-            ends.finish().0,
+            kept.finish().0,
             model(&stream, n).0,
             "n {n}, stream of {}",
             stream.len()
@@ -187,39 +182,39 @@ mod tests {
 
     #[test]
     fn stream_that_fits_is_returned_whole() {
-        let mut ends = Ends::new(4);
-        ends.push(b"abcdefgh").expect("memory");
-        assert_eq!(ends.skipped(), 0);
-        assert_eq!(ends.finish().0, b"abcdefgh");
+        let mut kept = HeadTail::new(4);
+        kept.push(b"abcdefgh").expect("memory");
+        assert_eq!(kept.skipped, 0);
+        assert_eq!(kept.finish().0, b"abcdefgh");
     }
 
     #[test]
     fn longer_stream_says_how_much_was_omitted() {
-        let mut ends = Ends::new(4);
-        ends.push(b"abcdefghi").expect("memory");
-        assert_eq!(ends.skipped(), 1);
-        assert_eq!(ends.finish().0, b"abcd\n... omitting 1 bytes ...\nfghi");
+        let mut kept = HeadTail::new(4);
+        kept.push(b"abcdefghi").expect("memory");
+        assert_eq!(kept.skipped, 1);
+        assert_eq!(kept.finish().0, b"abcd\n... omitting 1 bytes ...\nfghi");
     }
 
     #[test]
     fn memory_grows_with_the_stream_up_to_the_limit() {
         let n = 100_000;
-        let mut ends = Ends::new(n);
-        assert_eq!((ends.head.capacity(), ends.tail.capacity()), (0, 0));
-        ends.push(&[7; 10]).expect("memory");
-        assert!(ends.head.capacity() < n);
-        assert_eq!(ends.tail.capacity(), 0);
+        let mut kept = HeadTail::new(n);
+        assert_eq!((kept.head.capacity(), kept.tail.capacity()), (0, 0));
+        kept.push(&[7; 10]).expect("memory");
+        assert!(kept.head.capacity() < n);
+        assert_eq!(kept.tail.capacity(), 0);
         for _ in 0..1000 {
-            ends.push(&[7; 777]).expect("memory");
+            kept.push(&[7; 777]).expect("memory");
         }
-        assert_eq!((ends.head.capacity(), ends.tail.capacity()), (n, n));
-        assert_eq!(ends.skipped(), 777_010 - 200_000);
+        assert_eq!((kept.head.capacity(), kept.tail.capacity()), (n, n));
+        assert_eq!(kept.skipped, 777_010 - 200_000);
     }
 
     #[test]
     fn a_limit_without_end_costs_nothing() {
-        let mut ends = Ends::new(usize::MAX);
-        ends.push(b"abc").expect("memory");
-        assert_eq!(ends.finish().0, b"abc");
+        let mut kept = HeadTail::new(usize::MAX);
+        kept.push(b"abc").expect("memory");
+        assert_eq!(kept.finish().0, b"abc");
     }
 }

@@ -1,123 +1,7 @@
-//! What a child does between its birth and its exec, as data that the parent prepares.
-//! Unaware of system calls; the layout of descriptors is a pure function.
+//! How a child brings its descriptors to their numbers (dup3(2)), and which copies it has to close. Pure functions.
+//! Unaware of what the descriptors are, and of who carries the moves out.
 
-use std::ffi::CString;
-use std::os::fd::OwnedFd;
-use std::sync::Arc;
-
-use super::names::{Capability, Namespaces, Resource};
-use super::{CStrings, Signal};
-
-/// Prepared once for each `Command`, shared by all its starts.
-#[derive(Debug)]
-pub(crate) struct Program {
-    pub(crate) path: CString,
-    pub(crate) argv: CStrings,
-    pub(crate) directory: Option<CString>,
-    pub(crate) attributes: Attributes,
-}
-
-/// How the child differs from a plain one. The default changes nothing.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Attributes {
-    pub(crate) uid: Option<u32>,
-    pub(crate) gid: Option<u32>,
-    pub(crate) groups: Groups,
-    pub(crate) session: bool,
-    /// 0 makes a group of the child's own.
-    pub(crate) process_group: Option<i32>,
-    /// Who is left of the child's group is killed before the child is reaped.
-    pub(crate) sweeps_group: bool,
-    /// Descriptors above 2 that lack close-on-exec are inherited.
-    pub(crate) inherit_fds: bool,
-    /// The parent's terminal, whose foreground the child's group takes.
-    pub(crate) foreground: Option<Arc<OwnedFd>>,
-    /// The child's descriptor that becomes its controlling terminal.
-    pub(crate) controlling_terminal: Option<i32>,
-    pub(crate) leave_terminal: bool,
-    pub(crate) chroot: Option<CString>,
-    pub(crate) parent_death_signal: Option<Signal>,
-    /// The child is born in these.
-    pub(crate) namespaces: Namespaces,
-    /// The child enters these.
-    pub(crate) unshare: Namespaces,
-    pub(crate) uid_maps: Vec<IdMap>,
-    pub(crate) gid_maps: Vec<IdMap>,
-    /// setgroups(2) stays allowed in a user namespace with maps.
-    pub(crate) setgroups_in_namespace: bool,
-    pub(crate) ambient_capabilities: Vec<Capability>,
-    pub(crate) cgroup: Option<Arc<OwnedFd>>,
-    pub(crate) rlimits: Vec<Rlimit>,
-}
-
-/// The supplementary groups of the child.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Groups {
-    /// None, when a user or group is set; else those of the parent.
-    #[default]
-    Automatic,
-    /// Those of the parent, whatever else is set.
-    Keep,
-    /// These.
-    Set(Vec<u32>),
-}
-
-/// One line of `/proc/PID/uid_map` or `gid_map`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct IdMap {
-    pub(crate) inside: u32,
-    pub(crate) outside: u32,
-    pub(crate) count: u32,
-}
-
-/// A resource limit for the child alone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Rlimit {
-    pub(crate) resource: Resource,
-    pub(crate) soft: u64,
-    pub(crate) hard: u64,
-}
-
-impl Attributes {
-    /// The child leads a process group of its own.
-    pub(crate) fn leads_group(&self) -> bool {
-        match self.process_group {
-            Some(group) => group == 0,
-            None => self.session || self.foreground.is_some(),
-        }
-    }
-
-    /// The child is to be out of the terminal's reach before a stop can hit it.
-    pub(super) fn changes_group(&self) -> bool {
-        self.session || self.process_group.is_some() || self.foreground.is_some()
-    }
-
-    /// The child takes other credentials, which changes flags of the memory that it shares with us.
-    pub(super) fn changes_credentials(&self) -> bool {
-        let enters = !self.namespaces.is_empty() || !self.unshare.is_empty();
-        self.uid.is_some() || self.gid.is_some() || enters
-    }
-
-    /// The child asks whether its parent still lives.
-    pub(super) fn knows_parent(&self) -> bool {
-        self.parent_death_signal.is_some() || self.has_id_maps()
-    }
-
-    /// Somebody outside has to write the child's id maps while it waits.
-    pub(crate) fn has_id_maps(&self) -> bool {
-        !self.uid_maps.is_empty() || !self.gid_maps.is_empty()
-    }
-
-    /// The list for setgroups(2), or `None` to leave the groups alone.
-    pub(in crate::sys) fn groups_to_set(&self) -> Option<&[u32]> {
-        let denied = self.has_id_maps() && !self.setgroups_in_namespace;
-        match &self.groups {
-            Groups::Set(groups) => Some(groups),
-            Groups::Automatic if (self.uid.is_some() || self.gid.is_some()) && !denied => Some(&[]),
-            Groups::Automatic | Groups::Keep => None,
-        }
-    }
-}
+use crate::sys::mapping::Mapping;
 
 /// One act on the child's descriptor table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,9 +15,6 @@ pub(super) enum Move {
     /// Nothing is to be there.
     Close { fd: i32 },
 }
-
-/// One descriptor of the child: where it comes from (`None`: closed), and its number.
-pub(in crate::sys) type Mapping = (Option<i32>, i32);
 
 /// How many sources are some other mapping's target, and so need a spare number in `layout`.
 pub(super) fn stashes(mappings: &[Mapping]) -> usize {
@@ -183,25 +64,6 @@ pub(super) fn layout(mappings: &[Mapping], spares: &[i32], moves: &mut Vec<Move>
             }
         });
     }
-}
-
-/// The descriptors to close once the layout stands: everything above 2 that is no target, as ranges with both ends.
-pub(in crate::sys) fn gaps(mappings: &[Mapping], ranges: &mut Vec<(u32, u32)>) {
-    ranges.clear();
-    let mut next = 3;
-    let above = |next: u32| {
-        let targets = mappings
-            .iter()
-            .filter_map(|(_, target)| u32::try_from(*target).ok());
-        targets.filter(|target| *target >= next).min()
-    };
-    while let Some(target) = above(next) {
-        if target > next {
-            ranges.push((next, target - 1));
-        }
-        next = target + 1;
-    }
-    ranges.push((next, u32::MAX));
 }
 
 /// The descriptors from 3 up to `first`, without it, that are none of `own`: ranges with both ends.
@@ -295,25 +157,6 @@ mod tests {
             Move::Dup { from: 4, to: 2 },
         ];
         assert_eq!(moves, expected);
-    }
-
-    #[test]
-    fn gaps_are_all_numbers_above_2_that_are_no_target() {
-        let mut ranges = Vec::new();
-        gaps(&[(None, 0), (None, 1), (None, 2)], &mut ranges);
-        assert_eq!(ranges, [(3, u32::MAX)]);
-        gaps(
-            &[
-                (None, 0),
-                (None, 1),
-                (None, 2),
-                (None, 9),
-                (None, 3),
-                (None, 6),
-            ],
-            &mut ranges,
-        );
-        assert_eq!(ranges, [(4, 5), (7, 8), (10, u32::MAX)]);
     }
 
     #[test]

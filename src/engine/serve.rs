@@ -1,0 +1,92 @@
+//! Serves what a poll brought and what was left over: an exit is reaped, a stream moves its share of the turn.
+//! Unaware of how bytes are moved (`stream`) and of what their end means to a job.
+
+use super::{Engine, Leftover};
+use crate::caller_pipe::CallerPipe;
+use crate::job::Event;
+use crate::stream::{OurEnd, Progress};
+use crate::sys::{Kernel, Ready, Source, Stream};
+
+impl<K: Kernel> Engine<K> {
+    /// Serves one event, if it is still for who is in the slot.
+    pub(super) fn serve(&mut self, event: Ready) {
+        if !self.table.is_tenant(event.tenant) {
+            return;
+        }
+        let slot = event.tenant.slot;
+        let stream = match event.source {
+            Source::Exit => return self.reap(slot),
+            Source::Stream(stream) => stream,
+        };
+        let Some(our_end) = self.table.stream(slot, stream) else {
+            return;
+        };
+        if event.hung_up {
+            our_end.note_hang_up();
+        }
+        match our_end {
+            OurEnd::Caller(CallerPipe::Open { ready, .. }) => *ready = true,
+            // It is in the backlog, and has its turn when that is gone through.
+            our_end if our_end.is_backlogged() => {}
+            _ => self.visit(slot, stream),
+        }
+    }
+
+    /// Visits a stream that had used up its share.
+    pub(super) fn revisit(&mut self, leftover: Leftover) {
+        if self.table.is_tenant(leftover.tenant) {
+            self.visit(leftover.tenant.slot, leftover.stream);
+        }
+    }
+
+    /// Visits every copied stream that does not have its turn anyway.
+    pub(super) fn visit_all(&mut self, slot: u32) {
+        for stream in Stream::ALL {
+            let our_end = self.table.stream(slot, stream);
+            if our_end.is_some_and(|our_end| !our_end.is_backlogged()) {
+                self.visit(slot, stream);
+            }
+        }
+    }
+
+    /// Moves what the budget allows, and tells the job what came of it.
+    pub(super) fn visit(&mut self, slot: u32, stream: Stream) {
+        let Some(running) = self.table.running(slot) else {
+            return;
+        };
+        if running.is_starting() {
+            return running.missed.insert(stream);
+        }
+        let served = running.serve(stream, &mut self.kernel, &mut self.scratch);
+        let Some((progress, read)) = served else {
+            return;
+        };
+        let our_end = running.stream(stream);
+        if our_end.runs_callbacks() {
+            self.now = self.kernel.now();
+        }
+        match progress {
+            Progress::Idle => {}
+            Progress::More => {
+                let tenant = self.table.tenant(slot);
+                self.backlog.push_back(Leftover { tenant, stream });
+            }
+            Progress::Ended(result) => {
+                let result = result.and(our_end.close(&mut self.kernel));
+                return self.step(slot, Event::StreamEnded(stream, result));
+            }
+        }
+        if read > 0 {
+            self.note_output(slot);
+        }
+    }
+
+    /// Output was read. Only an idle timeout wants to know.
+    pub(super) fn note_output(&mut self, slot: u32) {
+        if let Some(running) = self.table.running(slot)
+            && running.job.minds_silence()
+        {
+            self.step(slot, Event::Output);
+        }
+    }
+}

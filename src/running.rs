@@ -1,0 +1,166 @@
+//! A started command: its job, its child, our ends of its pipes, and the acts that its job asks for: the cancel action,
+//! the signals after it, the kill, the last read of its pipes. Each act has the kernel as an argument.
+//! Unaware of slots, of other commands, and of when an act is due.
+
+use std::cell::RefCell;
+use std::io;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::admission::Cost;
+use crate::cancel::{Action, Cancel, CancelTarget};
+use crate::command::Retry;
+use crate::error::Closed;
+use crate::guard::guarded;
+use crate::job::{Event, Job, Streams};
+use crate::stream::{OurEnd, Progress};
+use crate::sys::{Kernel, Launch, RawUsage, Signal, Stream, Target};
+
+/// A started command.
+#[derive(Debug)]
+pub(crate) struct Running<K: Kernel> {
+    pub(crate) job: Job,
+    pub(crate) child: K::Child,
+    /// Our ends of its pipes, by the child's descriptor number.
+    pub(crate) streams: [OurEnd<K::Pipe>; 3],
+    pub(crate) cancel: Arc<Cancel>,
+    pub(crate) leads_group: bool,
+    /// What it takes to start it again, until its program is known to be executed.
+    pub(crate) start: Option<Box<(Launch, Retry)>>,
+    /// Streams that were announced before that. Nothing of them is touched until then: a start that fails is to leave its
+    /// reader and its writers as they were.
+    pub(crate) missed: Streams,
+    /// The caller has let it go: it survives the reactor, and its outcome is not told.
+    pub(crate) is_detached: bool,
+    /// Its exit and its pipes are announced by the kernel.
+    pub(crate) is_watched: bool,
+    /// Its exit was announced, which happens once.
+    pub(crate) is_announced: bool,
+    /// How often it had to be asked by timer.
+    pub(crate) asked: u32,
+    /// When to ask again.
+    pub(crate) ask_at: Option<Instant>,
+    pub(crate) cost: Cost,
+    pub(crate) usage: Option<RawUsage>,
+    pub(crate) started: Instant,
+    pub(crate) reaped: Option<Instant>,
+}
+
+impl<K: Kernel> Running<K> {
+    /// Its program is not known to be executed.
+    pub(crate) fn is_starting(&self) -> bool {
+        self.start.is_some()
+    }
+
+    pub(crate) fn stream(&mut self, stream: Stream) -> &mut OurEnd<K::Pipe> {
+        &mut self.streams[stream as usize]
+    }
+
+    /// Performs the cancel action.
+    pub(crate) fn perform_cancel(&self, kernel: &mut K) -> io::Result<()> {
+        let target = self.cancel.target;
+        let callback = match &self.cancel.action {
+            Action::Nothing => return Ok(()),
+            Action::Signal(signal) => return kernel.signal(&self.child, target, *signal),
+            Action::Callback(callback) => callback,
+        };
+        let kernel = RefCell::new(kernel);
+        let signal = |target, signal| kernel.borrow_mut().signal(&self.child, target, signal);
+        let lent = CancelTarget {
+            pid: K::pid(&self.child),
+            signal: &signal,
+        };
+        let mut has_panicked = true;
+        let result = guarded("cancel callback", || {
+            let result = callback(&lent);
+            has_panicked = false;
+            result
+        });
+        if has_panicked {
+            // What it did is unknown: make sure that the child ends.
+            let _ = signal(target, Signal::KILL);
+        }
+        result
+    }
+
+    /// Sends a later signal of the cancel action's ladder.
+    pub(crate) fn perform_rung(&self, rung: usize, kernel: &mut K) -> io::Result<()> {
+        match self.cancel.rungs.get(rung) {
+            Some((_, signal)) => kernel.signal(&self.child, self.cancel.target, *signal),
+            None => Ok(()),
+        }
+    }
+
+    /// Kills what the cancel action would signal: the child, or its group.
+    pub(crate) fn kill(&self, kernel: &mut K) -> io::Result<()> {
+        kernel.signal(&self.child, self.cancel.target, Signal::KILL)
+    }
+
+    /// Kills the group that it leads, or what is left of it after the leader's exit. Where the kernel cannot signal a
+    /// group by pidfd, only before the leader is reaped.
+    pub(crate) fn kill_group(&self, kernel: &mut K) {
+        if self.leads_group {
+            let _ = kernel.signal(&self.child, Target::Group, Signal::KILL);
+        }
+    }
+
+    /// Moves what a copied stream's budget allows. Returns how many bytes were read, too. `None`: it is not copied.
+    pub(crate) fn serve(
+        &mut self,
+        stream: Stream,
+        kernel: &mut K,
+        scratch: &mut Vec<u8>,
+    ) -> Option<(Progress, usize)> {
+        match self.stream(stream) {
+            OurEnd::Fill(fill) => Some((fill.fill(kernel), 0)),
+            OurEnd::Drain(drain) => Some(drain.drain(kernel, scratch)),
+            OurEnd::Absent | OurEnd::Caller(_) | OurEnd::Collected(_) => None,
+        }
+    }
+
+    /// Before its pipe is cut: moves what a copied stream still holds, and closes it.
+    pub(crate) fn serve_last(
+        &mut self,
+        stream: Stream,
+        kernel: &mut K,
+        scratch: &mut Vec<u8>,
+    ) -> Event {
+        let ended = match self.stream(stream) {
+            OurEnd::Fill(fill) => fill.fill_last(kernel),
+            OurEnd::Drain(drain) => drain.drain_last(kernel, scratch),
+            OurEnd::Absent | OurEnd::Caller(_) | OurEnd::Collected(_) => None,
+        };
+        let dropped = self.close_stream(stream, kernel);
+        match ended {
+            Some(result) => Event::StreamEnded(stream, result.and(dropped)),
+            None => Event::StreamCut(stream),
+        }
+    }
+
+    /// Closes the pipe of a copied stream, and keeps what was collected. The error is that of a caller's own drop.
+    pub(crate) fn close_stream(&mut self, stream: Stream, kernel: &mut K) -> io::Result<()> {
+        self.stream(stream).close(kernel)
+    }
+
+    /// Cuts the caller's own pipes, as the copied ones are (Go closes them together).
+    pub(crate) fn cut_callers_pipes(&mut self, kernel: &mut K) {
+        let cause = self.job.cause();
+        let why = cause.map_or(Closed::ByWaitDelay, Closed::ByStop);
+        for (our_end, stream) in self.streams.iter_mut().zip(Stream::ALL) {
+            match our_end {
+                OurEnd::Caller(pipe) if stream == Stream::Stdin => pipe.cut_input(kernel, why),
+                OurEnd::Caller(pipe) => pipe.cut_output(kernel, why),
+                OurEnd::Absent | OurEnd::Fill(_) | OurEnd::Drain(_) | OurEnd::Collected(_) => {}
+            }
+        }
+    }
+
+    /// Closes the caller's own pipes: he has no way to them any more.
+    pub(crate) fn close_callers_pipes(&mut self, kernel: &mut K) {
+        for our_end in &mut self.streams {
+            if let OurEnd::Caller(pipe) = our_end {
+                pipe.close(kernel);
+            }
+        }
+    }
+}

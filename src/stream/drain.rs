@@ -1,0 +1,360 @@
+//! `Drain`: takes a child's output, up to a budget a turn, and before its pipe is cut, what that still holds. The bytes
+//! that would be lost at the end are read here (`drain_last`). Unaware of jobs, of slots and of when it is called.
+
+use std::fmt;
+use std::io::{self, Write};
+
+use super::{
+    LAST_DRAIN_BYTES_MAX, PIECES_PER_TURN_MAX, Progress, REFUSALS_BELIEVED,
+    STREAM_BYTES_PER_TURN_MAX, extend,
+};
+use crate::guard::{drop_guarded, guarded};
+use crate::head_tail::HeadTail;
+use crate::stdio::LineCallback;
+use crate::sys::Kernel;
+
+/// The same for a stream that keeps filling its pipe, which was then enlarged to this.
+const BULK_BYTES_PER_TURN_MAX: usize = 256 * 1024;
+/// The largest packet of a pipe in packet mode (PIPE_BUF, pipe(2)).
+const PACKET_BYTES_MAX: usize = 4096;
+/// So many full reads in a row make a stream a bulk stream.
+const FULL_READS_OF_BULK: u8 = 4;
+/// A capture beyond this is read straight into its vector, which has to have room for a whole budget then. Below it, that
+/// room would be most of what a capture keeps.
+const SMALL_CAPTURE_BYTES_MAX: usize = STREAM_BYTES_PER_TURN_MAX;
+/// So much room may a finished capture keep beside each of its bytes' quarter.
+const SPARE_BYTES_MAX: usize = 1024;
+/// A longer line is handed out in pieces.
+const LINE_BYTES_MAX: usize = 1024 * 1024;
+
+/// Takes a child's output.
+#[derive(Debug)]
+pub(crate) struct Drain<P> {
+    pub(super) pipe: P,
+    pub(super) sink: Sink,
+    /// All writers are gone, so it was announced. The trap: one can come back, by `/proc/PID/fd`.
+    pub(super) is_hung_up: bool,
+    /// It used up its budget, and has its turn without an event.
+    pub(super) is_backlogged: bool,
+    full_reads: u8,
+}
+
+pub(super) enum Sink {
+    Capture(Vec<u8>),
+    HeadTail(Box<HeadTail>),
+    /// `pending` is what the writer has not taken yet.
+    Writer {
+        writer: Box<dyn Write + Send>,
+        pending: Vec<u8>,
+    },
+    /// `partial` is the beginning of a line.
+    Lines {
+        callback: LineCallback,
+        partial: Vec<u8>,
+    },
+}
+
+impl<P> Drain<P> {
+    pub(super) fn new(pipe: P, sink: Sink) -> Drain<P> {
+        Drain {
+            pipe,
+            sink,
+            is_hung_up: false,
+            is_backlogged: false,
+            full_reads: 0,
+        }
+    }
+
+    /// Reads up to the budget, until the pipe is empty or at its end. A short read tells neither: of a writer in packet
+    /// mode (`O_DIRECT`, pipe(2); `dd oflag=direct` is one) each read gives one write. Returns how much was read, too.
+    pub(crate) fn drain<K: Kernel<Pipe = P>>(
+        &mut self,
+        kernel: &mut K,
+        scratch: &mut Vec<u8>,
+    ) -> (Progress, usize) {
+        self.is_backlogged = false;
+        let is_bulk = self.full_reads >= FULL_READS_OF_BULK;
+        let bytes_max = if is_bulk {
+            BULK_BYTES_PER_TURN_MAX
+        } else {
+            STREAM_BYTES_PER_TURN_MAX
+        };
+        let mut total = 0;
+        let mut refusals = 0;
+        for _ in 0..PIECES_PER_TURN_MAX {
+            match self.sink.flush_pending() {
+                Ok(true) => {}
+                Ok(false) => return (Progress::Idle, total),
+                Err(error) => return (Progress::Ended(Err(error)), total),
+            }
+            match self
+                .sink
+                .read(kernel, &self.pipe, scratch, bytes_max - total)
+            {
+                Ok(0) => return (Progress::Ended(self.sink.finish()), total),
+                Ok(read) => total += read,
+                Err(Failure::Read(error)) if error.kind() == io::ErrorKind::WouldBlock => {
+                    refusals += 1;
+                    if refusals < REFUSALS_BELIEVED {
+                        continue;
+                    }
+                    return (self.found_empty(), total);
+                }
+                Err(Failure::Read(error)) | Err(Failure::Sink(error)) => {
+                    return (Progress::Ended(Err(error)), total);
+                }
+            }
+            refusals = 0;
+            if self.sink.is_blocked() {
+                return (Progress::Idle, total);
+            }
+            // Into less room than that a packet would be cut.
+            if bytes_max - total < PACKET_BYTES_MAX {
+                self.note_full_read(kernel, is_bulk);
+                break;
+            }
+        }
+        self.is_backlogged = true;
+        (Progress::More, total)
+    }
+
+    /// The pipe is empty, and has not ended. If it had hung up, it has a writer again, or its end comes at the next look:
+    /// no further event would tell.
+    fn found_empty(&mut self) -> Progress {
+        if self.full_reads < FULL_READS_OF_BULK {
+            self.full_reads = 0;
+        }
+        self.is_backlogged = std::mem::take(&mut self.is_hung_up);
+        if self.is_backlogged {
+            Progress::More
+        } else {
+            Progress::Idle
+        }
+    }
+
+    fn note_full_read<K: Kernel<Pipe = P>>(&mut self, kernel: &mut K, is_bulk: bool) {
+        if !is_bulk {
+            self.full_reads += 1;
+            if self.full_reads == FULL_READS_OF_BULK {
+                kernel.enlarge(&self.pipe);
+            }
+        }
+    }
+
+    /// Before it is cut: takes what the pipe holds. `None`: somebody still holds it, which outweighs what the writer says
+    /// of it.
+    pub(crate) fn drain_last<K: Kernel<Pipe = P>>(
+        &mut self,
+        kernel: &mut K,
+        scratch: &mut Vec<u8>,
+    ) -> Option<io::Result<()>> {
+        let mut budget = LAST_DRAIN_BYTES_MAX;
+        let mut refusals = 0;
+        let has_ended = loop {
+            match self.sink.flush_pending() {
+                Ok(true) => {}
+                Ok(false) => break kernel.is_abandoned(&self.pipe),
+                Err(error) => return Some(Err(error)),
+            }
+            match self
+                .sink
+                .read(kernel, &self.pipe, scratch, STREAM_BYTES_PER_TURN_MAX)
+            {
+                Ok(0) => break true,
+                Ok(read) => {
+                    refusals = 0;
+                    budget = budget.saturating_sub(read);
+                }
+                Err(Failure::Read(error)) if error.kind() == io::ErrorKind::WouldBlock => {
+                    refusals += 1;
+                    // Its last writer may have gone since, and have written before.
+                    if refusals >= REFUSALS_BELIEVED && !kernel.is_abandoned(&self.pipe) {
+                        break false;
+                    }
+                }
+                Err(Failure::Read(error)) | Err(Failure::Sink(error)) => return Some(Err(error)),
+            }
+            // Only who still writes could make this go on for ever.
+            if budget == 0 && !kernel.is_abandoned(&self.pipe) {
+                break false;
+            }
+        };
+        let delivered = self.sink.finish();
+        has_ended.then_some(delivered)
+    }
+
+    /// Gives up the pipe and what was collected, and drops the caller's writer or callback.
+    pub(crate) fn into_parts(self) -> (P, Option<Vec<u8>>, io::Result<()>) {
+        let (collected, dropped) = match self.sink {
+            Sink::Capture(bytes) => (Some(bytes), Ok(())),
+            Sink::HeadTail(kept) => {
+                let (bytes, finished) = kept.finish();
+                (Some(bytes), finished)
+            }
+            Sink::Writer { writer, .. } => (None, drop_guarded("writer", writer)),
+            Sink::Lines { callback, .. } => (None, drop_guarded("line callback", callback)),
+        };
+        let collected = collected.map(without_slack);
+        (self.pipe, collected, dropped)
+    }
+}
+
+/// A capture that waits to be taken keeps little more than its bytes.
+fn without_slack(mut bytes: Vec<u8>) -> Vec<u8> {
+    if bytes.capacity() > bytes.len() + bytes.len() / 4 + SPARE_BYTES_MAX {
+        bytes.shrink_to_fit();
+    }
+    bytes
+}
+
+/// Which side of a copy failed.
+enum Failure {
+    Read(io::Error),
+    Sink(io::Error),
+}
+
+impl Sink {
+    /// One read, and its bytes delivered.
+    fn read<K: Kernel>(
+        &mut self,
+        kernel: &mut K,
+        pipe: &K::Pipe,
+        scratch: &mut Vec<u8>,
+        bytes_max: usize,
+    ) -> Result<usize, Failure> {
+        if let Sink::Capture(bytes) = self
+            && bytes.len() >= SMALL_CAPTURE_BYTES_MAX
+        {
+            return read_retrying(kernel, pipe, bytes, bytes_max).map_err(Failure::Read);
+        }
+        scratch.clear();
+        let read = read_retrying(kernel, pipe, scratch, bytes_max).map_err(Failure::Read)?;
+        self.deliver(scratch).map_err(Failure::Sink)?;
+        Ok(read)
+    }
+
+    fn deliver(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Sink::Capture(captured) => extend(captured, bytes)?,
+            Sink::HeadTail(kept) => kept.push(bytes)?,
+            Sink::Writer { writer, pending } => {
+                let taken = write_some(writer, bytes)?;
+                extend(pending, &bytes[taken..])?;
+            }
+            Sink::Lines { callback, partial } => return deliver_lines(callback, partial, bytes),
+        }
+        Ok(())
+    }
+
+    /// The writer has said that it takes no more for now.
+    fn is_blocked(&self) -> bool {
+        matches!(self, Sink::Writer { pending, .. } if !pending.is_empty())
+    }
+
+    /// Offers the writer what it has not taken. `false`: it still does not take it.
+    fn flush_pending(&mut self) -> io::Result<bool> {
+        if let Sink::Writer { writer, pending } = self
+            && !pending.is_empty()
+        {
+            let taken = write_some(writer, pending)?;
+            pending.drain(..taken);
+        }
+        Ok(!self.is_blocked())
+    }
+
+    /// The stream's end: the last line, the last flush.
+    fn finish(&mut self) -> io::Result<()> {
+        match self {
+            Sink::Capture(_) | Sink::HeadTail(_) => Ok(()),
+            Sink::Writer { writer, pending } => {
+                if !pending.is_empty() {
+                    return Err(io::ErrorKind::WouldBlock.into());
+                }
+                guarded("writer", || writer.flush())
+            }
+            Sink::Lines { partial, .. } if partial.is_empty() => Ok(()),
+            Sink::Lines { callback, partial } => {
+                let line = std::mem::take(partial);
+                guarded("line callback", || {
+                    callback(&line);
+                    Ok(())
+                })
+            }
+        }
+    }
+}
+
+fn read_retrying<K: Kernel>(
+    kernel: &mut K,
+    pipe: &K::Pipe,
+    into: &mut Vec<u8>,
+    bytes_max: usize,
+) -> io::Result<usize> {
+    loop {
+        match kernel.read(pipe, into, bytes_max) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            read => return read,
+        }
+    }
+}
+
+/// Writes until all is taken or the writer would block. Returns how much was taken.
+fn write_some(writer: &mut Box<dyn Write + Send>, bytes: &[u8]) -> io::Result<usize> {
+    let mut taken = 0;
+    while taken < bytes.len() {
+        match guarded("writer", || writer.write(&bytes[taken..])) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => taken += written.min(bytes.len() - taken),
+            Err(error) => match error.kind() {
+                io::ErrorKind::Interrupted => {}
+                io::ErrorKind::WouldBlock => break,
+                _ => return Err(error),
+            },
+        }
+    }
+    Ok(taken)
+}
+
+fn deliver_lines(
+    callback: &mut LineCallback,
+    partial: &mut Vec<u8>,
+    bytes: &[u8],
+) -> io::Result<()> {
+    let mut call = |line: &[u8]| {
+        guarded("line callback", || {
+            callback(line);
+            Ok(())
+        })
+    };
+    for part in bytes.split_inclusive(|byte| *byte == b'\n') {
+        let (line, is_whole) = match part.strip_suffix(b"\n") {
+            Some(line) => (line, true),
+            None => (part, false),
+        };
+        if is_whole && partial.is_empty() {
+            call(line)?;
+            continue;
+        }
+        extend(partial, line)?;
+        while partial.len() > LINE_BYTES_MAX {
+            let piece: Vec<u8> = partial.drain(..LINE_BYTES_MAX).collect();
+            call(&piece)?;
+        }
+        if is_whole {
+            call(partial)?;
+            partial.clear();
+        }
+    }
+    Ok(())
+}
+
+impl fmt::Debug for Sink {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Sink::Capture(_) => "Capture",
+            Sink::HeadTail(_) => "HeadTail",
+            Sink::Writer { .. } => "Writer",
+            Sink::Lines { .. } => "Lines",
+        })
+    }
+}
