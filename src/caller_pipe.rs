@@ -4,7 +4,7 @@
 use std::io;
 
 use crate::error::{Closed, Stream};
-use crate::stream::{LAST_DRAIN_BYTES_MAX, REFUSALS_BELIEVED, STREAM_BYTES_PER_TURN_MAX};
+use crate::pipe_limits::{LAST_DRAIN_BYTES_MAX, REFUSALS_BELIEVED, STREAM_BYTES_PER_TURN_MAX};
 use crate::sys::Kernel;
 
 /// One pipe of the caller's.

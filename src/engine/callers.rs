@@ -9,7 +9,8 @@ use super::reap::wait_before_asking;
 use crate::caller_pipe::CallerPipe;
 use crate::error::Closed;
 use crate::finished::CommandId;
-use crate::stream::{OurEnd, REFUSALS_BELIEVED};
+use crate::pipe_limits::REFUSALS_BELIEVED;
+use crate::stream::OurEnd;
 use crate::sys::{Kernel, Stream};
 
 /// How often a caller reads or writes in a row before everybody else has a turn. His pipe may always be ready.

@@ -7,8 +7,7 @@ use std::fmt;
 use super::Engine;
 use crate::error::StartError;
 use crate::guard::drop_callers;
-use crate::inbox::Message;
-use crate::reply::Reply;
+use crate::inbox::{Message, Reply};
 use crate::sys::{Kernel, Target};
 
 /// Who is to be handed a command's `Finished`, by its number. Empty, and free, where handles run nothing.

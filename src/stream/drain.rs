@@ -4,12 +4,12 @@
 use std::fmt;
 use std::io::{self, Write};
 
-use super::{
-    LAST_DRAIN_BYTES_MAX, PIECES_PER_TURN_MAX, Progress, REFUSALS_BELIEVED,
-    STREAM_BYTES_PER_TURN_MAX, extend,
-};
+use super::{Progress, extend};
 use crate::guard::{drop_guarded, guarded};
 use crate::head_tail::HeadTail;
+use crate::pipe_limits::{
+    LAST_DRAIN_BYTES_MAX, PIECES_PER_TURN_MAX, REFUSALS_BELIEVED, STREAM_BYTES_PER_TURN_MAX,
+};
 use crate::stdio::LineCallback;
 use crate::sys::Kernel;
 

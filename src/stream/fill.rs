@@ -5,8 +5,9 @@ use std::fmt;
 use std::io::{self, BufRead};
 use std::sync::Arc;
 
-use super::{PIECES_PER_TURN_MAX, Progress, REFUSALS_BELIEVED, STREAM_BYTES_PER_TURN_MAX};
+use super::Progress;
 use crate::guard::{drop_guarded, guarded};
+use crate::pipe_limits::{PIECES_PER_TURN_MAX, REFUSALS_BELIEVED, STREAM_BYTES_PER_TURN_MAX};
 use crate::sys::Kernel;
 
 /// Gives a child its stdin.
