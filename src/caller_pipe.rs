@@ -17,7 +17,7 @@ pub(crate) enum CallerPipe<P> {
         ready: bool,
         is_watched: bool,
     },
-    /// Closed by force. `left` is what it held and the caller has not read yet, `read` how much of that he has; then comes
+    /// Closed by force. `left` is what was in it and the caller has not read yet, `read` how much of that he has; then comes
     /// the end of the stream, or why there is none.
     Cut {
         left: Vec<u8>,

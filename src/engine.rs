@@ -82,11 +82,11 @@ pub(crate) struct Engine<K: Kernel> {
     /// How often they were looked at since the last one began, and when that is due again in an outer loop.
     looks_at_starting: u32,
     starting_due: Option<Instant>,
-    /// For so many turns without sleep, nobody else is given the processor.
+    /// For so many turns without sleep, no other process is given the processor.
     turns_to_hold_on: u32,
     /// What the last poll brought and was not served yet.
     ready: VecDeque<Ready>,
-    /// The last poll may have left something behind, and the kernel announces that to nobody.
+    /// The last poll may have left events behind, which the kernel does not announce again.
     is_batch_full: bool,
     /// How often the caller's pipes were read or written since the last turn.
     caller_pieces: usize,
@@ -167,7 +167,7 @@ impl<K: Kernel> Engine<K> {
     }
 
     /// The same for an outer loop, which also sleeps past what the kernel does not know, or has announced once and will
-    /// not again: fresh children, events behind a full batch, deadlines that the timer is not set to; and places that
+    /// not again: unwatched children, events behind a full batch, deadlines that the timer is not set to; and places that
     /// became free between two turns.
     pub(crate) fn is_unannounced(&self) -> bool {
         let is_unknown = !self.unwatched.is_empty() || self.is_batch_full || self.is_timer_late();

@@ -31,7 +31,7 @@ pub(crate) struct Policy {
     pub(crate) kills_group: bool,
 }
 
-/// How long a killed process group has to let go of the command's pipes. Nobody but its own parent is told of the death
+/// How long a killed process group has to let go of the command's pipes. Of such a death its own parent alone is told
 /// of a descendant, so that it holds no pipe any more is seen by the end of the pipe alone.
 pub(crate) const GROUP_DEATH_MAX: Duration = Duration::from_millis(100);
 
@@ -67,7 +67,7 @@ pub(crate) enum Effect {
     PerformRung(usize),
     /// SIGKILL; answer with `KillResult`.
     Kill,
-    /// SIGKILL to those of the child's group who outlived it. Nobody answers for them.
+    /// SIGKILL to those of the child's group who outlived it. It has no answer.
     KillRest,
     /// Read each open pipe once more, without waiting, then close it, the caller's too; answer for each copied stream,
     /// with `StreamEnded` if it had ended and with `StreamCut` if not.
@@ -107,7 +107,7 @@ impl Streams {
 /// Where the command stands. Each variant owns what is known only there.
 #[derive(Debug)]
 enum State {
-    /// Nobody has asked it to stop.
+    /// The command was not asked to stop.
     Running,
     /// The cancel action was performed or is being performed. At `kill_at`: kill, then close the pipes.
     Stopping {
@@ -394,7 +394,7 @@ impl Job {
     }
 
     /// The time of the pipes is over. Whoever of the group holds them is killed first, if signals go to the group; but of a
-    /// finished command nobody is killed any more.
+    /// finished command no process is killed any more.
     fn end_pipes(&mut self, now: Instant, effects: &mut Vec<Effect>) {
         let is_draining = matches!(self.state, State::Draining { .. });
         let is_for_group = self.policy.kills_group && self.cause.is_some();
@@ -466,7 +466,7 @@ impl Job {
             Err(error) if sys::is_process_gone(&error) => {}
             Err(error) => {
                 self.answer = Answer::KillFailed(error);
-                // Nobody knows when it will exit: that its pipes break is all that is left to make it.
+                // When the child will exit is unknown: that its pipes break is all that is left to make it.
                 self.close_pipes(effects);
             }
         }
@@ -556,7 +556,7 @@ impl Job {
         }
     }
 
-    /// An event that this state cannot receive is the loop's mistake: told in debug builds and under fuzzing, and
+    /// An event that this state cannot receive is the loop's mistake: it panics in debug builds and under fuzzing, and
     /// without consequence otherwise.
     fn unexpected(&self, event: &str) {
         debug_assert!(false, "{event} in {:?}", self.state);

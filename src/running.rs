@@ -30,7 +30,7 @@ pub(crate) struct Running<K: Kernel> {
     /// Streams that were announced before that. Nothing of them is touched until then: a start that fails is to leave its
     /// reader and its writers as they were.
     pub(crate) missed: Streams,
-    /// The caller has let it go: it survives the reactor, and its outcome is not told.
+    /// The caller has let it go: it survives the reactor, and its outcome is not reported.
     pub(crate) is_detached: bool,
     /// Its exit and its pipes are announced by the kernel.
     pub(crate) is_watched: bool,

@@ -165,7 +165,7 @@ impl<P> OurEnd<P> {
         }
     }
 
-    /// The kernel says that nobody has the other end of a copied stream's pipe.
+    /// The kernel says that no process has the other end of a copied stream's pipe.
     pub(crate) fn note_hang_up(&mut self) {
         match self {
             OurEnd::Fill(fill) => fill.is_hung_up = true,

@@ -14,7 +14,7 @@ use crate::finished::{CommandId, Finished};
 use crate::running::Running;
 use crate::stream::OurEnd;
 use crate::sys::{Kernel, SLOTS_MAX, Stream, Tenant};
-use crate::watches::Seat;
+use crate::watches::Membership;
 
 /// One slot.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ struct Entry<K: Kernel> {
     /// Where its deadline stands in the list of deadlines.
     armed: Option<Instant>,
     /// Where it stands under its context.
-    seat: Option<Seat>,
+    membership: Option<Membership>,
 }
 
 /// What occupies a slot. The table alone moves a command from one phase to the next.
@@ -255,8 +255,8 @@ impl<K: Kernel> Table<K> {
     }
 
     /// Where it stands under its context.
-    pub(crate) fn seat(&mut self, slot: u32) -> &mut Option<Seat> {
-        &mut self.entry(slot).seat
+    pub(crate) fn membership(&mut self, slot: u32) -> &mut Option<Membership> {
+        &mut self.entry(slot).membership
     }
 
     // The ways from phase to phase.
@@ -267,7 +267,7 @@ impl<K: Kernel> Table<K> {
             number,
             phase: Phase::Waiting(spec, Wait::Queue),
             armed: None,
-            seat: None,
+            membership: None,
         }) as u32;
         self.waiting += 1;
         self.places.insert(number, Place::Slot(slot));
@@ -395,7 +395,7 @@ impl<K: Kernel> Table<K> {
         Some((finished, lingering))
     }
 
-    /// What becomes of it is told to nobody: its id leads nowhere from here on.
+    /// What becomes of the command is not reported: its id leads nowhere from here on.
     pub(crate) fn forget(&mut self, id: CommandId) {
         self.places.remove(&id.number);
     }

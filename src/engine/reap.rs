@@ -116,7 +116,7 @@ impl<K: Kernel> Engine<K> {
         }
     }
 
-    /// Before a limit ends a command: what has happened counts, also where the loop was late to be told of it.
+    /// Before a limit ends a command: what has happened counts, also where the loop was late to learn of it.
     pub(super) fn look_before_limit(&mut self, slot: u32) {
         let Some(running) = self.table.running(slot) else {
             return;

@@ -264,7 +264,7 @@ impl Driver {
             32 => self.cancel_one(),
             33 => self.kill_one(),
             34 => self.signal_one(),
-            35 | 36 => self.serve_held(),
+            35 | 36 => self.serve_caller(),
             37 => self.wait_for_one(),
             38 if self.is_dawdling && self.random.one_in(2) => {
                 let time = Duration::from_micros(self.random.below(60_000) as u64);
@@ -534,27 +534,27 @@ impl Driver {
     }
 
     /// The caller reads or writes a pipe of his, which turns the loop.
-    fn serve_held(&mut self) {
+    fn serve_caller(&mut self) {
         let found = self.live.iter().find_map(|number| {
             let job = &self.book.borrow()[*number];
-            let has_held = job.feed == Feed::Held || job.takes.contains(&Take::Held);
-            let id = job.id.filter(|_| has_held)?;
+            let has_callers = job.feed == Feed::Caller || job.takes.contains(&Take::Caller);
+            let id = job.id.filter(|_| has_callers)?;
             Some((*number, id, job.feed, job.takes))
         });
         let Some((number, id, feed, takes)) = found else {
             return;
         };
-        if feed == Feed::Held && self.random.one_in(2) {
-            return self.feed_held(id);
+        if feed == Feed::Caller && self.random.one_in(2) {
+            return self.feed_from_caller(id);
         }
         for (stream, take) in [Stream::Stdout, Stream::Stderr].into_iter().zip(takes) {
-            if take == Take::Held {
-                self.drain_held(number, id, stream);
+            if take == Take::Caller {
+                self.drain_to_caller(number, id, stream);
             }
         }
     }
 
-    fn feed_held(&mut self, id: CommandId) {
+    fn feed_from_caller(&mut self, id: CommandId) {
         if self.random.one_in(2) {
             return self.engine().close_callers_pipe(id, Stream::Stdin);
         }
@@ -564,13 +564,13 @@ impl Driver {
         let number = self.numbers.borrow()[&id.number];
         let (key, at) = {
             let book = self.book.borrow();
-            (book[number].program, book[number].fed_held)
+            (book[number].program, book[number].callers_written)
         };
         let mut bytes = Vec::new();
         let count = 1 + self.random.below(5000);
         crate::sys::simulated::append(key, at, count, &mut bytes);
         match self.engine().write_callers_pipe(id, &bytes) {
-            Ok(written) => self.book.borrow_mut()[number].fed_held += written,
+            Ok(written) => self.book.borrow_mut()[number].callers_written += written,
             Err(error) => {
                 let kind = error.kind();
                 let is_over = matches!(
@@ -582,20 +582,20 @@ impl Driver {
         }
     }
 
-    fn drain_held(&mut self, number: usize, id: CommandId, stream: Stream) {
+    fn drain_to_caller(&mut self, number: usize, id: CommandId, stream: Stream) {
         if self.random.one_in(12) {
             return self.engine().close_callers_pipe(id, stream);
         }
         let mut buffer = vec![0; 4096 + self.random.below(5000)];
         match self.engine().read_callers_pipe(id, stream, &mut buffer) {
-            Ok(0) => self.book.borrow_mut()[number].held_ended = true,
+            Ok(0) => self.book.borrow_mut()[number].callers_ended = true,
             Ok(count) => {
                 let job = &mut self.book.borrow_mut()[number];
                 let world = self.world.borrow();
                 let is_right =
-                    world.is_output(job.program, stream, job.held_read, &buffer[..count]);
+                    world.is_output(job.program, stream, job.callers_read, &buffer[..count]);
                 assert!(is_right, "wrong bytes from a pipe of the caller's");
-                job.held_read += count;
+                job.callers_read += count;
             }
             Err(error) => {
                 let is_closed = error.kind() == std::io::ErrorKind::NotConnected;

@@ -2,7 +2,7 @@
 //! Unaware of how commands end.
 //!
 //! There is one way to start: every command waits in the queue, if only for an instant. And there is one way to fail:
-//! whatever needs the kernel is told by a `Finished`, also where it is found out at once.
+//! whatever needs the kernel is reported by a `Finished`, also where it is found out at once.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -26,7 +26,8 @@ const TEXT_BUSY_TRIES_MAX: u32 = 7;
 /// While as many starts are under way as there may be, the queue's head is tried again after this.
 const START_AGAIN: Duration = Duration::from_micros(200);
 
-/// Nobody tells that a child has executed. While one has not, no turn sleeps longer than this, doubled each time.
+/// The kernel does not announce that a child has executed. While one has not, no turn sleeps longer than this, doubled each
+/// time.
 const LOOK_AGAIN_MS_MIN: u64 = 1;
 const LOOK_AGAIN_MS_MAX: u64 = 64;
 
@@ -82,11 +83,12 @@ impl<K: Kernel> Engine<K> {
         let context = spec.context.take();
         let slot = self.table.wait(number, Box::new(spec));
         if let Some(context) = context {
-            let (seat, deadline) = self.watches.add(&context, slot, &self.inbox);
+            let (membership, deadline) = self.watches.add(&context, slot, &self.inbox);
             if deadline.is_some() {
-                self.deadlines.move_to(Due::Context(seat.0), None, deadline);
+                let due = Due::Context(membership.key);
+                self.deadlines.move_to(due, None, deadline);
             }
-            *self.table.seat(slot) = Some(seat);
+            *self.table.membership(slot) = Some(membership);
         }
         self.admission.enqueue(slot);
         self.admit();

@@ -32,7 +32,7 @@ const LINE_BYTES_MAX: usize = 1024 * 1024;
 pub(crate) struct Drain<P> {
     pub(super) pipe: P,
     pub(super) sink: Sink,
-    /// All writers are gone, so it was announced. The trap: one can come back, by `/proc/PID/fd`.
+    /// The kernel has announced that all writers are gone. The trap: one can come back, by `/proc/PID/fd`.
     pub(super) is_hung_up: bool,
     /// It used up its budget, and has its turn without an event.
     pub(super) is_backlogged: bool,

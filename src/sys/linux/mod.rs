@@ -60,11 +60,11 @@ impl Unix {
         check_floor()?;
         // The block comes first, for the lowest numbers.
         let spawner = Spawner::new()?;
-        let held = any_fd::hold_stdio_numbers()?;
+        let taken = any_fd::take_stdio_numbers()?;
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry())?;
         let timer = Timer::new()?;
-        drop(held);
+        drop(taken);
         poll.registry().register(
             &mut SourceFd(&timer.as_raw_fd()),
             INTERNAL,
