@@ -1,5 +1,5 @@
-//! Who may start now: the limits, the budget of descriptors, and the queue.
-//! Unaware of what a command is, and of processes.
+//! Who may start now: `max_running`, the budget of descriptors, the queue, and how long to wait where the system is short of
+//! something. Unaware of processes; of a command it knows its slot and its cost.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};

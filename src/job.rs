@@ -1,4 +1,5 @@
-//! The life of one command as a pure state machine: events in, effects out.
+//! The life of one command as a pure state machine: events in, effects out. The time limits are here, the wait before a
+//! kill and before pipes are cut (`wait_delay`), and the outcome.
 //! Unaware of system calls, of the clock, of mio and of what a stream carries.
 //!
 //! The rules are those of Go's `Cmd.Wait` with `Cancel` and `WaitDelay`; `docs/semantics.md` has the table.

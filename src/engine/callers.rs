@@ -135,7 +135,7 @@ impl<K: Kernel> Engine<K> {
         let is_due = |at| at <= self.kernel.now();
         self.caller_pieces >= CALLER_PIECES_PER_TURN_MAX
             || self.inbox.has_messages()
-            || self.deadlines.earliest().is_some_and(is_due)
+            || self.earliest().is_some_and(is_due)
     }
 
     /// Closes the caller's pipe, once there is one; a second time does nothing.

@@ -1,5 +1,5 @@
-//! Starting commands: from the queue, and again where the kernel was short of something or the program's file was busy.
-//! Unaware of how commands end.
+//! Starting commands: from the queue until the program is executed, and again where the kernel was short of something or the
+//! program's file was busy. Unaware of how commands end.
 //!
 //! There is one way to start: every command waits in the queue, if only for an instant. And there is one way to fail:
 //! whatever needs the kernel is reported by a `Finished`, also where it is found out at once.
@@ -121,20 +121,14 @@ impl<K: Kernel> Engine<K> {
             }
             if !self.kernel.can_start(&spec.launch) {
                 // The others' execs are waited for here, not in the kernel.
-                let again = self.kernel.now() + START_AGAIN;
-                return self.admit_again_at(again);
+                self.admission_due = Some(self.kernel.now() + START_AGAIN);
+                return;
             }
             if !self.launch(slot) {
                 return;
             }
             self.admission.pop();
         }
-    }
-
-    fn admit_again_at(&mut self, at: Instant) {
-        self.deadlines
-            .move_to(Due::Admission, self.admission_due, Some(at));
-        self.admission_due = Some(at);
     }
 
     /// Makes the process of the queue's head. `false`: it stays there.
@@ -158,7 +152,7 @@ impl<K: Kernel> Engine<K> {
             Refusal::Shortage(at) => {
                 self.table.wait_again(slot, spec, Wait::Queue);
                 self.admission.shortage(at);
-                self.admit_again_at(at);
+                self.admission_due = Some(at);
                 return false;
             }
             Refusal::TextBusy(at) => {

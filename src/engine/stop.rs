@@ -1,5 +1,5 @@
 //! Who asks a command to end, or to take a signal: cancel, kill, a context's end, detaching.
-//! Unaware of how commands start, and of what ending one takes (`effects.rs`).
+//! Unaware of how commands start, and of what ending one takes (`effects`, `job`).
 
 use std::io;
 

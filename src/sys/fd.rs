@@ -1,4 +1,4 @@
-//! Descriptors: pipes, `/dev/null`, copies, and the limit on their number. All close-on-exec from birth.
+//! Descriptors: `/dev/null`, copies, reads, and the limit on their number (RLIMIT_NOFILE). All close-on-exec from birth.
 //! Unaware of children.
 #![allow(unsafe_code, reason = "calls on raw descriptors")]
 
