@@ -6,10 +6,14 @@
 )]
 
 mod child;
+mod clone;
 mod cradle;
 mod fd;
+mod id_maps;
 mod layout;
 mod needs;
+mod plan;
+mod prepare;
 mod process;
 mod raw;
 mod spawn;
