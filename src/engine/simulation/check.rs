@@ -5,7 +5,8 @@ use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::time::{Duration, Instant};
 
-use super::plan::{Feed, Got, Job, Stop, Take};
+use super::plan::{Feed, Job, Stop, Take};
+use super::streams::Got;
 use crate::error::{Cause, Error, StartError};
 use crate::finished::Finished;
 use crate::job::GROUP_DEATH_MAX;

@@ -1,19 +1,19 @@
 //! What a simulated command does, and how it is started: chosen at random, and kept to be checked against.
 //! Unaware of the loop.
 
-use std::fmt;
-use std::io::{self, Read, Write};
+use std::io;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use super::streams::{Shelf, Sink, Source, Stalled};
 use crate::cancel::Cancel;
 use crate::command::Command;
 use crate::error::Cause;
 use crate::finished::CommandId;
 use crate::stdio::{Input, Output};
 use crate::sys::Signal;
-use crate::sys::simulated::{Act, Random, Reaction, Script, append, pause, prefix, spend};
+use crate::sys::simulated::{Act, Random, Reaction, Script, prefix};
 
 /// Where a stdin comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,27 +54,6 @@ pub(super) enum Stop {
         error: i32,
     },
 }
-
-/// What a writer or a line callback has got, and whether it has failed.
-#[derive(Default)]
-pub(super) struct Got {
-    pub(super) bytes: Vec<u8>,
-    pub(super) lines: Vec<Vec<u8>>,
-    pub(super) has_failed: bool,
-}
-
-impl fmt::Debug for Got {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (bytes, lines) = (self.bytes.len(), self.lines.len());
-        write!(
-            formatter,
-            "{bytes} bytes, {lines} lines, failed: {}",
-            self.has_failed
-        )
-    }
-}
-
-pub(super) type Shelf = Arc<Mutex<Got>>;
 
 /// One command of a simulation: what it is, and what the driver did to it.
 #[derive(Debug)]
@@ -419,7 +398,7 @@ fn traffic(acts: &[Act]) -> usize {
     bytes.sum()
 }
 
-/// Nobody reads to an end that never comes.
+/// It does not read to an end that never comes.
 fn forget_input(acts: &mut Vec<Act>) {
     acts.retain(|act| !matches!(act, Act::Read(None)));
     for act in acts {
@@ -452,111 +431,5 @@ fn random_stop(random: &mut Random) -> Stop {
             error: *random.pick(&[0, libc::ESRCH, libc::EIO]),
         },
         _ => Stop::Kill,
-    }
-}
-
-/// A reader that gives a stream in pieces, and sometimes says that it would block.
-struct Source {
-    key: usize,
-    at: usize,
-    bytes: usize,
-    fails_at: usize,
-    number: usize,
-    random: Random,
-    shelf: Shelf,
-}
-
-impl Read for Source {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.random.one_in(8) {
-            pause(self.number);
-            return Err(io::ErrorKind::WouldBlock.into());
-        }
-        if self.random.one_in(8) {
-            return Err(io::ErrorKind::Interrupted.into());
-        }
-        if self.at >= self.fails_at {
-            self.shelf
-                .lock()
-                .expect("no panic while it is locked")
-                .has_failed = true;
-            return Err(io::Error::from_raw_os_error(libc::EIO));
-        }
-        let end = self.bytes.min(self.fails_at);
-        let most = buffer.len().min(end - self.at);
-        let count = most.min(1 + self.random.below(most.max(1)));
-        let mut piece = Vec::with_capacity(count);
-        append(self.key, self.at, count, &mut piece);
-        buffer[..count].copy_from_slice(&piece);
-        self.at += count;
-        Ok(count)
-    }
-}
-
-/// A reader that gives these bytes, and has nothing afterwards, for ever.
-struct Stalled(Vec<u8>);
-
-impl Read for Stalled {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.0.is_empty() {
-            return Err(io::ErrorKind::WouldBlock.into());
-        }
-        let count = buffer.len().min(self.0.len());
-        buffer[..count].copy_from_slice(&self.0[..count]);
-        self.0.drain(..count);
-        Ok(count)
-    }
-}
-
-/// A writer that takes a stream in pieces, sometimes says that it would block, and may fail.
-struct Sink {
-    fails_at: usize,
-    number: usize,
-    is_rude: bool,
-    random: Random,
-    shelf: Shelf,
-}
-
-impl Write for Sink {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let mut got = self.shelf.lock().expect("no panic while it is locked");
-        if self.random.one_in(10) {
-            pause(self.number);
-            return Err(io::ErrorKind::WouldBlock.into());
-        }
-        if self.random.one_in(10) {
-            return Err(io::ErrorKind::Interrupted.into());
-        }
-        let room = self.fails_at - got.bytes.len();
-        if room == 0 {
-            got.has_failed = true;
-            return Err(io::Error::from_raw_os_error(libc::ENOSPC));
-        }
-        let count = bytes.len().min(room);
-        let count = if self.random.one_in(3) {
-            1 + self.random.below(count)
-        } else {
-            count
-        };
-        got.bytes.extend_from_slice(&bytes[..count]);
-        if self.is_rude && self.random.one_in(4) {
-            spend(Duration::from_micros(self.random.below(60_000) as u64));
-        }
-        Ok(count)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Drop for Sink {
-    fn drop(&mut self) {
-        let mut got = self.shelf.lock().expect("no panic while it is locked");
-        if self.is_rude && !got.bytes.is_empty() && !std::thread::panicking() {
-            got.has_failed = true;
-            drop(got);
-            std::panic::resume_unwind(Box::new("at its drop"));
-        }
     }
 }
