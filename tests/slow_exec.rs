@@ -165,7 +165,7 @@ fn drop_shutdown_and_panic_end_a_child_before_its_exec() {
 /// arguments then, a failure is reported.
 #[test]
 fn nothing_is_freed_under_a_child_that_outlives_its_reactor() {
-    let Some((_scratch, stall)) = stall(Server::Deaf) else {
+    let Some((scratch, stall)) = stall(Server::Deaf) else {
         return;
     };
     let told = scratch.join("told");
