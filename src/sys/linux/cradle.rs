@@ -87,6 +87,13 @@ struct UnderWay {
     carried: Carried,
 }
 
+/// Which start of which cradle a child is of.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Birth {
+    pub(super) cradle: usize,
+    pub(super) serial: u32,
+}
+
 /// A place for one start under way.
 #[derive(Debug)]
 pub(super) struct Cradle {

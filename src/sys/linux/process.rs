@@ -11,8 +11,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
+use super::cradle::Birth;
 use super::fd::above_stdio_if_possible;
-use super::spawn::Birth;
 use crate::sys::usage::raw_usage;
 use crate::sys::{Exit, Signal, Target, cvt, is_process_gone, process_gone};
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use super::child;
 use super::clone::{Dumpable, SignalMask, clone, clone3, enter_group};
-use super::cradle::{Carried, Cradle, Nulls};
+use super::cradle::{Birth, Carried, Cradle, Nulls};
 use super::id_maps::accompany;
 use super::plan::Plan;
 use super::process::Child;
@@ -39,13 +39,6 @@ pub(super) struct Spawner {
     pub(super) has_clone3: bool,
     /// close_range(2) has not been refused.
     shares_table: bool,
-}
-
-/// Which start of which cradle a child is of.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Birth {
-    cradle: usize,
-    serial: u32,
 }
 
 /// The outcome of one attempt, where a refused mechanism is told from a failed start.
