@@ -57,7 +57,7 @@ pub(crate) struct Patience {
 }
 
 impl Patience {
-    /// It was refused at `now`. Returns when to try again at the latest; `None`: it is refused for good. A try that came
+    /// The command was refused at `now`. Returns when to try again at the latest; `None`: it is refused for good. A try that came
     /// before its wait was over, as some command had ended, is for free: where commands are short, there are many.
     pub(crate) fn wait(&mut self, now: Instant) -> Option<Instant> {
         if let Some(until) = self.until.filter(|until| *until > now) {

@@ -99,7 +99,7 @@ impl<P> CallerPipe<P> {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     refusals += 1;
-                    // Its last writer may have gone since, and have written before.
+                    // The pipe's last writer may have gone since, and have written before.
                     if refusals >= REFUSALS_BELIEVED && !kernel.is_abandoned(pipe) {
                         break false;
                     }

@@ -41,7 +41,7 @@ struct State {
     watchers: Vec<(Weak<dyn Watch>, usize)>,
 }
 
-/// Somebody to tell when a context ends, once, from any thread.
+/// Who learns of a context's end: once, from any thread.
 pub(crate) trait Watch: Send + Sync {
     /// The context watched under `key` has ended.
     fn context_done(&self, key: usize);

@@ -319,7 +319,7 @@ impl<K: Kernel> Engine<K> {
         self.table.child(id)
     }
 
-    /// It is one of this reactor's commands, and was not handed out.
+    /// The command is one of this reactor's, and was not handed out.
     pub(crate) fn knows(&self, id: CommandId) -> bool {
         self.table.knows(id)
     }

@@ -45,9 +45,9 @@ pub(crate) enum Event {
     StreamEnded(Stream, io::Result<()>),
     /// A copied stream was closed by force after `DrainOnceThenClose`.
     StreamCut(Stream),
-    /// It is to stop: its context ended, or somebody said so.
+    /// The command is to stop: its context ended, a limit is over, or a caller said so.
     Stop(Cause),
-    /// It is to be killed now, and its pipes are not to be waited for.
+    /// The command is to be killed now, and its pipes are not to be waited for.
     Abort(Cause),
     /// What the cancel action, or a later rung of its ladder, came to.
     CancelResult(io::Result<()>),
@@ -235,7 +235,7 @@ impl Job {
         self.status
     }
 
-    /// Somebody has to tell it of every `Output`.
+    /// The job has to be told of every `Output`.
     pub(crate) fn minds_silence(&self) -> bool {
         self.policy.idle_timeout.is_some()
     }
@@ -284,7 +284,7 @@ impl Job {
             State::Stopping { kill_at, .. } => kill_at.or_else(delay_from_now),
             State::Killed if self.policy.kills_group => now.checked_add(GROUP_DEATH_MAX),
             State::Killed => {
-                // Whoever holds them now is somebody else.
+                // The child has let go of its pipes: another process holds them.
                 self.close_pipes(effects);
                 None
             }
@@ -351,7 +351,7 @@ impl Job {
                 };
                 effects.push(Effect::PerformCancel);
             }
-            // It is on its way already: no second request shortens or repeats the first.
+            // The end of the pipes is on its way already: no second request shortens or repeats the first.
             State::Draining { close_at: Some(_) } | State::Lingering { close_at: Some(_) }
                 if self.cause.is_some() => {}
             State::Draining { .. } | State::Lingering { .. } => {
@@ -509,7 +509,7 @@ impl Job {
         }
     }
 
-    /// It cannot be killed.
+    /// The child cannot be killed.
     pub(crate) fn kill_failed(&self) -> bool {
         matches!(self.answer, Answer::KillFailed(_))
     }

@@ -18,11 +18,11 @@ use fill::{Fill, FillSource};
 /// How one visit to a stream went.
 #[derive(Debug)]
 pub(crate) enum Progress {
-    /// Nothing more to do before the next event.
+    /// The stream has nothing more to do before the next event.
     Idle,
     /// The budget is used up, and there may be more: visit again, without an event.
     More,
-    /// It is over, well or not. The pipe can be closed.
+    /// The stream is over, well or not. Its pipe can be closed.
     Ended(io::Result<()>),
 }
 
@@ -156,7 +156,7 @@ impl<P> OurEnd<P> {
         }
     }
 
-    /// It used up its budget, and has its turn without an event.
+    /// The stream used up its budget, and has its turn without an event.
     pub(crate) fn is_backlogged(&self) -> bool {
         match self {
             OurEnd::Fill(fill) => fill.is_backlogged,

@@ -148,7 +148,7 @@ impl<K: Kernel> Table<K> {
             .filter(|_| id.reactor == self.reactor)
     }
 
-    /// It is one of these, and was not handed out.
+    /// The command is in this table, and was not handed out.
     pub(crate) fn knows(&self, id: CommandId) -> bool {
         self.place(id).is_some()
     }
@@ -284,13 +284,13 @@ impl<K: Kernel> Table<K> {
         spec
     }
 
-    /// It could not be started, and waits again.
+    /// The command could not be started, and waits again.
     pub(crate) fn wait_again(&mut self, slot: u32, spec: Box<Spec>, wait: Wait) {
         self.move_on(slot, Phase::Waiting(spec, wait));
         self.waiting += 1;
     }
 
-    /// It is started.
+    /// The command is started.
     pub(crate) fn run(&mut self, slot: u32, running: Running<K>) {
         self.move_on(slot, Phase::Running(running));
     }
@@ -304,7 +304,7 @@ impl<K: Kernel> Table<K> {
         running
     }
 
-    /// It is finished, but its caller has a pipe of it.
+    /// The command is finished, but the caller has a pipe of it.
     pub(crate) fn linger(&mut self, slot: u32, running: Running<K>) {
         self.move_on(slot, Phase::Lingering(running));
     }
@@ -324,7 +324,7 @@ impl<K: Kernel> Table<K> {
         running
     }
 
-    /// Nothing is in the slot any more. It keeps its number until the queue comes to it.
+    /// No command is in the slot any more. It keeps its number until the queue comes to it.
     pub(crate) fn vacate_in_queue(&mut self, slot: u32) {
         self.move_on(slot, Phase::Vacant);
     }
@@ -334,7 +334,7 @@ impl<K: Kernel> Table<K> {
         self.vacant.push(slot);
     }
 
-    /// Nothing is in the slot any more.
+    /// No command is in the slot any more.
     pub(crate) fn vacate(&mut self, slot: u32) {
         self.move_on(slot, Phase::Vacant);
         self.vacant.push(slot);

@@ -92,7 +92,7 @@ impl<K: Kernel> Engine<K> {
             // Of a start that fails and is tried again, the caller is to see neither the end nor a loss.
             let running = self.table.running(slot);
             if running.is_some_and(|running| running.is_starting()) {
-                // Its exec is not announced, and the turn may find it out before it sleeps: it must not sleep for long.
+                // The child's exec is not announced, and the turn may find it out before it sleeps: it must not sleep for long.
                 let wait = self.look_again_after().unwrap_or(Duration::ZERO);
                 self.turn(Some(wait))?;
                 continue;

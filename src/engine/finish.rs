@@ -52,7 +52,7 @@ impl<K: Kernel> Engine<K> {
         // Closed ones too: what the caller closed, or the delay cut, answers as such until the end.
         let lingers = running.streams.iter().any(OurEnd::is_callers);
         if lingers {
-            // Its context and its limits go on: they end pipes that an orphan holds.
+            // The command's context and limits go on: they end pipes that an orphan holds.
             self.table.linger(slot, running);
         } else {
             drop_callers("command", running);
@@ -101,7 +101,7 @@ impl<K: Kernel> Engine<K> {
             *self.table.membership(moved) = Some(membership);
         }
         if let Some(deadline) = deadline {
-            // It may have fired already.
+            // The deadline may have fired already.
             let due = Due::Context(membership.key);
             self.deadlines.discard(due, deadline);
         }

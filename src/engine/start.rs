@@ -35,9 +35,9 @@ const LOOK_AGAIN_MS_MAX: u64 = 64;
 enum Refusal {
     /// Others may give back what the kernel is short of. Until then, or until this time, it stays at the queue's head.
     Shortage(Instant),
-    /// Its program's file is busy until this time.
+    /// The program's file is busy until this time.
     TextBusy(Instant),
-    /// It is not tried again.
+    /// The start is not tried again.
     Final,
 }
 
@@ -111,7 +111,7 @@ impl<K: Kernel> Engine<K> {
     pub(super) fn admit(&mut self) {
         while let Some(slot) = self.admission.front() {
             let Some(spec) = self.table.spec(slot) else {
-                // It was ended while it waited.
+                // The command was ended while it waited.
                 self.admission.pop();
                 self.table.leave_queue(slot);
                 continue;

@@ -34,7 +34,7 @@ pub(crate) struct Drain<P> {
     pub(super) sink: Sink,
     /// The kernel has announced that all writers are gone. The trap: one can come back, by `/proc/PID/fd`.
     pub(super) is_hung_up: bool,
-    /// It used up its budget, and has its turn without an event.
+    /// The stream used up its budget, and has its turn without an event.
     pub(super) is_backlogged: bool,
     full_reads: u8,
 }
@@ -167,7 +167,7 @@ impl<P> Drain<P> {
                 }
                 Err(Failure::Read(error)) if error.kind() == io::ErrorKind::WouldBlock => {
                     refusals += 1;
-                    // Its last writer may have gone since, and have written before.
+                    // The pipe's last writer may have gone since, and have written before.
                     if refusals >= REFUSALS_BELIEVED && !kernel.is_abandoned(&self.pipe) {
                         break false;
                     }

@@ -16,7 +16,7 @@ pub(crate) struct Fill<P> {
     pub(super) source: FillSource,
     /// The kernel has announced that no process can read any more. The trap: see [`Drain::is_hung_up`].
     pub(super) is_hung_up: bool,
-    /// It used up its budget, and has its turn without an event.
+    /// The stream used up its budget, and has its turn without an event.
     pub(super) is_backlogged: bool,
 }
 

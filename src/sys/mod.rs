@@ -215,7 +215,7 @@ pub(crate) enum Target {
 /// How a child ended, and what it used.
 #[derive(Debug)]
 pub(crate) struct Exit {
-    /// It ended because its start has failed.
+    /// The child ended because its start has failed.
     pub(crate) failure: Option<StartFailure>,
     /// `None`: somebody else reaped it, and the kernel no longer knows.
     pub(crate) status: Option<ExitStatus>,
