@@ -1,5 +1,5 @@
-//! Who may start now: the limits, the budget of descriptors, and the queue.
-//! Unaware of what a command is, and of processes.
+//! Who may start now: `max_running`, the budget of descriptors, the queue, and how long to wait where the system is short of
+//! something. Unaware of processes; of a command it knows its slot and its cost.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -26,13 +26,13 @@ pub(crate) struct Cost {
 
 impl Cost {
     /// One pidfd and our ends, for as long as the command lasts.
-    fn held(self) -> u64 {
+    fn while_running(self) -> u64 {
         FDS_OF_CHILD + self.pipes
     }
 
     /// With the child's ends, during its start, and for each extra one at most two numbers on its way to its own.
     fn at_start(self) -> u64 {
-        self.held() + self.pipes + 2 * self.extra
+        self.while_running() + self.pipes + 2 * self.extra
     }
 }
 
@@ -57,7 +57,7 @@ pub(crate) struct Patience {
 }
 
 impl Patience {
-    /// It was refused at `now`. Returns when to try again at the latest; `None`: it is refused for good. A try that came
+    /// The command was refused at `now`. Returns when to try again at the latest; `None`: it is refused for good. A try that came
     /// before its wait was over, as some command had ended, is for free: where commands are short, there are many.
     pub(crate) fn wait(&mut self, now: Instant) -> Option<Instant> {
         if let Some(until) = self.until.filter(|until| *until > now) {
@@ -86,13 +86,13 @@ impl Admission {
         }
     }
 
-    /// Whether a command of this cost may start now, before everybody in the queue. A lone one always may.
+    /// Whether a command of this cost may start now, before all that are in the queue. A lone one always may.
     pub(crate) fn has_room(&self, cost: Cost) -> bool {
         let fits = self.fds.saturating_add(cost.at_start()) <= self.fds_max;
         self.running == 0 || (self.running < self.running_max && fits && self.retry_at.is_none())
     }
 
-    /// Whether nobody is before a new command.
+    /// Whether no command is before a new one.
     pub(crate) fn is_queue_empty(&self) -> bool {
         self.queue.is_empty()
     }
@@ -125,13 +125,13 @@ impl Admission {
     /// A command was started.
     pub(crate) fn started(&mut self, cost: Cost) {
         self.running += 1;
-        self.fds += cost.held();
+        self.fds += cost.while_running();
     }
 
-    /// A command is finished, and what it held is free.
+    /// A command is finished, and its descriptors are free.
     pub(crate) fn ended(&mut self, cost: Cost) {
         self.running -= 1;
-        self.fds -= cost.held();
+        self.fds -= cost.while_running();
         self.retry_at = None;
     }
 
@@ -147,7 +147,7 @@ impl Admission {
         self.fds -= FDS_OF_CHILD;
     }
 
-    /// The kernel was short of something while others run. Nobody starts before one of them ends, or before this time.
+    /// The kernel was short of something while others run. No command starts before one of them ends, or before this time.
     pub(crate) fn shortage(&mut self, retry_at: Instant) {
         self.retry_at = Some(retry_at);
     }
@@ -188,11 +188,17 @@ mod tests {
     fn descriptors_are_counted_with_the_childs_ends_at_the_start() {
         let mut admission = Admission::new(usize::MAX, FDS_RESERVED + 8);
         admission.started(PLAIN);
-        assert!(admission.has_room(PLAIN), "3 held and 5 at the start are 8");
+        assert!(
+            admission.has_room(PLAIN),
+            "3 of one that runs and 5 at the start are 8"
+        );
         admission.started(PLAIN);
-        assert!(!admission.has_room(PLAIN), "6 held and 5 are more");
+        assert!(
+            !admission.has_room(PLAIN),
+            "6 of two that run and 5 are more"
+        );
         let with_extra = |extra| admission.has_room(Cost { pipes: 0, extra });
-        assert!(with_extra(0), "1 held");
+        assert!(with_extra(0), "1 of one that runs");
         assert!(!with_extra(1), "and 2 at the start are 3");
     }
 

@@ -4,7 +4,7 @@
 use std::io;
 
 use crate::error::{Closed, Stream};
-use crate::stream::{LAST_DRAIN_BYTES_MAX, REFUSALS_BELIEVED, STREAM_BYTES_PER_TURN_MAX};
+use crate::pipe_limits::{LAST_DRAIN_BYTES_MAX, REFUSALS_BELIEVED, STREAM_BYTES_PER_TURN_MAX};
 use crate::sys::Kernel;
 
 /// One pipe of the caller's.
@@ -17,7 +17,7 @@ pub(crate) enum CallerPipe<P> {
         ready: bool,
         is_watched: bool,
     },
-    /// Closed by force. `left` is what it held and the caller has not read yet, `read` how much of that he has; then comes
+    /// Closed by force. `left` is what was in it and the caller has not read yet, `read` how much of that he has; then comes
     /// the end of the stream, or why there is none.
     Cut {
         left: Vec<u8>,
@@ -99,7 +99,7 @@ impl<P> CallerPipe<P> {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     refusals += 1;
-                    // Its last writer may have gone since, and have written before.
+                    // The pipe's last writer may have gone since, and have written before.
                     if refusals >= REFUSALS_BELIEVED && !kernel.is_abandoned(pipe) {
                         break false;
                     }

@@ -1,5 +1,5 @@
-//! `Cancel`: what happens to a command when its context ends.
-//! Unaware of when that is, and of how signals are sent.
+//! `Cancel`: how a command is asked to end (a signal, a callback, nothing), the ladder of signals after that, and who gets them.
+//! Unaware of when that is, of the wait before the kill (`job`), and of how signals are sent.
 
 use std::fmt;
 use std::io;

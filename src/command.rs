@@ -1,5 +1,5 @@
-//! `Command`, `Input`, `Output`: what to run, as plain data with a builder.
-//! Unaware of the reactor's loop and of system calls.
+//! `Command`: what to run, as plain data with a builder: program, arguments, environment, streams, identity, limits.
+//! Unaware of how it is run, and of system calls, but for `PATH`, where `new` looks for the program.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;

@@ -41,7 +41,7 @@ struct State {
     watchers: Vec<(Weak<dyn Watch>, usize)>,
 }
 
-/// Somebody to tell when a context ends, once, from any thread.
+/// Who learns of a context's end: once, from any thread.
 pub(crate) trait Watch: Send + Sync {
     /// The context watched under `key` has ended.
     fn context_done(&self, key: usize);
@@ -126,7 +126,7 @@ impl Context {
             .or(passed.then_some(Cause::DeadlineExceeded))
     }
 
-    /// Registers a watcher. It is told at once, by this call, if the context has ended.
+    /// Registers a watcher. It learns at once, by this call, if the context has ended.
     pub(crate) fn watch(&self, watcher: &Arc<impl Watch + 'static>, key: usize) {
         let mut state = self.node.lock();
         if state.cause.is_none() {
@@ -138,7 +138,7 @@ impl Context {
         }
     }
 
-    /// Takes the watcher back. It may be told once more by another thread that is at it.
+    /// Takes the watcher back. Another thread that is at it may call it once more.
     pub(crate) fn unwatch(&self, watcher: &Arc<impl Watch + 'static>, key: usize) {
         let address = Arc::as_ptr(watcher).cast::<()>();
         let mut state = self.node.lock();
@@ -201,7 +201,7 @@ impl Drop for Node {
     }
 }
 
-/// Below this many children nobody looks for dead ones.
+/// Below this many children dead ones are not looked for.
 const PRUNE_MIN: usize = 32;
 
 impl State {

@@ -1,4 +1,5 @@
-//! What a failed step was about: the path, and which of several possible files is missing.
+//! What a failed step was about: the path, and which of several possible files is missing (the program, its directory, the
+//! interpreter of its `#!` line, its loader).
 //! Unaware of the loop; looks at files only after a start has failed.
 
 use std::ffi::{CStr, OsStr};

@@ -1,4 +1,5 @@
-//! The loop: polls the kernel, steps the jobs, performs what they ask for, and frees what is over.
+//! The loop, one turn at a time: starts what waits, polls the kernel, has served what came and what is due, frees what is
+//! over. The parts of a turn are in `engine/`.
 //! Unaware of Linux, of mio and of the public types around it; generic over `sys::Kernel`.
 
 use std::collections::VecDeque;
@@ -43,10 +44,6 @@ enum Due {
     Ask(u32),
     /// A context's deadline.
     Context(usize),
-    /// Try to admit again.
-    Admission,
-    /// Look again whether programs are executed.
-    Starting,
 }
 
 /// A stream that used up its share of a turn.
@@ -65,8 +62,12 @@ pub(crate) struct Engine<K: Kernel> {
     now: Instant,
     table: Table<K>,
     admission: Admission,
+    /// What is due when, but for the two below, of which there is one each.
     deadlines: Deadlines<Due>,
+    /// When to admit from the queue again.
     admission_due: Option<Instant>,
+    /// When to look again, in an outer loop, whether programs are executed.
+    starting_due: Option<Instant>,
     /// What the kernel's timer is set to.
     armed: Option<Instant>,
     watches: Watches,
@@ -79,14 +80,13 @@ pub(crate) struct Engine<K: Kernel> {
     unwatched: Vec<Tenant>,
     /// Children whose program is not known to be executed.
     starting: Vec<Tenant>,
-    /// How often they were looked at since the last one began, and when that is due again in an outer loop.
+    /// How often they were looked at since the last one began.
     looks_at_starting: u32,
-    starting_due: Option<Instant>,
-    /// For so many turns without sleep, nobody else is given the processor.
+    /// For so many turns without sleep, no other process is given the processor.
     turns_to_hold_on: u32,
     /// What the last poll brought and was not served yet.
     ready: VecDeque<Ready>,
-    /// The last poll may have left something behind, and the kernel announces that to nobody.
+    /// The last poll may have left events behind, which the kernel does not announce again.
     is_batch_full: bool,
     /// How often the caller's pipes were read or written since the last turn.
     caller_pieces: usize,
@@ -167,22 +167,29 @@ impl<K: Kernel> Engine<K> {
     }
 
     /// The same for an outer loop, which also sleeps past what the kernel does not know, or has announced once and will
-    /// not again: fresh children, events behind a full batch, deadlines that the timer is not set to; and places that
+    /// not again: unwatched children, events behind a full batch, deadlines that the timer is not set to; and places that
     /// became free between two turns.
     pub(crate) fn is_unannounced(&self) -> bool {
         let is_unknown = !self.unwatched.is_empty() || self.is_batch_full || self.is_timer_late();
         self.is_pending() || is_unknown || self.can_admit()
     }
 
+    /// The next time at which something is due.
+    fn earliest(&self) -> Option<Instant> {
+        let set = self.deadlines.earliest();
+        let times = [set, self.admission_due, self.starting_due];
+        times.into_iter().flatten().min()
+    }
+
     fn is_timer_late(&self) -> bool {
-        let earliest = self.deadlines.earliest();
+        let earliest = self.earliest();
         earliest.is_some_and(|earliest| self.armed.is_none_or(|armed| armed > earliest))
     }
 
     /// Sets the kernel's timer, if it would be late. One that is early only costs a turn, later.
     fn set_timer(&mut self) {
         if self.is_timer_late()
-            && let Some(earliest) = self.deadlines.earliest()
+            && let Some(earliest) = self.earliest()
             && self.kernel.arm(earliest).is_ok()
         {
             self.armed = Some(earliest);
@@ -194,8 +201,6 @@ impl<K: Kernel> Engine<K> {
         self.watch_unwatched();
         let again = self.look_again_after().map(|wait| self.kernel.now() + wait);
         if again.is_none() || self.starting_due.is_none() {
-            self.deadlines
-                .move_to(Due::Starting, self.starting_due, again);
             self.starting_due = again;
         }
         self.set_timer();
@@ -278,7 +283,7 @@ impl<K: Kernel> Engine<K> {
     /// Sets the timer. Where the kernel refuses, the poll itself is bounded.
     fn arm(&mut self, timeout: Option<Duration>) -> Option<Duration> {
         self.set_timer();
-        let Some(earliest) = self.deadlines.earliest().filter(|_| self.is_timer_late()) else {
+        let Some(earliest) = self.earliest().filter(|_| self.is_timer_late()) else {
             return timeout;
         };
         let left = earliest.saturating_duration_since(self.kernel.now());
@@ -300,12 +305,12 @@ impl<K: Kernel> Engine<K> {
                 }
                 Due::Ask(slot) => self.ask(slot),
                 Due::Context(key) => self.context_done(key),
-                Due::Admission => {
-                    self.admission_due = None;
-                    self.admission.retry();
-                }
-                Due::Starting => self.starting_due = None,
             }
+        }
+        let is_due = |at: &mut Instant| *at <= self.now;
+        self.starting_due.take_if(is_due);
+        if self.admission_due.take_if(is_due).is_some() {
+            self.admission.retry();
         }
     }
 
@@ -314,7 +319,7 @@ impl<K: Kernel> Engine<K> {
         self.table.child(id)
     }
 
-    /// It is one of this reactor's commands, and was not handed out.
+    /// The command is one of this reactor's, and was not handed out.
     pub(crate) fn knows(&self, id: CommandId) -> bool {
         self.table.knows(id)
     }

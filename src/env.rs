@@ -51,7 +51,7 @@ pub(crate) struct EnvChanges {
     base: Base,
     /// Applied to the base, first to last. Those made before a `clear` or `replace` are gone.
     changes: Vec<Change>,
-    /// Some name given was empty or held a `=`, which would set another variable than the one named.
+    /// Some name given was empty or contained a `=`, which would set another variable than the one named.
     has_odd_name: bool,
 }
 

@@ -1,5 +1,5 @@
-//! The errors: of a start (`start.rs`), of how a command ended, and of the forms for one command (`command.rs`).
-//! Unaware of how they come about.
+//! The errors and their texts: of a start (`start.rs`), of how a command ended, of the forms for one command (`command.rs`).
+//! Unaware of how they come about, and of the search in `PATH`, whose text is `lookpath`'s.
 //!
 //! One rule for all of them: **an error's text holds its reason, and what the text holds is no source**. So `{error}`
 //! alone tells why, and whoever walks the sources reads nothing twice. An [`io::Error`] in the text is had by

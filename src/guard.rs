@@ -24,7 +24,7 @@ pub(crate) fn guarded<T>(
     }
 }
 
-/// The same where nobody is left to hear of it.
+/// Drops something of the caller's where a panic of that is of no interest any more.
 pub(crate) fn drop_callers<T>(what: &'static str, value: T) {
     let _ = drop_guarded(what, value);
 }

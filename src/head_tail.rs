@@ -1,4 +1,4 @@
-//! Keeps the first and the last bytes of a stream of any length, and counts those between.
+//! Keeps the first and the last bytes of a stream of any length, and counts those between: `... omitting 123 bytes ...`.
 //! Unaware of pipes, of text and of lines.
 
 use std::io;

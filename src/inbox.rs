@@ -7,8 +7,11 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::command::Command;
 use crate::context::Watch;
-use crate::reply::Reply;
+use crate::finished::Finished;
 use crate::sys::{Signal, Wake};
+
+/// Where a command's `Finished` is to go. Dropped uncalled: nothing will come.
+pub(crate) type Reply = Box<dyn FnOnce(Finished) + Send>;
 
 /// One message. Numbers name commands.
 pub(crate) enum Message {

@@ -1,4 +1,5 @@
-//! The life of one command as a pure state machine: events in, effects out.
+//! The life of one command as a pure state machine: events in, effects out. The time limits are here, the wait before a
+//! kill and before pipes are cut (`wait_delay`), and the outcome.
 //! Unaware of system calls, of the clock, of mio and of what a stream carries.
 //!
 //! The rules are those of Go's `Cmd.Wait` with `Cancel` and `WaitDelay`; `docs/semantics.md` has the table.
@@ -31,7 +32,7 @@ pub(crate) struct Policy {
     pub(crate) kills_group: bool,
 }
 
-/// How long a killed process group has to let go of the command's pipes. Nobody but its own parent is told of the death
+/// How long a killed process group has to let go of the command's pipes. Of such a death its own parent alone is told
 /// of a descendant, so that it holds no pipe any more is seen by the end of the pipe alone.
 pub(crate) const GROUP_DEATH_MAX: Duration = Duration::from_millis(100);
 
@@ -44,9 +45,9 @@ pub(crate) enum Event {
     StreamEnded(Stream, io::Result<()>),
     /// A copied stream was closed by force after `DrainOnceThenClose`.
     StreamCut(Stream),
-    /// It is to stop: its context ended, or somebody said so.
+    /// The command is to stop: its context ended, a limit is over, or a caller said so.
     Stop(Cause),
-    /// It is to be killed now, and its pipes are not to be waited for.
+    /// The command is to be killed now, and its pipes are not to be waited for.
     Abort(Cause),
     /// What the cancel action, or a later rung of its ladder, came to.
     CancelResult(io::Result<()>),
@@ -67,7 +68,7 @@ pub(crate) enum Effect {
     PerformRung(usize),
     /// SIGKILL; answer with `KillResult`.
     Kill,
-    /// SIGKILL to those of the child's group who outlived it. Nobody answers for them.
+    /// SIGKILL to those of the child's group who outlived it. It has no answer.
     KillRest,
     /// Read each open pipe once more, without waiting, then close it, the caller's too; answer for each copied stream,
     /// with `StreamEnded` if it had ended and with `StreamCut` if not.
@@ -107,7 +108,7 @@ impl Streams {
 /// Where the command stands. Each variant owns what is known only there.
 #[derive(Debug)]
 enum State {
-    /// Nobody has asked it to stop.
+    /// The command was not asked to stop.
     Running,
     /// The cancel action was performed or is being performed. At `kill_at`: kill, then close the pipes.
     Stopping {
@@ -234,7 +235,7 @@ impl Job {
         self.status
     }
 
-    /// Somebody has to tell it of every `Output`.
+    /// The job has to be told of every `Output`.
     pub(crate) fn minds_silence(&self) -> bool {
         self.policy.idle_timeout.is_some()
     }
@@ -283,7 +284,7 @@ impl Job {
             State::Stopping { kill_at, .. } => kill_at.or_else(delay_from_now),
             State::Killed if self.policy.kills_group => now.checked_add(GROUP_DEATH_MAX),
             State::Killed => {
-                // Whoever holds them now is somebody else.
+                // The child has let go of its pipes: another process holds them.
                 self.close_pipes(effects);
                 None
             }
@@ -350,7 +351,7 @@ impl Job {
                 };
                 effects.push(Effect::PerformCancel);
             }
-            // It is on its way already: no second request shortens or repeats the first.
+            // The end of the pipes is on its way already: no second request shortens or repeats the first.
             State::Draining { close_at: Some(_) } | State::Lingering { close_at: Some(_) }
                 if self.cause.is_some() => {}
             State::Draining { .. } | State::Lingering { .. } => {
@@ -394,7 +395,7 @@ impl Job {
     }
 
     /// The time of the pipes is over. Whoever of the group holds them is killed first, if signals go to the group; but of a
-    /// finished command nobody is killed any more.
+    /// finished command no process is killed any more.
     fn end_pipes(&mut self, now: Instant, effects: &mut Vec<Effect>) {
         let is_draining = matches!(self.state, State::Draining { .. });
         let is_for_group = self.policy.kills_group && self.cause.is_some();
@@ -466,7 +467,7 @@ impl Job {
             Err(error) if sys::is_process_gone(&error) => {}
             Err(error) => {
                 self.answer = Answer::KillFailed(error);
-                // Nobody knows when it will exit: that its pipes break is all that is left to make it.
+                // When the child will exit is unknown: that its pipes break is all that is left to make it.
                 self.close_pipes(effects);
             }
         }
@@ -508,7 +509,7 @@ impl Job {
         }
     }
 
-    /// It cannot be killed.
+    /// The child cannot be killed.
     pub(crate) fn kill_failed(&self) -> bool {
         matches!(self.answer, Answer::KillFailed(_))
     }
@@ -556,7 +557,7 @@ impl Job {
         }
     }
 
-    /// An event that this state cannot receive is the loop's mistake: told in debug builds and under fuzzing, and
+    /// An event that this state cannot receive is the loop's mistake: it panics in debug builds and under fuzzing, and
     /// without consequence otherwise.
     fn unexpected(&self, event: &str) {
         debug_assert!(false, "{event} in {:?}", self.state);

@@ -76,6 +76,7 @@ mod inbox;
 mod job;
 pub mod linux;
 mod lookpath;
+mod pipe_limits;
 mod plain;
 mod reactor;
 mod reply;

@@ -1,4 +1,4 @@
-//! Finds the program that a bare name means, by the rules of Go's `LookPath` on Unix.
+//! Finds the program that a bare name means, by the rules of Go's `LookPath` on Unix, or says that it is not found in `PATH`.
 //! Unaware of commands, and of how a file is found executable (`sys` answers that).
 
 use std::ffi::{OsStr, OsString};

@@ -25,20 +25,20 @@ pub(crate) struct Running<K: Kernel> {
     pub(crate) streams: [OurEnd<K::Pipe>; 3],
     pub(crate) cancel: Arc<Cancel>,
     pub(crate) leads_group: bool,
-    /// What it takes to start it again, until its program is known to be executed.
+    /// What it takes to start the command again, until its program is known to be executed.
     pub(crate) start: Option<Box<(Launch, Retry)>>,
     /// Streams that were announced before that. Nothing of them is touched until then: a start that fails is to leave its
     /// reader and its writers as they were.
     pub(crate) missed: Streams,
-    /// The caller has let it go: it survives the reactor, and its outcome is not told.
+    /// The caller has let the command go: it survives the reactor, and its outcome is not reported.
     pub(crate) is_detached: bool,
-    /// Its exit and its pipes are announced by the kernel.
+    /// The child's exit and the pipes are announced by the kernel.
     pub(crate) is_watched: bool,
-    /// Its exit was announced, which happens once.
+    /// The child's exit was announced, which happens once.
     pub(crate) is_announced: bool,
-    /// How often it had to be asked by timer.
+    /// How often the child had to be asked by timer whether it is over.
     pub(crate) asked: u32,
-    /// When to ask again.
+    /// When to ask the child again.
     pub(crate) ask_at: Option<Instant>,
     pub(crate) cost: Cost,
     pub(crate) usage: Option<RawUsage>,
@@ -47,7 +47,7 @@ pub(crate) struct Running<K: Kernel> {
 }
 
 impl<K: Kernel> Running<K> {
-    /// Its program is not known to be executed.
+    /// The program is not known to be executed.
     pub(crate) fn is_starting(&self) -> bool {
         self.start.is_some()
     }
@@ -155,7 +155,7 @@ impl<K: Kernel> Running<K> {
         }
     }
 
-    /// Closes the caller's own pipes: he has no way to them any more.
+    /// Closes the caller's own pipes, which he cannot reach any more.
     pub(crate) fn close_callers_pipes(&mut self, kernel: &mut K) {
         for our_end in &mut self.streams {
             if let OurEnd::Caller(pipe) = our_end {

@@ -5,6 +5,7 @@ use std::io::{self, BufReader};
 
 use crate::caller_pipe::CallerPipe;
 use crate::head_tail::HeadTail;
+use crate::pipe_limits::STREAM_BYTES_PER_TURN_MAX;
 use crate::stdio::{Feed, SinkKind};
 use crate::sys::Kernel;
 
@@ -14,25 +15,14 @@ mod fill;
 use drain::{Drain, Sink};
 use fill::{Fill, FillSource};
 
-/// How much one stream may move before the others get their turn.
-pub(crate) const STREAM_BYTES_PER_TURN_MAX: usize = 64 * 1024;
-/// How often one stream is read or written before the others get their turn: a child may write byte by byte as we read,
-/// and a caller's reader may give byte by byte.
-pub(crate) const PIECES_PER_TURN_MAX: usize = 16;
-/// The most that is read of a pipe before it is cut: the largest that an unprivileged user can make a pipe.
-pub(crate) const LAST_DRAIN_BYTES_MAX: usize = 1024 * 1024;
-/// An edge comes once, and a call can fail for reasons of its own: that a pipe is empty or full is believed only when it is
-/// said so often in a row.
-pub(crate) const REFUSALS_BELIEVED: u32 = 2;
-
 /// How one visit to a stream went.
 #[derive(Debug)]
 pub(crate) enum Progress {
-    /// Nothing more to do before the next event.
+    /// The stream has nothing more to do before the next event.
     Idle,
     /// The budget is used up, and there may be more: visit again, without an event.
     More,
-    /// It is over, well or not. The pipe can be closed.
+    /// The stream is over, well or not. Its pipe can be closed.
     Ended(io::Result<()>),
 }
 
@@ -166,7 +156,7 @@ impl<P> OurEnd<P> {
         }
     }
 
-    /// It used up its budget, and has its turn without an event.
+    /// The stream used up its budget, and has its turn without an event.
     pub(crate) fn is_backlogged(&self) -> bool {
         match self {
             OurEnd::Fill(fill) => fill.is_backlogged,
@@ -175,7 +165,7 @@ impl<P> OurEnd<P> {
         }
     }
 
-    /// The kernel says that nobody has the other end of a copied stream's pipe.
+    /// The kernel says that no process has the other end of a copied stream's pipe.
     pub(crate) fn note_hang_up(&mut self) {
         match self {
             OurEnd::Fill(fill) => fill.is_hung_up = true,

@@ -14,7 +14,7 @@ use crate::finished::{CommandId, Finished};
 use crate::running::Running;
 use crate::stream::OurEnd;
 use crate::sys::{Kernel, SLOTS_MAX, Stream, Tenant};
-use crate::watches::Seat;
+use crate::watches::Membership;
 
 /// One slot.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ struct Entry<K: Kernel> {
     /// Where its deadline stands in the list of deadlines.
     armed: Option<Instant>,
     /// Where it stands under its context.
-    seat: Option<Seat>,
+    membership: Option<Membership>,
 }
 
 /// What occupies a slot. The table alone moves a command from one phase to the next.
@@ -148,7 +148,7 @@ impl<K: Kernel> Table<K> {
             .filter(|_| id.reactor == self.reactor)
     }
 
-    /// It is one of these, and was not handed out.
+    /// The command is in this table, and was not handed out.
     pub(crate) fn knows(&self, id: CommandId) -> bool {
         self.place(id).is_some()
     }
@@ -255,8 +255,8 @@ impl<K: Kernel> Table<K> {
     }
 
     /// Where it stands under its context.
-    pub(crate) fn seat(&mut self, slot: u32) -> &mut Option<Seat> {
-        &mut self.entry(slot).seat
+    pub(crate) fn membership(&mut self, slot: u32) -> &mut Option<Membership> {
+        &mut self.entry(slot).membership
     }
 
     // The ways from phase to phase.
@@ -267,7 +267,7 @@ impl<K: Kernel> Table<K> {
             number,
             phase: Phase::Waiting(spec, Wait::Queue),
             armed: None,
-            seat: None,
+            membership: None,
         }) as u32;
         self.waiting += 1;
         self.places.insert(number, Place::Slot(slot));
@@ -284,13 +284,13 @@ impl<K: Kernel> Table<K> {
         spec
     }
 
-    /// It could not be started, and waits again.
+    /// The command could not be started, and waits again.
     pub(crate) fn wait_again(&mut self, slot: u32, spec: Box<Spec>, wait: Wait) {
         self.move_on(slot, Phase::Waiting(spec, wait));
         self.waiting += 1;
     }
 
-    /// It is started.
+    /// The command is started.
     pub(crate) fn run(&mut self, slot: u32, running: Running<K>) {
         self.move_on(slot, Phase::Running(running));
     }
@@ -304,7 +304,7 @@ impl<K: Kernel> Table<K> {
         running
     }
 
-    /// It is finished, but its caller has a pipe of it.
+    /// The command is finished, but the caller has a pipe of it.
     pub(crate) fn linger(&mut self, slot: u32, running: Running<K>) {
         self.move_on(slot, Phase::Lingering(running));
     }
@@ -324,7 +324,7 @@ impl<K: Kernel> Table<K> {
         running
     }
 
-    /// Nothing is in the slot any more. It keeps its number until the queue comes to it.
+    /// No command is in the slot any more. It keeps its number until the queue comes to it.
     pub(crate) fn vacate_in_queue(&mut self, slot: u32) {
         self.move_on(slot, Phase::Vacant);
     }
@@ -334,7 +334,7 @@ impl<K: Kernel> Table<K> {
         self.vacant.push(slot);
     }
 
-    /// Nothing is in the slot any more.
+    /// No command is in the slot any more.
     pub(crate) fn vacate(&mut self, slot: u32) {
         self.move_on(slot, Phase::Vacant);
         self.vacant.push(slot);
@@ -395,7 +395,7 @@ impl<K: Kernel> Table<K> {
         Some((finished, lingering))
     }
 
-    /// What becomes of it is told to nobody: its id leads nowhere from here on.
+    /// What becomes of the command is not reported: its id leads nowhere from here on.
     pub(crate) fn forget(&mut self, id: CommandId) {
         self.places.remove(&id.number);
     }

@@ -23,8 +23,14 @@ pub(crate) struct Watches {
     by_address: HashMap<usize, usize>,
 }
 
-/// Where a command stands: the context's key, and its place in that context's list.
-pub(crate) type Seat = (usize, usize);
+/// Where a command stands under its context.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Membership {
+    /// The context's key.
+    pub(crate) key: usize,
+    /// The command's place in that context's list.
+    place: usize,
+}
 
 impl Watches {
     /// Adds a command. The second value is the deadline of a context that was not watched before.
@@ -33,12 +39,13 @@ impl Watches {
         context: &Context,
         slot: u32,
         inbox: &Arc<impl Watch + 'static>,
-    ) -> (Seat, Option<Instant>) {
+    ) -> (Membership, Option<Instant>) {
         let address = context.address();
         if let Some(key) = self.by_address.get(&address) {
             let slots = &mut self.watched[*key].slots;
             slots.push(slot);
-            return ((*key, slots.len() - 1), None);
+            let (key, place) = (*key, slots.len() - 1);
+            return (Membership { key, place }, None);
         }
         let key = self.watched.insert(Watched {
             context: context.clone(),
@@ -46,14 +53,14 @@ impl Watches {
         });
         self.by_address.insert(address, key);
         context.watch(inbox, key);
-        ((key, 0), context.deadline())
+        (Membership { key, place: 0 }, context.deadline())
     }
 
     /// Takes a command out. The first value is the slot that took its place in the list, if one did; the second the
-    /// deadline of a context that nobody carries any more.
+    /// deadline of a context that no command carries any more.
     pub(crate) fn remove(
         &mut self,
-        (key, place): Seat,
+        Membership { key, place }: Membership,
         inbox: &Arc<impl Watch + 'static>,
     ) -> (Option<u32>, Option<Instant>) {
         let Some(watched) = self.watched.get_mut(key) else {
@@ -72,7 +79,7 @@ impl Watches {
         (None, watched.context.deadline())
     }
 
-    /// Takes everybody out: no context is to remember a reactor that is gone.
+    /// Takes all commands out: no context is to remember a reactor that is gone.
     pub(crate) fn clear(&mut self, inbox: &Arc<impl Watch + 'static>) {
         for (key, watched) in &self.watched {
             watched.context.unwatch(inbox, key);
@@ -86,7 +93,7 @@ impl Watches {
         self.watched.is_empty() && self.by_address.is_empty()
     }
 
-    /// The context under this key; `None` once nobody carries it.
+    /// The context under this key; `None` once no command carries it.
     pub(crate) fn context(&self, key: usize) -> Option<&Context> {
         self.watched.get(key).map(|watched| &watched.context)
     }

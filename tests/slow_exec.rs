@@ -17,17 +17,25 @@ use common::{Scratch, shell};
 use execloop::{Cause, Command, CommandId, Error, Finished, Output, Reactor, Signal};
 use fuse::{SAYS, Server, Stall};
 
-/// `None`, and a word about it, where nothing can be mounted.
-fn stall(scratch: &Scratch, server: Server) -> Option<Stall> {
+/// A file system that does not answer, in a directory of its own, which goes after it. `None`, and a word about it, where
+/// nothing can be mounted.
+fn stall(server: Server) -> Option<(Scratch, Stall)> {
+    let scratch = Scratch::new();
     let directory = scratch.join("stall");
     fs::create_dir(&directory).expect("a directory");
     match Stall::mount(&directory, server) {
-        Ok(stall) => Some(stall),
+        Ok(stall) => Some((scratch, stall)),
         Err(error) => {
             eprintln!("skipped: no FUSE here: {error}");
             None
         }
     }
+}
+
+/// The same, and a reactor, which goes before it.
+fn stalled(server: Server) -> Option<(Scratch, Stall, Reactor)> {
+    let (scratch, stall) = stall(server)?;
+    Some((scratch, stall, reactor()))
 }
 
 fn reactor() -> Reactor {
@@ -69,11 +77,9 @@ fn said() -> Vec<u8> {
 
 #[test]
 fn an_exec_that_takes_long_holds_up_nobody_and_is_not_lost() {
-    let scratch = Scratch::new();
-    let Some(stall) = stall(&scratch, Server::Deaf) else {
+    let Some((_scratch, stall, mut reactor)) = stalled(Server::Deaf) else {
         return;
     };
-    let mut reactor = reactor();
     let id = start(&mut reactor, &stall, &mut program(&stall));
     others_run(&mut reactor);
     stall.let_pass();
@@ -83,11 +89,9 @@ fn an_exec_that_takes_long_holds_up_nobody_and_is_not_lost() {
 
 #[test]
 fn a_time_limit_counts_from_the_birth_and_ends_an_exec() {
-    let scratch = Scratch::new();
-    let Some(stall) = stall(&scratch, Server::Polite) else {
+    let Some((_scratch, stall, mut reactor)) = stalled(Server::Polite) else {
         return;
     };
-    let mut reactor = reactor();
     let mut command = program(&stall);
     command.timeout(Duration::from_millis(100));
     let id = start(&mut reactor, &stall, &mut command);
@@ -99,11 +103,9 @@ fn a_time_limit_counts_from_the_birth_and_ends_an_exec() {
 
 #[test]
 fn a_signal_before_the_exec_ends_the_child() {
-    let scratch = Scratch::new();
-    let Some(stall) = stall(&scratch, Server::Polite) else {
+    let Some((_scratch, stall, mut reactor)) = stalled(Server::Polite) else {
         return;
     };
-    let mut reactor = reactor();
     for signal in [Signal::TERM, Signal::KILL] {
         let id = start(&mut reactor, &stall, &mut program(&stall));
         reactor.signal(id, signal).expect("it lives");
@@ -116,11 +118,9 @@ fn a_signal_before_the_exec_ends_the_child() {
 
 #[test]
 fn a_child_that_is_stopped_before_its_exec_holds_up_nobody_and_goes_on() {
-    let scratch = Scratch::new();
-    let Some(stall) = stall(&scratch, Server::Deaf) else {
+    let Some((_scratch, stall, mut reactor)) = stalled(Server::Deaf) else {
         return;
     };
-    let mut reactor = reactor();
     let id = start(&mut reactor, &stall, &mut program(&stall));
     reactor.signal(id, Signal::STOP).expect("it lives");
     others_run(&mut reactor);
@@ -133,8 +133,7 @@ fn a_child_that_is_stopped_before_its_exec_holds_up_nobody_and_goes_on() {
 
 #[test]
 fn drop_shutdown_and_panic_end_a_child_before_its_exec() {
-    let scratch = Scratch::new();
-    let Some(stall) = stall(&scratch, Server::Polite) else {
+    let Some((_scratch, stall)) = stall(Server::Polite) else {
         return;
     };
     let end = |how: fn(Reactor)| {
@@ -166,8 +165,7 @@ fn drop_shutdown_and_panic_end_a_child_before_its_exec() {
 /// arguments then, a failure is reported.
 #[test]
 fn nothing_is_freed_under_a_child_that_outlives_its_reactor() {
-    let scratch = Scratch::new();
-    let Some(stall) = stall(&scratch, Server::Deaf) else {
+    let Some((scratch, stall)) = stall(Server::Deaf) else {
         return;
     };
     let told = scratch.join("told");
@@ -206,11 +204,9 @@ fn status_of(pid: u32) -> libc::c_int {
 
 #[test]
 fn an_exec_that_fails_late_is_told_by_the_end_of_its_command() {
-    let scratch = Scratch::new();
-    let Some(stall) = stall(&scratch, Server::Deaf) else {
+    let Some((_scratch, stall, mut reactor)) = stalled(Server::Deaf) else {
         return;
     };
-    let mut reactor = reactor();
     let id = start(&mut reactor, &stall, &mut program(&stall));
     others_run(&mut reactor);
     stall.fail();
@@ -230,11 +226,9 @@ const UNDER_WAY_MAX: usize = 16;
 
 #[test]
 fn with_all_starts_under_way_the_next_waits_in_the_queue_and_not_in_the_kernel() {
-    let scratch = Scratch::new();
-    let Some(stall) = stall(&scratch, Server::Polite) else {
+    let Some((_scratch, stall, mut reactor)) = stalled(Server::Polite) else {
         return;
     };
-    let mut reactor = reactor();
     let mut command = program(&stall);
     let ids: Vec<_> = (0..UNDER_WAY_MAX)
         .map(|_| start(&mut reactor, &stall, &mut command))

@@ -732,3 +732,49 @@ fn closed_descriptors_are_closed_in_the_child() {
         ],
     );
 }
+
+/// A writer that tells of its drop, and panics in it.
+struct Loud(Arc<AtomicBool>);
+
+impl Write for Loud {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for Loud {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+        if !std::thread::panicking() {
+            // Without the hook, which would print it.
+            std::panic::resume_unwind(Box::new("at its drop"));
+        }
+    }
+}
+
+#[test]
+fn a_closed_descriptor_has_no_pipe_and_what_was_to_use_it_is_dropped_at_the_start() {
+    let mut reactor = Reactor::builder().max_running(1).build();
+    let reactor = reactor.as_mut().expect("a reactor");
+    let (leash, ours) = io::pipe().expect("a pipe");
+    let mut first = Command::new("cat");
+    let first = reactor.start(first.stdin(Input::file(leash)));
+    let dropped = Arc::new(AtomicBool::new(false));
+    let mut closed = Command::new("true");
+    closed
+        .stdin(Input::pipe())
+        .stdout(Output::writer(Loud(Arc::clone(&dropped))));
+    let closed = reactor.start(closed.close_fd(0).close_fd(1));
+    let closed = closed.expect("it waits");
+    assert!(dropped.load(Ordering::Relaxed));
+    assert!(reactor.stdin(closed).is_none(), "there will be no pipe");
+    drop(ours);
+    for id in [first.expect("it starts"), closed] {
+        let done = reactor.wait(id).expect("waited").expect("finished");
+        assert!(done.success(), "{:?}", done.outcome);
+    }
+}

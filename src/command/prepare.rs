@@ -1,5 +1,5 @@
-//! From a `Command` to one start of it: checks, and everything in the form that the kernel wants.
-//! Unaware of limits, queues and processes.
+//! From a `Command` to one start of it: what is refused before anything is tried, everything in the form that the kernel
+//! wants, each stream split into the child's part and ours. Unaware of limits, queues and processes.
 
 use std::os::fd::OwnedFd;
 use std::path::{Component, Path, PathBuf};

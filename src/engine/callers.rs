@@ -9,10 +9,11 @@ use super::reap::wait_before_asking;
 use crate::caller_pipe::CallerPipe;
 use crate::error::Closed;
 use crate::finished::CommandId;
-use crate::stream::{OurEnd, REFUSALS_BELIEVED};
+use crate::pipe_limits::REFUSALS_BELIEVED;
+use crate::stream::OurEnd;
 use crate::sys::{Kernel, Stream};
 
-/// How often a caller reads or writes in a row before everybody else has a turn. His pipe may always be ready.
+/// How often a caller reads or writes in a row before all other commands have a turn. His pipe may always be ready.
 const CALLER_PIECES_PER_TURN_MAX: usize = 16;
 
 impl<K: Kernel> Engine<K> {
@@ -61,7 +62,7 @@ impl<K: Kernel> Engine<K> {
     }
 
     /// Tries until the kernel neither blocks nor is interrupted. The loop turns while it blocks, and now and then when it
-    /// does not: a pipe that is always ready would keep the command's own time limits waiting, and everybody else.
+    /// does not: a pipe that is always ready would keep the command's own time limits waiting, and all other commands.
     fn until_done(
         &mut self,
         id: CommandId,
@@ -91,7 +92,7 @@ impl<K: Kernel> Engine<K> {
             // Of a start that fails and is tried again, the caller is to see neither the end nor a loss.
             let running = self.table.running(slot);
             if running.is_some_and(|running| running.is_starting()) {
-                // Nobody announces its exec, and the turn may find it out before it sleeps: it must not sleep for long.
+                // The child's exec is not announced, and the turn may find it out before it sleeps: it must not sleep for long.
                 let wait = self.look_again_after().unwrap_or(Duration::ZERO);
                 self.turn(Some(wait))?;
                 continue;
@@ -134,7 +135,7 @@ impl<K: Kernel> Engine<K> {
         let is_due = |at| at <= self.kernel.now();
         self.caller_pieces >= CALLER_PIECES_PER_TURN_MAX
             || self.inbox.has_messages()
-            || self.deadlines.earliest().is_some_and(is_due)
+            || self.earliest().is_some_and(is_due)
     }
 
     /// Closes the caller's pipe, once there is one; a second time does nothing.

@@ -1,4 +1,4 @@
-//! What becomes of a command that is over: its `Finished`, its slot, and what it held.
+//! What becomes of a command that is over: its `Finished`, its slot, and its place among those that run.
 //! Unaware of how it ended.
 
 use super::{Due, Engine};
@@ -10,7 +10,7 @@ use crate::stream::OurEnd;
 use crate::sys::{Kernel, Stream};
 
 impl<K: Kernel> Engine<K> {
-    /// Everything is known of this command: makes its `Finished`, and gives back what it held.
+    /// Everything is known of this command: makes its `Finished`, and gives back what it took up.
     pub(super) fn finish(&mut self, slot: u32) {
         self.end_running(slot, Job::take_outcome);
     }
@@ -52,7 +52,7 @@ impl<K: Kernel> Engine<K> {
         // Closed ones too: what the caller closed, or the delay cut, answers as such until the end.
         let lingers = running.streams.iter().any(OurEnd::is_callers);
         if lingers {
-            // Its context and its limits go on: they end pipes that an orphan holds.
+            // The command's context and limits go on: they end pipes that an orphan holds.
             self.table.linger(slot, running);
         } else {
             drop_callers("command", running);
@@ -93,16 +93,17 @@ impl<K: Kernel> Engine<K> {
     /// Takes a slot's command out of its context and of the deadlines.
     pub(super) fn leave(&mut self, slot: u32) {
         self.arm_slot(slot, None);
-        let Some(seat) = self.table.seat(slot).take() else {
+        let Some(membership) = self.table.membership(slot).take() else {
             return;
         };
-        let (moved, deadline) = self.watches.remove(seat, &self.inbox);
+        let (moved, deadline) = self.watches.remove(membership, &self.inbox);
         if let Some(moved) = moved {
-            *self.table.seat(moved) = Some(seat);
+            *self.table.membership(moved) = Some(membership);
         }
         if let Some(deadline) = deadline {
-            // It may have fired already.
-            self.deadlines.discard(Due::Context(seat.0), deadline);
+            // The deadline may have fired already.
+            let due = Due::Context(membership.key);
+            self.deadlines.discard(due, deadline);
         }
     }
 

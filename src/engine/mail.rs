@@ -7,8 +7,7 @@ use std::fmt;
 use super::Engine;
 use crate::error::StartError;
 use crate::guard::drop_callers;
-use crate::inbox::Message;
-use crate::reply::Reply;
+use crate::inbox::{Message, Reply};
 use crate::sys::{Kernel, Target};
 
 /// Who is to be handed a command's `Finished`, by its number. Empty, and free, where handles run nothing.
@@ -27,7 +26,7 @@ impl Replies {
         self.0.remove(&number)
     }
 
-    /// All of them, which nobody will call.
+    /// All of them. They are not called.
     pub(super) fn drain(&mut self) -> impl Iterator<Item = Reply> {
         self.0.drain().map(|(_, reply)| reply)
     }
@@ -61,7 +60,7 @@ impl<K: Kernel> Engine<K> {
                     self.kill(self.table.id(number));
                 }
                 Message::Signal(number, signal) => {
-                    // As with kill(2) from another process: nobody is there to hear of a failure.
+                    // As with kill(2) from another process: a failure is not reported.
                     let _ = self.signal(self.table.id(number), Target::Process, signal);
                 }
                 Message::Resume(number) => self.resume(self.table.id(number)),
@@ -69,7 +68,7 @@ impl<K: Kernel> Engine<K> {
         }
     }
 
-    /// No further message is taken; commands that were sent and not started are told as such.
+    /// No further message is taken; commands that were sent and not started are reported as such.
     pub(super) fn close_inbox(&mut self) {
         for message in self.inbox.close() {
             let (number, command) = match message {

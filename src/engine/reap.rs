@@ -12,7 +12,7 @@ use crate::sys::{Kernel, Stream, Tenant};
 const ASK_AGAIN_MS_MIN: u64 = 1;
 const ASK_AGAIN_MS_MAX: u64 = 256;
 
-/// Whoever starts more children in a row does not turn the loop meanwhile: they are not all left to the next turn.
+/// A caller that starts more children in a row does not turn the loop meanwhile: they are not all left to the next turn.
 pub(super) const UNWATCHED_MAX: usize = 64;
 
 /// How long to wait when it was asked for so often already.
@@ -116,7 +116,7 @@ impl<K: Kernel> Engine<K> {
         }
     }
 
-    /// Before a limit ends a command: what has happened counts, also where the loop was late to be told of it.
+    /// Before a limit ends a command: what has happened counts, also where the loop was late to learn of it.
     pub(super) fn look_before_limit(&mut self, slot: u32) {
         let Some(running) = self.table.running(slot) else {
             return;

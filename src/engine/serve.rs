@@ -26,7 +26,7 @@ impl<K: Kernel> Engine<K> {
         }
         match our_end {
             OurEnd::Caller(CallerPipe::Open { ready, .. }) => *ready = true,
-            // It is in the backlog, and has its turn when that is gone through.
+            // The stream is in the backlog, and has its turn when that is gone through.
             our_end if our_end.is_backlogged() => {}
             _ => self.visit(slot, stream),
         }

@@ -2,8 +2,10 @@
 //! each command finishes exactly once, with a true outcome; no byte is lost; nothing is left.
 //! Unaware of processes and of real time; for tests and fuzzing only.
 
+mod callers;
 mod check;
 mod plan;
+mod streams;
 #[cfg(test)]
 mod tests;
 
@@ -22,7 +24,7 @@ use crate::inbox::{Inbox, Message};
 use crate::sys::simulated::{Random, Shared, Simulated, SimulatedWaker, Weather, World};
 use crate::sys::{Signal, Stream, Target};
 use check::{Evidence, check};
-use plan::{Feed, Job, Take};
+use plan::Job;
 
 /// Marks the ids of these engines.
 const REACTOR: u32 = 7;
@@ -264,7 +266,7 @@ impl Driver {
             32 => self.cancel_one(),
             33 => self.kill_one(),
             34 => self.signal_one(),
-            35 | 36 => self.serve_held(),
+            35 | 36 => self.serve_caller(),
             37 => self.wait_for_one(),
             38 if self.is_dawdling && self.random.one_in(2) => {
                 let time = Duration::from_micros(self.random.below(60_000) as u64);
@@ -533,78 +535,6 @@ impl Driver {
         }
     }
 
-    /// The caller reads or writes a pipe of his, which turns the loop.
-    fn serve_held(&mut self) {
-        let found = self.live.iter().find_map(|number| {
-            let job = &self.book.borrow()[*number];
-            let has_held = job.feed == Feed::Held || job.takes.contains(&Take::Held);
-            let id = job.id.filter(|_| has_held)?;
-            Some((*number, id, job.feed, job.takes))
-        });
-        let Some((number, id, feed, takes)) = found else {
-            return;
-        };
-        if feed == Feed::Held && self.random.one_in(2) {
-            return self.feed_held(id);
-        }
-        for (stream, take) in [Stream::Stdout, Stream::Stderr].into_iter().zip(takes) {
-            if take == Take::Held {
-                self.drain_held(number, id, stream);
-            }
-        }
-    }
-
-    fn feed_held(&mut self, id: CommandId) {
-        if self.random.one_in(2) {
-            return self.engine().close_callers_pipe(id, Stream::Stdin);
-        }
-        if self.engine().table.slot_of(id).is_none() {
-            return;
-        }
-        let number = self.numbers.borrow()[&id.number];
-        let (key, at) = {
-            let book = self.book.borrow();
-            (book[number].program, book[number].fed_held)
-        };
-        let mut bytes = Vec::new();
-        let count = 1 + self.random.below(5000);
-        crate::sys::simulated::append(key, at, count, &mut bytes);
-        match self.engine().write_callers_pipe(id, &bytes) {
-            Ok(written) => self.book.borrow_mut()[number].fed_held += written,
-            Err(error) => {
-                let kind = error.kind();
-                let is_over = matches!(
-                    kind,
-                    std::io::ErrorKind::BrokenPipe | std::io::ErrorKind::NotConnected
-                );
-                assert!(is_over || self.may_fail, "{error}");
-            }
-        }
-    }
-
-    fn drain_held(&mut self, number: usize, id: CommandId, stream: Stream) {
-        if self.random.one_in(12) {
-            return self.engine().close_callers_pipe(id, stream);
-        }
-        let mut buffer = vec![0; 4096 + self.random.below(5000)];
-        match self.engine().read_callers_pipe(id, stream, &mut buffer) {
-            Ok(0) => self.book.borrow_mut()[number].held_ended = true,
-            Ok(count) => {
-                let job = &mut self.book.borrow_mut()[number];
-                let world = self.world.borrow();
-                let is_right =
-                    world.is_output(job.program, stream, job.held_read, &buffer[..count]);
-                assert!(is_right, "wrong bytes from a pipe of the caller's");
-                job.held_read += count;
-            }
-            Err(error) => {
-                let is_closed = error.kind() == std::io::ErrorKind::NotConnected;
-                let is_injected = error.raw_os_error().is_some();
-                assert!(is_closed || is_injected, "{error}");
-            }
-        }
-    }
-
     /// Never more at once than were asked for.
     fn check_limits(&mut self) {
         let detached = self.detached();
@@ -686,7 +616,6 @@ impl Driver {
             let far = engine.now + Duration::from_secs(1 << 30);
             engine.deadlines.pop_due(far)
         })
-        .filter(|(_, due)| !matches!(due, super::Due::Admission | super::Due::Starting))
         .collect();
         assert!(left.is_empty(), "{left:?}");
     }

@@ -1,8 +1,8 @@
-//! Starting commands: from the queue, and again where the kernel was short of something or the program's file was busy.
-//! Unaware of how commands end.
+//! Starting commands: from the queue until the program is executed, and again where the kernel was short of something or the
+//! program's file was busy. Unaware of how commands end.
 //!
 //! There is one way to start: every command waits in the queue, if only for an instant. And there is one way to fail:
-//! whatever needs the kernel is told by a `Finished`, also where it is found out at once.
+//! whatever needs the kernel is reported by a `Finished`, also where it is found out at once.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -26,7 +26,8 @@ const TEXT_BUSY_TRIES_MAX: u32 = 7;
 /// While as many starts are under way as there may be, the queue's head is tried again after this.
 const START_AGAIN: Duration = Duration::from_micros(200);
 
-/// Nobody tells that a child has executed. While one has not, no turn sleeps longer than this, doubled each time.
+/// The kernel does not announce that a child has executed. While one has not, no turn sleeps longer than this, doubled each
+/// time.
 const LOOK_AGAIN_MS_MIN: u64 = 1;
 const LOOK_AGAIN_MS_MAX: u64 = 64;
 
@@ -34,9 +35,9 @@ const LOOK_AGAIN_MS_MAX: u64 = 64;
 enum Refusal {
     /// Others may give back what the kernel is short of. Until then, or until this time, it stays at the queue's head.
     Shortage(Instant),
-    /// Its program's file is busy until this time.
+    /// The program's file is busy until this time.
     TextBusy(Instant),
-    /// It is not tried again.
+    /// The start is not tried again.
     Final,
 }
 
@@ -82,11 +83,12 @@ impl<K: Kernel> Engine<K> {
         let context = spec.context.take();
         let slot = self.table.wait(number, Box::new(spec));
         if let Some(context) = context {
-            let (seat, deadline) = self.watches.add(&context, slot, &self.inbox);
+            let (membership, deadline) = self.watches.add(&context, slot, &self.inbox);
             if deadline.is_some() {
-                self.deadlines.move_to(Due::Context(seat.0), None, deadline);
+                let due = Due::Context(membership.key);
+                self.deadlines.move_to(due, None, deadline);
             }
-            *self.table.seat(slot) = Some(seat);
+            *self.table.membership(slot) = Some(membership);
         }
         self.admission.enqueue(slot);
         self.admit();
@@ -109,7 +111,7 @@ impl<K: Kernel> Engine<K> {
     pub(super) fn admit(&mut self) {
         while let Some(slot) = self.admission.front() {
             let Some(spec) = self.table.spec(slot) else {
-                // It was ended while it waited.
+                // The command was ended while it waited.
                 self.admission.pop();
                 self.table.leave_queue(slot);
                 continue;
@@ -119,20 +121,14 @@ impl<K: Kernel> Engine<K> {
             }
             if !self.kernel.can_start(&spec.launch) {
                 // The others' execs are waited for here, not in the kernel.
-                let again = self.kernel.now() + START_AGAIN;
-                return self.admit_again_at(again);
+                self.admission_due = Some(self.kernel.now() + START_AGAIN);
+                return;
             }
             if !self.launch(slot) {
                 return;
             }
             self.admission.pop();
         }
-    }
-
-    fn admit_again_at(&mut self, at: Instant) {
-        self.deadlines
-            .move_to(Due::Admission, self.admission_due, Some(at));
-        self.admission_due = Some(at);
     }
 
     /// Makes the process of the queue's head. `false`: it stays there.
@@ -156,7 +152,7 @@ impl<K: Kernel> Engine<K> {
             Refusal::Shortage(at) => {
                 self.table.wait_again(slot, spec, Wait::Queue);
                 self.admission.shortage(at);
-                self.admit_again_at(at);
+                self.admission_due = Some(at);
                 return false;
             }
             Refusal::TextBusy(at) => {

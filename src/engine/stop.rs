@@ -1,5 +1,5 @@
 //! Who asks a command to end, or to take a signal: cancel, kill, a context's end, detaching.
-//! Unaware of how commands start, and of what ending one takes (`effects.rs`).
+//! Unaware of how commands start, and of what ending one takes (`effects`, `job`).
 
 use std::io;
 
@@ -92,7 +92,7 @@ impl<K: Kernel> Engine<K> {
         }
     }
 
-    /// Lets a command go: it survives the engine, and its outcome is not told.
+    /// Lets a command go: it survives the engine, and its outcome is not reported.
     pub(crate) fn detach(&mut self, id: CommandId) -> Option<u32> {
         let slot = self.table.slot_of(id)?;
         let running = self.table.running(slot)?;

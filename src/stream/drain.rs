@@ -4,12 +4,12 @@
 use std::fmt;
 use std::io::{self, Write};
 
-use super::{
-    LAST_DRAIN_BYTES_MAX, PIECES_PER_TURN_MAX, Progress, REFUSALS_BELIEVED,
-    STREAM_BYTES_PER_TURN_MAX, extend,
-};
+use super::{Progress, extend};
 use crate::guard::{drop_guarded, guarded};
 use crate::head_tail::HeadTail;
+use crate::pipe_limits::{
+    LAST_DRAIN_BYTES_MAX, PIECES_PER_TURN_MAX, REFUSALS_BELIEVED, STREAM_BYTES_PER_TURN_MAX,
+};
 use crate::stdio::LineCallback;
 use crate::sys::Kernel;
 
@@ -32,9 +32,9 @@ const LINE_BYTES_MAX: usize = 1024 * 1024;
 pub(crate) struct Drain<P> {
     pub(super) pipe: P,
     pub(super) sink: Sink,
-    /// All writers are gone, so it was announced. The trap: one can come back, by `/proc/PID/fd`.
+    /// The kernel has announced that all writers are gone. The trap: one can come back, by `/proc/PID/fd`.
     pub(super) is_hung_up: bool,
-    /// It used up its budget, and has its turn without an event.
+    /// The stream used up its budget, and has its turn without an event.
     pub(super) is_backlogged: bool,
     full_reads: u8,
 }
@@ -167,7 +167,7 @@ impl<P> Drain<P> {
                 }
                 Err(Failure::Read(error)) if error.kind() == io::ErrorKind::WouldBlock => {
                     refusals += 1;
-                    // Its last writer may have gone since, and have written before.
+                    // The pipe's last writer may have gone since, and have written before.
                     if refusals >= REFUSALS_BELIEVED && !kernel.is_abandoned(&self.pipe) {
                         break false;
                     }

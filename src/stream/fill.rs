@@ -5,17 +5,18 @@ use std::fmt;
 use std::io::{self, BufRead};
 use std::sync::Arc;
 
-use super::{PIECES_PER_TURN_MAX, Progress, REFUSALS_BELIEVED, STREAM_BYTES_PER_TURN_MAX};
+use super::Progress;
 use crate::guard::{drop_guarded, guarded};
+use crate::pipe_limits::{PIECES_PER_TURN_MAX, REFUSALS_BELIEVED, STREAM_BYTES_PER_TURN_MAX};
 use crate::sys::Kernel;
 
 /// Gives a child its stdin.
 pub(crate) struct Fill<P> {
     pub(super) pipe: P,
     pub(super) source: FillSource,
-    /// Nobody can read any more, so it was announced. The trap: see [`Drain::is_hung_up`].
+    /// The kernel has announced that no process can read any more. The trap: see [`Drain::is_hung_up`].
     pub(super) is_hung_up: bool,
-    /// It used up its budget, and has its turn without an event.
+    /// The stream used up its budget, and has its turn without an event.
     pub(super) is_backlogged: bool,
 }
 
@@ -38,7 +39,7 @@ impl<P> Fill<P> {
         }
     }
 
-    /// Writes up to the budget. That nobody can read any more is no error (Go ignores EPIPE).
+    /// Writes up to the budget. That no process can read any more is no error (Go ignores EPIPE).
     pub(crate) fn fill<K: Kernel<Pipe = P>>(&mut self, kernel: &mut K) -> Progress {
         self.is_backlogged = false;
         if std::mem::take(&mut self.is_hung_up) && kernel.is_abandoned(&self.pipe) {

@@ -1,4 +1,4 @@
-//! Descriptors: pipes, `/dev/null`, copies, and the limit on their number. All close-on-exec from birth.
+//! Descriptors: `/dev/null`, copies, reads, and the limit on their number (RLIMIT_NOFILE). All close-on-exec from birth.
 //! Unaware of children.
 #![allow(unsafe_code, reason = "calls on raw descriptors")]
 
@@ -48,8 +48,8 @@ pub(super) fn above_stdio(fd: OwnedFd) -> io::Result<OwnedFd> {
 }
 
 /// Holds 0, 1 and 2 where the parent has them closed, so that what a library opens meanwhile does not land there.
-pub(super) fn hold_stdio_numbers() -> io::Result<Vec<OwnedFd>> {
-    let mut held = Vec::new();
+pub(super) fn take_stdio_numbers() -> io::Result<Vec<OwnedFd>> {
+    let mut taken = Vec::new();
     loop {
         // SAFETY: the path is a C string.
         let fd =
@@ -57,9 +57,9 @@ pub(super) fn hold_stdio_numbers() -> io::Result<Vec<OwnedFd>> {
         // SAFETY: open(2) returned a new descriptor that nobody else owns.
         let fd = unsafe { OwnedFd::from_raw_fd(fd) };
         if fd.as_raw_fd() >= LOWEST {
-            return Ok(held);
+            return Ok(taken);
         }
-        held.push(fd);
+        taken.push(fd);
     }
 }
 
@@ -145,7 +145,7 @@ pub(super) fn read_into(fd: &OwnedFd, into: &mut Vec<u8>, bytes_max: usize) -> i
     Ok(read)
 }
 
-/// Whether nobody has the other end of this pipe (poll(2): `POLLHUP` for a reader, `POLLERR` for a writer).
+/// Whether no process has the other end of this pipe (poll(2): `POLLHUP` for a reader, `POLLERR` for a writer).
 pub(super) fn is_abandoned(end: &OwnedFd) -> bool {
     let mut asked = libc::pollfd {
         fd: end.as_raw_fd(),

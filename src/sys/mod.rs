@@ -104,9 +104,9 @@ pub(crate) trait Kernel {
         into: &mut Vec<u8>,
         bytes_max: usize,
     ) -> io::Result<usize>;
-    /// Writes what fits, in one write. Where nobody reads, it fails with `EPIPE`, and no signal is raised.
+    /// Writes what fits, in one write. Where no process reads, it fails with `EPIPE`, and no signal is raised.
     fn write(&mut self, pipe: &Self::Pipe, bytes: &[u8]) -> io::Result<usize>;
-    /// Nobody else has the other end now. Asked only where no event could have told in time.
+    /// No other process has the other end now. Asked only where no event could have told in time.
     fn is_abandoned(&mut self, pipe: &Self::Pipe) -> bool;
     /// Closes our end. Events that are already under way for it may still be reported once.
     fn close(&mut self, pipe: Self::Pipe);
@@ -215,7 +215,7 @@ pub(crate) enum Target {
 /// How a child ended, and what it used.
 #[derive(Debug)]
 pub(crate) struct Exit {
-    /// It ended because its start has failed.
+    /// The child ended because its start has failed.
     pub(crate) failure: Option<StartFailure>,
     /// `None`: somebody else reaped it, and the kernel no longer knows.
     pub(crate) status: Option<ExitStatus>,

@@ -334,7 +334,7 @@ impl Kernel for Simulated {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         let end = &mut world.pipes[pipe.pipe];
-        if end.held() == 0 {
+        if end.len() == 0 {
             end.was_found_ended = end.holders == 0;
             end.was_found_empty = true;
             world.was_used |= end.was_found_ended;

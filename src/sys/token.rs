@@ -1,4 +1,4 @@
-//! Whose event it is, as the number that mio hands back.
+//! Which command and which of its sources an event is for, as the number that mio hands back.
 //! Unaware of descriptors and of what happened.
 
 use mio::Token;

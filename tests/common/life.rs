@@ -1,6 +1,9 @@
 //! Children on a leash: they live until the test lets go, and tell when they are ready, alive, and gone.
 //! Unaware of what the tests do to them.
-#![allow(dead_code, reason = "each test file uses the part that it needs")]
+#![allow(
+    dead_code,
+    reason = "each test file uses the part that it needs; tests/watchdog.rs finds what none does"
+)]
 #![allow(unreachable_pub, reason = "each test file is a crate of its own")]
 #![allow(unsafe_code, reason = "waitid without reaping has no safe wrapper")]
 

@@ -1,6 +1,9 @@
 //! What the integration tests share: the helper child as a command, and scratch directories.
 //! Unaware of any single test; counts of descriptors and zombies are taken in the helper, where they are private.
-#![allow(dead_code, reason = "each test file uses the part that it needs")]
+#![allow(
+    dead_code,
+    reason = "each test file uses the part that it needs; tests/watchdog.rs finds what none does"
+)]
 #![allow(unreachable_pub, reason = "each test file is a crate of its own")]
 
 pub mod start_error;

@@ -5,7 +5,8 @@ use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::time::{Duration, Instant};
 
-use super::plan::{Feed, Got, Job, Stop, Take};
+use super::plan::{Feed, Job, Stop, Take};
+use super::streams::Got;
 use crate::error::{Cause, Error, StartError};
 use crate::finished::Finished;
 use crate::job::GROUP_DEATH_MAX;
@@ -235,7 +236,7 @@ impl Evidence<'_> {
             .expect("no panic while it is locked");
         let take = self.job.takes[which];
         self.check_bytes(take, pipe, collected, &got, is_leaked);
-        if take == Take::Held {
+        if take == Take::Caller {
             return;
         }
         let may_be_paused = matches!(take, Take::Writer(_));
@@ -290,12 +291,12 @@ impl Evidence<'_> {
                 lines.truncate(panics_at);
                 self.confirm(got.lines == lines, "lines");
             }
-            Take::Held => {
+            Take::Caller => {
                 // What was in it when it was cut may wait for him for ever.
-                let is_whole = self.job.held_read <= pipe.read;
+                let is_whole = self.job.callers_read <= pipe.read;
                 self.confirm(is_whole, "bytes that the caller read");
-                let has_end =
-                    !self.job.held_ended || (pipe.held() == 0 && self.job.held_read == pipe.read);
+                let has_end = !self.job.callers_ended
+                    || (pipe.len() == 0 && self.job.callers_read == pipe.read);
                 self.confirm(has_end, "the end that the caller saw");
             }
             Take::Null => self.confirm(false, "a pipe that nobody asked for"),
@@ -313,7 +314,7 @@ impl Evidence<'_> {
             Feed::Stalled(_) => {
                 return self.confirm(is_leaked || is_unheard, "stdin ended by itself");
             }
-            Feed::Null | Feed::Held => {
+            Feed::Null | Feed::Caller => {
                 return self.confirm(!is_leaked, "leaked what is not copied");
             }
         };
@@ -339,7 +340,7 @@ impl Evidence<'_> {
         let mut failed = Vec::new();
         for ((stream, shelf), pipe) in streams.into_iter().zip(shelves).zip(child.pipes) {
             let is_held =
-                stream != Stream::Stdin && self.job.takes[stream as usize - 1] == Take::Held;
+                stream != Stream::Stdin && self.job.takes[stream as usize - 1] == Take::Caller;
             let has_failed = pipe.is_some_and(|pipe| self.world.pipes[pipe].has_failed) && !is_held;
             if has_failed
                 || shelf

@@ -1,19 +1,19 @@
 //! What a simulated command does, and how it is started: chosen at random, and kept to be checked against.
 //! Unaware of the loop.
 
-use std::fmt;
-use std::io::{self, Read, Write};
+use std::io;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use super::streams::{Shelf, Sink, Source, Stalled};
 use crate::cancel::Cancel;
 use crate::command::Command;
 use crate::error::Cause;
 use crate::finished::CommandId;
 use crate::stdio::{Input, Output};
 use crate::sys::Signal;
-use crate::sys::simulated::{Act, Random, Reaction, Script, append, pause, prefix, spend};
+use crate::sys::simulated::{Act, Random, Reaction, Script, prefix};
 
 /// Where a stdin comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub(super) enum Feed {
     },
     /// A reader that gives so many bytes, and then never says anything again.
     Stalled(usize),
-    Held,
+    Caller,
 }
 
 /// Where an output goes.
@@ -39,7 +39,7 @@ pub(super) enum Take {
     Writer(usize),
     /// It panics at the line of this number.
     Lines(usize),
-    Held,
+    Caller,
 }
 
 /// What happens to a command that is to stop.
@@ -54,27 +54,6 @@ pub(super) enum Stop {
         error: i32,
     },
 }
-
-/// What a writer or a line callback has got, and whether it has failed.
-#[derive(Default)]
-pub(super) struct Got {
-    pub(super) bytes: Vec<u8>,
-    pub(super) lines: Vec<Vec<u8>>,
-    pub(super) has_failed: bool,
-}
-
-impl fmt::Debug for Got {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (bytes, lines) = (self.bytes.len(), self.lines.len());
-        write!(
-            formatter,
-            "{bytes} bytes, {lines} lines, failed: {}",
-            self.has_failed
-        )
-    }
-}
-
-pub(super) type Shelf = Arc<Mutex<Got>>;
 
 /// One command of a simulation: what it is, and what the driver did to it.
 #[derive(Debug)]
@@ -110,25 +89,25 @@ pub(super) struct Job {
     /// Signals that the driver has sent to it.
     pub(super) signals: usize,
     /// How much the driver has read of its pipe, and whether it found the end.
-    pub(super) held_read: usize,
-    pub(super) held_ended: bool,
+    pub(super) callers_read: usize,
+    pub(super) callers_ended: bool,
     /// How much the driver has written to its pipe.
-    pub(super) fed_held: usize,
+    pub(super) callers_written: usize,
 }
 
 impl Job {
     /// Chooses one. `program` is the number that its script will have.
     pub(super) fn random(random: &mut Random, program: usize, contexts: usize) -> Job {
-        let is_held = random.one_in(12);
-        let feed = random_feed(random, is_held);
-        let takes = random_takes(random, is_held);
+        let is_callers = random.one_in(12);
+        let feed = random_feed(random, is_callers);
+        let takes = random_takes(random, is_callers);
         let is_large = random.one_in(20);
         let mut script = Script {
             acts: random_acts(random, feed, is_large, 2),
             reaction: random_reaction(random),
             survives_pipe: random.one_in(4),
             writes_packets: random.one_in(8),
-            is_foreign: !is_held && random.one_in(25),
+            is_foreign: !is_callers && random.one_in(25),
             loses_status: random.one_in(25),
             early_exits: if random.one_in(10) {
                 random.below(6)
@@ -149,16 +128,16 @@ impl Job {
         };
         script.traffic = traffic(&script.acts).max(match feed {
             Feed::Bytes(bytes) | Feed::Reader { bytes, .. } | Feed::Stalled(bytes) => bytes,
-            Feed::Null | Feed::Held => 0,
+            Feed::Null | Feed::Caller => 0,
         });
         if let Feed::Stalled(_) = feed {
             forget_input(&mut script.acts);
         }
-        if is_held {
+        if is_callers {
             // An end that the caller has seen is the end.
             script.acts.retain(|act| !matches!(act, Act::Reopen(_)));
         }
-        if feed == Feed::Held {
+        if feed == Feed::Caller {
             script.acts.insert(0, Act::Read(None));
         }
         let delay = |random: &mut Random| Duration::from_micros(1 + random.below(40_000) as u64);
@@ -169,7 +148,7 @@ impl Job {
             feed,
             takes,
             is_merged: takes[1] == Take::Null && random.one_in(4),
-            stop: if is_held {
+            stop: if is_callers {
                 Stop::Kill
             } else {
                 random_stop(random)
@@ -183,9 +162,10 @@ impl Job {
             sweeps: random.one_in(3),
             is_rude: random.one_in(8),
             // What outlives a command may wait for its caller to read, who waits for the command.
-            wait_delay: after(random, if is_held { 1 } else { 2 }).filter(|delay| !delay.is_zero()),
-            // The caller of a held pipe may stop to serve it; it must not wait for ever then.
-            timeout: if is_held {
+            wait_delay: after(random, if is_callers { 1 } else { 2 })
+                .filter(|delay| !delay.is_zero()),
+            // A caller may stop to serve his pipe; the command must not wait for ever then.
+            timeout: if is_callers {
                 Some(Duration::from_millis(50 + random.below(200) as u64))
             } else {
                 after(random, 5)
@@ -201,9 +181,9 @@ impl Job {
             is_over: false,
             requests: Vec::new(),
             signals: 0,
-            held_read: 0,
-            held_ended: false,
-            fed_held: 0,
+            callers_read: 0,
+            callers_ended: false,
+            callers_written: 0,
         }
     }
 
@@ -223,7 +203,7 @@ impl Job {
                 shelf: Arc::clone(&self.fed),
             }),
             Feed::Stalled(bytes) => Input::reader(Stalled(prefix(self.program, bytes))),
-            Feed::Held => Input::pipe(),
+            Feed::Caller => Input::pipe(),
         });
         command.stdout(self.output(0, number, random));
         if self.is_merged {
@@ -260,7 +240,7 @@ impl Job {
             Take::Null => Output::null(),
             Take::Capture => Output::capture(),
             Take::Ends(bytes) => Output::capture_ends(bytes),
-            Take::Held => Output::pipe(),
+            Take::Caller => Output::pipe(),
             Take::Writer(fails_at) => Output::writer(Sink {
                 fails_at,
                 number,
@@ -323,9 +303,9 @@ fn random_size(random: &mut Random, is_large: bool) -> usize {
     }
 }
 
-fn random_feed(random: &mut Random, is_held: bool) -> Feed {
+fn random_feed(random: &mut Random, is_callers: bool) -> Feed {
     match random.below(6) {
-        0 if is_held => Feed::Held,
+        0 if is_callers => Feed::Caller,
         1 | 2 => {
             let is_large = random.one_in(8);
             Feed::Bytes(random_size(random, is_large))
@@ -345,18 +325,18 @@ fn random_feed(random: &mut Random, is_held: bool) -> Feed {
     }
 }
 
-fn random_takes(random: &mut Random, is_held: bool) -> [Take; 2] {
-    let mut one = |can_be_held: bool| match random.below(8) {
+fn random_takes(random: &mut Random, is_callers: bool) -> [Take; 2] {
+    let mut one = |may_be_callers: bool| match random.below(8) {
         0..=2 => Take::Capture,
         3 => Take::Ends(random.below(3000)),
         4 => Take::Writer(random_limit(random, 5000)),
         5 => Take::Lines(random_limit(random, 100)),
-        6 if can_be_held => Take::Held,
+        6 if may_be_callers => Take::Caller,
         _ => Take::Null,
     };
     // One at most: its caller reads one after the other.
-    let first = one(is_held);
-    [first, one(is_held && first != Take::Held)]
+    let first = one(is_callers);
+    [first, one(is_callers && first != Take::Caller)]
 }
 
 /// Mostly without a limit.
@@ -418,7 +398,7 @@ fn traffic(acts: &[Act]) -> usize {
     bytes.sum()
 }
 
-/// Nobody reads to an end that never comes.
+/// It does not read to an end that never comes.
 fn forget_input(acts: &mut Vec<Act>) {
     acts.retain(|act| !matches!(act, Act::Read(None)));
     for act in acts {
@@ -451,111 +431,5 @@ fn random_stop(random: &mut Random) -> Stop {
             error: *random.pick(&[0, libc::ESRCH, libc::EIO]),
         },
         _ => Stop::Kill,
-    }
-}
-
-/// A reader that gives a stream in pieces, and sometimes says that it would block.
-struct Source {
-    key: usize,
-    at: usize,
-    bytes: usize,
-    fails_at: usize,
-    number: usize,
-    random: Random,
-    shelf: Shelf,
-}
-
-impl Read for Source {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.random.one_in(8) {
-            pause(self.number);
-            return Err(io::ErrorKind::WouldBlock.into());
-        }
-        if self.random.one_in(8) {
-            return Err(io::ErrorKind::Interrupted.into());
-        }
-        if self.at >= self.fails_at {
-            self.shelf
-                .lock()
-                .expect("no panic while it is locked")
-                .has_failed = true;
-            return Err(io::Error::from_raw_os_error(libc::EIO));
-        }
-        let end = self.bytes.min(self.fails_at);
-        let most = buffer.len().min(end - self.at);
-        let count = most.min(1 + self.random.below(most.max(1)));
-        let mut piece = Vec::with_capacity(count);
-        append(self.key, self.at, count, &mut piece);
-        buffer[..count].copy_from_slice(&piece);
-        self.at += count;
-        Ok(count)
-    }
-}
-
-/// A reader that gives these bytes, and has nothing afterwards, for ever.
-struct Stalled(Vec<u8>);
-
-impl Read for Stalled {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.0.is_empty() {
-            return Err(io::ErrorKind::WouldBlock.into());
-        }
-        let count = buffer.len().min(self.0.len());
-        buffer[..count].copy_from_slice(&self.0[..count]);
-        self.0.drain(..count);
-        Ok(count)
-    }
-}
-
-/// A writer that takes a stream in pieces, sometimes says that it would block, and may fail.
-struct Sink {
-    fails_at: usize,
-    number: usize,
-    is_rude: bool,
-    random: Random,
-    shelf: Shelf,
-}
-
-impl Write for Sink {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let mut got = self.shelf.lock().expect("no panic while it is locked");
-        if self.random.one_in(10) {
-            pause(self.number);
-            return Err(io::ErrorKind::WouldBlock.into());
-        }
-        if self.random.one_in(10) {
-            return Err(io::ErrorKind::Interrupted.into());
-        }
-        let room = self.fails_at - got.bytes.len();
-        if room == 0 {
-            got.has_failed = true;
-            return Err(io::Error::from_raw_os_error(libc::ENOSPC));
-        }
-        let count = bytes.len().min(room);
-        let count = if self.random.one_in(3) {
-            1 + self.random.below(count)
-        } else {
-            count
-        };
-        got.bytes.extend_from_slice(&bytes[..count]);
-        if self.is_rude && self.random.one_in(4) {
-            spend(Duration::from_micros(self.random.below(60_000) as u64));
-        }
-        Ok(count)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Drop for Sink {
-    fn drop(&mut self) {
-        let mut got = self.shelf.lock().expect("no panic while it is locked");
-        if self.is_rude && !got.bytes.is_empty() && !std::thread::panicking() {
-            got.has_failed = true;
-            drop(got);
-            std::panic::resume_unwind(Box::new("at its drop"));
-        }
     }
 }

@@ -69,11 +69,11 @@ impl Unix {
     /// What the kernel is short of.
     pub(crate) fn new() -> io::Result<Unix> {
         let spawner = Spawner::new()?;
-        let held = any_fd::hold_stdio_numbers()?;
+        let taken = any_fd::take_stdio_numbers()?;
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry())?;
         let queue = Queue::new()?;
-        drop(held);
+        drop(taken);
         poll.registry().register(
             &mut SourceFd(&queue.as_raw_fd()),
             INTERNAL,

@@ -1,5 +1,5 @@
 //! A child by its pid: reaped with its usage by wait4(2), signalled only until then.
-//! Unaware of how it was started and of how its exit is told.
+//! Unaware of how it was started and of how its exit is announced.
 //!
 //! Without pidfds, a pid is all there is. The kernel keeps it from others as long as the child is unreaped, and only
 //! `reap` ends that. What cannot be known: whether another part of the program has waited for it by its pid.

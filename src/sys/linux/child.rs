@@ -8,87 +8,18 @@
 
 use std::ffi::CStr;
 use std::ptr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::layout::Move;
+use super::plan::Plan;
 use super::raw;
-use crate::sys::attributes::{Attributes, Groups, Program};
-use crate::sys::names::{Capability, Namespaces, Resource};
-use crate::sys::{CStrings, Signal, StartStep};
+use crate::sys::StartStep;
+use crate::sys::attributes::Attributes;
+use crate::sys::names::{Namespaces, Resource};
 
-/// What a child is to do, and where it says how far it is and what failed. It owns all that the child uses, and is kept
-/// until the child uses it no more.
-#[derive(Debug)]
-pub(super) struct Plan {
-    pub(super) program: Arc<Program>,
-    pub(super) environment: Arc<CStrings>,
-    /// The table is the parent's until the child cuts it off here; `None` where it has a copy already.
-    pub(super) share_below: Option<u32>,
-    /// Ranges of descriptors below that which are the business of others: closed before anything that can take time, as a
-    /// sibling's pipe would be held open meanwhile.
-    pub(super) foreign: Vec<(u32, u32)>,
-    /// The child has a table of its own, without anything foreign in it.
-    pub(super) has_table: AtomicU32,
-    pub(super) moves: Vec<Move>,
-    /// Descriptors that are to block, after the moves.
-    pub(super) pipes: Vec<i32>,
-    /// Ranges of descriptors to close after the moves, where the table is a copy of the whole.
-    pub(super) gaps: Vec<(u32, u32)>,
-    /// The parent's handlers are still in place.
-    pub(super) reset_handlers: bool,
-    /// The mask to put back, where the parent blocked all signals for the clone.
-    pub(super) mask: Option<u64>,
-    /// `cgroup.procs`, where the child was not born in its cgroup.
-    pub(super) cgroup_procs: Option<i32>,
-    /// The terminal whose foreground to take.
-    pub(super) foreground: Option<i32>,
-    /// The soft limit of descriptors from before the parent raised its own.
-    pub(super) fd_limit: Option<u64>,
-    pub(super) parent: u32,
-    pub(super) gate: AtomicU32,
-    pub(super) report: Report,
-}
+mod identity;
 
-/// Where the parent finds the first step that failed. `step` 0 means: none yet.
-#[derive(Debug, Default)]
-pub(super) struct Report {
-    step: AtomicU32,
-    errno: AtomicU32,
-}
-
-impl Report {
-    /// Why the parent could not do its part. It writes this before it answers at the gate.
-    pub(super) fn refuse(&self, errno: i32) {
-        self.errno.store(errno as u32, Ordering::Release);
-    }
-
-    /// What failed in the child, which does nothing after it but end.
-    pub(super) fn fail(&self, step: StartStep, errno: i32) {
-        self.errno.store(errno as u32, Ordering::Release);
-        self.step.store(step as u32 + 1, Ordering::Release);
-    }
-
-    /// The step and the error number, if one failed.
-    pub(super) fn failure(&self) -> Option<(StartStep, i32)> {
-        let number = self.step.load(Ordering::Acquire).checked_sub(1)?;
-        Some((
-            StartStep::from_number(number)?,
-            self.errno.load(Ordering::Acquire) as i32,
-        ))
-    }
-}
-
-/// The values of `Plan::gate`: the kernel's word on the child's use of our memory (`CLONE_CHILD_CLEARTID`, clone(2)), and
-/// before that those of parent and child while they write id maps together.
-pub(super) mod gate {
-    /// The kernel's, when the child no longer uses our memory.
-    pub(in super::super) const RELEASED: u32 = 0;
-    pub(in super::super) const STARTED: u32 = 1;
-    pub(in super::super) const WANTS_MAPS: u32 = 2;
-    pub(in super::super) const HAS_MAPS: u32 = 3;
-    pub(in super::super) const REFUSED: u32 = 4;
-}
+use identity::{die_with_parent, enter_namespaces, take_credentials, wait_for_maps};
 
 /// The child's first function. `plan` leads to a [`Plan`].
 pub(super) extern "C" fn run(plan: *const libc::c_void) -> ! {
@@ -102,6 +33,7 @@ pub(super) extern "C" fn run(plan: *const libc::c_void) -> ! {
     }
 }
 
+/// The step, and the error number.
 type Failed = (StartStep, i32);
 
 fn prepare_and_exec(plan: &Plan) -> Result<(), Failed> {
@@ -250,139 +182,6 @@ fn restore_signals(plan: &Plan) -> Result<(), Failed> {
         at(
             StartStep::Signals,
             call(libc::SYS_rt_sigprocmask, [how, mask, 0, SIGNAL_SET_SIZE, 0]),
-        )?;
-    }
-    Ok(())
-}
-
-fn enter_namespaces(plan: &Plan, attributes: &Attributes) -> Result<(), Failed> {
-    let entered = attributes.unshare;
-    if !entered.is_empty() {
-        at(
-            StartStep::Unshare,
-            call(libc::SYS_unshare, [entered.flags() as usize, 0, 0, 0, 0]),
-        )?;
-    }
-    if entered.contains(Namespaces::USER) && attributes.has_id_maps() {
-        wait_for_maps(plan)?;
-    }
-    if entered.contains(Namespaces::MOUNT) {
-        // Where the parent's mounts are shared, those made in here must not travel back.
-        let flags = (libc::MS_REC | libc::MS_PRIVATE) as usize;
-        at(
-            StartStep::Mount,
-            call(libc::SYS_mount, [text(c"none"), text(c"/"), 0, flags, 0]),
-        )?;
-    }
-    if let Some(root) = &attributes.chroot {
-        at(
-            StartStep::Chroot,
-            call(libc::SYS_chroot, [text(root), 0, 0, 0, 0]),
-        )?;
-        if plan.program.directory.is_none() {
-            // Else the child would stand outside of its root, and could walk up from there.
-            at(
-                StartStep::Chdir,
-                call(libc::SYS_chdir, [text(c"/"), 0, 0, 0, 0]),
-            )?;
-        }
-    }
-    Ok(())
-}
-
-/// Raw calls, for this process alone: libc's wrappers would change every thread of the parent's.
-fn take_credentials(attributes: &Attributes) -> Result<(), Failed> {
-    if let Some(groups) = attributes.groups_to_set() {
-        let list = groups.as_ptr().expose_provenance();
-        let result = call(SYS_SETGROUPS, [groups.len(), list, 0, 0, 0]);
-        // Dropping groups by default is for those who may.
-        let may_fail = attributes.groups == Groups::Automatic && result == Err(libc::EPERM);
-        if !may_fail {
-            at(StartStep::Groups, result)?;
-        }
-    }
-    if let Some(gid) = attributes.gid {
-        at(StartStep::Gid, call(SYS_SETGID, [gid as usize, 0, 0, 0, 0]))?;
-    }
-    if let Some(uid) = attributes.uid {
-        at(StartStep::Uid, call(SYS_SETUID, [uid as usize, 0, 0, 0, 0]))?;
-    }
-    if !attributes.ambient_capabilities.is_empty() {
-        raise_capabilities(&attributes.ambient_capabilities)?;
-    }
-    Ok(())
-}
-
-/// `_LINUX_CAPABILITY_VERSION_3` of capability.h: two words of each kind.
-const CAPABILITY_VERSION: u32 = 0x2008_0522;
-
-fn raise_capabilities(capabilities: &[Capability]) -> Result<(), Failed> {
-    #[repr(C)]
-    struct Header(u32, i32);
-    #[repr(C)]
-    #[derive(Clone, Copy)]
-    struct Word {
-        effective: u32,
-        permitted: u32,
-        inheritable: u32,
-    }
-    let header = Header(CAPABILITY_VERSION, 0);
-    let mut low = Word {
-        effective: 0,
-        permitted: 0,
-        inheritable: 0,
-    };
-    let mut words = (low, low);
-    let (header, data) = (
-        ptr::from_ref(&header).expose_provenance(),
-        ptr::from_mut(&mut words).expose_provenance(),
-    );
-    at(
-        StartStep::Capabilities,
-        call(libc::SYS_capget, [header, data, 0, 0, 0]),
-    )?;
-    let mut high = words.1;
-    low = words.0;
-    for capability in capabilities {
-        let number = capability.number();
-        let word = if number < 32 { &mut low } else { &mut high };
-        let bit = 1_u32.wrapping_shl(number);
-        word.permitted |= bit;
-        word.inheritable |= bit;
-    }
-    words = (low, high);
-    let data = ptr::from_mut(&mut words).expose_provenance();
-    at(
-        StartStep::Capabilities,
-        call(libc::SYS_capset, [header, data, 0, 0, 0]),
-    )?;
-    for capability in capabilities {
-        at(
-            StartStep::Capabilities,
-            prctl(
-                libc::PR_CAP_AMBIENT,
-                libc::PR_CAP_AMBIENT_RAISE as usize,
-                capability.number() as usize,
-            ),
-        )?;
-    }
-    Ok(())
-}
-
-/// After setuid, which clears the setting. A parent that died before it was made sends no signal: do it ourselves.
-fn die_with_parent(plan: &Plan, signal: Signal) -> Result<(), Failed> {
-    let number = signal.number() as usize;
-    at(
-        StartStep::ParentDeath,
-        prctl(libc::PR_SET_PDEATHSIG, number, 0),
-    )?;
-    let parent = at(StartStep::ParentDeath, call(libc::SYS_getppid, [0; 5]))?;
-    // 0: the parent is outside of the child's new pid namespace.
-    if parent != 0 && parent as u32 != plan.parent {
-        let own = at(StartStep::ParentDeath, call(libc::SYS_getpid, [0; 5]))?;
-        at(
-            StartStep::ParentDeath,
-            call(libc::SYS_kill, [own, number, 0, 0, 0]),
         )?;
     }
     Ok(())
@@ -543,34 +342,6 @@ fn lower_fd_limit(soft: u64) -> Result<(), Failed> {
     Ok(())
 }
 
-/// Tells the parent that the namespace is there, and waits until its maps are written. If the parent is killed
-/// meanwhile, nobody would ever come: then this child is killed too.
-fn wait_for_maps(plan: &Plan) -> Result<(), Failed> {
-    let kill = libc::SIGKILL as usize;
-    at(StartStep::IdMaps, prctl(libc::PR_SET_PDEATHSIG, kill, 0))?;
-    let parent = at(StartStep::IdMaps, call(libc::SYS_getppid, [0; 5]))?;
-    if parent != 0 && parent as u32 != plan.parent {
-        return Err((StartStep::IdMaps, libc::ESRCH));
-    }
-    await_answer(plan)?;
-    at(StartStep::IdMaps, prctl(libc::PR_SET_PDEATHSIG, 0, 0)).map(drop)
-}
-
-fn await_answer(plan: &Plan) -> Result<(), Failed> {
-    plan.gate.store(gate::WANTS_MAPS, Ordering::Release);
-    wake(&plan.gate);
-    loop {
-        match plan.gate.load(Ordering::Acquire) {
-            gate::WANTS_MAPS => wait(&plan.gate, gate::WANTS_MAPS),
-            gate::HAS_MAPS => return Ok(()),
-            _ => {
-                let errno = plan.report.errno.load(Ordering::Acquire);
-                return Err((StartStep::IdMaps, errno as i32));
-            }
-        }
-    }
-}
-
 /// Sleeps while `word` has this value. May return early.
 pub(super) fn wait(word: &AtomicU32, value: u32) {
     let wait = libc::FUTEX_WAIT as usize;
@@ -600,14 +371,6 @@ pub(super) fn wake(word: &AtomicU32) {
     );
 }
 
-// On these two, the plain names are those of calls with 16 bits for an id.
-#[cfg(not(any(target_arch = "x86", target_arch = "arm")))]
-use libc::{SYS_setgid as SYS_SETGID, SYS_setgroups as SYS_SETGROUPS, SYS_setuid as SYS_SETUID};
-#[cfg(any(target_arch = "x86", target_arch = "arm"))]
-use libc::{
-    SYS_setgid32 as SYS_SETGID, SYS_setgroups32 as SYS_SETGROUPS, SYS_setuid32 as SYS_SETUID,
-};
-
 fn write(fd: i32, bytes: &[u8]) -> Result<usize, i32> {
     call(
         libc::SYS_write,
@@ -630,7 +393,7 @@ fn text(string: &CStr) -> usize {
 }
 
 fn call(number: libc::c_long, arguments: [usize; 5]) -> Result<usize, i32> {
-    // SAFETY: every caller in this file passes numbers, or addresses of values that live across the call.
+    // SAFETY: every caller in this file and below passes numbers, or addresses of values that live across the call.
     let result = unsafe { raw::syscall(number, arguments) };
     if result < 0 {
         Err(result.wrapping_neg() as i32)

@@ -12,8 +12,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr::{self, NonNull};
 use std::sync::atomic::Ordering;
 
-use super::child::{Plan, gate};
 use super::fd::duplicate_onto;
+use super::plan::{Plan, gate};
 use crate::sys::fd::{duplicate, open_null};
 use crate::sys::mapping::Mapping;
 use crate::sys::{StartStep, cvt};
@@ -85,6 +85,13 @@ struct UnderWay {
     /// Ours of what the child has at its own numbers, until it has a table of its own.
     ends: [Option<OwnedFd>; 3],
     carried: Carried,
+}
+
+/// Which start of which cradle a child is of.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Birth {
+    pub(super) cradle: usize,
+    pub(super) serial: u32,
 }
 
 /// A place for one start under way.
@@ -323,7 +330,7 @@ mod tests {
     use std::sync::Arc;
     use std::sync::atomic::AtomicU32;
 
-    use super::super::child::Report;
+    use super::super::plan::Report;
     use super::*;
     use crate::sys::CStrings;
     use crate::sys::attributes::{Attributes, Program};

@@ -10,7 +10,7 @@ pub(super) enum Move {
     Stash { from: i32, to: i32 },
     /// Copy to its final number, kept by exec.
     Dup { from: i32, to: i32 },
-    /// It is at its number already: only keep it at exec.
+    /// The descriptor is at its number already: only keep it at exec.
     Keep { fd: i32 },
     /// Nothing is to be there.
     Close { fd: i32 },

@@ -6,10 +6,14 @@
 )]
 
 mod child;
+mod clone;
 mod cradle;
 mod fd;
+mod id_maps;
 mod layout;
 mod needs;
+mod plan;
+mod prepare;
 mod process;
 mod raw;
 mod spawn;
@@ -60,11 +64,11 @@ impl Unix {
         check_floor()?;
         // The block comes first, for the lowest numbers.
         let spawner = Spawner::new()?;
-        let held = any_fd::hold_stdio_numbers()?;
+        let taken = any_fd::take_stdio_numbers()?;
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry())?;
         let timer = Timer::new()?;
-        drop(held);
+        drop(taken);
         poll.registry().register(
             &mut SourceFd(&timer.as_raw_fd()),
             INTERNAL,

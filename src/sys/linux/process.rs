@@ -11,8 +11,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
+use super::cradle::Birth;
 use super::fd::above_stdio_if_possible;
-use super::spawn::Birth;
 use crate::sys::usage::raw_usage;
 use crate::sys::{Exit, Signal, Target, cvt, is_process_gone, process_gone};
 
@@ -24,11 +24,11 @@ const TO_PROCESS_GROUP: libc::c_ulong = 1 << 2;
 pub(crate) struct Child {
     pid: u32,
     pidfd: OwnedFd,
-    /// Its pid may belong to another process by now.
+    /// The child's pid may belong to another process by now.
     reaped: bool,
     /// Who is left of its group is killed before it is reaped.
     sweeps_group: bool,
-    /// Its program may not be executed yet.
+    /// The child's program may not be executed yet.
     birth: Option<Birth>,
 }
 
@@ -223,7 +223,7 @@ impl Child {
 }
 
 impl AsFd for Child {
-    /// Its pidfd: readable once it has exited.
+    /// The child's pidfd: readable once it has exited.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.pidfd.as_fd()
     }

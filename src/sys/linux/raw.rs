@@ -180,7 +180,7 @@ pub(super) unsafe fn clone(
 ///
 /// # Safety
 /// The call is one that makes a process with an empty stack, aligned to 16; and as for `clone3`.
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 unsafe fn divide(
     number: libc::c_long,
     arguments: [usize; 5],
@@ -191,6 +191,7 @@ unsafe fn divide(
     let [a, b, c, d, e] = arguments;
     // SAFETY: in the parent this is a plain system call. The child starts behind it with all registers of the parent
     // but rax and rsp; its stack is empty and aligned to 16, so `call` enters `entry` as the ABI wants it.
+    #[cfg(target_arch = "x86_64")]
     unsafe {
         std::arch::asm!(
             "syscall",
@@ -215,24 +216,9 @@ unsafe fn divide(
             out("r11") _,
         );
     }
-    result
-}
-
-/// Makes a system call that returns two times: here, and in a child on a stack of its own, which runs `entry(argument)`.
-///
-/// # Safety
-/// The call is one that makes a process with an empty stack, aligned to 16; and as for `clone3`.
-#[cfg(target_arch = "aarch64")]
-unsafe fn divide(
-    number: libc::c_long,
-    arguments: [usize; 5],
-    entry: Entry,
-    argument: *const libc::c_void,
-) -> isize {
-    let result: isize;
-    let [a, b, c, d, e] = arguments;
     // SAFETY: in the parent this is a plain system call. The child starts behind it with all registers of the parent
     // but x0 and sp; its stack is empty and aligned to 16. x29 = 0 ends a backtrace.
+    #[cfg(target_arch = "aarch64")]
     unsafe {
         std::arch::asm!(
             "svc 0",

@@ -78,7 +78,7 @@ impl Pipe {
     }
 
     /// How many bytes it holds.
-    pub(crate) fn held(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.written - self.read
     }
 
@@ -90,7 +90,7 @@ impl Pipe {
         {
             return 0;
         }
-        self.bytes_max.saturating_sub(self.held())
+        self.bytes_max.saturating_sub(self.len())
     }
 
     /// What a poll says of our end, if it says something.
@@ -108,7 +108,7 @@ impl Pipe {
     pub(super) fn is_ready(&self) -> bool {
         match self.stream {
             Stream::Stdin => self.room() > 0,
-            Stream::Stdout | Stream::Stderr => self.held() > 0,
+            Stream::Stdout | Stream::Stderr => self.len() > 0,
         }
     }
 
@@ -123,7 +123,7 @@ impl Pipe {
                 );
                 packet
             }
-            None => bytes_max.min(self.held()),
+            None => bytes_max.min(self.len()),
         };
         self.read += count;
         (from, count)

@@ -232,7 +232,7 @@ impl World {
         } else {
             left
         };
-        let was_empty = self.pipes[pipe].held() == 0;
+        let was_empty = self.pipes[pipe].len() == 0;
         let count = self.pipes[pipe].put(piece);
         if count == 0 {
             return self.pipes[pipe].waiting.push(process);
@@ -253,7 +253,7 @@ impl World {
             return self.next_act(process);
         };
         let end = &mut self.pipes[pipe];
-        if end.held() == 0 {
+        if end.len() == 0 {
             if end.is_ours_open {
                 return end.waiting.push(process);
             }

@@ -14,40 +14,76 @@ mod signals;
 #[cfg(target_os = "linux")]
 mod statuses;
 
-/// `embed SCENARIO`.
+/// Each by its name.
+const SCENARIOS: &[(&str, fn())] = &[
+    (
+        "drop_leaves_nothing_behind",
+        ends::drop_leaves_nothing_behind,
+    ),
+    (
+        "drop_does_not_wait_for_a_child_that_it_cannot_kill",
+        ends::drop_does_not_wait_for_a_child_that_it_cannot_kill,
+    ),
+    (
+        "kill_that_fails_is_told_and_the_exit_awaited",
+        ends::kill_that_fails_is_told_and_the_exit_awaited,
+    ),
+    ("one_deadline_of_a_context", ends::one_deadline_of_a_context),
+    (
+        "wait_beside_a_finished_command",
+        ends::wait_beside_a_finished_command,
+    ),
+    ("run_a_child_for_ever", ends::run_a_child_for_ever),
+    ("dropped_in_a_forked_copy", forks::dropped_in_a_forked_copy),
+    ("used_in_a_forked_copy", forks::used_in_a_forked_copy),
+    ("kept_in_a_forked_copy", forks::kept_in_a_forked_copy),
+    ("dispositions_of_a_child", signals::dispositions_of_a_child),
+    (
+        "one_command_raises_one_sigchld",
+        signals::one_command_raises_one_sigchld,
+    ),
+    (
+        "handler_interrupts_a_turn",
+        signals::handler_interrupts_a_turn,
+    ),
+    #[cfg(target_os = "linux")]
+    ("directory_of_the_thread", signals::directory_of_the_thread),
+    #[cfg(target_os = "linux")]
+    (
+        "traced_child_is_asked_again",
+        statuses::traced_child_is_asked_again,
+    ),
+    ("three_thousand_at_once", limits::three_thousand_at_once),
+    ("no_descriptor_left", limits::no_descriptor_left),
+    ("descriptors_of_others", limits::descriptors_of_others),
+    ("raised_limit", limits::raised_limit),
+];
+
+type Told = fn(&str);
+
+/// Those that are told something.
+const TOLD: &[(&str, Told)] = &[
+    #[cfg(target_os = "linux")]
+    ("statuses_taken_by_others", statuses::taken_by_others),
+    ("a_thousand_with_few_descriptors", |fds| {
+        limits::a_thousand_with_few_descriptors(fds.parse().expect("a number"));
+    }),
+];
+
+/// `embed SCENARIO [WORD]`.
 pub(crate) fn embed(words: &[OsString]) -> ExitCode {
     let words: Vec<&str> = words.iter().filter_map(|word| word.to_str()).collect();
+    let unknown = || -> ! { panic!("unknown scenario {words:?}") };
     match words[..] {
-        ["drop_leaves_nothing_behind"] => ends::drop_leaves_nothing_behind(),
-        ["drop_does_not_wait_for_a_child_that_it_cannot_kill"] => {
-            ends::drop_does_not_wait_for_a_child_that_it_cannot_kill();
+        [name] => {
+            let found = SCENARIOS.iter().find(|(one, _)| *one == name);
+            found.map_or_else(|| unknown(), |(_, scenario)| scenario());
         }
-        ["kill_that_fails_is_told_and_the_exit_awaited"] => {
-            ends::kill_that_fails_is_told_and_the_exit_awaited();
+        [name, word] => {
+            let found = TOLD.iter().find(|(one, _)| *one == name);
+            found.map_or_else(|| unknown(), |(_, scenario)| scenario(word));
         }
-        ["one_deadline_of_a_context"] => ends::one_deadline_of_a_context(),
-        ["wait_beside_a_finished_command"] => ends::wait_beside_a_finished_command(),
-        ["run_a_child_for_ever"] => ends::run_a_child_for_ever(),
-        ["dropped_in_a_forked_copy"] => forks::dropped_in_a_forked_copy(),
-        ["used_in_a_forked_copy"] => forks::used_in_a_forked_copy(),
-        ["kept_in_a_forked_copy"] => forks::kept_in_a_forked_copy(),
-        ["dispositions_of_a_child"] => signals::dispositions_of_a_child(),
-        ["one_command_raises_one_sigchld"] => signals::one_command_raises_one_sigchld(),
-        ["handler_interrupts_a_turn"] => signals::handler_interrupts_a_turn(),
-        #[cfg(target_os = "linux")]
-        ["directory_of_the_thread"] => signals::directory_of_the_thread(),
-        #[cfg(target_os = "linux")]
-        ["statuses_taken_by_others", what] => statuses::taken_by_others(what),
-        #[cfg(target_os = "linux")]
-        ["traced_child_is_asked_again"] => statuses::traced_child_is_asked_again(),
-        ["three_thousand_at_once"] => limits::three_thousand_at_once(),
-        ["a_thousand_with_few_descriptors", fds] => {
-            limits::a_thousand_with_few_descriptors(fds.parse().expect("a number"));
-        }
-        ["no_descriptor_left"] => limits::no_descriptor_left(),
-        ["descriptors_of_others"] => limits::descriptors_of_others(),
-        ["raised_limit"] => limits::raised_limit(),
-        _ => panic!("unknown scenario {words:?}"),
+        _ => unknown(),
     }
     ExitCode::SUCCESS
 }

@@ -1,0 +1,82 @@
+//! The caller of a simulation at his pipes: reads, writes and closes, and whether the bytes are the right ones.
+//! Unaware of how the loop serves them.
+
+use super::Driver;
+use super::plan::{Feed, Take};
+use crate::finished::CommandId;
+use crate::sys::Stream;
+use crate::sys::simulated::append;
+
+impl Driver {
+    /// The caller reads or writes a pipe of his, which turns the loop.
+    pub(super) fn serve_caller(&mut self) {
+        let found = self.live.iter().find_map(|number| {
+            let job = &self.book.borrow()[*number];
+            let has_callers = job.feed == Feed::Caller || job.takes.contains(&Take::Caller);
+            let id = job.id.filter(|_| has_callers)?;
+            Some((*number, id, job.feed, job.takes))
+        });
+        let Some((number, id, feed, takes)) = found else {
+            return;
+        };
+        if feed == Feed::Caller && self.random.one_in(2) {
+            return self.feed_from_caller(id);
+        }
+        for (stream, take) in [Stream::Stdout, Stream::Stderr].into_iter().zip(takes) {
+            if take == Take::Caller {
+                self.drain_to_caller(number, id, stream);
+            }
+        }
+    }
+
+    fn feed_from_caller(&mut self, id: CommandId) {
+        if self.random.one_in(2) {
+            return self.engine().close_callers_pipe(id, Stream::Stdin);
+        }
+        if self.engine().table.slot_of(id).is_none() {
+            return;
+        }
+        let number = self.numbers.borrow()[&id.number];
+        let (key, at) = {
+            let book = self.book.borrow();
+            (book[number].program, book[number].callers_written)
+        };
+        let mut bytes = Vec::new();
+        let count = 1 + self.random.below(5000);
+        append(key, at, count, &mut bytes);
+        match self.engine().write_callers_pipe(id, &bytes) {
+            Ok(written) => self.book.borrow_mut()[number].callers_written += written,
+            Err(error) => {
+                let kind = error.kind();
+                let is_over = matches!(
+                    kind,
+                    std::io::ErrorKind::BrokenPipe | std::io::ErrorKind::NotConnected
+                );
+                assert!(is_over || self.may_fail, "{error}");
+            }
+        }
+    }
+
+    fn drain_to_caller(&mut self, number: usize, id: CommandId, stream: Stream) {
+        if self.random.one_in(12) {
+            return self.engine().close_callers_pipe(id, stream);
+        }
+        let mut buffer = vec![0; 4096 + self.random.below(5000)];
+        match self.engine().read_callers_pipe(id, stream, &mut buffer) {
+            Ok(0) => self.book.borrow_mut()[number].callers_ended = true,
+            Ok(count) => {
+                let job = &mut self.book.borrow_mut()[number];
+                let world = self.world.borrow();
+                let is_right =
+                    world.is_output(job.program, stream, job.callers_read, &buffer[..count]);
+                assert!(is_right, "wrong bytes from a pipe of the caller's");
+                job.callers_read += count;
+            }
+            Err(error) => {
+                let is_closed = error.kind() == std::io::ErrorKind::NotConnected;
+                let is_injected = error.raw_os_error().is_some();
+                assert!(is_closed || is_injected, "{error}");
+            }
+        }
+    }
+}

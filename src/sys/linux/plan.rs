@@ -1,0 +1,86 @@
+//! What a child is to do between its birth and its exec, and where it says how far it is: memory that both sides see.
+//! Unaware of who does it, and of how.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::layout::Move;
+use crate::sys::{CStrings, Program, StartStep};
+
+/// What a child is to do, and where it says how far it is and what failed. It owns all that the child uses, and is kept
+/// until the child uses it no more.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) program: Arc<Program>,
+    pub(super) environment: Arc<CStrings>,
+    /// The table is the parent's until the child cuts it off here; `None` where it has a copy already.
+    pub(super) share_below: Option<u32>,
+    /// Ranges of descriptors below that which are the business of others: closed before anything that can take time, as a
+    /// sibling's pipe would be held open meanwhile.
+    pub(super) foreign: Vec<(u32, u32)>,
+    /// The child has a table of its own, without anything foreign in it.
+    pub(super) has_table: AtomicU32,
+    pub(super) moves: Vec<Move>,
+    /// Descriptors that are to block, after the moves.
+    pub(super) pipes: Vec<i32>,
+    /// Ranges of descriptors to close after the moves, where the table is a copy of the whole.
+    pub(super) gaps: Vec<(u32, u32)>,
+    /// The parent's handlers are still in place.
+    pub(super) reset_handlers: bool,
+    /// The mask to put back, where the parent blocked all signals for the clone.
+    pub(super) mask: Option<u64>,
+    /// `cgroup.procs`, where the child was not born in its cgroup.
+    pub(super) cgroup_procs: Option<i32>,
+    /// The terminal whose foreground to take.
+    pub(super) foreground: Option<i32>,
+    /// The soft limit of descriptors from before the parent raised its own.
+    pub(super) fd_limit: Option<u64>,
+    pub(super) parent: u32,
+    pub(super) gate: AtomicU32,
+    pub(super) report: Report,
+}
+
+/// Where the parent finds the first step that failed. `step` 0 means: none yet.
+#[derive(Debug, Default)]
+pub(super) struct Report {
+    step: AtomicU32,
+    errno: AtomicU32,
+}
+
+impl Report {
+    /// Why the parent could not do its part. It writes this before it answers at the gate.
+    pub(super) fn refuse(&self, errno: i32) {
+        self.errno.store(errno as u32, Ordering::Release);
+    }
+
+    /// The error number of that, for the child.
+    pub(super) fn refused(&self) -> i32 {
+        self.errno.load(Ordering::Acquire) as i32
+    }
+
+    /// What failed in the child, which does nothing after it but end.
+    pub(super) fn fail(&self, step: StartStep, errno: i32) {
+        self.errno.store(errno as u32, Ordering::Release);
+        self.step.store(step as u32 + 1, Ordering::Release);
+    }
+
+    /// The step and the error number, if one failed.
+    pub(super) fn failure(&self) -> Option<(StartStep, i32)> {
+        let number = self.step.load(Ordering::Acquire).checked_sub(1)?;
+        Some((
+            StartStep::from_number(number)?,
+            self.errno.load(Ordering::Acquire) as i32,
+        ))
+    }
+}
+
+/// The values of `Plan::gate`: the kernel's word on the child's use of our memory (`CLONE_CHILD_CLEARTID`, clone(2)), and
+/// before that those of parent and child while they write id maps together.
+pub(super) mod gate {
+    /// The kernel's, when the child no longer uses our memory.
+    pub(in super::super) const RELEASED: u32 = 0;
+    pub(in super::super) const STARTED: u32 = 1;
+    pub(in super::super) const WANTS_MAPS: u32 = 2;
+    pub(in super::super) const HAS_MAPS: u32 = 3;
+    pub(in super::super) const REFUSED: u32 = 4;
+}

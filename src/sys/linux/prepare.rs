@@ -1,0 +1,170 @@
+//! From a launch to the plan of its child: everything that it needs at numbers that it can have.
+//! Unaware of how a child is made, and of what it does with the plan.
+#![allow(unsafe_code, reason = "calls on raw descriptors")]
+
+use std::io;
+use std::mem;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+
+use super::cradle::Carried;
+use super::layout::{foreign, layout, stashes};
+use super::plan::{Plan, Report, gate};
+use super::spawn::Spawner;
+use crate::sys::attributes::Attributes;
+use crate::sys::fd::{fd_limit_before_raise, is_open};
+use crate::sys::mapping::{Mapping, gaps};
+use crate::sys::{Launch, StartFailure, StartStep, Stdio, cvt};
+
+impl Spawner {
+    /// What the child is to do. Where the table is shared, everything that it needs goes to low numbers first.
+    pub(super) fn plan(
+        &mut self,
+        index: usize,
+        launch: &Launch,
+        ends: &[Option<OwnedFd>; 3],
+        ours: &[i32],
+        shares: bool,
+    ) -> Result<(Box<Plan>, Carried), StartFailure> {
+        let attributes = &launch.program.attributes;
+        let carried = self.carry(index, attributes, shares)?;
+        let failed = |error| StartFailure::new(StartStep::Open, error);
+        let mut mappings = Vec::with_capacity(3 + launch.extra.len());
+        let mut pipes = Vec::new();
+        for (stdio, target) in launch.stdio.iter().zip(0..) {
+            let source = match stdio {
+                Stdio::Null if target == 0 => Some(self.nulls.input.as_raw_fd()),
+                Stdio::Null => Some(self.nulls.output.as_raw_fd()),
+                // Where nothing is there, the kernel may put the new pidfd, and the child is not to find that.
+                Stdio::Inherit => is_open(target).then_some(target),
+                Stdio::File(fd) => Some(
+                    self.place(index, fd.as_fd(), shares, false)
+                        .map_err(failed)?,
+                ),
+                Stdio::Pipe => match &ends[target as usize] {
+                    Some(end) => Some(
+                        self.place(index, end.as_fd(), shares, true)
+                            .map_err(failed)?,
+                    ),
+                    None => None,
+                },
+                Stdio::SameAsStdout => mappings.get(1).and_then(|(source, _)| *source),
+                Stdio::Closed => None,
+            };
+            if matches!(stdio, Stdio::Pipe) {
+                pipes.push(target);
+            }
+            mappings.push((source, target));
+        }
+        for (target, fd) in &launch.extra {
+            let source = match fd {
+                Some(fd) => Some(
+                    self.place(index, fd.as_fd(), shares, false)
+                        .map_err(failed)?,
+                ),
+                None => None,
+            };
+            mappings.push((source, *target));
+        }
+        let cradle = &mut self.cradles[index];
+        let spares = cradle.spares(&self.nulls, stashes(&mappings), &mappings);
+        let spares = spares.map_err(failed)?;
+        let mut moves = Vec::with_capacity(mappings.len() + spares.len());
+        layout(&mappings, &spares, &mut moves);
+        let share_below = shares.then(|| first_above(&mappings, &carried));
+        let mut late = Vec::new();
+        if !shares && !attributes.inherit_fds {
+            gaps(&mappings, &mut late);
+        }
+        let foreign = share_below.map_or_else(Vec::new, |first| {
+            let sources = mappings.iter().filter_map(|(source, _)| *source);
+            let used = [carried.foreground, carried.cgroup_procs];
+            let own = sources.chain(used.into_iter().flatten());
+            foreign(&own.chain(ours.iter().copied()).collect::<Vec<_>>(), first)
+        });
+        let plan = Plan {
+            program: Arc::clone(&launch.program),
+            environment: Arc::clone(&launch.environment),
+            share_below,
+            foreign,
+            has_table: AtomicU32::new(0),
+            moves,
+            pipes,
+            gaps: late,
+            reset_handlers: !self.has_clone3,
+            mask: None,
+            cgroup_procs: carried.cgroup_procs,
+            foreground: carried.foreground,
+            fd_limit: fd_limit_before_raise(),
+            // Only who is to die with its parent asks for it.
+            parent: if attributes.knows_parent() {
+                std::process::id()
+            } else {
+                0
+            },
+            gate: AtomicU32::new(gate::STARTED),
+            report: Report::default(),
+        };
+        Ok((Box::new(plan), carried))
+    }
+
+    fn place(
+        &mut self,
+        index: usize,
+        fd: BorrowedFd<'_>,
+        shares: bool,
+        is_ours: bool,
+    ) -> io::Result<i32> {
+        self.cradles[index].place(&self.nulls, fd, shares, is_ours)
+    }
+
+    /// Descriptors that the child uses before its exec and does not keep.
+    fn carry(
+        &mut self,
+        index: usize,
+        attributes: &Attributes,
+        shares: bool,
+    ) -> Result<Carried, StartFailure> {
+        let failed = |step| move |error| StartFailure::new(step, error);
+        let mut carried = Carried::default();
+        if let Some(terminal) = &attributes.foreground {
+            let placed = self.place(index, terminal.as_fd(), shares, false);
+            carried.foreground = Some(placed.map_err(failed(StartStep::Open))?);
+        }
+        if let Some(cgroup) = &attributes.cgroup
+            && !self.has_clone3
+        {
+            let procs = open_procs(cgroup.as_fd()).map_err(failed(StartStep::Cgroup))?;
+            let placed = self.place(index, procs.as_fd(), shares, true);
+            carried.cgroup_procs = Some(placed.map_err(failed(StartStep::Open))?);
+            carried.cgroup_file = Some(procs);
+        }
+        Ok(carried)
+    }
+}
+
+/// The first descriptor that the child needs no copy of.
+fn first_above(mappings: &[Mapping], carried: &Carried) -> u32 {
+    let sources = mappings.iter().filter_map(|(source, _)| *source);
+    let carried = [carried.foreground, carried.cgroup_procs];
+    let highest = sources.chain(carried.into_iter().flatten()).max();
+    highest.map_or(3, |highest| highest.max(2) as u32 + 1)
+}
+
+/// The file of a cgroup that a process writes to to get in. `EBADF` for what is no cgroup of the unified hierarchy, as
+/// clone3(2) has it.
+fn open_procs(cgroup: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    // SAFETY: statfs is plain numbers, for which zero is valid.
+    let mut filesystem: libc::statfs = unsafe { mem::zeroed() };
+    // SAFETY: the structure has room for the answer.
+    cvt(unsafe { libc::fstatfs(cgroup.as_raw_fd(), &raw mut filesystem) })?;
+    if filesystem.f_type as libc::c_long != libc::CGROUP2_SUPER_MAGIC as libc::c_long {
+        return Err(io::Error::from_raw_os_error(libc::EBADF));
+    }
+    let flags = libc::O_WRONLY | libc::O_CLOEXEC;
+    // SAFETY: the name is a C string.
+    let fd = cvt(unsafe { libc::openat(cgroup.as_raw_fd(), c"cgroup.procs".as_ptr(), flags) })?;
+    // SAFETY: openat(2) returned a new descriptor that nobody else owns.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
