@@ -13,7 +13,7 @@ use std::path::Path;
 use execloop::{Context, LookPathError, program};
 
 use crate::arguments::RunArguments;
-use crate::bar::Style;
+use crate::bar::{self, Style};
 use crate::cut::{Cut, Cutter};
 use crate::invocation::{Input, Invocation};
 use crate::job::{Manner, Recipe};
@@ -284,6 +284,7 @@ fn options(arguments: &RunArguments, recipe: Recipe, done_before: HashSet<u64>) 
             limits.halt
         },
         quiet: output.quiet || output.dry_run,
+        has_colours: bar::has_colours(),
         progress: Style::of(
             output.progress,
             !output.quiet && !output.dry_run && !output.ungroup,
