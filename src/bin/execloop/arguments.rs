@@ -269,6 +269,17 @@ pub(crate) struct RecordArguments {
     #[arg(long, value_name = "FILE", verbatim_doc_comment)]
     pub(crate) joblog: Option<PathBuf>,
 
+    /// Write a page of HTML that shows what ran when
+    ///
+    /// Open it in a browser: it has a lane for each command that ran at
+    /// once, can be zoomed and searched, and needs nothing but itself.
+    #[arg(long, value_name = "FILE", verbatim_doc_comment)]
+    pub(crate) timeline: Option<PathBuf>,
+
+    /// Write Chrome trace events, which ui.perfetto.dev opens
+    #[arg(long, value_name = "FILE")]
+    pub(crate) trace: Option<PathBuf>,
+
     /// Skip commands whose number is in the job log, and add to it
     #[arg(long, requires = "joblog")]
     pub(crate) resume: bool,

@@ -47,8 +47,8 @@ pub(crate) enum When {
 /// How progress is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Style {
-    /// By lines at the bottom of the terminal, and whether with colours.
-    Drawn { has_colours: bool },
+    /// By lines at the bottom of the terminal.
+    Drawn,
     /// By a line now and then.
     Lines,
 }
@@ -56,22 +56,39 @@ pub(crate) enum Style {
 impl Style {
     /// `None`: not at all. `is_calm`: nobody else is to write on the terminal, and the user wants to see something.
     pub(crate) fn of(when: When, is_calm: bool) -> Option<Style> {
-        let is_drawable = io::stderr().is_terminal()
-            && std::env::var_os("TERM").is_some_and(|term| term != "dumb" && !term.is_empty());
-        match when {
-            When::Never => None,
-            When::Auto if !is_drawable || !is_calm => None,
-            _ if is_drawable => Some(Style::Drawn {
-                has_colours: !has_no_color(),
-            }),
-            _ => Some(Style::Lines),
+        match (when, is_drawable()) {
+            (When::Never, _) => None,
+            (When::Auto, false) => None,
+            (When::Auto, true) => is_calm.then_some(Style::Drawn),
+            (When::Always, true) => Some(Style::Drawn),
+            (When::Always, false) => Some(Style::Lines),
         }
     }
 }
 
-/// <https://no-color.org>: any value but an empty one.
-pub(crate) fn has_no_color() -> bool {
-    std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+/// stderr is a terminal whose cursor can be moved.
+fn is_drawable() -> bool {
+    io::stderr().is_terminal()
+        && std::env::var_os("TERM").is_some_and(|term| term != "dumb" && !term.is_empty())
+}
+
+/// What is told has colours. <https://no-color.org>: any value but an empty one means none.
+pub(crate) fn has_colours() -> bool {
+    is_drawable() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// Text in red.
+pub(crate) fn red(text: &str, has_colours: bool) -> String {
+    let [begin, end] = red_marks(has_colours);
+    format!("{begin}{text}{end}")
+}
+
+fn red_marks(has_colours: bool) -> [&'static str; 2] {
+    if has_colours {
+        ["\x1b[31m", "\x1b[0m"]
+    } else {
+        [""; 2]
+    }
 }
 
 /// stdout and stderr are one terminal: what is written to one stands between what is written to the other.
@@ -99,9 +116,9 @@ struct Shared {
 }
 
 impl Bar {
-    pub(crate) fn new(style: Style, outbox: Outbox, now: Instant) -> Bar {
+    pub(crate) fn new(style: Style, has_colours: bool, outbox: Outbox, now: Instant) -> Bar {
         let (drawing, first_after) = match style {
-            Style::Drawn { has_colours } => (Some(Drawing::new(has_colours)), FIRST_AFTER),
+            Style::Drawn => (Some(Drawing::new(has_colours)), FIRST_AFTER),
             Style::Lines => (None, LINE_EVERY_FIRST),
         };
         Bar {
@@ -200,12 +217,7 @@ impl Drawing {
     }
 
     fn frame(&self, progress: &Progress, now: Instant) -> Frame {
-        let marks = if self.has_colours {
-            ["\x1b[31m", "\x1b[0m"]
-        } else {
-            [""; 2]
-        };
-        let mut text = vec![progress.counts(now, marks)];
+        let mut text = vec![progress.counts(now, red_marks(self.has_colours))];
         text.extend(progress.longest(NAMES_MAX, now));
         let layout = (columns(), text.len(), progress.total.is_some());
         *lock(&self.text) = text;
@@ -228,8 +240,7 @@ impl Drawing {
         let mut rest = room;
         if has_bar && room > 3 * BAR_COLUMNS {
             rest = room - BAR_COLUMNS - 3;
-            let colour = if self.has_colours { ".cyan" } else { "" };
-            let _ = write!(template, "[{{bar:{BAR_COLUMNS}{colour}}}] ");
+            let _ = write!(template, "[{{bar:{BAR_COLUMNS}}}] ");
         }
         for line in 0..lines {
             let newline = if line == 0 { "" } else { "\n" };

@@ -33,10 +33,14 @@ impl Epoch {
 
     /// Seconds since 1970; of nothing, those of the beginning.
     pub(crate) fn seconds(self, instant: Option<Instant>) -> f64 {
-        let later = instant
-            .unwrap_or(self.instant)
-            .saturating_duration_since(self.instant);
+        let later = instant.map_or(Duration::ZERO, |_| self.since(instant));
         (self.since_1970 + later).as_secs_f64()
+    }
+
+    /// How long after the beginning; of nothing, now.
+    pub(crate) fn since(self, instant: Option<Instant>) -> Duration {
+        let instant = instant.unwrap_or_else(now);
+        instant.saturating_duration_since(self.instant)
     }
 }
 

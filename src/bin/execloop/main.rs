@@ -4,7 +4,7 @@
 //!
 //! What there is to run goes through four layers. `source.rs` has the items: `lines.rs` reads a list, which `cut.rs` cuts
 //! up. `job.rs` makes a task of each, by `template.rs` and `words.rs`; `launch.rs` makes that a command of the library;
-//! and `sink.rs` is what is told of it: `joblog.rs`, `json.rs`.
+//! and `sink.rs` is what is told of it: `joblog.rs`, `trace.rs`, `timeline.rs`, `bar.rs`, `json.rs`.
 //!
 //! The list is read, stdout and stderr are written (`outbox.rs`) and signals are received (`signals.rs`) by threads of
 //! their own, as each may have to wait for ever (`patient.rs` does). `output.rs`, `capture.rs` and `tagged.rs` take what
@@ -42,6 +42,8 @@ mod source;
 mod spill;
 mod tagged;
 mod template;
+mod timeline;
+mod trace;
 mod words;
 
 use std::fs::File;
@@ -55,8 +57,10 @@ use execloop::{Signal, program};
 use arguments::{Action, Arguments, RunArguments};
 use joblog::JobLog;
 use patient::Patient;
-use plan::Plan;
+use plan::{Form, Plan};
 use run::Run;
+use timeline::Timeline;
+use trace::Trace;
 
 /// Some command failed.
 const FAILURE: u8 = 1;
@@ -95,9 +99,14 @@ fn run(plan: Plan, arguments: &RunArguments) -> io::Result<ExitCode> {
         write_to_stderr(&message(what));
     }
     let mut run = Run::new(plan.origin, plan.options)?;
-    if let Some((name, file)) = plan.job_log {
-        let outbox = run.file(name, file)?;
-        run.add_sink(Box::new(JobLog::new(outbox, run.epoch())));
+    let epoch = run.epoch();
+    for record in plan.records {
+        let outbox = run.file(record.name, record.file)?;
+        run.add_sink(match record.form {
+            Form::JobLog => Box::new(JobLog::new(outbox, epoch)),
+            Form::Timeline => Box::new(Timeline::new(outbox, epoch)),
+            Form::Trace => Box::new(Trace::new(outbox, epoch)),
+        });
     }
     run.drive()?;
     conclude(run, &plan.list, quiet)

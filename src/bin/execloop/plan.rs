@@ -8,12 +8,12 @@ use std::io::{self, IsTerminal, Read, Write};
 use std::num::NonZeroUsize;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use execloop::{Context, LookPathError, program};
 
 use crate::arguments::RunArguments;
-use crate::bar::Style;
+use crate::bar::{self, Style};
 use crate::cut::{Cut, Cutter};
 use crate::invocation::{Input, Invocation};
 use crate::job::{Manner, Recipe};
@@ -35,7 +35,23 @@ pub(crate) struct Plan {
     pub(crate) list: String,
     /// The list is typed.
     pub(crate) is_typed: bool,
-    pub(crate) job_log: Option<(String, File)>,
+    pub(crate) records: Vec<Record>,
+}
+
+/// A file that is written while it runs.
+#[derive(Debug)]
+pub(crate) struct Record {
+    pub(crate) form: Form,
+    /// As the user wrote it.
+    pub(crate) name: String,
+    pub(crate) file: File,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Form {
+    JobLog,
+    Timeline,
+    Trace,
 }
 
 /// What is wrong with the usage, in words.
@@ -50,6 +66,8 @@ impl Plan {
         let recipe = recipe(arguments, &invocation)?;
         let (origin, list, is_typed) = origin(arguments, &invocation, &recipe)?;
         let (job_log, done_before) = job_log(arguments)?;
+        let mut records: Vec<Record> = job_log.into_iter().collect();
+        records.extend(pictures(arguments)?);
         if let Some(results) = &arguments.record.results {
             fs::create_dir_all(results).map_err(|error| about(results, &error))?;
         }
@@ -58,7 +76,7 @@ impl Plan {
             origin,
             list,
             is_typed,
-            job_log,
+            records,
         })
     }
 }
@@ -226,13 +244,12 @@ fn stdin() -> io::Result<File> {
 }
 
 /// The job log's file, at its end, and the commands that it says need not run.
-#[expect(clippy::type_complexity, reason = "two things that come from one file")]
-fn job_log(arguments: &RunArguments) -> Result<(Option<(String, File)>, HashSet<u64>), Wrong> {
-    let record = &arguments.record;
-    let Some(path) = &record.joblog else {
+fn job_log(arguments: &RunArguments) -> Result<(Option<Record>, HashSet<u64>), Wrong> {
+    let records = &arguments.record;
+    let Some(path) = &records.joblog else {
         return Ok(Default::default());
     };
-    let is_resumed = record.resume || record.resume_failed;
+    let is_resumed = records.resume || records.resume_failed;
     let open = || -> io::Result<(File, HashSet<u64>)> {
         let mut options = OpenOptions::new();
         let options = options.write(true).create(true);
@@ -244,7 +261,7 @@ fn job_log(arguments: &RunArguments) -> Result<(Option<(String, File)>, HashSet<
         let mut file = options.read(true).append(true).truncate(false).open(path)?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)?;
-        let (done, whole) = joblog::done_before(&bytes, record.resume_failed);
+        let (done, whole) = joblog::done_before(&bytes, records.resume_failed);
         if whole < bytes.len() {
             file.set_len(whole as u64)?;
         }
@@ -254,7 +271,31 @@ fn job_log(arguments: &RunArguments) -> Result<(Option<(String, File)>, HashSet<
         Ok((file, done))
     };
     let (file, done) = open().map_err(|error| about(path, &error))?;
-    Ok((Some((path.display().to_string(), file)), done))
+    Ok((Some(record(Form::JobLog, path, file)), done))
+}
+
+fn record(form: Form, path: &Path, file: File) -> Record {
+    Record {
+        form,
+        name: path.display().to_string(),
+        file,
+    }
+}
+
+/// New files for what is drawn of the run.
+fn pictures(arguments: &RunArguments) -> Result<Vec<Record>, Wrong> {
+    let paths = [
+        (Form::Trace, &arguments.record.trace),
+        (Form::Timeline, &arguments.record.timeline),
+    ];
+    let wanted = paths
+        .into_iter()
+        .filter_map(|(form, path)| Some((form, path.as_ref()?)));
+    let open = |(form, path): (Form, &PathBuf)| {
+        let file = File::create(path).map_err(|error| about(path, &error))?;
+        Ok(record(form, path, file))
+    };
+    wanted.map(open).collect()
 }
 
 fn options(arguments: &RunArguments, recipe: Recipe, done_before: HashSet<u64>) -> Options {
@@ -284,6 +325,7 @@ fn options(arguments: &RunArguments, recipe: Recipe, done_before: HashSet<u64>) 
             limits.halt
         },
         quiet: output.quiet || output.dry_run,
+        has_colours: bar::has_colours(),
         progress: Style::of(
             output.progress,
             !output.quiet && !output.dry_run && !output.ungroup,

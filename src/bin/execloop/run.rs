@@ -56,6 +56,7 @@ pub(crate) struct Options {
     pub(crate) halt: Option<Halt>,
     pub(crate) quiet: bool,
     pub(crate) progress: Option<Style>,
+    pub(crate) has_colours: bool,
     pub(crate) recipe: Recipe,
     /// Items are for stdin.
     pub(crate) pipes: bool,
@@ -127,13 +128,13 @@ impl Run {
         let epoch = Epoch::now();
         let reactor = Reactor::builder().raise_fd_limit(true).build()?;
         let waker = || waker(reactor.handle());
-        let is_drawn = matches!(options.progress, Some(Style::Drawn { .. }));
+        let is_drawn = options.progress == Some(Style::Drawn);
         let is_one = is_drawn && bar::is_one_terminal();
         let printer = Printer::start(options.printing, is_one, waker)?;
         let notes = || printer.notes().clone();
         let bar = options
             .progress
-            .map(|style| Bar::new(style, notes(), epoch.instant));
+            .map(|style| Bar::new(style, options.has_colours, notes(), epoch.instant));
         let requests = signals::receive(waker())?;
         let ahead_max = if options.pipes {
             BLOCKS_AHEAD_MAX

@@ -131,7 +131,8 @@ impl Run {
         self.report.failed();
         let (unit, number, command) = (job.unit, job.number, &job.shown);
         let reason = printable_message(reason);
-        let note = format!("failed: {unit} {number}: {command}: {reason}\n");
+        let failed = bar::red("failed:", self.options.has_colours);
+        let note = format!("{failed} {unit} {number}: {command}: {reason}\n");
         self.printer.tell_behind_output(note.into_bytes());
         let is_due = |halt: Halt| halt.is_due(self.report.all_failed(), self.report.ended());
         if self.options.halt.is_some_and(is_due) {

@@ -1,0 +1,203 @@
+//! Progress: on a terminal, in a log, and where nobody wants it.
+
+use super::*;
+
+/// `execloop run` on a terminal of 60 columns, made by script(1). `None`, which is said, where there is none.
+fn live_at_terminal(arguments: &str, environment: &str) -> Option<Live> {
+    if !execloop::look_path("script").is_ok_and(|_| cfg!(target_os = "linux")) {
+        eprintln!("skipped: no script(1) of util-linux here");
+        return None;
+    }
+    let program = env!("CARGO_BIN_EXE_execloop");
+    let line = format!("stty cols 60; env TERM=xterm {environment} '{program}' run {arguments}");
+    let mut command = Command::new("script");
+    command.args(["-qefc", &line, "/dev/null"]);
+    Some(Live::of(command.env("SHELL", "/bin/sh")))
+}
+
+/// The same to its end.
+fn at_terminal(arguments: &str, environment: &str) -> Option<Done> {
+    live_at_terminal(arguments, environment).map(Live::finish)
+}
+
+/// Waits until the terminal has got this text.
+fn await_shown(live: &mut Live, expected: &str) {
+    loop {
+        let unread: Vec<u8> = live.unread[0].iter().copied().collect();
+        if text(&unread).contains(expected) {
+            return;
+        }
+        assert!(
+            live.read(Stream::Stdout),
+            "no {expected:?} in {:?}",
+            text(&unread)
+        );
+    }
+}
+
+/// What a terminal shows in the end, and each line that it has shown.
+fn shown(bytes: &[u8]) -> (Vec<String>, Vec<String>) {
+    let text = text(bytes);
+    let (mut screen, mut row, mut all) = (vec![String::new()], 0, Vec::new());
+    let mut characters = text.chars();
+    // Only lines are overwritten from their beginning, and only once they are erased.
+    while let Some(character) = characters.next() {
+        match character {
+            '\r' => {}
+            '\n' => {
+                row += 1;
+                screen.resize(screen.len().max(row + 1), String::new());
+            }
+            '\x1b' => {
+                let mut sequence = String::new();
+                while !sequence.ends_with(|c: char| c.is_ascii_alphabetic()) {
+                    sequence.push(characters.next().expect("a whole sequence"));
+                }
+                if sequence == "[J" {
+                    all.extend_from_slice(&screen[row..]);
+                    screen.truncate(row + 1);
+                    screen[row].clear();
+                } else if let Some(lines) = sequence.strip_suffix('A') {
+                    row -= lines[1..].parse::<usize>().expect("a number");
+                } else {
+                    assert!(sequence.ends_with('m'), "{sequence:?}");
+                }
+            }
+            character => screen[row].push(character),
+        }
+    }
+    all.extend_from_slice(&screen);
+    (screen, all)
+}
+
+#[test]
+fn on_a_terminal_lines_at_the_bottom_say_how_it_stands_and_are_gone_at_the_end() {
+    let scratch = Scratch::new();
+    let (first, second) = (fifo(&scratch, "first"), fifo(&scratch, "second"));
+    let list = scratch.join("list").display().to_string();
+    // Text comes in the middle of it, without an end of its line, and names are longer than the terminal is wide.
+    let long = "x".repeat(200);
+    let lines = format!("printf early; exit 3\n: the second; read x <{second} # {long}\n");
+    let lines = lines + &format!(": the first; read x <{first}; printf late\necho last\n");
+    fs::write(&list, lines).expect("a file");
+    let Some(mut live) = live_at_terminal(&format!("-j 3 {list}"), "NO_COLOR=1") else {
+        return;
+    };
+    await_shown(&mut live, "2/4 done, 2 running, 1 failed, ");
+    await_shown(&mut live, "s left");
+    fs::write(&first, "\n").expect("the gate");
+    await_shown(&mut live, "3/4 done, 1 running, 1 failed, ");
+    fs::write(&second, "\n").expect("the gate");
+    let done = live.finish();
+    let (screen, all) = shown(&done.stdout);
+    let told = "failed: line 1: printf early; exit 3: exit status 3";
+    let expected = [
+        &format!("early{told}"),
+        "last",
+        "late",
+        "4 commands: 3 succeeded, 1 failed",
+        "",
+    ];
+    let mut screen = screen;
+    screen[3] = untimed(&screen[3]);
+    assert_eq!(screen, expected);
+    let had = |text: &str| all.iter().any(|line| line.contains(text));
+    assert!(
+        had("s  : the second; read x <") && had("s  : the first; "),
+        "{all:?}"
+    );
+    // A line as wide as the terminal would make a second one.
+    let is_short = |line: &String| line.ends_with(told) || line.chars().count() < 60;
+    assert!(all.iter().all(is_short), "{all:?}");
+}
+
+#[test]
+fn colours_are_for_terminals_and_not_where_nobody_wants_them() {
+    let scratch = Scratch::new();
+    let list = scratch.join("list").display().to_string();
+    fs::write(&list, "exit 3\nsleep 0.6\n").expect("a file");
+    let red = "\x1b[31mfailed:\x1b[0m line 1: exit 3";
+    for (environment, is_red) in [
+        ("", true),
+        ("NO_COLOR=", true),
+        ("NO_COLOR=1", false),
+        ("TERM=dumb", false),
+    ] {
+        let Some(done) = at_terminal(&format!("-j 2 {list}"), environment) else {
+            return;
+        };
+        assert_eq!(
+            done.output().contains(red),
+            is_red,
+            "{environment}: {done:?}"
+        );
+        assert_eq!(
+            done.output().contains("\x1b[36m"),
+            false,
+            "{environment}: {done:?}"
+        );
+        assert_eq!(
+            done.output().contains("\x1b[31m"),
+            is_red,
+            "{environment}: {done:?}"
+        );
+    }
+    assert!(run(&[], "exit 3\n").stderr.starts_with("failed: "));
+}
+
+#[test]
+fn nothing_moves_where_that_is_not_wanted() {
+    let scratch = Scratch::new();
+    let list = scratch.join("list").display().to_string();
+    fs::write(&list, "sleep 0.6\n").expect("a file");
+    for (arguments, environment) in [
+        ("--progress never", ""),
+        ("--quiet", ""),
+        ("--ungroup", ""),
+        ("", "TERM=dumb"),
+    ] {
+        let Some(done) = at_terminal(&format!("{arguments} {list}"), environment) else {
+            return;
+        };
+        assert!(!done.output().contains('\x1b'), "{arguments}: {done:?}");
+    }
+    let gate = fifo(&scratch, "gate");
+    // The second line is counted before it is read to be run.
+    fs::write(&list, format!("read x <{gate}\ntrue\n")).expect("a file");
+    let live = live_at_terminal(&format!("-j 1 --quiet --progress always {list}"), "");
+    let mut live = live.expect("a terminal");
+    await_shown(&mut live, "0/2 done, 1 running");
+    fs::write(&gate, "\n").expect("the gate");
+    assert_eq!(live.finish().code, Some(0));
+}
+
+#[test]
+fn in_a_log_a_line_now_and_then_says_how_it_stands() {
+    let scratch = Scratch::new();
+    let gate = fifo(&scratch, "gate");
+    let mut live = Live::start(&["-j", "2", "--progress", "always"]);
+    live.list(&format!("exit 1\nread x <{gate}\n"));
+    assert!(live.line(Stream::Stderr).starts_with("failed: line 1: "));
+    let line = live.line(Stream::Stderr);
+    assert!(
+        line.starts_with("progress: 1 done, 1 running, 1 failed, "),
+        "{line}"
+    );
+    live.close_list();
+    fs::write(&gate, "\n").expect("the gate");
+    let done = live.finish();
+    assert!(!done.stderr.contains('\x1b'), "{done:?}");
+    let summary = done.summary();
+    assert_eq!(summary, "2 commands: 1 succeeded, 1 failed");
+}
+
+#[test]
+fn what_it_is_told_of_progress_must_be_one_of_three() {
+    let done = run(&["--progress", "sometimes"], "");
+    assert_eq!(done.code, Some(2));
+    assert!(
+        done.stderr
+            .contains("[possible values: auto, always, never]"),
+        "{done:?}"
+    );
+}
