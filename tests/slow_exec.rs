@@ -1,6 +1,10 @@
 //! A program that takes for ever to be executed, on a file system whose server does not answer: it holds up nobody, and every
 //! end reaches its child. Unaware of how a start is made. Where a start waits for its exec, it would hold up everybody.
-#![cfg(all(target_os = "linux", not(execloop_start_waits), not(execloop_kqueue_shim)))]
+#![cfg(all(
+    target_os = "linux",
+    not(execloop_start_waits),
+    not(execloop_kqueue_shim)
+))]
 #![allow(unsafe_code, reason = "waitpid has no safe wrapper")]
 
 mod common;

@@ -6,6 +6,7 @@ mod arguments;
 #[path = "../common/mod.rs"]
 mod common;
 mod failures;
+#[cfg(target_os = "linux")]
 #[path = "../common/fuse.rs"]
 mod fuse;
 mod list;

@@ -149,7 +149,7 @@ impl Kernel for Unix {
             .queue
             .watch_exit(child.pid(), token(tenant, Source::Exit))?;
         if !is_there {
-            // Nothing else makes our descriptor readable for an outer loop.
+            // Nothing else ends the next poll, or makes our descriptor readable for an outer loop.
             self.gone.push(tenant);
             self.waker.wake();
         }
@@ -196,11 +196,6 @@ impl Kernel for Unix {
 
     fn poll(&mut self, timeout: Option<Duration>, ready: &mut VecDeque<Ready>) -> io::Result<bool> {
         self.check()?;
-        let timeout = if self.gone.is_empty() {
-            timeout
-        } else {
-            Some(Duration::ZERO)
-        };
         match self.poll.poll(&mut self.events, timeout) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(true),
             result => result?,
