@@ -207,8 +207,16 @@ mod tests {
     #[test]
     fn what_only_a_forked_child_can_do_goes_by_fork() {
         let all = Abilities::all();
-        let changes: [fn(&mut Program); 6] = [
-            |of| of.attributes.gid = Some(1),
+        let changes: [fn(&mut Program); 7] = [
+            // Each alone: a user or a group that changes clears the others' list, too.
+            |of| {
+                of.attributes.gid = Some(1);
+                of.attributes.groups = Groups::Keep;
+            },
+            |of| {
+                of.attributes.uid = Some(1);
+                of.attributes.groups = Groups::Keep;
+            },
             |of| of.attributes.groups = Groups::Set(vec![1]),
             |of| of.attributes.chroot = Some(CString::from(c"/")),
             |of| of.attributes.controlling_terminal = Some(0),
