@@ -6,7 +6,8 @@ use std::io::{BufRead, Read, Write};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use crate::sys::Stdio;
+use crate::guard::drop_callers;
+use crate::sys::{Stdio, Stream};
 
 /// Where a command's stdin comes from. Default: [`null`](Input::null).
 pub struct Input(InputKind);
@@ -265,4 +266,31 @@ pub(crate) enum SinkKind {
     CaptureEnds(usize),
     Writer(Box<dyn Write + Send>),
     Lines(LineCallback),
+}
+
+/// What we do with our ends of a command's pipes. Where there is no pipe there is nothing to do.
+pub(crate) struct Duties {
+    pub(crate) stdin: Option<Feed>,
+    pub(crate) stdout: Option<SinkKind>,
+    pub(crate) stderr: Option<SinkKind>,
+}
+
+impl Duties {
+    /// The caller is to read or write this stream's pipe himself.
+    pub(crate) fn asks_for_pipe(&self, stream: Stream) -> bool {
+        match stream {
+            Stream::Stdin => matches!(self.stdin, Some(Feed::Caller)),
+            Stream::Stdout => matches!(self.stdout, Some(SinkKind::Caller)),
+            Stream::Stderr => matches!(self.stderr, Some(SinkKind::Caller)),
+        }
+    }
+
+    /// There will be no pipe after all: drops what was to use it.
+    pub(crate) fn forget(&mut self, stream: Stream) {
+        match stream {
+            Stream::Stdin => drop_callers("reader", self.stdin.take()),
+            Stream::Stdout => drop_callers("writer", self.stdout.take()),
+            Stream::Stderr => drop_callers("writer", self.stderr.take()),
+        }
+    }
 }

@@ -3,11 +3,22 @@
 //! line on stderr.
 #![cfg(target_os = "linux")]
 
-mod common;
+#[path = "common"]
+mod common {
+    pub mod finish;
+    pub mod helper;
+    pub mod helper_path;
+    pub mod shell;
+    pub mod text;
+    mod watchdog;
+}
 
 use std::fs::File;
 
-use common::{finish, helper, shell, text};
+use common::finish::finish;
+use common::helper::helper;
+use common::shell::shell;
+use common::text::text;
 use execloop::linux::{CommandExt, Namespaces, Resource};
 use execloop::{Cancel, Cause, Command, CommandError, Context, Error, Input, Output, StartError};
 

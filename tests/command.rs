@@ -1,13 +1,19 @@
 //! What a command tells of itself before it runs: its getters, and the line that a shell would take.
 //! Unaware of starts and of what comes of them.
 
-mod common;
+#[path = "common"]
+mod common {
+    pub mod finish;
+    pub mod shell;
+    mod watchdog;
+}
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use common::{finish, shell};
+use common::finish::finish;
+use common::shell::shell;
 use execloop::{Command, LookPathError, Output, look_path};
 
 #[test]

@@ -1,7 +1,13 @@
 //! Contexts: one word, or one deadline, that ends many commands, from wherever it comes.
 //! Unaware of what becomes of each command, which `matrix.rs` holds.
 
-mod common;
+#[path = "common"]
+mod common {
+    pub mod helper;
+    pub mod helper_path;
+    pub mod shell;
+    mod watchdog;
+}
 #[path = "common/life.rs"]
 mod life;
 
@@ -11,7 +17,7 @@ use std::time::Duration;
 
 use execloop::{Cause, Command, CommandId, Context, Error, Output, Reactor, Signal, StartError};
 
-use common::shell;
+use common::shell::shell;
 use life::{Stay, exited, pass_ms, wait, word};
 
 const NOW: Option<Duration> = Some(Duration::ZERO);

@@ -2,12 +2,20 @@
 //! Unaware of what the calls are for; the helper runs the commands.
 #![cfg(all(target_os = "linux", not(execloop_kqueue_shim)))]
 
-mod common;
+#[path = "common"]
+mod common {
+    pub mod helper_path;
+    pub mod scratch;
+    pub mod text;
+    mod watchdog;
+}
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use common::{Scratch, helper_path, text};
+use common::helper_path::helper_path;
+use common::scratch::Scratch;
+use common::text::text;
 use execloop::{Command, Output};
 
 /// clone3, epoll_ctl, epoll_wait, waitid, close; and one to spare.

@@ -1,7 +1,14 @@
 //! The reactor in somebody else's loop: its one descriptor is readable whenever there is something to do inside, and
 //! quiet when there is not. Each wait below is without a timeout: a missing wake-up would hang.
 
-mod common;
+#[path = "common"]
+mod common {
+    pub mod helper;
+    pub mod helper_path;
+    pub mod scratch;
+    pub mod shell;
+    mod watchdog;
+}
 #[path = "common/life.rs"]
 mod life;
 
@@ -77,7 +84,7 @@ use std::time::Duration;
 use execloop::{Cancel, Command, CommandId, Context, Finished, Input, Output, Reactor, Signal};
 use mio::unix::SourceFd;
 
-use common::shell;
+use common::shell::shell;
 use life::{Shared, Stay, wait, word};
 use outer::Embedded;
 
@@ -273,7 +280,7 @@ fn earlier_deadline_than_the_one_that_was_set_counts() {
 
 #[test]
 fn busy_program_is_tried_again() {
-    let scratch = common::Scratch::new();
+    let scratch = common::scratch::Scratch::new();
     let path = scratch.join("program");
     std::fs::copy("/bin/sh", &path).expect("copy");
     let file = std::fs::OpenOptions::new()
@@ -470,12 +477,12 @@ fn waiting_for_one_command_sleeps_though_another_is_finished() {
 #[cfg(all(target_os = "linux", not(execloop_kqueue_shim)))]
 /// Runs a scenario that takes at least so long under strace(1), and counts how often it asks the kernel.
 fn count_polls(scenario: &str, milliseconds: u32) {
-    let scratch = common::Scratch::new();
+    let scratch = common::scratch::Scratch::new();
     let trace = scratch.join("trace");
     let traced = std::process::Command::new("strace")
         .args(["-e", "trace=epoll_wait,epoll_pwait,epoll_pwait2", "-o"])
         .arg(&trace)
-        .arg(common::helper_path())
+        .arg(common::helper_path::helper_path())
         .args(["embed", scenario])
         .output();
     let output = match traced {

@@ -1,7 +1,15 @@
 //! What environment and directory a child gets, as the child itself sees them.
 //! Unaware of how programs are found.
 
-mod common;
+#[path = "common"]
+mod common {
+    pub mod finish;
+    pub mod helper;
+    pub mod helper_path;
+    pub mod scratch;
+    pub mod text;
+    mod watchdog;
+}
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -9,7 +17,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use common::{Scratch, finish, helper, text};
+use common::finish::finish;
+use common::helper::helper;
+use common::scratch::Scratch;
+use common::text::text;
 use execloop::{Command, Output};
 
 /// The entries that the command's child has, in their order.
@@ -85,7 +96,7 @@ fn directory_sets_pwd_where_the_environment_is_inherited() {
     fs::create_dir(scratch.join("sub")).expect("a directory");
     symlink(scratch.join("sub"), scratch.join("link")).expect("a link");
     let sub = scratch.join("sub");
-    let (root, sub) = (scratch.path(), sub.as_path());
+    let (root, sub) = (&*scratch, sub.as_path());
     let cases = [
         (sub.to_owned(), sub.to_owned()),
         (root.join("sub/"), sub.to_owned()),

@@ -1,14 +1,24 @@
 //! Bad input: each kind in a helper process, beside a command that goes on, with descriptors and children counted.
 //! The helper's `bad_input.rs` has the cases and what each error says. Unaware of their details.
 
-mod common;
+#[path = "common"]
+mod common {
+    pub mod check;
+    pub mod finish;
+    pub mod helper;
+    pub mod helper_path;
+    pub mod scratch;
+    pub mod text;
+    mod watchdog;
+}
 
-use common::{Scratch, check};
+use common::check::check;
+use common::scratch::Scratch;
 
 #[track_caller]
 fn check_bad_input(name: &str) {
     let scratch = Scratch::new();
-    let directory = scratch.path().to_str().expect("text");
+    let directory = scratch.to_str().expect("text");
     check("bad-input", &[name, directory]);
 }
 

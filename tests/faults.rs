@@ -2,11 +2,19 @@
 //! Unaware of how: the helper's `faults` mode runs the mix of commands, makes the calls fail, and checks everything.
 #![cfg(all(target_os = "linux", not(execloop_kqueue_shim)))]
 
-mod common;
+#[path = "common"]
+mod common {
+    pub mod finish;
+    pub mod helper;
+    pub mod helper_path;
+    pub mod text;
+    mod watchdog;
+}
 #[path = "common/hostile.rs"]
 mod hostile;
 
-use common::{helper, helper_path};
+use common::helper::helper;
+use common::helper_path::helper_path;
 use execloop::Command;
 use hostile::said;
 

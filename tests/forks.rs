@@ -1,7 +1,12 @@
 //! A program that forks while it has a reactor: the copy can neither end nor hinder what the original has started.
 //! Unaware of how; each scenario needs a process of one thread, which the helper is.
 
-mod common;
+#[path = "common"]
+mod common {
+    pub mod helper;
+    pub mod helper_path;
+    mod watchdog;
+}
 #[path = "common/life.rs"]
 mod life;
 

@@ -2,9 +2,17 @@
 //! Unaware of what flows through them.
 #![cfg(target_os = "linux")]
 
-mod common;
+#[path = "common"]
+mod common {
+    pub mod check;
+    pub mod finish;
+    pub mod helper;
+    pub mod helper_path;
+    pub mod text;
+    mod watchdog;
+}
 
-use common::check;
+use common::check::check;
 
 // Statement 38 of os/exec, as the kernel sees it: the helper's 0 to 5 are six files, and so are the child's.
 #[test]

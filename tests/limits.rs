@@ -2,14 +2,21 @@
 //! Unaware of how the limits are set, but for the cgroup: the helper does that for itself alone.
 #![cfg(target_os = "linux")]
 
-mod common;
+#[path = "common"]
+mod common {
+    pub mod finish;
+    pub mod helper;
+    pub mod helper_path;
+    pub mod text;
+    mod watchdog;
+}
 #[path = "common/hostile.rs"]
 mod hostile;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use common::helper;
+use common::helper::helper;
 use execloop::{Command, Input, Output, Reactor};
 use hostile::said;
 

@@ -3,7 +3,14 @@
 //!
 //! Z: exit status 0. N: another. S: by a signal. g: the first failed copy, or none.
 
-mod common;
+#[path = "common"]
+mod common {
+    pub mod finish;
+    pub mod helper;
+    pub mod helper_path;
+    pub mod shell;
+    mod watchdog;
+}
 #[path = "common/life.rs"]
 mod life;
 
@@ -538,7 +545,7 @@ fn context_that_ends_before_the_start_spawns_nothing() {
     let context = Context::new();
     context.cancel();
     let mut reactor = Reactor::new().expect("a reactor");
-    let error = reactor.start(common::shell("exit 0").context(&context));
+    let error = reactor.start(common::shell::shell("exit 0").context(&context));
     let error = Error::from(error.expect_err("an ended context"));
     assert_eq!(error.cause(), Some(Cause::Cancelled));
     assert_eq!(error.to_string(), "not started: cancelled");
@@ -674,7 +681,7 @@ fn cancel_is_performed_without_anybody_waiting_for_the_command() {
     let mut run = start(&[], cancel, None, false);
     let other = run
         .reactor
-        .start(&mut common::shell("exit 0"))
+        .start(&mut common::shell::shell("exit 0"))
         .expect("start");
     run.context.cancel();
     wait(&mut run.reactor, other);
@@ -791,8 +798,8 @@ fn second_request_cuts_what_no_delay_bounds() {
 #[test]
 fn wait_delay_does_not_start_again_on_output() {
     // An orphan that writes for ever: a clock that output restarts would never be over.
-    let mut command = common::shell("cat /dev/zero & exit 0");
-    let done = common::finish(
+    let mut command = common::shell::shell("cat /dev/zero & exit 0");
+    let done = common::finish::finish(
         command
             .stdout(Output::capture_ends(1))
             .wait_delay(Duration::from_millis(50)),
@@ -846,7 +853,7 @@ fn child_that_writes_for_ever_dies_of_the_kill_and_not_of_the_closed_pipe() {
             Ok(())
         }))
         .wait_delay(SHORT);
-    let done = common::finish(&mut command);
+    let done = common::finish::finish(&mut command);
     assert_eq!(word(&done), "signal: SIGKILL (timed out)");
 }
 

@@ -2,11 +2,20 @@
 //! Unaware of time: these are counts. The helper takes them of itself.
 #![cfg(all(target_os = "linux", not(execloop_kqueue_shim)))]
 
-mod common;
+#[path = "common"]
+mod common {
+    pub mod finish;
+    pub mod helper;
+    pub mod helper_path;
+    pub mod text;
+    mod watchdog;
+}
 
 use std::collections::BTreeMap;
 
-use common::{finish, helper, text};
+use common::finish::finish;
+use common::helper::helper;
+use common::text::text;
 use execloop::Output;
 
 /// 0.8 KiB, in debug builds too, as structures are as large there. It is 0.7 now, for the command's slot, its name, its

@@ -1,14 +1,28 @@
 //! The forms for one command, what they give and refuse, and how a command's end is told: status, text, usage.
 //! Unaware of what runs beside it.
 
-mod common;
+#[path = "common"]
+mod common {
+    pub mod finish;
+    pub mod helper;
+    pub mod helper_path;
+    pub mod scratch;
+    pub mod shell;
+    pub mod text;
+    mod watchdog;
+}
 
 use std::io::{self, PipeWriter};
 use std::os::unix::process::ExitStatusExt;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use common::{Scratch, finish, helper, helper_path, shell, text};
+use common::finish::finish;
+use common::helper::helper;
+use common::helper_path::helper_path;
+use common::scratch::Scratch;
+use common::shell::shell;
+use common::text::text;
 use execloop::{
     Cancel, CancelTarget, Command, CommandError, Context, Error, ExitError, Input, Output, Signal,
     StartError,
@@ -248,7 +262,7 @@ fn core_dump_is_told() {
     let scratch = Scratch::new();
     for limit in ["0", "unlimited"] {
         let mut command = shell("ulimit -c $0; kill -SEGV $$");
-        let done = finish(command.arg(limit).current_dir(scratch.path()));
+        let done = finish(command.arg(limit).current_dir(&*scratch));
         let is_dumped = done.status.expect("a status").core_dumped();
         let expected = if is_dumped {
             "signal: SIGSEGV (core dumped)"

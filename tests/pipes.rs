@@ -1,7 +1,14 @@
 //! Pipes that the caller reads and writes himself: closing, ends, what is left unread, and others going on meanwhile.
 //! Unaware of files, readers and writers.
 
-mod common;
+#[path = "common"]
+mod common {
+    pub mod helper;
+    pub mod helper_path;
+    pub mod shell;
+    pub mod text;
+    mod watchdog;
+}
 #[path = "common/life.rs"]
 mod life;
 
@@ -9,7 +16,8 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 
-use common::{shell, text};
+use common::shell::shell;
+use common::text::text;
 use execloop::{
     Cancel, Command, CommandId, Error, Finished, Input, Output, Reactor, Signal, StartError,
 };

@@ -3,7 +3,10 @@
 #![cfg(execloop_kqueue_shim)]
 #![allow(unsafe_code, reason = "the switches are C functions")]
 
-mod common;
+#[path = "common"]
+mod common {
+    mod watchdog;
+}
 
 use std::io::{BufRead, BufReader};
 use std::sync::{Mutex, MutexGuard, PoisonError};

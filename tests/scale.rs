@@ -1,6 +1,11 @@
 //! Many children, few descriptors: each in a process of its own, whose limits and counts are private.
 
-mod common;
+#[path = "common"]
+mod common {
+    pub mod helper;
+    pub mod helper_path;
+    mod watchdog;
+}
 #[path = "common/life.rs"]
 mod life;
 

@@ -1,14 +1,25 @@
 //! What a child gets beside what it was given, what its program may be, and what arguments and variables can hold.
 //! Descriptors, signals, limits and namespaces have tests of their own, in layout.rs, signals.rs and attributes.rs.
 
-mod common;
+#[path = "common"]
+mod common {
+    pub mod finish;
+    pub mod helper;
+    pub mod helper_path;
+    pub mod shell;
+    pub mod text;
+    mod watchdog;
+}
 #[path = "common/hostile.rs"]
 mod hostile;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use common::{helper, helper_path, shell, text};
+use common::helper::helper;
+use common::helper_path::helper_path;
+use common::shell::shell;
+use common::text::text;
 use execloop::{Command, CommandError, Error, StartError, StartStep};
 use hostile::said;
 

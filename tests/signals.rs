@@ -1,7 +1,12 @@
 //! Signals: what a child inherits of them, what the embedding program sees, and what it may do with SIGCHLD.
 //! Unaware of the fallbacks of the start, under which `attributes.rs` runs the same rules.
 
-mod common;
+#[path = "common"]
+mod common {
+    pub mod helper;
+    pub mod helper_path;
+    mod watchdog;
+}
 #[path = "common/life.rs"]
 mod life;
 

@@ -2,12 +2,16 @@
 //! end reaches its child. Unaware of how a start is made. Where a start waits for its exec, it would hold up everybody.
 #![cfg(all(
     target_os = "linux",
-    not(execloop_start_waits),
-    not(execloop_kqueue_shim)
+    not(any(execloop_start_waits, execloop_kqueue_shim))
 ))]
 #![allow(unsafe_code, reason = "waitpid has no safe wrapper")]
 
-mod common;
+#[path = "common"]
+mod common {
+    pub mod scratch;
+    pub mod shell;
+    mod watchdog;
+}
 #[path = "common/fuse.rs"]
 mod fuse;
 
@@ -17,7 +21,8 @@ use std::os::unix::process::ExitStatusExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use common::{Scratch, shell};
+use common::scratch::Scratch;
+use common::shell::shell;
 use execloop::{Cause, Command, CommandId, Error, Finished, Output, Reactor, Signal};
 use fuse::{SAYS, Server, Stall};
 

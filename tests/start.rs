@@ -1,7 +1,17 @@
 //! From a name to a running program: lookup, `ErrDot`, arguments, starting again, and which error comes first.
 //! Unaware of streams.
 
-mod common;
+#[path = "common"]
+mod common {
+    pub mod check;
+    pub mod finish;
+    pub mod helper;
+    pub mod helper_path;
+    pub mod scratch;
+    pub mod start_error;
+    pub mod text;
+    mod watchdog;
+}
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -9,8 +19,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use common::check::check;
+use common::finish::finish;
+use common::helper::helper;
+use common::helper_path::helper_path;
+use common::scratch::Scratch;
 use common::start_error::start_error;
-use common::{Scratch, check, finish, helper, helper_path, text};
+use common::text::text;
 use execloop::{
     Cancel, Cause, Command, CommandError, Context, Error, Input, LookPathError, Output, Reactor,
     StartError, look_path,
@@ -33,14 +48,14 @@ fn place_file(scratch: &Scratch, name: &str, mode: u32) {
 /// What `mode` of the helper prints, with this `PATH` (`{}` is the scratch directory), in the scratch directory.
 #[track_caller]
 fn in_scratch(scratch: &Scratch, path: Option<&str>, mode: &str, arguments: &[&str]) -> String {
-    let root = scratch.path().to_str().expect("text");
+    let root = scratch.to_str().expect("text");
     let arguments = arguments
         .iter()
         .map(|argument| argument.replace("{}", root));
     let mut command = helper(mode);
     command
         .args(arguments)
-        .current_dir(scratch.path())
+        .current_dir(&**scratch)
         .stdout(Output::capture())
         .stderr(Output::capture());
     match path {

@@ -1,7 +1,14 @@
 //! What is told of an exit: the status, its words, its cost, and what is known when somebody else was faster.
 //! Unaware of contexts and delays.
 
-mod common;
+#[path = "common"]
+mod common {
+    pub mod finish;
+    pub mod helper;
+    pub mod helper_path;
+    pub mod shell;
+    mod watchdog;
+}
 #[path = "common/life.rs"]
 mod life;
 
@@ -10,7 +17,9 @@ use std::time::Duration;
 
 use execloop::{Cancel, Command, Error, Input, Output, Reactor, Signal};
 
-use common::{finish, helper_path, shell};
+use common::finish::finish;
+use common::helper_path::helper_path;
+use common::shell::shell;
 #[cfg(target_os = "linux")]
 use life::embed;
 use life::{

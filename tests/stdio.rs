@@ -1,7 +1,16 @@
 //! Where stdin comes from and stdout and stderr go: nothing, files, readers, writers, lines, and descriptors above 2.
 //! Unaware of pipes that the caller works himself.
 
-mod common;
+#[path = "common"]
+mod common {
+    pub mod finish;
+    pub mod helper;
+    pub mod helper_path;
+    pub mod scratch;
+    pub mod shell;
+    pub mod text;
+    mod watchdog;
+}
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -11,7 +20,11 @@ use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use common::{Scratch, finish, helper, shell, text};
+use common::finish::finish;
+use common::helper::helper;
+use common::scratch::Scratch;
+use common::shell::shell;
+use common::text::text;
 use execloop::{Command, Error, Input, Output, Reactor, Signal};
 
 /// What the helper says of its descriptors, which it does by its descriptor 9; the number of a pipe or socket is cut off.

@@ -1,7 +1,11 @@
 //! What a stranger does to a reactor: more events than one batch, pipes that are always ready or held by orphans, things
 //! of the caller's that panic when they are dropped, groups and limits at their ends. Unaware of how the loop works.
 
-mod common;
+#[path = "common"]
+mod common {
+    pub mod shell;
+    mod watchdog;
+}
 
 use std::io::{self, ErrorKind, PipeReader, PipeWriter, Read, Write};
 use std::os::fd::{AsFd, AsRawFd};
@@ -9,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use common::shell;
+use common::shell::shell;
 use execloop::{
     Cancel, Cause, Command, CommandId, Context, Error, Finished, Input, Output, Reactor, Signal,
     StartError, Stream, Turn,

@@ -11,9 +11,8 @@ use crate::cancel::Cancel;
 use crate::context::Context;
 use crate::env::{Snapshot, resolve};
 use crate::error::StartError;
-use crate::guard::drop_callers;
 use crate::job::{Policy, Streams};
-use crate::stdio::{Feed, Input, Output, SinkKind};
+use crate::stdio::{Duties, Input, Output};
 use crate::sys::{CStrings, Launch, Namespaces, Program, Stdio, Stream, Target, nul_free};
 
 /// What all starts of a command share, until it is changed.
@@ -29,9 +28,7 @@ pub(super) struct Prepared {
 /// One start of a command: everything that the engine needs, and nothing borrowed.
 pub(crate) struct Spec {
     pub(crate) launch: Launch,
-    pub(crate) stdin: Option<Feed>,
-    pub(crate) stdout: Option<SinkKind>,
-    pub(crate) stderr: Option<SinkKind>,
+    pub(crate) duties: Duties,
     pub(crate) policy: Arc<Policy>,
     pub(crate) cancel: Arc<Cancel>,
     pub(crate) context: Option<Context>,
@@ -48,17 +45,6 @@ pub(crate) struct Retry {
     pub(crate) text_busy_tries: u32,
     /// What the kernel was short of when it was to start.
     pub(crate) patience: Patience,
-}
-
-impl Spec {
-    /// The caller is to read or write this stream's pipe himself.
-    pub(crate) fn asks_for_pipe(&self, stream: Stream) -> bool {
-        match stream {
-            Stream::Stdin => matches!(self.stdin, Some(Feed::Caller)),
-            Stream::Stdout => matches!(self.stdout, Some(SinkKind::Caller)),
-            Stream::Stderr => matches!(self.stderr, Some(SinkKind::Caller)),
-        }
-    }
 }
 
 impl Command {
@@ -83,12 +69,26 @@ impl Command {
             .environment
             .clone()
             .unwrap_or_else(|| snapshot.shared());
-        let (launch, stdin, stdout, stderr) = self.take_descriptors(prepared.program, environment);
+        let (mut stdio, mut duties) = self.take_streams();
+        let mut extra = self.take_extra();
+        extra.retain(|(number, _)| {
+            let standard = usize::try_from(*number).ok();
+            let Some(stream) = standard.and_then(|number| Stream::ALL.get(number)) else {
+                return true;
+            };
+            // It can only be closed.
+            stdio[*stream as usize] = Stdio::Closed;
+            duties.forget(*stream);
+            false
+        });
         Ok(Spec {
-            launch,
-            stdin,
-            stdout,
-            stderr,
+            launch: Launch {
+                program: prepared.program,
+                environment,
+                stdio,
+                extra,
+            },
+            duties,
             policy: prepared.policy,
             cancel: prepared.cancel,
             context: self.context.clone(),
@@ -282,41 +282,26 @@ impl Command {
         }
     }
 
-    /// Splits each stream into what the child gets and what we do with our end. A closed one has no end of ours.
-    fn take_descriptors(
-        &mut self,
-        program: Arc<Program>,
-        environment: Arc<CStrings>,
-    ) -> (Launch, Option<Feed>, Option<SinkKind>, Option<SinkKind>) {
-        let nothing = || (Stdio::Null, None);
-        let (in_stdio, mut stdin) = self.stdin.as_mut().map_or((Stdio::Null, None), Input::take);
-        let (out_stdio, mut stdout) = self.stdout.as_mut().map_or_else(nothing, Output::take);
-        let (err_stdio, mut stderr) = if self.stderr_to_stdout {
+    /// Splits each stream into what the child gets and what we do with our end.
+    fn take_streams(&mut self) -> ([Stdio; 3], Duties) {
+        let nothing = (Stdio::Null, None);
+        let (in_stdio, stdin) = self.stdin.as_mut().map_or(nothing, Input::take);
+        let take = |output: &mut Option<Output>| match output {
+            Some(output) => output.take(),
+            None => (Stdio::Null, None),
+        };
+        let (out_stdio, stdout) = take(&mut self.stdout);
+        let (err_stdio, stderr) = if self.stderr_to_stdout {
             (Stdio::SameAsStdout, None)
         } else {
-            self.stderr.as_mut().map_or_else(nothing, Output::take)
+            take(&mut self.stderr)
         };
-        let mut stdio = [in_stdio, out_stdio, err_stdio];
-        let mut extra = Vec::new();
-        for (number, file) in self.take_extra() {
-            match number {
-                0 => drop_callers("reader", stdin.take()),
-                1 => drop_callers("writer", stdout.take()),
-                2 => drop_callers("writer", stderr.take()),
-                _ => {
-                    extra.push((number, file));
-                    continue;
-                }
-            }
-            stdio[number as usize] = Stdio::Closed;
-        }
-        let launch = Launch {
-            program,
-            environment,
-            stdio,
-            extra,
+        let duties = Duties {
+            stdin,
+            stdout,
+            stderr,
         };
-        (launch, stdin, stdout, stderr)
+        ([in_stdio, out_stdio, err_stdio], duties)
     }
 
     fn take_extra(&mut self) -> Vec<(i32, Option<OwnedFd>)> {

@@ -23,7 +23,7 @@ impl<K: Kernel> Engine<K> {
             return false;
         };
         if let Some((spec, _)) = self.table.unstarted(slot) {
-            return spec.asks_for_pipe(stream);
+            return spec.duties.asks_for_pipe(stream);
         }
         let our_end = self.table.stream(slot, stream);
         our_end.is_some_and(|our_end| our_end.is_callers())

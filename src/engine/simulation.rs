@@ -22,7 +22,7 @@ use crate::error::{Cause, StartError};
 use crate::finished::{CommandId, Finished};
 use crate::inbox::{Inbox, Message};
 use crate::sys::simulated::{Random, Shared, Simulated, SimulatedWaker, Weather, World};
-use crate::sys::{Signal, Stream, Target};
+use crate::sys::{Signal, Target};
 use check::{Evidence, check};
 use plan::Job;
 

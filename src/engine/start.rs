@@ -16,6 +16,7 @@ use crate::finished::CommandId;
 use crate::guard::drop_callers;
 use crate::job::{Job, Streams};
 use crate::running::Running;
+use crate::stdio::Duties;
 use crate::stream::OurEnd;
 use crate::sys::{Kernel, StartFailure, Started, Stdio, Stream};
 use crate::table::Wait;
@@ -198,9 +199,9 @@ impl<K: Kernel> Engine<K> {
         let leads_group = spec.launch.program.attributes.leads_group();
         let [stdin, stdout, stderr] = started.pipes;
         let streams = [
-            OurEnd::of_input(stdin, spec.stdin),
-            OurEnd::of_output(stdout, spec.stdout),
-            OurEnd::of_output(stderr, spec.stderr),
+            OurEnd::of_input(stdin, spec.duties.stdin),
+            OurEnd::of_output(stdout, spec.duties.stdout),
+            OurEnd::of_output(stderr, spec.duties.stderr),
         ];
         let mut copied = Streams::default();
         for stream in Stream::ALL {
@@ -304,9 +305,11 @@ impl<K: Kernel> Engine<K> {
         let spec = Box::new(Spec {
             launch,
             retry,
-            stdin: stdin.into_feed(&mut self.kernel),
-            stdout: stdout.into_sink(&mut self.kernel),
-            stderr: stderr.into_sink(&mut self.kernel),
+            duties: Duties {
+                stdin: stdin.into_feed(&mut self.kernel),
+                stdout: stdout.into_sink(&mut self.kernel),
+                stderr: stderr.into_sink(&mut self.kernel),
+            },
             policy: running.job.policy(),
             cancel: running.cancel,
             context: None,

@@ -78,6 +78,7 @@ pub(crate) struct SimulatedPipe {
     world: Shared,
 }
 
+#[cfg(test)]
 impl SimulatedPipe {
     /// Which of the world's pipes it is.
     pub(crate) fn index(&self) -> usize {

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use execloop::{Command, Output};
 
-use crate::common::{finish, text};
+use crate::common::finish::finish;
+use crate::common::text::text;
 
 /// A run that hangs is a failure; none takes longer than seconds.
 const GUARD: Duration = Duration::from_secs(300);

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 
 use execloop::{Command, CommandId, Error, Finished, Output, Reactor, Signal};
 
-use super::common::helper;
+use super::common::helper::helper;
 
 /// One run of the helper's mode `stay`, and its orphan, if `orphan` is among the words.
 #[derive(Debug)]

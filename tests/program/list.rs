@@ -199,7 +199,7 @@ fn ten_thousand_commands_run_and_each_is_accounted_for() {
 #[test]
 fn no_more_than_the_given_number_run_at_once() {
     let scratch = Scratch::new();
-    let here = scratch.path().display();
+    let here = scratch.display();
     let list = format!("cd '{here}'; : >here.$$; ls | wc -l; /bin/true; rm here.$$\n").repeat(60);
     let done = run(&["--jobs", "3"], list);
     let output = done.output();

@@ -3,8 +3,13 @@
 #![cfg(feature = "cli")]
 
 mod arguments;
-#[path = "../common/mod.rs"]
-mod common;
+#[path = "../common"]
+mod common {
+    pub mod scratch;
+    pub mod shell;
+    pub mod text;
+    mod watchdog;
+}
 mod failures;
 #[cfg(target_os = "linux")]
 #[path = "../common/fuse.rs"]
@@ -24,7 +29,9 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::time::Duration;
 
-use common::{Scratch, shell, text};
+use common::scratch::Scratch;
+use common::shell::shell;
+use common::text::text;
 use execloop::{Command, CommandId, Finished, Input, Output, Reactor, Signal, Stream};
 
 /// A run that hangs is a failure; none takes longer than seconds.

@@ -1,8 +1,15 @@
 //! The reactor's calls, subject by subject: who is started, told, asked, killed, let go, and handed out.
 //! Unaware of outcomes' fine print, which `matrix.rs` holds. Here is what the subjects share.
 
-#[path = "../common/mod.rs"]
-mod common;
+#[path = "../common"]
+mod common {
+    pub mod helper;
+    pub mod helper_path;
+    pub mod scratch;
+    pub mod shell;
+    pub mod start_error;
+    mod watchdog;
+}
 #[path = "../common/life.rs"]
 mod life;
 
@@ -26,8 +33,9 @@ use execloop::{
     Reactor, Signal, StartError, StartStep,
 };
 
+use common::scratch::Scratch;
+use common::shell::shell;
 use common::start_error::start_error;
-use common::{Scratch, shell};
 use life::{Shared, Stay, embed, pass_ms, signals_orphaned_groups, turn_until_reaped, wait, word};
 
 fn reactor() -> Reactor {

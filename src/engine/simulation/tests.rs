@@ -7,6 +7,7 @@ use crate::engine::reap::UNWATCHED_MAX;
 use crate::engine::{AWAY_MAX, HOLD_ON_TURNS};
 use crate::pipe_limits::PIECES_PER_TURN_MAX;
 use crate::stdio::Output;
+use crate::sys::Stream;
 use crate::sys::simulated::{Act, Script, spend};
 
 /// `EXECLOOP_SEED=n` replays one seed alone, `EXECLOOP_SEEDS=n` runs so many.
