@@ -19,8 +19,9 @@ use crate::sys::{Kernel, Ready, Source, Tenant};
 use crate::table::{Table, Wait};
 use crate::watches::Watches;
 
-use mail::Replies;
+use aside::Asides;
 
+mod aside;
 mod callers;
 mod effects;
 mod finish;
@@ -77,7 +78,7 @@ pub(crate) struct Engine<K: Kernel> {
     watches: Watches,
     inbox: Arc<Inbox<K::Waker>>,
     snapshot: Snapshot,
-    replies: Replies,
+    asides: Asides,
     /// Streams that used up their share of a turn. While there are any, no poll sleeps.
     backlog: VecDeque<Leftover>,
     /// Children that were started since the last turn, in this order, and that the kernel is not asked to announce yet.
@@ -116,7 +117,7 @@ impl<K: Kernel> Engine<K> {
             armed: None,
             watches: Watches::default(),
             snapshot: Snapshot::default(),
-            replies: Replies::default(),
+            asides: Asides::default(),
             backlog: VecDeque::new(),
             unwatched: Vec::new(),
             starting: Vec::new(),

@@ -60,6 +60,7 @@ mod caller_pipe;
 mod cancel;
 mod command;
 mod context;
+mod data;
 mod deadlines;
 mod diagnose;
 mod ends;
@@ -70,10 +71,12 @@ mod finished;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
+mod handle;
 mod inbox;
 mod job;
 pub mod linux;
 mod lookpath;
+mod pipes;
 mod plain;
 mod reactor;
 mod reply;
@@ -94,8 +97,10 @@ pub use error::{
     CallbackPanicked, Cause, CommandError, Error, ExitError, NotRunning, StartError, Stream,
 };
 pub use finished::{CommandId, Finished, Usage};
+pub use handle::Handle;
 pub use lookpath::{LookPathError, look_path};
-pub use reactor::{Handle, Reactor, ReactorBuilder, StdinPipe, StdoutPipe, Turn};
+pub use pipes::{StdinPipe, StdoutPipe};
+pub use reactor::{Reactor, ReactorBuilder, Turn};
 pub use reply::Pending;
 pub use stdio::{Input, Output};
 #[cfg(feature = "cli")]

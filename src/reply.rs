@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Waker};
 
 use crate::error::Error;
 use crate::finished::{CommandId, Finished};
-use crate::reactor::Handle;
+use crate::handle::Handle;
 
 /// Where a command's `Finished` is to go. Dropped uncalled: nothing will come.
 pub(crate) type Reply = Box<dyn FnOnce(Finished) + Send>;

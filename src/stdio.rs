@@ -74,6 +74,17 @@ impl Input {
             one_shot => std::mem::replace(one_shot, InputKind::Consumed),
         }
     }
+
+    /// As a second start would find it.
+    pub(crate) fn again(&self) -> Input {
+        Input(match &self.0 {
+            InputKind::Null => InputKind::Null,
+            InputKind::Inherit => InputKind::Inherit,
+            InputKind::Pipe => InputKind::Pipe,
+            InputKind::Bytes(bytes) => InputKind::Bytes(Arc::clone(bytes)),
+            _ => InputKind::Consumed,
+        })
+    }
 }
 
 impl fmt::Debug for Input {
@@ -167,6 +178,18 @@ impl Output {
             OutputKind::CaptureEnds(bytes) => OutputKind::CaptureEnds(*bytes),
             one_shot => std::mem::replace(one_shot, OutputKind::Consumed),
         }
+    }
+
+    /// As a second start would find it.
+    pub(crate) fn again(&self) -> Output {
+        Output(match &self.0 {
+            OutputKind::Null => OutputKind::Null,
+            OutputKind::Inherit => OutputKind::Inherit,
+            OutputKind::Pipe => OutputKind::Pipe,
+            OutputKind::Capture => OutputKind::Capture,
+            OutputKind::CaptureEnds(bytes) => OutputKind::CaptureEnds(*bytes),
+            _ => OutputKind::Consumed,
+        })
     }
 }
 

@@ -505,3 +505,15 @@ fn count_polls(scenario: &str, milliseconds: u32) {
         "{polls} polls:\n{text}"
     );
 }
+
+#[test]
+fn the_last_handle_that_goes_makes_it_readable() {
+    let mut reactor = reactor();
+    let handles = [reactor.handle(), reactor.handle()];
+    settle(&mut reactor);
+    let [first, last] = handles;
+    drop(first);
+    assert!(!reactor.is_readable() && !reactor.has_no_handle());
+    drop(last);
+    assert!(reactor.is_readable() && reactor.has_no_handle());
+}

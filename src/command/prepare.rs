@@ -9,6 +9,7 @@ use super::{Command, Extra};
 use crate::admission::Patience;
 use crate::cancel::Cancel;
 use crate::context::Context;
+use crate::data::Carried;
 use crate::env::{Snapshot, resolve};
 use crate::error::{StartError, Stream};
 use crate::job::{Policy, Streams};
@@ -211,6 +212,9 @@ impl Command {
             if matches!(output, Some(Output(OutputKind::Consumed))) {
                 return refuse(name.to_owned());
             }
+        }
+        if matches!(self.data, Carried::Consumed) {
+            return refuse("data".to_owned());
         }
         let is_consumed = |(_, extra): &&(i32, Extra)| matches!(extra, Extra::Consumed);
         match self.extra.iter().find(is_consumed) {
