@@ -53,6 +53,8 @@ enum Due {
     Admission,
     /// Look again whether programs are executed.
     Starting,
+    /// The caller wants a turn to return.
+    Wake,
 }
 
 /// A stream that used up its share of a turn.
@@ -188,6 +190,17 @@ impl<K: Kernel> Engine<K> {
     fn is_timer_late(&self) -> bool {
         let earliest = self.deadlines.earliest();
         earliest.is_some_and(|earliest| self.armed.is_none_or(|armed| armed > earliest))
+    }
+
+    /// When there is something to do, if nothing happens before.
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        self.deadlines.earliest()
+    }
+
+    /// Some turn returns at this time.
+    pub(crate) fn wake_at(&mut self, at: Instant) {
+        self.deadlines.discard(Due::Wake, at);
+        self.deadlines.move_to(Due::Wake, None, Some(at));
     }
 
     /// Sets the kernel's timer, if it would be late. One that is early only costs a turn, later.
@@ -450,6 +463,7 @@ impl<K: Kernel> Engine<K> {
                     self.admission.retry();
                 }
                 Due::Starting => self.starting_due = None,
+                Due::Wake => {}
             }
         }
     }

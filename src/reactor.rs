@@ -6,7 +6,7 @@ use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::admission::Admission;
 use crate::command::Command;
@@ -15,7 +15,7 @@ use crate::error::{NotRunning, StartError, Stream};
 use crate::finished::{CommandId, Finished};
 use crate::handle::Handle;
 use crate::pipes::{StdinPipe, StdoutPipe};
-use crate::sys::{Kernel, Signal, Target, Unix, fd_limit_soft, raise_fd_limit};
+use crate::sys::{Kernel, Signal, Target, Unix, fd_limit_soft, now, raise_fd_limit};
 
 /// Owns every child that it starts, and drives them all on the thread that calls it.
 ///
@@ -145,15 +145,56 @@ impl Reactor {
             if let Some(finished) = self.try_wait_any() {
                 return Ok(Some(finished));
             }
-            if self.engine.len() == 0 {
-                // What a handle has sent and no turn has taken may be a start.
-                self.engine.take_messages();
-                if self.engine.len() == 0 {
-                    return Ok(None);
-                }
+            if self.has_run_out() {
+                return Ok(None);
             }
             self.turn(None)?;
         }
+    }
+
+    /// As [`wait_any`](Reactor::wait_any), but waits no longer than `timeout`: `None` then, too.
+    /// [`is_empty`](Reactor::is_empty) tells whether any command is left. With a zero timeout it does one turn.
+    ///
+    /// ```
+    /// use execloop::{Command, Reactor};
+    /// use std::time::Duration;
+    /// let mut reactor = Reactor::new()?;
+    /// reactor.start(Command::new("sleep").arg("0.2"))?;
+    /// while !reactor.is_empty() {
+    ///     match reactor.wait_any_timeout(Duration::from_millis(50))? {
+    ///         Some(done) => println!("{} is finished", done.id),
+    ///         None => println!("still {} running", reactor.running()),
+    ///     }
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`wait_any`](Reactor::wait_any).
+    pub fn wait_any_timeout(&mut self, timeout: Duration) -> io::Result<Option<Finished>> {
+        let until = now().checked_add(timeout);
+        let mut left = Some(timeout);
+        let mut is_over = false;
+        loop {
+            if let Some(finished) = self.try_wait_any() {
+                return Ok(Some(finished));
+            }
+            if is_over || self.has_run_out() {
+                return Ok(None);
+            }
+            self.turn(left)?;
+            left = until.map(|until| until.saturating_duration_since(now()));
+            is_over = left == Some(Duration::ZERO);
+        }
+    }
+
+    /// There is no command, and none on its way from a handle.
+    fn has_run_out(&mut self) -> bool {
+        if self.engine.len() == 0 {
+            // What a handle has sent and no turn has taken may be a start.
+            self.engine.take_messages();
+        }
+        self.engine.len() == 0
     }
 
     /// As [`wait_any`](Reactor::wait_any) for a reactor that others use by their handles: `None` when there is no command
@@ -185,22 +226,20 @@ impl Reactor {
             if let Some(finished) = self.wait_any()? {
                 return Ok(Some(finished));
             }
-            if self.engine.inbox().has_no_handle() {
-                // Nobody sends any more; what the last handle has sent may be a start.
-                self.engine.take_messages();
-                if self.engine.len() == 0 {
-                    return Ok(None);
-                }
-            } else {
+            // In this order: nobody sends any more, and what the last handle has sent may be a start.
+            if !self.engine.inbox().has_no_handle() {
                 self.turn(None)?;
+            } else if self.has_run_out() {
+                return Ok(None);
             }
         }
     }
 
-    /// No [`Handle`] is left, nor a [`Pending`](crate::Pending): when there is no command either, nobody brings one but who
-    /// holds the reactor. For outer loops, which are told when the last one goes; others have [`serve`](Reactor::serve).
-    pub fn has_no_handle(&self) -> bool {
-        self.engine.inbox().has_no_handle()
+    /// What [`serve`](Reactor::serve) waits for: there is no command left, and no [`Handle`] to bring one. For outer loops,
+    /// whose descriptor tells when the last one goes.
+    pub fn is_served(&self) -> bool {
+        let inbox = self.engine.inbox();
+        inbox.has_no_handle() && !inbox.has_messages() && self.is_empty()
     }
 
     /// Waits until this command is finished, and hands it out. Others that finish meanwhile stay for later calls. `None`
@@ -395,6 +434,42 @@ impl Reactor {
         self.engine.shut_down()
     }
 
+    /// When the reactor has something to do by itself, if nothing happens before: the earliest limit of a command, a
+    /// context's deadline, a [`wake_at`](Reactor::wake_at), or a next try of something. `None`: nothing. For who wants to
+    /// know; a turn and the [descriptor](AsFd) need not be told.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.engine.next_deadline()
+    }
+
+    /// A timer of the caller's: makes a [turn](Reactor::turn) return at that time, or soon after, and the
+    /// [descriptor](AsFd) readable. Nothing else happens, and each is for once; any number can be set, of which those at the
+    /// same instant are one. So a program whose one sleep is the reactor's needs no timer besides. The trap:
+    /// [`wait_any`](Reactor::wait_any) sleeps on, as it waits for a command.
+    ///
+    /// ```
+    /// use execloop::{Command, Reactor};
+    /// use std::time::{Duration, Instant};
+    /// let mut reactor = Reactor::new()?;
+    /// reactor.start(Command::new("sleep").arg("0.2"))?;
+    /// let mut next = Instant::now();
+    /// while !reactor.is_empty() {
+    ///     if Instant::now() >= next {
+    ///         print!("."); // progress, whatever the commands do
+    ///         next += Duration::from_millis(20);
+    ///         reactor.wake_at(next);
+    ///     }
+    ///     reactor.turn(None)?;
+    ///     while let Some(done) = reactor.try_wait_any() {
+    ///         println!("{} is finished", done.id);
+    ///     }
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn wake_at(&mut self, at: Instant) {
+        self.engine.wake_at(at);
+        self.tell_outer_loop();
+    }
+
     /// Commands that were started or queued and not handed out.
     pub fn len(&self) -> usize {
         self.engine.len()
@@ -453,7 +528,8 @@ impl AsFd for Reactor {
     }
 }
 
-/// The same descriptor as [`AsFd`]'s, for loops that ask for a number (tokio's `AsyncFd`, `mio::unix::SourceFd`).
+/// The same descriptor as [`AsFd`]'s, for loops that ask for a number (tokio's `AsyncFd`, `mio::unix::SourceFd`): one and
+/// the same, and open, until the reactor is dropped.
 impl AsRawFd for Reactor {
     fn as_raw_fd(&self) -> RawFd {
         self.as_fd().as_raw_fd()

@@ -227,7 +227,7 @@ fn a_reactor_serves_until_the_last_handle_is_gone() {
     let done = reactor.serve().expect("poll").expect("the first");
     assert_eq!(Some(done.id), ids.recv().expect("sent"));
     assert!(reactor.serve().expect("poll").is_none());
-    assert!(reactor.has_no_handle() && reactor.is_empty());
+    assert!(reactor.is_served());
     assert_eq!(caller.join().expect("no panic"), "exit status 4");
     assert!(reactor.serve().expect("poll").is_none(), "and again");
 }
@@ -242,9 +242,8 @@ fn what_the_last_handle_has_sent_is_served() {
         (id, "exit status 5".to_owned())
     );
     let pending = reactor.handle().run(shell("exit 6"));
-    assert!(!reactor.has_no_handle(), "who waits may still cancel");
     drop(pending);
-    assert!(reactor.has_no_handle());
+    assert!(!reactor.is_served(), "it was not heard of yet");
     assert!(reactor.serve().expect("poll").is_none());
 }
 
@@ -257,6 +256,6 @@ fn a_submitted_command_has_every_failure_in_its_end() {
         let is_start = matches!(done.outcome, Err(Error::Start(_)));
         assert!(is_start && done.pid.is_none(), "{done:?}");
     }
-    let id = reactor.submit(&mut shell("exit 9"));
+    let id = reactor.submit(shell("exit 9").arg("a chain"));
     assert_eq!(word(&wait(&mut reactor, id)), "exit status 9");
 }
