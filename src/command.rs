@@ -1,6 +1,7 @@
 //! `Command`: what to run, as plain data with a builder: program, arguments, environment, streams, identity, limits.
 //! Unaware of how it is run, and of system calls, but for `PATH`, where `new` looks for the program.
 
+use std::any::Any;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::os::fd::OwnedFd;
@@ -9,6 +10,7 @@ use std::time::Duration;
 
 use crate::cancel::Cancel;
 use crate::context::Context;
+use crate::data::{Carried, Data};
 use crate::env::{EnvChanges, Snapshot, resolve};
 use crate::error::StartError;
 use crate::job::Policy;
@@ -17,6 +19,7 @@ use crate::plain::ShellWord;
 use crate::stdio::{Input, Output};
 use crate::sys::{Attributes, Groups, Signal};
 
+mod again;
 mod prepare;
 
 use prepare::Prepared;
@@ -32,9 +35,36 @@ enum Extra {
 /// What to run, and how.
 ///
 /// The builder has the names of [`std::process::Command`] and the rules of Go's `os/exec`: no shell, no stdin, and output
-/// that goes nowhere unless asked for. It can be started any number of times; what the kernel needs is prepared once.
-/// A [reader](Input::reader), [writer](Output::writer) or [file](Input::file) is used up by the first start, and a second
-/// then fails with [`StartError::Consumed`].
+/// that goes nowhere unless asked for.
+///
+/// # Once more
+///
+/// It can be started any number of times; what the kernel needs is prepared once. What is for one start alone is used up by
+/// the first: a [reader](Input::reader), a [writer](Output::writer), a [callback](Output::lines), a [file](Input::file), an
+/// [extra descriptor](Command::extra_fd), the caller's [data](Command::data). A second then fails with
+/// [`StartError::Consumed`], unless it was set anew.
+///
+/// A **clone** is as the original is for its second start: it has all that can be started again, and what is for one start
+/// stays with the original. What is given by reference to a [`Handle`](crate::Handle) (`&mut Command`, as each builder call
+/// returns it) is one start: that takes what is for one start along, and the command can be given again as it can be
+/// started again.
+///
+/// ```
+/// use execloop::{Command, Output, Reactor};
+/// let mut compile = Command::new("echo");
+/// compile.arg("cc").stdout(Output::capture());
+/// let mut reactor = Reactor::new()?;
+/// for unit in ["one.c", "two.c"] {
+///     reactor.start(compile.clone().arg(unit).data(unit))?;
+/// }
+/// while let Some(mut done) = reactor.wait_any()? {
+///     let unit: &str = done.take_data().expect("its unit");
+///     assert_eq!(done.stdout, format!("cc {unit}\n").into_bytes());
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Example
 ///
 /// ```
 /// use execloop::Command;
@@ -62,6 +92,7 @@ pub struct Command {
     cancel: Cancel,
     policy: Policy,
     retries_text_busy: bool,
+    data: Carried,
     prepared: Option<Prepared>,
 }
 
@@ -103,6 +134,7 @@ impl Command {
             cancel: Cancel::default(),
             policy: Policy::default(),
             retries_text_busy: true,
+            data: Carried::Nothing,
             prepared: None,
         }
     }
@@ -349,6 +381,24 @@ impl Command {
     /// clearing `ErrDot`). Default: `false`, the start refuses it.
     pub fn allow_dot(&mut self, allow: bool) -> &mut Command {
         self.change(|command| command.allows_dot = allow)
+    }
+
+    /// Gives the command something of the caller's to carry: it comes back with its [`Finished`], by
+    /// [`Finished::take_data`], also where it could not be started. For one start. Default: nothing. A second call replaces
+    /// what the first gave.
+    ///
+    /// So nobody needs a table from ids to what a command is about; the reactor has no type parameter for it, as commands
+    /// of several parts of a program, each with data of its own, may share one. Where [`Reactor::start`] refuses the
+    /// command, its data stays in it. The trap: data of a command that is [detached](Reactor::detach), or left to the
+    /// reactor's drop, is dropped.
+    pub fn data(&mut self, data: impl Any + Send) -> &mut Command {
+        self.data = Carried::Data(Data::new(data));
+        self
+    }
+
+    /// What it carries, for one start.
+    pub(crate) fn take_data(&mut self) -> Option<Data> {
+        self.data.take().into_data()
     }
 
     /// The program as it was given to [`new`](Command::new).

@@ -17,8 +17,9 @@ use crate::sys::{Kernel, Ready, Stream, Tenant};
 use crate::table::{Table, Wait};
 use crate::watches::Watches;
 
-use mail::Replies;
+use aside::Asides;
 
+mod aside;
 mod callers;
 mod effects;
 mod finish;
@@ -44,6 +45,8 @@ enum Due {
     Ask(u32),
     /// A context's deadline.
     Context(usize),
+    /// The caller wants a turn to return.
+    Wake,
 }
 
 /// A stream that used up its share of a turn.
@@ -73,7 +76,7 @@ pub(crate) struct Engine<K: Kernel> {
     watches: Watches,
     inbox: Arc<Inbox<K::Waker>>,
     snapshot: Snapshot,
-    replies: Replies,
+    asides: Asides,
     /// Streams that used up their share of a turn. While there are any, no poll sleeps.
     backlog: VecDeque<Leftover>,
     /// Children that were started since the last turn, in this order, and that the kernel is not asked to announce yet.
@@ -108,7 +111,7 @@ impl<K: Kernel> Engine<K> {
             armed: None,
             watches: Watches::default(),
             snapshot: Snapshot::default(),
-            replies: Replies::default(),
+            asides: Asides::default(),
             backlog: VecDeque::new(),
             unwatched: Vec::new(),
             starting: Vec::new(),
@@ -184,6 +187,17 @@ impl<K: Kernel> Engine<K> {
     fn is_timer_late(&self) -> bool {
         let earliest = self.earliest();
         earliest.is_some_and(|earliest| self.armed.is_none_or(|armed| armed > earliest))
+    }
+
+    /// When there is something to do, if nothing happens before.
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        self.deadlines.earliest()
+    }
+
+    /// Some turn returns at this time.
+    pub(crate) fn wake_at(&mut self, at: Instant) {
+        self.deadlines.discard(Due::Wake, at);
+        self.deadlines.move_to(Due::Wake, None, Some(at));
     }
 
     /// Sets the kernel's timer, if it would be late. One that is early only costs a turn, later.
@@ -305,6 +319,7 @@ impl<K: Kernel> Engine<K> {
                 }
                 Due::Ask(slot) => self.ask(slot),
                 Due::Context(key) => self.context_done(key),
+                Due::Wake => {}
             }
         }
         let is_due = |at: &mut Instant| *at <= self.now;

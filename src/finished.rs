@@ -1,10 +1,12 @@
 //! `Finished`: what became of one command, and `Usage`: what it cost.
 //! Unaware of how that was found out.
 
+use std::any::Any;
 use std::fmt;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
+use crate::data::Data;
 use crate::error::Error;
 use crate::plain::Excerpt;
 use crate::sys::{RawUsage, Stream};
@@ -55,6 +57,7 @@ pub struct Finished {
     pub reaped: Option<Instant>,
     /// When its last copied stream ended or was cut; not before `reaped`.
     pub drained: Option<Instant>,
+    pub(crate) data: Option<Data>,
 }
 
 impl Finished {
@@ -72,6 +75,19 @@ impl Finished {
             started: None,
             reaped: None,
             drained: None,
+            data: None,
+        }
+    }
+
+    /// What the command was given by [`Command::data`](crate::Command::data), if it is a `T`. `None` where it was given
+    /// nothing, or that was taken already; another type's is left where it is.
+    pub fn take_data<T: Any>(&mut self) -> Option<T> {
+        match self.data.take()?.take() {
+            Ok(data) => Some(data),
+            Err(other) => {
+                self.data = Some(other);
+                None
+            }
         }
     }
 

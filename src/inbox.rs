@@ -2,7 +2,7 @@
 //! Unaware of what the reactor does with it.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use crate::command::Command;
@@ -35,6 +35,8 @@ pub(crate) struct Inbox<W> {
     has_messages: AtomicBool,
     is_closed: AtomicBool,
     next_number: AtomicU64,
+    /// How many handles there are.
+    handles: AtomicUsize,
 }
 
 impl<W: Wake> Inbox<W> {
@@ -45,12 +47,30 @@ impl<W: Wake> Inbox<W> {
             has_messages: AtomicBool::new(false),
             is_closed: AtomicBool::new(false),
             next_number: AtomicU64::new(1),
+            handles: AtomicUsize::new(0),
         }
     }
 
     /// A number for a new command.
     pub(crate) fn take_number(&self) -> u64 {
         self.next_number.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// One more handle speaks by it.
+    pub(crate) fn add_handle(&self) {
+        self.handles.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// One handle fewer. Who waits for the last to go is woken.
+    pub(crate) fn remove_handle(&self) {
+        if self.handles.fetch_sub(1, Ordering::Release) == 1 {
+            self.waker.wake();
+        }
+    }
+
+    /// No handle is left. What the last has sent can be taken.
+    pub(crate) fn has_no_handle(&self) -> bool {
+        self.handles.load(Ordering::Acquire) == 0
     }
 
     /// What is sent may be taken: this is the reactor's process.

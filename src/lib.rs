@@ -60,6 +60,7 @@ mod caller_pipe;
 mod cancel;
 mod command;
 mod context;
+mod data;
 mod deadlines;
 mod diagnose;
 mod engine;
@@ -71,12 +72,14 @@ mod forms;
 #[doc(hidden)]
 pub mod fuzzing;
 mod guard;
+mod handle;
 mod head_tail;
 mod inbox;
 mod job;
 pub mod linux;
 mod lookpath;
 mod pipe_limits;
+mod pipes;
 mod plain;
 mod reactor;
 mod reply;
@@ -98,8 +101,10 @@ pub use error::{
     CallbackPanicked, Cause, CommandError, Error, ExitError, NotRunning, StartError, Stream,
 };
 pub use finished::{CommandId, Finished, Usage};
+pub use handle::Handle;
 pub use lookpath::{LookPathError, look_path};
-pub use reactor::{Handle, Reactor, ReactorBuilder, StdinPipe, StdoutPipe, Turn};
+pub use pipes::{StdinPipe, StdoutPipe};
+pub use reactor::{Reactor, ReactorBuilder, Turn};
 pub use reply::Pending;
 pub use stdio::{Input, Output};
 #[cfg(feature = "cli")]

@@ -1,22 +1,21 @@
-//! The public face: `Reactor`, its `ReactorBuilder`, `Handle`, and the pipes that borrow it.
+//! The public face: `Reactor` and its `ReactorBuilder`.
 //! Unaware of how the loop works; short methods, long documentation.
 
 use std::cell::Cell;
 use std::fmt;
-use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::Arc;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::admission::Admission;
 use crate::command::Command;
 use crate::engine::Engine;
 use crate::error::{NotRunning, StartError, Stream};
 use crate::finished::{CommandId, Finished};
-use crate::inbox::{Inbox, Message};
-use crate::reply::Pending;
-use crate::sys::{Kernel, Signal, Target, Unix, fd_limit_soft, raise_fd_limit};
+use crate::handle::Handle;
+use crate::pipes::{StdinPipe, StdoutPipe};
+use crate::sys::{Kernel, Signal, Target, Unix, fd_limit_soft, now, raise_fd_limit};
 
 /// Owns every child that it starts, and drives them all on the thread that calls it.
 ///
@@ -56,7 +55,7 @@ use crate::sys::{Kernel, Signal, Target, Unix, fd_limit_soft, raise_fd_limit};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Reactor {
-    engine: Engine<Unix>,
+    pub(crate) engine: Engine<Unix>,
     /// Somebody polls the descriptor, so it has to tell of work that no event will announce.
     is_embedded: Cell<bool>,
 }
@@ -95,9 +94,11 @@ impl Reactor {
     /// short of descriptors, processes or memory while others run. Returns at once, and does not wait for the program's
     /// exec. First in, first out.
     ///
-    /// There are two kinds of failure, and which one it is never depends on the queue. What is wrong with the command itself
-    /// is told here. Whatever the system has to say (a pipe, the process, a directory, the program ..) arrives as the
-    /// command's [`Finished`], with [`Error::Start`](crate::Error::Start) and without a pid. No child is left in either case.
+    /// It fails in one way: the command itself is refused, and is left as it was. That is known without the system, and is
+    /// the same with an empty and a full queue. An accepted command has a [`Finished`], whatever happens: what the system
+    /// says of a start (a pipe, the process, a directory, the program ..) is told there, with
+    /// [`Error::Start`](crate::Error::Start) and without a pid. No child is left in either case. To hear of both in one
+    /// place, [`submit`](Reactor::submit) it.
     ///
     /// # Errors
     /// [`StartError`] without a system call behind it: no program, a name not found in `PATH`, settings that contradict each
@@ -106,6 +107,32 @@ impl Reactor {
         let started = self.engine.start(command);
         self.tell_outer_loop();
         started
+    }
+
+    /// Starts or queues a command, and accepts any: one that [`start`](Reactor::start) would refuse is finished at once, with
+    /// that [`StartError`] in its [`Finished`] and with its [data](Command::data). So every failure is told in one place.
+    /// It takes a [`Command`], or the chain of a builder as a [`Handle`] does: one start of it ([`Command`], "Once more").
+    ///
+    /// ```
+    /// use execloop::{Command, Error, Reactor};
+    /// let mut reactor = Reactor::new()?;
+    /// for name in ["true", "no-such-program", "/etc/no-such-file"] {
+    ///     reactor.submit(Command::new(name).data(name));
+    /// }
+    /// let mut failed = Vec::new();
+    /// while let Some(mut done) = reactor.wait_any()? {
+    ///     if let Err(Error::Start(_)) = done.outcome {
+    ///         failed.push(done.take_data::<&str>().expect("its name"));
+    ///     }
+    /// }
+    /// failed.sort();
+    /// assert_eq!(failed, ["/etc/no-such-file", "no-such-program"]);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn submit(&mut self, command: impl Into<Command>) -> CommandId {
+        let id = self.engine.submit(Box::new(command.into()));
+        self.tell_outer_loop();
+        id
     }
 
     /// Waits until some command is finished, and hands it out. `None` when there is no command left.
@@ -118,15 +145,101 @@ impl Reactor {
             if let Some(finished) = self.try_wait_any() {
                 return Ok(Some(finished));
             }
-            if self.engine.len() == 0 {
-                // What a handle has sent and no turn has taken may be a start.
-                self.engine.take_messages();
-                if self.engine.len() == 0 {
-                    return Ok(None);
-                }
+            if self.has_run_out() {
+                return Ok(None);
             }
             self.turn(None)?;
         }
+    }
+
+    /// As [`wait_any`](Reactor::wait_any), but waits no longer than `timeout`: `None` then, too.
+    /// [`is_empty`](Reactor::is_empty) tells whether any command is left. With a zero timeout it does one turn.
+    ///
+    /// ```
+    /// use execloop::{Command, Reactor};
+    /// use std::time::Duration;
+    /// let mut reactor = Reactor::new()?;
+    /// reactor.start(Command::new("sleep").arg("0.2"))?;
+    /// while !reactor.is_empty() {
+    ///     match reactor.wait_any_timeout(Duration::from_millis(50))? {
+    ///         Some(done) => println!("{} is finished", done.id),
+    ///         None => println!("still {} running", reactor.running()),
+    ///     }
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`wait_any`](Reactor::wait_any).
+    pub fn wait_any_timeout(&mut self, timeout: Duration) -> io::Result<Option<Finished>> {
+        let until = now().checked_add(timeout);
+        let mut left = Some(timeout);
+        let mut is_over = false;
+        loop {
+            if let Some(finished) = self.try_wait_any() {
+                return Ok(Some(finished));
+            }
+            if is_over || self.has_run_out() {
+                return Ok(None);
+            }
+            self.turn(left)?;
+            left = until.map(|until| until.saturating_duration_since(now()));
+            is_over = left == Some(Duration::ZERO);
+        }
+    }
+
+    /// There is no command, and none on its way from a handle.
+    fn has_run_out(&mut self) -> bool {
+        if self.engine.len() == 0 {
+            // What a handle has sent and no turn has taken may be a start.
+            self.engine.take_messages();
+        }
+        self.engine.len() == 0
+    }
+
+    /// As [`wait_any`](Reactor::wait_any) for a reactor that others use by their handles: `None` when there is no command
+    /// left **and no [`Handle`]**, nor a [`Pending`](crate::Pending). What is run by [`Handle::run`] and
+    /// [`Handle::run_then`] goes to who sent it, so the loop of a thread that only serves others is
+    /// `while reactor.serve()?.is_some() {}`. The trap: a handle that this very thread keeps makes it wait for ever.
+    ///
+    /// ```
+    /// use execloop::{Command, Reactor};
+    /// let mut reactor = Reactor::new()?;
+    /// let handle = reactor.handle();
+    /// let server = std::thread::spawn(move || {
+    ///     while reactor.serve()?.is_some() {}
+    ///     Ok::<(), std::io::Error>(())
+    /// });
+    /// let other = handle.clone();
+    /// let one = std::thread::spawn(move || other.run(Command::new("true")).wait().success());
+    /// let two = handle.run(Command::new("true")).wait().success();
+    /// assert!(one.join().unwrap() && two);
+    /// drop(handle); // the last one
+    /// server.join().unwrap()?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`wait_any`](Reactor::wait_any).
+    pub fn serve(&mut self) -> io::Result<Option<Finished>> {
+        loop {
+            if let Some(finished) = self.wait_any()? {
+                return Ok(Some(finished));
+            }
+            // In this order: nobody sends any more, and what the last handle has sent may be a start.
+            if !self.engine.inbox().has_no_handle() {
+                self.turn(None)?;
+            } else if self.has_run_out() {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// What [`serve`](Reactor::serve) waits for: there is no command left, and no [`Handle`] to bring one. For outer loops,
+    /// whose descriptor tells when the last one goes.
+    pub fn is_served(&self) -> bool {
+        let inbox = self.engine.inbox();
+        inbox.has_no_handle() && !inbox.has_messages() && self.is_empty()
     }
 
     /// Waits until this command is finished, and hands it out. Others that finish meanwhile stay for later calls. `None`
@@ -270,7 +383,7 @@ impl Reactor {
     pub fn stdin(&mut self, id: CommandId) -> Option<StdinPipe<'_>> {
         self.engine
             .has_callers_pipe(id, Stream::Stdin)
-            .then_some(StdinPipe { reactor: self, id })
+            .then_some(StdinPipe::new(self, id))
     }
 
     /// The read end of a command's stdout, if that is [`Output::pipe`](crate::Output::pipe) and its outcome was not handed
@@ -278,22 +391,14 @@ impl Reactor {
     pub fn stdout(&mut self, id: CommandId) -> Option<StdoutPipe<'_>> {
         self.engine
             .has_callers_pipe(id, Stream::Stdout)
-            .then_some(StdoutPipe {
-                reactor: self,
-                id,
-                stream: Stream::Stdout,
-            })
+            .then_some(StdoutPipe::new(self, id, Stream::Stdout))
     }
 
     /// The read end of a command's stderr, as [`stdout`](Reactor::stdout).
     pub fn stderr(&mut self, id: CommandId) -> Option<StdoutPipe<'_>> {
         self.engine
             .has_callers_pipe(id, Stream::Stderr)
-            .then_some(StdoutPipe {
-                reactor: self,
-                id,
-                stream: Stream::Stderr,
-            })
+            .then_some(StdoutPipe::new(self, id, Stream::Stderr))
     }
 
     /// Goes on with the reader and the writers of a command that had returned
@@ -314,10 +419,7 @@ impl Reactor {
 
     /// For other threads.
     pub fn handle(&self) -> Handle {
-        Handle {
-            inbox: self.engine.share_inbox(),
-            reactor: self.engine.reactor(),
-        }
+        Handle::new(self.engine.share_inbox(), self.engine.reactor())
     }
 
     /// Kills what runs, at once, with the process groups that commands lead, waits until all of it is reaped, and hands
@@ -330,6 +432,42 @@ impl Reactor {
     /// As [`wait_any`](Reactor::wait_any).
     pub fn shutdown(mut self) -> io::Result<Vec<Finished>> {
         self.engine.shut_down()
+    }
+
+    /// When the reactor has something to do by itself, if nothing happens before: the earliest limit of a command, a
+    /// context's deadline, a [`wake_at`](Reactor::wake_at), or a next try of something. `None`: nothing. For who wants to
+    /// know; a turn and the [descriptor](AsFd) need not be told.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.engine.next_deadline()
+    }
+
+    /// A timer of the caller's: makes a [turn](Reactor::turn) return at that time, or soon after, and the
+    /// [descriptor](AsFd) readable. Nothing else happens, and each is for once; any number can be set, of which those at the
+    /// same instant are one. So a program whose one sleep is the reactor's needs no timer besides. The trap:
+    /// [`wait_any`](Reactor::wait_any) sleeps on, as it waits for a command.
+    ///
+    /// ```
+    /// use execloop::{Command, Reactor};
+    /// use std::time::{Duration, Instant};
+    /// let mut reactor = Reactor::new()?;
+    /// reactor.start(Command::new("sleep").arg("0.2"))?;
+    /// let mut next = Instant::now();
+    /// while !reactor.is_empty() {
+    ///     if Instant::now() >= next {
+    ///         print!("."); // progress, whatever the commands do
+    ///         next += Duration::from_millis(20);
+    ///         reactor.wake_at(next);
+    ///     }
+    ///     reactor.turn(None)?;
+    ///     while let Some(done) = reactor.try_wait_any() {
+    ///         println!("{} is finished", done.id);
+    ///     }
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn wake_at(&mut self, at: Instant) {
+        self.engine.wake_at(at);
+        self.tell_outer_loop();
     }
 
     /// Commands that were started or queued and not handed out.
@@ -360,7 +498,7 @@ impl Reactor {
 
     /// An outer loop would sleep on work that no event announces: leftovers of a budget, what is finished, and deadlines
     /// that came up since the turn began.
-    fn tell_outer_loop(&mut self) {
+    pub(crate) fn tell_outer_loop(&mut self) {
         if self.is_embedded.get() {
             self.engine.prepare_sleep();
             self.wake_outer_loop();
@@ -387,6 +525,14 @@ impl AsFd for Reactor {
         self.is_embedded.set(true);
         self.wake_outer_loop();
         self.engine.kernel().as_fd()
+    }
+}
+
+/// The same descriptor as [`AsFd`]'s, for loops that ask for a number (tokio's `AsyncFd`, `mio::unix::SourceFd`): one and
+/// the same, and open, until the reactor is dropped.
+impl AsRawFd for Reactor {
+    fn as_raw_fd(&self) -> RawFd {
+        self.as_fd().as_raw_fd()
     }
 }
 
@@ -445,177 +591,5 @@ impl ReactorBuilder {
             engine,
             is_embedded: Cell::new(false),
         })
-    }
-}
-
-/// Speaks to a [`Reactor`] from any thread. What it says is done in the reactor's next turn, which it wakes; after the
-/// reactor is gone, nothing is. Cheap to clone.
-#[derive(Clone)]
-pub struct Handle {
-    inbox: Arc<Inbox<<Unix as Kernel>::Waker>>,
-    reactor: u32,
-}
-
-impl Handle {
-    /// Starts or queues a command. Returns the id that its [`Finished`] will carry, also if it cannot be started; `None`
-    /// when the reactor is gone, or another process's that this one was forked from.
-    pub fn start(&self, command: Command) -> Option<CommandId> {
-        let (number, id) = self.take_id();
-        let sent = self.inbox.send(Message::Start(number, Box::new(command)));
-        sent.then_some(id)
-    }
-
-    /// Starts or queues a command whose [`Finished`] comes back here: a future without a runtime, or by
-    /// [`Pending::wait`] a call that blocks. The reactor's own calls ([`wait_any`](Reactor::wait_any), ..) do not hand it
-    /// out. Dropped before that, it cancels the command.
-    ///
-    /// ```
-    /// use execloop::{Command, Output, Reactor};
-    /// let mut reactor = Reactor::new()?;
-    /// let handle = reactor.handle();
-    /// let caller = std::thread::spawn(move || {
-    ///     let mut command = Command::new("echo");
-    ///     command.arg("hello").stdout(Output::capture());
-    ///     handle.run(command).wait() // or, in a future: handle.run(command).await
-    /// });
-    /// while !caller.is_finished() {
-    ///     reactor.turn(Some(std::time::Duration::from_millis(10)))?;
-    /// }
-    /// assert_eq!(caller.join().unwrap().stdout, b"hello\n");
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn run(&self, command: Command) -> Pending {
-        let (number, id) = self.take_id();
-        let (pending, reply) = Pending::new(self.clone(), id);
-        self.inbox
-            .send(Message::Run(number, Box::new(command), reply));
-        pending
-    }
-
-    /// Starts or queues a command, and calls `then` with its [`Finished`], on the reactor's thread; it must not block. A
-    /// channel's sender in it is a way to tell any thread; what is captured in it is the caller's own data, which travels
-    /// with the command. The reactor's own calls do not hand this command out. Where the reactor is dropped or
-    /// [detaches](Reactor::detach) the command, `then` is dropped uncalled. A panic in it is dropped: nobody is left to
-    /// hear of it.
-    ///
-    /// Returns as [`start`](Handle::start).
-    pub fn run_then(
-        &self,
-        command: Command,
-        then: impl FnOnce(Finished) + Send + 'static,
-    ) -> Option<CommandId> {
-        let (number, id) = self.take_id();
-        let message = Message::Run(number, Box::new(command), Box::new(then));
-        self.inbox.send(message).then_some(id)
-    }
-
-    fn take_id(&self) -> (u64, CommandId) {
-        let number = self.inbox.take_number();
-        let reactor = self.reactor;
-        (number, CommandId { number, reactor })
-    }
-
-    /// It speaks to a reactor of this very process.
-    pub(crate) fn is_heard(&self) -> bool {
-        self.inbox.is_heard()
-    }
-
-    /// As [`Reactor::cancel`].
-    pub fn cancel(&self, id: CommandId) {
-        self.tell(id, Message::Cancel(id.number));
-    }
-
-    /// As [`Reactor::kill`].
-    pub fn kill(&self, id: CommandId) {
-        self.tell(id, Message::Kill(id.number));
-    }
-
-    /// As [`Reactor::signal`], without the answer.
-    pub fn signal(&self, id: CommandId, signal: Signal) {
-        self.tell(id, Message::Signal(id.number, signal));
-    }
-
-    /// As [`Reactor::resume`].
-    pub fn resume(&self, id: CommandId) {
-        self.tell(id, Message::Resume(id.number));
-    }
-
-    /// Makes the present or the next [`Reactor::turn`] return early.
-    pub fn wake(&self) {
-        self.inbox.wake();
-    }
-
-    fn tell(&self, id: CommandId, message: Message) {
-        if id.reactor == self.reactor {
-            self.inbox.send(message);
-        }
-    }
-}
-
-impl fmt::Debug for Handle {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("Handle")
-            .field("reactor", &self.reactor)
-            .finish_non_exhaustive()
-    }
-}
-
-/// The write end of a command's stdin. A write waits while the pipe is full, and all other commands go on meanwhile.
-///
-/// Dropping it closes nothing, as it only borrows: call [`close`](StdinPipe::close) to give the command its end of input.
-#[derive(Debug)]
-pub struct StdinPipe<'a> {
-    reactor: &'a mut Reactor,
-    id: CommandId,
-}
-
-impl StdinPipe<'_> {
-    /// Closes the pipe. A second time does nothing.
-    pub fn close(self) {
-        self.reactor
-            .engine
-            .close_callers_pipe(self.id, Stream::Stdin);
-    }
-}
-
-impl Write for StdinPipe<'_> {
-    /// # Errors
-    /// `BrokenPipe` when the command reads no more, `NotConnected` after `close` or after the pipe was cut; its text says by what.
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.reactor.engine.write_callers_pipe(self.id, bytes);
-        self.reactor.tell_outer_loop();
-        written
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-/// The read end of a command's stdout or stderr. A read waits until there is something, and all other commands go on
-/// meanwhile. The end of the stream is `Ok(0)`, as ever.
-#[derive(Debug)]
-pub struct StdoutPipe<'a> {
-    reactor: &'a mut Reactor,
-    id: CommandId,
-    stream: Stream,
-}
-
-impl StdoutPipe<'_> {
-    /// Closes the pipe: the command gets SIGPIPE when it writes on. A second time does nothing.
-    pub fn close(self) {
-        self.reactor.engine.close_callers_pipe(self.id, self.stream);
-    }
-}
-
-impl Read for StdoutPipe<'_> {
-    /// # Errors
-    /// `NotConnected` after `close` or after the pipe was cut; its text says by what.
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let held = &mut self.reactor.engine;
-        let read = held.read_callers_pipe(self.id, self.stream, buffer);
-        self.reactor.tell_outer_loop();
-        read
     }
 }

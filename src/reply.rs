@@ -10,8 +10,8 @@ use std::task::{Context, Poll, Waker};
 
 use crate::error::Error;
 use crate::finished::{CommandId, Finished};
+use crate::handle::Handle;
 use crate::inbox::Reply;
-use crate::reactor::Handle;
 
 /// A command that was sent by [`Handle::run`], and its [`Finished`] to be: a future that needs no runtime of any kind, or
 /// by [`wait`](Pending::wait) a call that blocks.

@@ -100,6 +100,23 @@ impl Input {
     pub(crate) fn is_consumed(&self) -> bool {
         matches!(self.0, InputKind::Consumed)
     }
+
+    /// What one start gets; a second finds [`again`](Input::again).
+    pub(crate) fn hand_over(&mut self) -> Input {
+        let again = self.again();
+        std::mem::replace(self, again)
+    }
+
+    /// As a second start would find it.
+    pub(crate) fn again(&self) -> Input {
+        Input(match &self.0 {
+            InputKind::Null => InputKind::Null,
+            InputKind::Inherit => InputKind::Inherit,
+            InputKind::Pipe => InputKind::Pipe,
+            InputKind::Bytes(bytes) => InputKind::Bytes(Arc::clone(bytes)),
+            _ => InputKind::Consumed,
+        })
+    }
 }
 
 impl fmt::Debug for Input {
@@ -239,6 +256,24 @@ impl Output {
             | OutputKind::Lines(_)
             | OutputKind::Consumed => Some(true),
         }
+    }
+
+    /// What one start gets; a second finds [`again`](Output::again).
+    pub(crate) fn hand_over(&mut self) -> Output {
+        let again = self.again();
+        std::mem::replace(self, again)
+    }
+
+    /// As a second start would find it.
+    pub(crate) fn again(&self) -> Output {
+        Output(match &self.0 {
+            OutputKind::Null => OutputKind::Null,
+            OutputKind::Inherit => OutputKind::Inherit,
+            OutputKind::Pipe => OutputKind::Pipe,
+            OutputKind::Capture => OutputKind::Capture,
+            OutputKind::CaptureEnds(bytes) => OutputKind::CaptureEnds(*bytes),
+            _ => OutputKind::Consumed,
+        })
     }
 }
 

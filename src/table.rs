@@ -353,6 +353,11 @@ impl<K: Kernel> Table<K> {
         self.slots.drain()
     }
 
+    /// What became of those that nobody has taken.
+    pub(crate) fn drain_finished(&mut self) -> impl Iterator<Item = impl Sized> {
+        self.places.drain().map(|(_, place)| place)
+    }
+
     // Finished commands.
 
     /// Keeps what became of a command until it is taken.

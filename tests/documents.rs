@@ -73,6 +73,28 @@ fn the_guides_examples_are_compiled() {
 }
 
 #[test]
+fn the_examples_of_embedding_are_parts_of_programs() {
+    let programs: Vec<_> = fs::read_dir(root().join("docs/examples"))
+        .expect("the examples")
+        .map(|entry| read(entry.expect("an entry").path()))
+        .collect();
+    let blocks = blocks(&read("docs/embedding.md"), "rust");
+    assert!(blocks.len() > 5, "{} examples", blocks.len());
+    for block in blocks {
+        let is_part = |program: &String| {
+            let lines: Vec<_> = program.lines().collect();
+            let mut parts = lines.windows(block.len());
+            parts.any(|lines| dedented(lines.iter().copied()) == block)
+        };
+        assert!(
+            programs.iter().any(is_part),
+            "docs/embedding.md has an example that no program has:\n{}",
+            block.join("\n")
+        );
+    }
+}
+
+#[test]
 fn every_example_file_is_declared_and_named_in_the_readme() {
     let (manifest, readme) = (read("Cargo.toml"), read("README.md"));
     for entry in fs::read_dir(root().join("docs/examples")).expect("the examples") {

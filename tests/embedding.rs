@@ -512,3 +512,24 @@ fn count_polls(scenario: &str, milliseconds: u32) {
         "{polls} polls:\n{text}"
     );
 }
+
+#[test]
+fn the_last_handle_that_goes_makes_it_readable() {
+    let mut reactor = reactor();
+    let handles = [reactor.handle(), reactor.handle()];
+    settle(&mut reactor);
+    let [first, last] = handles;
+    drop(first);
+    assert!(!reactor.is_readable() && !reactor.is_served());
+    drop(last);
+    assert!(reactor.is_readable() && reactor.is_served());
+}
+
+#[test]
+fn the_callers_time_makes_it_readable() {
+    let mut reactor = reactor();
+    reactor.wake_at(life::now() + Duration::from_millis(20));
+    reactor.sleep();
+    settle(&mut reactor);
+    assert_eq!(reactor.next_deadline(), None);
+}

@@ -3,8 +3,9 @@
 //! `cargo run --example outer_loop`, and type lines: each is run by `sh -c`. Ctrl-D ends it.
 
 use execloop::{Command, Output, Reactor};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
 use std::io::{BufRead, BufReader};
-use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::time::Duration;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -15,13 +16,19 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     while more_input || !reactor.is_empty() {
         // The reactor is readable for everything that it has to do: output, exits, deadlines, and finished commands
         // that were not taken. So the outer loop computes no timeout of its own.
-        let mut wanted = vec![reactor.as_fd().as_raw_fd()];
+        let mut wanted = vec![PollFd::new(&reactor, PollFlags::IN)];
         if more_input {
-            wanted.push(stdin.get_ref().as_raw_fd());
+            wanted.push(PollFd::new(stdin.get_ref(), PollFlags::IN));
         }
-        let readable = poll(&wanted)?;
+        match poll(&mut wanted, None) {
+            Ok(_) => {}
+            Err(Errno::INTR) => continue,
+            Err(error) => return Err(error.into()),
+        }
+        let mut readable = wanted.iter().map(|fd| !fd.revents().is_empty());
+        let (reactor_is_ready, stdin_is_ready) = (readable.next(), readable.next());
 
-        if readable.contains(&wanted[0]) {
+        if reactor_is_ready == Some(true) {
             reactor.turn(Some(Duration::ZERO))?;
             while let Some(done) = reactor.try_wait_any() {
                 print!("{}", String::from_utf8_lossy(&done.stdout));
@@ -30,7 +37,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 }
             }
         }
-        if wanted.get(1).is_some_and(|fd| readable.contains(fd)) {
+        if stdin_is_ready == Some(true) {
             // All lines that one read brings: those in the buffer don't make the descriptor readable again.
             let mut line = String::new();
             loop {
@@ -51,32 +58,4 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
     }
     Ok(())
-}
-
-/// Waits until one of the descriptors is readable or hung up, and returns those that are.
-#[allow(unsafe_code, reason = "std has no poll(2)")]
-fn poll(wanted: &[RawFd]) -> std::io::Result<Vec<RawFd>> {
-    let mut entries: Vec<libc::pollfd> = wanted
-        .iter()
-        .map(|fd| libc::pollfd {
-            fd: *fd,
-            events: libc::POLLIN,
-            revents: 0,
-        })
-        .collect();
-    // SAFETY: the pointer and the count describe `entries`.
-    let count = unsafe { libc::poll(entries.as_mut_ptr(), entries.len() as libc::nfds_t, -1) };
-    if count < 0 {
-        let error = std::io::Error::last_os_error();
-        return if error.kind() == std::io::ErrorKind::Interrupted {
-            Ok(Vec::new())
-        } else {
-            Err(error)
-        };
-    }
-    Ok(entries
-        .iter()
-        .filter(|entry| entry.revents != 0)
-        .map(|entry| entry.fd)
-        .collect())
 }

@@ -9,6 +9,7 @@ use super::{Command, Extra};
 use crate::admission::Patience;
 use crate::cancel::Cancel;
 use crate::context::Context;
+use crate::data::Carried;
 use crate::env::{Snapshot, resolve};
 use crate::error::StartError;
 use crate::job::{Policy, Streams};
@@ -182,6 +183,9 @@ impl Command {
             if output.as_ref().is_some_and(Output::is_consumed) {
                 return refuse(name.to_owned());
             }
+        }
+        if matches!(self.data, Carried::Consumed) {
+            return refuse("data".to_owned());
         }
         let is_consumed = |(_, extra): &&(i32, Extra)| matches!(extra, Extra::Consumed);
         match self.extra.iter().find(is_consumed) {

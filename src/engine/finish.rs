@@ -48,6 +48,7 @@ impl<K: Kernel> Engine<K> {
             started: Some(running.started),
             reaped: running.reaped,
             drained: Some(now),
+            data: None,
         };
         // Closed ones too: what the caller closed, or the delay cut, answers as such until the end.
         let lingers = running.streams.iter().any(OurEnd::is_callers);
@@ -76,10 +77,12 @@ impl<K: Kernel> Engine<K> {
     }
 
     /// Keeps what became of a command until it is taken, or hands it to who is waiting for just that.
-    fn keep_finished(&mut self, finished: Finished, lingering: Option<u32>) {
+    fn keep_finished(&mut self, mut finished: Finished, lingering: Option<u32>) {
         let id = finished.id;
+        let aside = self.asides.take(id.number);
+        finished.data = aside.data;
         self.table.keep_finished(finished, lingering);
-        if let Some(reply) = self.replies.remove(id.number)
+        if let Some(reply) = aside.reply
             && let Some(finished) = self.take_finished(id)
         {
             let _ = guarded("callback", || {

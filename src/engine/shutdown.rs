@@ -111,8 +111,11 @@ impl<K: Kernel> Drop for Engine<K> {
         for entry in self.table.drain() {
             drop_callers("command", entry);
         }
-        for reply in self.replies.drain() {
-            drop_callers("callback", reply);
+        for finished in self.table.drain_finished() {
+            drop_callers("data", finished);
+        }
+        for aside in self.asides.drain() {
+            drop_callers("callback", aside);
         }
     }
 }

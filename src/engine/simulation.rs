@@ -12,7 +12,7 @@ mod tests;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::Engine;
@@ -73,6 +73,8 @@ struct Driver {
     is_broken: bool,
     /// To find out whether a context still knows it.
     inbox: Arc<Inbox<SimulatedWaker>>,
+    /// What was handed to those who had sent it.
+    told: Arc<Mutex<Vec<Finished>>>,
 }
 
 /// Runs the whole of one simulation.
@@ -187,6 +189,7 @@ impl Driver {
             is_shut_down: false,
             last_drained: None,
             is_broken: false,
+            told: Arc::default(),
         };
         driver.make_contexts();
         driver.let_others_resume();
@@ -276,6 +279,7 @@ impl Driver {
             _ if self.random.one_in(4) => self.detach_one(),
             _ => self.let_another_thread_speak(),
         }
+        self.note_told();
     }
 
     /// Makes a command, and the place for it in the book.
@@ -311,17 +315,32 @@ impl Driver {
         }
     }
 
+    /// What came back to those who had sent it.
+    fn note_told(&mut self) {
+        let told = std::mem::take(&mut *self.told.lock().expect("no panic while it is locked"));
+        for finished in told {
+            self.note(finished);
+        }
+    }
+
     /// Another thread starts it by a handle, a little later.
     fn start_from_outside(&mut self, number: usize, command: crate::Command) {
         let inbox = self.inbox();
         let (book, numbers) = (Rc::clone(&self.book), Rc::clone(&self.numbers));
         let after = Duration::from_micros(self.random.below(3000) as u64);
+        let told = self.random.one_in(2).then(|| Arc::clone(&self.told));
         self.world.borrow_mut().outside(after, move || {
             let id = CommandId {
                 number: inbox.take_number(),
                 reactor: REACTOR,
             };
-            let is_taken = inbox.send(Message::Start(id.number, Box::new(command)));
+            let is_taken = inbox.send(match told {
+                Some(told) => {
+                    let tell = move |finished| told.lock().expect("no panic").push(finished);
+                    Message::Run(id.number, Box::new(command), Box::new(tell))
+                }
+                None => Message::Start(id.number, Box::new(command)),
+            });
             let job = &mut book.borrow_mut()[number];
             job.is_over = !is_taken;
             job.is_sent = true;
@@ -408,9 +427,10 @@ impl Driver {
     }
 
     /// A command is handed out: for the first time, and truly.
-    fn note(&mut self, finished: Finished) {
+    fn note(&mut self, mut finished: Finished) {
         let number = self.numbers.borrow().get(&finished.id.number).copied();
         let number = number.expect("a command of ours");
+        assert_eq!(finished.take_data(), Some(number), "what it carried");
         self.live.retain(|live| *live != number);
         let is_slow = self.is_slow();
         let job = &mut self.book.borrow_mut()[number];
@@ -522,14 +542,23 @@ impl Driver {
 
     /// Waits for one command, as `Reactor::wait` does.
     fn wait_for_one(&mut self) {
-        let Some((_, id)) = self.pick() else { return };
+        let Some((number, id)) = self.pick() else {
+            return;
+        };
         loop {
+            self.note_told();
+            if self.book.borrow()[number].is_over {
+                return;
+            }
             if let Some(finished) = self.engine().take_finished(id) {
                 return self.note(finished);
             }
             if !self.engine().knows(id) {
                 self.engine().take_messages();
-                assert!(self.engine().knows(id), "{id} is lost");
+                self.note_told();
+                let is_over = self.book.borrow()[number].is_over;
+                assert!(is_over || self.engine().knows(id), "{id} is lost");
+                continue;
             }
             self.turn_for(None);
         }
@@ -586,6 +615,7 @@ impl Driver {
             for finished in finished {
                 self.note(finished);
             }
+            self.note_told();
             let book = self.book.borrow();
             let lost = book.iter().find(|job| {
                 let is_told = job.is_over || job.is_detached || job.id.is_none();
@@ -612,6 +642,7 @@ impl Driver {
         assert!(engine.watches.is_empty(), "{:?}", engine.watches);
         assert_eq!(engine.backlog.len(), 0, "backlog");
         assert_eq!(engine.starting.len(), 0, "starting");
+        assert!(engine.asides.is_empty(), "{:?}", engine.asides);
         let left: Vec<_> = std::iter::from_fn(|| {
             let far = engine.now + Duration::from_secs(1 << 30);
             engine.deadlines.pop_due(far)

@@ -56,15 +56,28 @@ impl<K: Kernel> Engine<K> {
         self.refuse_too_many()?;
         let spec = command.spec(&mut self.snapshot)?;
         let number = self.inbox.take_number();
+        self.asides.keep_data(number, command.take_data());
         self.enqueue(number, spec);
         Ok(self.table.id(number))
     }
 
-    /// Starts a command from another thread, whose failures all arrive as a `Finished`.
+    /// The same for a caller who wants to hear of every failure by a `Finished`.
+    pub(crate) fn submit(&mut self, command: Box<Command>) -> CommandId {
+        let number = self.inbox.take_number();
+        self.now = self.kernel.now();
+        self.table.free_vacant();
+        self.start_sent(number, command);
+        self.table.id(number)
+    }
+
+    /// Starts a command whose failures all arrive as a `Finished`.
     pub(super) fn start_sent(&mut self, number: u64, mut command: Box<Command>) {
-        let spec = self
-            .refuse_too_many()
+        let checked = self.kernel.check_process();
+        let spec = checked
+            .map_err(|_| StartError::Forked)
+            .and_then(|()| self.refuse_too_many())
             .and_then(|()| command.spec(&mut self.snapshot));
+        self.asides.keep_data(number, command.take_data());
         drop_callers("command", command);
         match spec {
             Ok(spec) => self.enqueue(number, spec),

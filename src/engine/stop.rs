@@ -104,7 +104,7 @@ impl<K: Kernel> Engine<K> {
         let cost = running.cost;
         self.admission.let_go(cost);
         self.table.forget(id);
-        drop_callers("callback", self.replies.remove(id.number));
+        drop_callers("callback", self.asides.take(id.number));
         self.now = self.kernel.now();
         self.leave(slot);
         self.let_go_of_pipes(slot);

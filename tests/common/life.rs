@@ -265,3 +265,9 @@ pub fn pass_ms(milliseconds: u32) {
         .status();
     assert!(slept.expect("sleep").success());
 }
+
+/// For deadlines of the caller's, which are counted from now, and for lower bounds.
+#[expect(clippy::disallowed_methods, reason = "a deadline is an instant")]
+pub fn now() -> std::time::Instant {
+    std::time::Instant::now()
+}

@@ -15,6 +15,7 @@ mod life;
 
 mod busy;
 mod cancel;
+mod data;
 mod end;
 mod groups;
 mod hand_out;

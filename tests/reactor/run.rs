@@ -211,3 +211,51 @@ fn a_callback_that_nobody_will_call_is_dropped() {
     drop(reactor);
     assert_eq!(receiver.recv().ok().map(|done| done.id), None);
 }
+
+#[test]
+fn a_reactor_serves_until_the_last_handle_is_gone() {
+    let mut reactor = reactor();
+    let handle = reactor.handle();
+    let (sender, ids) = mpsc::channel();
+    let caller = std::thread::spawn(move || {
+        // One that the server hands out, and one that goes to who waits, each after a while without any command.
+        sender.send(handle.start(shell("exit 3"))).expect("heard");
+        let pending = handle.run(shell("exit 4"));
+        drop(handle);
+        word(&pending.wait())
+    });
+    let done = reactor.serve().expect("poll").expect("the first");
+    assert_eq!(Some(done.id), ids.recv().expect("sent"));
+    assert!(reactor.serve().expect("poll").is_none());
+    assert!(reactor.is_served());
+    assert_eq!(caller.join().expect("no panic"), "exit status 4");
+    assert!(reactor.serve().expect("poll").is_none(), "and again");
+}
+
+#[test]
+fn what_the_last_handle_has_sent_is_served() {
+    let mut reactor = reactor();
+    let id = reactor.handle().start(shell("exit 5"));
+    let done = reactor.serve().expect("poll").expect("sent before");
+    assert_eq!(
+        (Some(done.id), word(&done)),
+        (id, "exit status 5".to_owned())
+    );
+    let pending = reactor.handle().run(shell("exit 6"));
+    drop(pending);
+    assert!(!reactor.is_served(), "it was not heard of yet");
+    assert!(reactor.serve().expect("poll").is_none());
+}
+
+#[test]
+fn a_submitted_command_has_every_failure_in_its_end() {
+    let mut reactor = reactor();
+    for program in ["", "no-such-program-anywhere", "/no/such/program"] {
+        let id = reactor.submit(Command::new(program));
+        let done = wait(&mut reactor, id);
+        let is_start = matches!(done.outcome, Err(Error::Start(_)));
+        assert!(is_start && done.pid.is_none(), "{done:?}");
+    }
+    let id = reactor.submit(shell("exit 9").arg("a chain"));
+    assert_eq!(word(&wait(&mut reactor, id)), "exit status 9");
+}

@@ -144,3 +144,64 @@ fn turn_with_a_timeout_of_weeks_sleeps_until_the_exit() {
         assert_eq!(done.id, id);
     }
 }
+
+#[test]
+fn a_wait_for_any_ends_with_its_time_and_with_the_first_that_is_finished() {
+    let mut reactor = reactor();
+    let none = reactor
+        .wait_any_timeout(Duration::from_secs(1000))
+        .expect("poll");
+    assert!(none.is_none(), "there is nothing to wait for");
+    let mut stay = Stay::new(&["end=3"]);
+    let id = start(&mut reactor, &mut stay.command);
+    stay.pid();
+    let short = Duration::from_millis(30);
+    let before = life::now();
+    assert!(reactor.wait_any_timeout(short).expect("poll").is_none());
+    assert!(life::now() - before >= short && reactor.len() == 1);
+    assert!(
+        reactor
+            .wait_any_timeout(Duration::ZERO)
+            .expect("poll")
+            .is_none()
+    );
+    stay.release();
+    let done = reactor.wait_any_timeout(Duration::MAX).expect("poll");
+    assert_eq!(done.map(|done| done.id), Some(id));
+}
+
+#[test]
+fn a_turn_returns_at_the_callers_time_and_the_deadlines_are_told() {
+    let mut reactor = reactor();
+    assert_eq!(reactor.next_deadline(), None);
+    let now = life::now();
+    let (first, last) = (
+        now + Duration::from_millis(20),
+        now + Duration::from_millis(40),
+    );
+    for at in [last, first, first] {
+        reactor.wake_at(at);
+    }
+    for at in [first, last] {
+        assert_eq!(reactor.next_deadline(), Some(at));
+        while reactor.next_deadline() == Some(at) {
+            // Without the timer this would sleep for ever.
+            reactor.turn(None).expect("turn");
+        }
+        assert!(life::now() >= at);
+    }
+    assert_eq!(reactor.next_deadline(), None);
+    let mut sleeper = Command::new("sleep");
+    let id = start(
+        &mut reactor,
+        sleeper.arg("1000").timeout(Duration::from_secs(500)),
+    );
+    while reactor
+        .next_deadline()
+        .is_some_and(|at| at < now + Duration::from_secs(400))
+    {
+        reactor.turn(None).expect("turn");
+    }
+    assert!(reactor.next_deadline() >= Some(now + Duration::from_secs(500)));
+    assert!(reactor.kill(id));
+}

@@ -190,6 +190,7 @@ impl Job {
     /// The command that it is started by. `number` names it to whoever resumes it.
     pub(super) fn command(&self, path: &str, number: usize, random: &mut Random) -> Command {
         let mut command = Command::new(path);
+        command.data(number);
         command.stdin(match self.feed {
             Feed::Null => Input::null(),
             Feed::Bytes(bytes) => Input::bytes(prefix(self.program, bytes)),
