@@ -11,6 +11,7 @@ mod common {
     mod watchdog;
 }
 mod failures;
+#[cfg(target_os = "linux")]
 #[path = "../common/fuse.rs"]
 mod fuse;
 mod list;

@@ -4,6 +4,7 @@ use std::os::unix::process::CommandExt;
 use std::process::Stdio;
 
 use super::*;
+#[cfg(target_os = "linux")]
 use crate::fuse::{Server, Stall};
 
 /// A command that says `ready`, answers the given signal by `asked`, and then ends well.
@@ -95,6 +96,7 @@ fn the_second_interrupt_kills_at_once() {
 
 /// Its command cannot be killed: it is in an exec on a file system whose server does not answer.
 #[test]
+#[cfg(target_os = "linux")]
 fn the_third_interrupt_ends_the_program_though_its_command_cannot_be_killed() {
     if [Signal::INT, Signal::HUP].into_iter().any(is_ignored) {
         return;
