@@ -14,7 +14,7 @@ use crate::sys::Kernel;
 pub(crate) struct Fill<P> {
     pub(super) pipe: P,
     pub(super) source: FillSource,
-    /// The kernel has announced that no process can read any more. The trap: see [`Drain::is_hung_up`].
+    /// The kernel has announced that no process can read any more. The trap: see the same of `Drain`.
     pub(super) is_hung_up: bool,
     /// The stream used up its budget, and has its turn without an event.
     pub(super) is_backlogged: bool,

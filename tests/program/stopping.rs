@@ -97,6 +97,7 @@ fn the_second_interrupt_kills_at_once() {
 /// Its command cannot be killed: it is in an exec on a file system whose server does not answer.
 #[cfg(target_os = "linux")]
 #[test]
+#[cfg(target_os = "linux")]
 fn the_third_interrupt_ends_the_program_though_its_command_cannot_be_killed() {
     if [Signal::INT, Signal::HUP].into_iter().any(is_ignored) {
         return;
