@@ -16,6 +16,7 @@ mod failures;
 mod fuse;
 mod list;
 mod output;
+mod pictures;
 mod progress;
 mod stopping;
 

@@ -4,7 +4,8 @@ const COLOURS = ["#3d8bd4", "#d9453d", "#8a8f99", "#e0a020"];
 const AXIS = 22, LISTED = 12;
 const element = id => document.getElementById(id);
 const canvas = element("lanes"), tip = element("tip"), search = element("search");
-const style = name => getComputedStyle(document.documentElement).getPropertyValue(name);
+const theme = matchMedia("(prefers-color-scheme: dark)");
+const style = name => ({ text: ["#1d2330", "#d8dce5"], faint: ["#e6e9ef", "#2a2e37"], dim: ["#687083", "#8d95a5"] })[name][+theme.matches];
 
 rows.pop();
 const lanes = [];
@@ -66,14 +67,16 @@ function draw() {
     let drawnTo = -1, drawn = null;
     for (let at = firstBehind(lane, view[0]); at < lane.length && lane[at][START] <= view[1]; at++) {
       const row = lane[at], isDim = matches && !matches.has(row);
-      const x = (row[START] - view[0]) * scale, w = Math.max(1, row[TIME] * scale - 0.5);
+      let x = (row[START] - view[0]) * scale, w = row[TIME] * scale - 0.5;
+      // Not between two pixels, where it would be pale.
+      if (w < 1) [x, w] = [Math.min(Math.floor(x), width - 1), 1];
       const look = isDim ? "dim" : row[OUTCOME];
       // Many that are narrower than a pixel are one; what has failed is seen nevertheless.
       if (x + w <= drawnTo + 0.5 && (look === drawn || look !== 1)) continue;
       c.globalAlpha = isDim ? 0.15 : 1;
       c.fillStyle = COLOURS[row[OUTCOME]];
       c.fillRect(x, y, w, laneHeight - gap);
-      if (row === hovered) { c.strokeStyle = style("--text"); c.strokeRect(x, y, w, laneHeight - gap); }
+      if (row === hovered) { c.strokeStyle = style("text"); c.strokeRect(x, y, w, laneHeight - gap); }
       if (laneHeight > 12 && w > 40) {
         c.fillStyle = "#fff";
         const from = Math.max(x, 0);
@@ -90,7 +93,7 @@ function draw() {
 function drawAxis(c, width, height) {
   const span = view[1] - view[0], about = span * 90 / width, power = 10 ** Math.floor(Math.log10(about));
   const step = [1, 2, 5, 10].map(n => n * power).find(n => n >= about) ?? about;
-  c.fillStyle = style("--dim"); c.strokeStyle = style("--faint");
+  c.fillStyle = style("dim"); c.strokeStyle = style("faint");
   for (let at = Math.ceil(view[0] / step) * step; at <= view[1]; at += step) {
     const x = (at - view[0]) / span * width;
     c.beginPath(); c.moveTo(x, AXIS - 6); c.lineTo(x, height); c.stroke();
@@ -172,18 +175,27 @@ function list(id, entries) {
   }));
 }
 
-/** Times in which a lane was empty, its beginning and its end included. */
+/** Times in which a lane was empty before a command, and for each lane when it was empty for good. */
 function gaps() {
-  const all = [];
+  const between = [], last = [];
   lanes.forEach((lane, number) => {
     let from = 0;
     for (const row of lane) {
-      if (row[START] > from) all.push([from, row[START], number, row]);
+      if (row[START] > from) between.push([from, row[START], number, row]);
       from = Math.max(from, row[START] + row[TIME]);
     }
-    if (end > from) all.push([from, end, number, null]);
+    last.push(from);
   });
-  return all.sort((a, b) => b[1] - b[0] - (a[1] - a[0]));
+  return [between.sort((a, b) => b[1] - b[0] - (a[1] - a[0])), last];
+}
+
+/** The end, in which fewer and fewer lanes have a command, and the longest of the other gaps. */
+function gapEntries(between, last) {
+  const begin = Math.min(...last, end), row = rows.find(row => row[START] + row[TIME] === end);
+  const look = (from, to, row) => () => { hovered = row; show(from - (to - from) / 2, to + (to - from) / 2); };
+  const tail = begin < end ? [[time(end - begin) + " at the end, which waited for " + row[NAME], look(begin, end, row)]] : [];
+  return tail.concat(between.slice(0, LISTED - tail.length).map(([from, to, lane, row]) =>
+    [time(to - from) + " in lane " + (lane + 1) + " before " + row[NAME], look(from, to, row)]));
 }
 
 function histogram() {
@@ -200,7 +212,7 @@ function histogram() {
     const count = counts[power] ?? 0, x = (power - first) * column, height = Math.ceil(count / most * 78);
     c.fillStyle = COLOURS[0];
     c.fillRect(x, 98 - height, column - 3, height);
-    c.fillStyle = style("--dim");
+    c.fillStyle = style("dim");
     if (count) c.fillText(count, x + 2, 94 - height);
     c.fillText(time(2 ** power), x + 2, 112);
   }
@@ -232,19 +244,17 @@ search.oninput = find;
 search.onkeydown = event => { if (event.key === "Enter") next(); };
 element("next").onclick = next;
 onresize = () => { draw(); histogram(); };
-matchMedia("(prefers-color-scheme: dark)").onchange = onresize;
+theme.onchange = onresize;
 
-const all = gaps(), count = outcome => rows.filter(row => row[OUTCOME] === outcome).length;
-const idle = all.reduce((sum, [from, to]) => sum + to - from, 0);
+const [between, last] = gaps(), count = outcome => rows.filter(row => row[OUTCOME] === outcome).length;
+const idle = between.reduce((sum, [from, to]) => sum + to - from, last.reduce((sum, at) => sum + end - at, 0));
 const busy = Math.round(100 * (1 - idle / (end * Math.max(1, lanes.length))));
 element("summary").textContent = rows.length + " commands in " + lanes.length + " lanes, " + time(end) + ": "
   + OUTCOMES.map((name, at) => [count(at), name]).filter(([n]) => n).map(([n, name]) => n + " " + name).join(", ")
   + "; lanes busy " + busy + "%";
 list("longest", [...rows].sort((a, b) => b[TIME] - a[TIME]).slice(0, LISTED)
   .map(row => [time(row[TIME]) + "  " + row[NAME], () => lookAt(row)]));
-list("gaps", all.slice(0, LISTED).map(([from, to, lane, row]) => [
-  time(to - from) + " in lane " + (lane + 1) + ", " + (row ? "before " + row[NAME] : "at the end"),
-  () => { hovered = row; show(from - (to - from) / 2, to + (to - from) / 2); }]));
+list("gaps", gapEntries(between, last));
 const asked = new URLSearchParams(location.hash.slice(1));
 search.value = asked.get("search") ?? "";
 if (asked.has("from") && asked.has("to")) view = [+asked.get("from"), +asked.get("to")];
