@@ -131,9 +131,8 @@ fn colours_are_for_terminals_and_not_where_nobody_wants_them() {
             is_red,
             "{environment}: {done:?}"
         );
-        assert_eq!(
-            done.output().contains("\x1b[36m"),
-            false,
+        assert!(
+            !done.output().contains("\x1b[36m"),
             "{environment}: {done:?}"
         );
         assert_eq!(
