@@ -80,7 +80,7 @@ impl Cancel {
 
     /// Signals go to the whole process group, the final kill too. When a command that was asked to stop has exited, and its
     /// pipes are held, those of its group who outlived it are killed, and have 100 milliseconds to let go of the pipes. The
-    /// trap: after an end that nobody asked for, they are left alone; [`Command::sweep_group`](crate::Command::sweep_group)
+    /// trap: after an end of the command's own, they are left alone; [`Command::sweep_group`](crate::Command::sweep_group)
     /// ends them, too. Default: to the process alone. The command needs a group of its own
     /// ([`Command::process_group(0)`](crate::Command::process_group) or [`session`](crate::Command::session)), else its
     /// start is refused.

@@ -99,7 +99,7 @@ pub struct Command {
 impl Command {
     /// A command that runs `program` with no arguments.
     ///
-    /// A name without a slash is looked for in this process's `PATH`, now ([`look_path`]); a failure is told by the start.
+    /// A name without a slash is looked for in this process's `PATH`, now ([`look_path`]); a failure is reported by the start.
     /// A name with a slash is taken as it is; a relative one is resolved by the child, in its
     /// [directory](Command::current_dir) (Go's rule).
     pub fn new(program: impl AsRef<OsStr>) -> Command {
@@ -387,7 +387,7 @@ impl Command {
     /// [`Finished::take_data`], also where it could not be started. For one start. Default: nothing. A second call replaces
     /// what the first gave.
     ///
-    /// So nobody needs a table from ids to what a command is about; the reactor has no type parameter for it, as commands
+    /// So no caller needs a table from ids to what a command is about; the reactor has no type parameter for it, as commands
     /// of several parts of a program, each with data of its own, may share one. Where [`Reactor::start`] refuses the
     /// command, its data stays in it. The trap: data of a command that is [detached](Reactor::detach), or left to the
     /// reactor's drop, is dropped.

@@ -115,7 +115,7 @@ fn too_long(program: &Program, environment: &CStrings) -> String {
     }
 }
 
-/// As much of a variable's name as is told: an entry without `=` is all name.
+/// As much of a variable's name as is shown: an entry without `=` is all name.
 const NAME_BYTES_MAX: usize = 64;
 
 /// Why a file that may be executed has no format that the kernel knows.
@@ -181,7 +181,7 @@ fn first_bytes(path: &Path) -> io::Result<Vec<u8>> {
 fn interpreter_of(first: &[u8]) -> Option<PathBuf> {
     let line = first.split(|byte| *byte == b'\n').next()?;
     let rest = line.strip_prefix(b"#!")?;
-    // Blanks alone end the name, so one with a carriage return is a file that nobody has.
+    // Blanks alone end the name, so a name with a carriage return is that of no file.
     let is_end = |byte: &u8| matches!(byte, b' ' | b'\t');
     let name = rest.split(is_end).find(|word| !word.is_empty())?;
     Some(PathBuf::from(OsStr::from_bytes(name)))

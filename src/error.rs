@@ -63,7 +63,7 @@ impl Cause {
 
 /// How a command ended, when it did not simply succeed.
 ///
-/// Of several things that went wrong the first in this order is told (Go: `Cmd.Wait`): the start, a lost status, an
+/// Of several things that went wrong the first in this order is reported (Go: `Cmd.Wait`): the start, a lost status, an
 /// exit status that is not 0; then, for exit status 0, what came of stopping it, cut pipes, and a failed copy.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -71,7 +71,7 @@ pub enum Error {
     /// It could not be started, or was ended before it was. What the system says of a start comes this way, and what
     /// [`Reactor::start`](crate::Reactor::start) tells itself is the same for the forms for one command.
     Start(StartError),
-    /// It exited with a status other than 0, or a signal ended it. Whatever else happened, this is told.
+    /// It exited with a status other than 0, or a signal ended it. Whatever else happened, this is reported.
     Exit(ExitError),
     /// It exited with status 0 after it was asked to stop.
     Stopped(Cause),
@@ -229,7 +229,7 @@ impl fmt::Display for ExitError {
 
 impl std::error::Error for ExitError {}
 
-/// There is nobody to signal: the command has ended, waits for its start, is not this reactor's, or leads no group (Go:
+/// There is no process to signal: the command has ended, waits for its start, is not this reactor's, or leads no group (Go:
 /// `os.ErrProcessDone`). It is inside an [`io::Error`] of kind [`NotFound`](io::ErrorKind::NotFound), with `ESRCH` as
 /// its source.
 #[derive(Debug, thiserror::Error)]

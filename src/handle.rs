@@ -27,7 +27,7 @@ type UnixInbox = Inbox<<Unix as Kernel>::Waker>;
 /// by the command's id ([`Reactor::stdin`](crate::Reactor::stdin), ..): no handle reaches it, nor does a
 /// [`Pending`]. With [`start`](Handle::start) it can be used until the reactor hands the [`Finished`] out; with
 /// [`run`](Handle::run) and [`run_then`](Handle::run_then), which take that at once, until the command is finished. The
-/// trap: who waits for a [`Pending`] while nobody closes its stdin or reads its full stdout waits for ever. For a pipe of
+/// trap: who waits for a [`Pending`] while no one closes its stdin or reads its full stdout waits for ever. For a pipe of
 /// another thread's make one by [`std::io::pipe`], and give the command its end
 /// ([`Input::file`](crate::Input::file), [`Output::file`](crate::Output::file)).
 pub struct Handle {
@@ -78,7 +78,7 @@ impl Handle {
     /// Starts or queues a command, and calls `then` with its [`Finished`], on the reactor's thread; it must not block. A
     /// channel's sender in it is a way to tell any thread; what is captured in it is the caller's own, and travels with the
     /// command. The reactor's own calls do not hand this command out. Where the reactor is dropped or
-    /// [detaches](crate::Reactor::detach) the command, `then` is dropped uncalled. A panic in it is dropped: nobody is left
+    /// [detaches](crate::Reactor::detach) the command, `then` is dropped uncalled. A panic in it is dropped: no one is left
     /// to hear of it.
     ///
     /// Returns as [`start`](Handle::start).

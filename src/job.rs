@@ -32,7 +32,7 @@ pub(crate) struct Policy {
     pub(crate) kills_group: bool,
 }
 
-/// How long a killed process group has to let go of the command's pipes. Of such a death its own parent alone is told
+/// How long a killed process group has to let go of the command's pipes. Of such a death its own parent alone learns
 /// of a descendant, so that it holds no pipe any more is seen by the end of the pipe alone.
 pub(crate) const GROUP_DEATH_MAX: Duration = Duration::from_millis(100);
 
@@ -235,7 +235,7 @@ impl Job {
         self.status
     }
 
-    /// The job has to be told of every `Output`.
+    /// The job needs every `Output`.
     pub(crate) fn minds_silence(&self) -> bool {
         self.policy.idle_timeout.is_some()
     }

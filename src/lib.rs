@@ -38,7 +38,7 @@
 //!   [`Command::combined_output`] are the forms for a single one.
 //! - [`Reactor`], [`Handle`]: many at once. [`Finished`], [`Usage`]: what became of each.
 //! - [`Context`], [`Cancel`], [`Signal`]: ending them.
-//! - [`StartError`], [`Error`], [`LookPathError`]: what can go wrong, told apart. [`CommandError`]: the same of a
+//! - [`StartError`], [`Error`], [`LookPathError`]: what can go wrong, kind by kind. [`CommandError`]: the same of a
 //!   single one, with the program's name and its output.
 //!
 //! # Errors

@@ -86,7 +86,7 @@ fn entries(path: Option<&OsStr>) -> impl Iterator<Item = &Path> {
 pub enum LookPathError {
     /// No entry of `PATH` holds an executable file of this name (Go's `ErrNotFound`).
     ///
-    /// Always so for an empty name, `.` and `..`. Why single entries failed, for lack of permission say, isn't told.
+    /// Always so for an empty name, `.` and `..`. Why single entries failed, for lack of permission say, isn't reported.
     NotFound {
         /// The name that was looked for.
         name: OsString,

@@ -39,7 +39,7 @@ use crate::sys::{Kernel, Signal, Target, Unix, fd_limit_soft, now, raise_fd_limi
 /// kills, reaps and waits for nothing. Until then the copy holds descriptors that the commands may need closed, as every
 /// forked copy does that does not exec. [`start`](Reactor::start) answers [`StartError::Forked`] there; whatever would
 /// wait, read, write or signal fails with [`Unsupported`](io::ErrorKind::Unsupported); a [`Handle`] and a
-/// [`Context`](crate::Context) reach nobody. The original feels none of it. The copy may make a reactor of its own; a copy
+/// [`Context`](crate::Context) reach no reactor. The original feels none of it. The copy may make a reactor of its own; a copy
 /// of a process with several threads may call little more than exec or _exit, here as everywhere (fork(2)). One
 /// that is made while a start is under way has the child's ends of that command's pipes, too, until it execs or exits.
 ///
@@ -96,7 +96,7 @@ impl Reactor {
     ///
     /// It fails in one way: the command itself is refused, and is left as it was. That is known without the system, and is
     /// the same with an empty and a full queue. An accepted command has a [`Finished`], whatever happens: what the system
-    /// says of a start (a pipe, the process, a directory, the program ..) is told there, with
+    /// says of a start (a pipe, the process, a directory, the program ..) is reported there, with
     /// [`Error::Start`](crate::Error::Start) and without a pid. No child is left in either case. To hear of both in one
     /// place, [`submit`](Reactor::submit) it.
     ///
@@ -110,7 +110,7 @@ impl Reactor {
     }
 
     /// Starts or queues a command, and accepts any: one that [`start`](Reactor::start) would refuse is finished at once, with
-    /// that [`StartError`] in its [`Finished`] and with its [data](Command::data). So every failure is told in one place.
+    /// that [`StartError`] in its [`Finished`] and with its [data](Command::data). So every failure is reported in one place.
     /// It takes a [`Command`], or the chain of a builder as a [`Handle`] does: one start of it ([`Command`], "Once more").
     ///
     /// ```
@@ -226,7 +226,7 @@ impl Reactor {
             if let Some(finished) = self.wait_any()? {
                 return Ok(Some(finished));
             }
-            // In this order: nobody sends any more, and what the last handle has sent may be a start.
+            // In this order: no handle sends any more, and what the last handle has sent may be a start.
             if !self.engine.inbox().has_no_handle() {
                 self.turn(None)?;
             } else if self.has_run_out() {
@@ -253,7 +253,7 @@ impl Reactor {
         waited
     }
 
-    /// Sleeps also while other commands are finished: nobody is told of them meanwhile.
+    /// Sleeps also while other commands are finished: they are not reported meanwhile.
     fn wait_asleep(&mut self, id: CommandId) -> io::Result<Option<Finished>> {
         loop {
             if let Some(finished) = self.engine.take_finished(id) {
@@ -408,8 +408,8 @@ impl Reactor {
         self.tell_outer_loop();
     }
 
-    /// Lets a running command go: it survives the reactor, its outcome is not told, and its pipes are closed. Returns its
-    /// pid; `None` when it is not running. The trap: once the reactor is dropped, nobody reaps it before this process
+    /// Lets a running command go: it survives the reactor, its outcome is not reported, and its pipes are closed. Returns its
+    /// pid; `None` when it is not running. The trap: once the reactor is dropped, it is not reaped before this process
     /// ends.
     pub fn detach(&mut self, id: CommandId) -> Option<u32> {
         let pid = self.engine.detach(id);
@@ -436,7 +436,7 @@ impl Reactor {
 
     /// When the reactor has something to do by itself, if nothing happens before: the earliest limit of a command, a
     /// context's deadline, a [`wake_at`](Reactor::wake_at), or a next try of something. `None`: nothing. For who wants to
-    /// know; a turn and the [descriptor](AsFd) need not be told.
+    /// know; a turn and the [descriptor](AsFd) need not know.
     pub fn next_deadline(&self) -> Option<Instant> {
         self.engine.next_deadline()
     }
@@ -517,7 +517,7 @@ impl Reactor {
 /// [`turn`](Reactor::turn) with a zero timeout and take what is [finished](Reactor::try_wait_any). No timeout has to be
 /// computed outside.
 ///
-/// An outer loop that is told of edges alone (`EPOLLET`, tokio's `AsyncFd`) is served as well: whatever a turn or any other
+/// An outer loop that learns of edges alone (`EPOLLET`, tokio's `AsyncFd`) is served as well: whatever a turn or any other
 /// call leaves to do, and no kernel will announce anew, becomes a new edge before that call returns. So one turn for each
 /// edge is enough.
 impl AsFd for Reactor {

@@ -17,7 +17,7 @@ use crate::inbox::Reply;
 /// by [`wait`](Pending::wait) a call that blocks.
 ///
 /// Somebody else has to drive the reactor meanwhile, on its own thread or in the outer loop. Dropping this cancels the
-/// command, as [`Handle::cancel`] does; what becomes of it is then told to nobody. So a future that loses a race, or a
+/// command, as [`Handle::cancel`] does; what becomes of it is then not reported. So a future that loses a race, or a
 /// task that is aborted, leaves no command behind, as long as that heeds its [`Cancel`](crate::Cancel).
 ///
 /// There is one way to fail: whatever happens, there is a [`Finished`]. What would keep the command from its start is
@@ -40,7 +40,7 @@ struct Shared {
 
 #[derive(Default)]
 enum State {
-    /// Nobody has asked yet.
+    /// The future was not polled yet.
     #[default]
     Awaited,
     /// This task is to be woken.
@@ -55,7 +55,7 @@ enum State {
 /// The reactor's end.
 struct Sender {
     shared: Arc<Shared>,
-    /// In a forked copy, nobody is left to be told, and somebody who is not there may hold the lock.
+    /// In a forked copy, no one is left to be woken, and a thread that exists in the original alone may have the lock.
     process: u32,
 }
 

@@ -172,7 +172,7 @@ impl Output {
         Output(OutputKind::Inherit)
     }
 
-    /// A pipe, read by the caller through [`Reactor::stdout`](crate::Reactor::stdout) or [`Reactor::stderr`](crate::Reactor::stderr). The trap: nobody else reads it, so a
+    /// A pipe, read by the caller through [`Reactor::stdout`](crate::Reactor::stdout) or [`Reactor::stderr`](crate::Reactor::stderr). The trap: no one else reads it, so a
     /// command that fills it waits for the caller; what is unread when its [`Finished`](crate::Finished) is handed out is lost (Go:
     /// `StdoutPipe`).
     pub fn pipe() -> Output {

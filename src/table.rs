@@ -353,7 +353,7 @@ impl<K: Kernel> Table<K> {
         self.slots.drain()
     }
 
-    /// What became of those that nobody has taken.
+    /// What became of those that were not taken.
     pub(crate) fn drain_finished(&mut self) -> impl Iterator<Item = impl Sized> {
         self.places.drain().map(|(_, place)| place)
     }

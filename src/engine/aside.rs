@@ -7,7 +7,7 @@ use std::fmt;
 use crate::data::Data;
 use crate::inbox::Reply;
 
-/// By the commands' numbers. Empty, and free, where nobody asks for it.
+/// By the commands' numbers. Empty, and free, where no command has any.
 #[derive(Default)]
 pub(super) struct Asides(HashMap<u64, Aside>);
 
@@ -29,7 +29,7 @@ impl Asides {
         }
     }
 
-    /// It is finished, or nobody will hear of it.
+    /// The command is finished, or no one will hear of it.
     pub(super) fn take(&mut self, number: u64) -> Aside {
         if self.0.is_empty() {
             return Aside::default();
@@ -37,7 +37,7 @@ impl Asides {
         self.0.remove(&number).unwrap_or_default()
     }
 
-    /// All of them, which nobody will hear of.
+    /// Those of all commands, of which no one will hear.
     pub(super) fn drain(&mut self) -> impl Iterator<Item = Aside> {
         self.0.drain().map(|(_, aside)| aside)
     }

@@ -62,7 +62,7 @@ struct Driver {
     running_max: usize,
     /// An outer loop polls the descriptor, and never lets the engine sleep.
     is_embedded: bool,
-    /// That one is told of edges alone.
+    /// That one learns of edges alone.
     minds_edges: bool,
     /// Its caller does something else now and then.
     is_dawdling: bool,
@@ -360,7 +360,7 @@ impl Driver {
             StartError::Step { source, .. } => match source.raw_os_error() {
                 Some(libc::EACCES) => job.script.exec_error.is_some(),
                 number if number == job.script.clone_error && number.is_some() => true,
-                // Only a start that nobody else could make room for fails for want of something.
+                // Only a start that no other command's end could make room for fails for want of something.
                 _ => self
                     .engine
                     .as_ref()
@@ -446,7 +446,7 @@ impl Driver {
         });
     }
 
-    /// Time may pass in a turn, and nobody can expect that all is served in time.
+    /// Time may pass in a turn, so not all can be served in time.
     fn is_slow(&self) -> bool {
         let is_rude = self.book.borrow().iter().any(|job| job.is_rude);
         is_rude || self.world.borrow().weather.slow_starts > 0
@@ -568,7 +568,7 @@ impl Driver {
         let children = self.world.borrow().children_open();
         let running = self.engine().running();
         let known = running + detached + self.lingering();
-        assert_eq!(children, known, "children that nobody counts");
+        assert_eq!(children, known, "children that are not counted");
         assert!(running <= self.running_max, "{running} run at once");
     }
 

@@ -80,7 +80,7 @@ pub(crate) enum Verdict {
 /// What a request to stop came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Answer {
-    /// Nobody asked, or nothing was to be done, or the process was done already.
+    /// The command was not asked, or nothing was to be done, or the process was done already.
     None,
     Stopped,
     Failed,
@@ -394,7 +394,7 @@ impl Facts {
         }
     }
 
-    /// After the reap, only the pipes are left to be stopped; the request is told if nothing else is.
+    /// After the reap, only the pipes are left to be stopped; the request is reported if nothing else is.
     fn stop_pipes(&mut self, cause: Cause, policy: &Policy, now: Instant) -> Vec<Effect> {
         self.asked.get_or_insert((now, cause));
         if self.answer == Answer::None {

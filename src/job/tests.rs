@@ -340,7 +340,7 @@ fn pipes_are_closed_once_the_killed_child_is_reaped_and_not_while_it_still_holds
     play.happen(Happening::Stop(Cause::Cancelled), PLAIN);
     play.happen(Happening::Pass(DELAY), PLAIN);
     assert_eq!(play.asked_for, [Effect::PerformCancel, Effect::Kill]);
-    // Its death closes them: nobody else has held them.
+    // Its death closes them: no other process has a copy.
     play.happen(Happening::Ends(Stream::Stdout), PLAIN);
     play.happen(Happening::Exits(Ending::Signal(9)), PLAIN);
     assert_eq!(play.asked_for[2..], [Effect::Finish]);
@@ -417,7 +417,7 @@ fn a_ladder_climbs_from_rung_to_rung_until_the_delay_cuts_it_short() {
     assert_eq!(
         play.end(),
         Verdict::CancelFailed,
-        "the first rung that failed is told"
+        "the first rung that failed is reported"
     );
 }
 

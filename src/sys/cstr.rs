@@ -14,7 +14,7 @@ pub(crate) struct CStrings {
     pointers: Box<[*const c_char]>,
 }
 
-// SAFETY: the pointers lead into `bytes`, which this value owns and nobody changes.
+// SAFETY: the pointers lead into `bytes`, which this value owns and which is not changed.
 unsafe impl Send for CStrings {}
 // SAFETY: as above; shared access only reads.
 unsafe impl Sync for CStrings {}

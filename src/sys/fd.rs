@@ -20,7 +20,7 @@ pub(super) fn open_null(access: libc::c_int) -> io::Result<OwnedFd> {
 fn open(path: &CStr, flags: libc::c_int) -> io::Result<OwnedFd> {
     // SAFETY: the path is a C string.
     let fd = cvt(unsafe { libc::open(path.as_ptr(), flags | libc::O_CLOEXEC) })?;
-    // SAFETY: open(2) returned a new descriptor that nobody else owns.
+    // SAFETY: open(2) returned a new descriptor, which has no other owner.
     above_stdio(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
@@ -28,7 +28,7 @@ fn open(path: &CStr, flags: libc::c_int) -> io::Result<OwnedFd> {
 pub(super) fn duplicate(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     // SAFETY: fcntl(2) with this command takes one number.
     let copy = cvt(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, LOWEST) })?;
-    // SAFETY: fcntl(2) returned a new descriptor that nobody else owns.
+    // SAFETY: fcntl(2) returned a new descriptor, which has no other owner.
     Ok(unsafe { OwnedFd::from_raw_fd(copy) })
 }
 
@@ -54,7 +54,7 @@ pub(super) fn take_stdio_numbers() -> io::Result<Vec<OwnedFd>> {
         // SAFETY: the path is a C string.
         let fd =
             cvt(unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC) })?;
-        // SAFETY: open(2) returned a new descriptor that nobody else owns.
+        // SAFETY: open(2) returned a new descriptor, which has no other owner.
         let fd = unsafe { OwnedFd::from_raw_fd(fd) };
         if fd.as_raw_fd() >= LOWEST {
             return Ok(taken);

@@ -71,7 +71,7 @@ impl Mark {
         let start = unsafe { libc::mmap(std::ptr::null_mut(), MARK_BYTES, access, flags, -1, 0) };
         let mapping = NonNull::new(start).filter(|_| start != libc::MAP_FAILED);
         let mark = Mark(mapping.ok_or_else(io::Error::last_os_error)?);
-        // SAFETY: the mapping made above, which nobody else knows.
+        // SAFETY: the mapping made above, which no other code knows.
         super::cvt(unsafe { libc::madvise(start, MARK_BYTES, libc::MADV_WIPEONFORK) })?;
         mark.flag().store(true, Ordering::Relaxed);
         Ok(mark)

@@ -106,7 +106,7 @@ pub(crate) trait Kernel {
     ) -> io::Result<usize>;
     /// Writes what fits, in one write. Where no process reads, it fails with `EPIPE`, and no signal is raised.
     fn write(&mut self, pipe: &Self::Pipe, bytes: &[u8]) -> io::Result<usize>;
-    /// No other process has the other end now. Asked only where no event could have told in time.
+    /// No other process has the other end now. Asked only where no event could have come in time.
     fn is_abandoned(&mut self, pipe: &Self::Pipe) -> bool;
     /// Closes our end. Events that are already under way for it may still be reported once.
     fn close(&mut self, pipe: Self::Pipe);

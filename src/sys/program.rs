@@ -1,5 +1,5 @@
 //! What the program `execloop` asks of the system and no safe interface has: the state at its start, signals at their
-//! default, and zombies that are nobody's.
+//! default, and zombies that are no command's.
 //! Unaware of commands; nothing in the library calls it.
 #![allow(unsafe_code, reason = "signal dispositions and waitid")]
 
@@ -56,7 +56,7 @@ pub fn set_default_action(signal: Signal) {
 }
 
 /// Stops this process as a signal's default action does, until it is continued: the kernel does not stop one whose
-/// process group is orphaned, as nobody would continue it. The present action is back in place afterwards.
+/// process group is orphaned, as no shell would continue it. The present action is back in place afterwards.
 pub fn stop_by_default_action(signal: Signal) {
     let mut before = std::mem::MaybeUninit::<libc::sigaction>::uninit();
     // SAFETY: a null action asks for the present one, and `before` has room for it.

@@ -7,7 +7,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::ptr;
 
-/// `RWF_NOSIGNAL` (Linux 6.18): a write to a pipe that nobody reads fails with `EPIPE`, and that is all.
+/// `RWF_NOSIGNAL` (Linux 6.18): a write to a pipe without a reader fails with `EPIPE`, and that is all.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const NO_SIGNAL: libc::c_int = 0x100;
 
@@ -144,7 +144,7 @@ fn take_pending(set: &libc::sigset_t) {
     while take() == -1 && io::Error::last_os_error().kind() == io::ErrorKind::Interrupted {}
 }
 
-/// The same by sigwait(3), which has no limit of time. The write has raised the signal for this thread alone, so nobody
+/// The same by sigwait(3), which has no limit of time. The write has raised the signal for this thread alone, so no other thread
 /// else can take it between the two calls.
 #[cfg(any(target_vendor = "apple", target_os = "openbsd"))]
 fn take_pending(set: &libc::sigset_t) {

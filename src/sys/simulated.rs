@@ -109,7 +109,7 @@ impl Simulated {
         }
     }
 
-    /// Lets time pass while nobody asks the kernel for anything.
+    /// Lets time pass while the kernel is not asked for anything.
     pub(crate) fn dawdle(world: &Shared, time: Duration) {
         let until = world.borrow().now() + time;
         loop {
@@ -121,7 +121,7 @@ impl Simulated {
         }
     }
 
-    /// Sleeps as an outer loop does that polls the loop's descriptor, and is told of edges alone or of all that is there.
+    /// Sleeps as an outer loop does that polls the loop's descriptor, by edges alone or by all that is there.
     pub(crate) fn sleep_outside(world: &Shared, minds_edges: bool) {
         Simulated::plan_resumes(&mut world.borrow_mut());
         loop {

@@ -261,7 +261,7 @@ impl Evidence<'_> {
             let is_fact = standing.is_some_and(|standing| {
                 standing.holders > standing.dying && Some(standing.at) >= child.reaped
             });
-            self.confirm(is_fact || may_be_itself, "leaked to nobody");
+            self.confirm(is_fact || may_be_itself, "a leak without a holder");
         }
         if self.job.is_group && self.job.sweeps && !self.job.script.is_foreign {
             let pid = self.finished.pid.expect("it was started");
@@ -276,7 +276,7 @@ impl Evidence<'_> {
             Take::Ends(bytes) => self.confirm(collected == ends(&read, bytes), "both ends"),
             Take::Writer(fails_at) => {
                 let is_prefix = read.starts_with(&got.bytes);
-                // One that would block to the end is told.
+                // One that would block to the end is reported.
                 let is_told = is_leaked || !self.finished.success();
                 let is_whole = got.bytes.len() == read.len() || is_told;
                 let has_failed = got.has_failed && got.bytes.len() == fails_at;
@@ -299,7 +299,7 @@ impl Evidence<'_> {
                     || (pipe.len() == 0 && self.job.callers_read == pipe.read);
                 self.confirm(has_end, "the end that the caller saw");
             }
-            Take::Null => self.confirm(false, "a pipe that nobody asked for"),
+            Take::Null => self.confirm(false, "a pipe that was not asked for"),
         }
     }
 
@@ -321,7 +321,7 @@ impl Evidence<'_> {
         if is_leaked {
             let may_be_paused = matches!(self.job.feed, Feed::Reader { .. });
             let was_held = !pipe.was_found_ended || may_be_paused;
-            return self.confirm(was_held, "stdin is held by nobody");
+            return self.confirm(was_held, "no process has stdin");
         }
         let has_failed = self
             .job
@@ -391,7 +391,7 @@ impl Evidence<'_> {
                 Err(Error::WaitDelay { .. }) => is_cut,
                 _ => false,
             };
-            self.confirm(is_plain, "nobody asked it to stop");
+            self.confirm(is_plain, "it was not asked to stop");
         }
     }
 
@@ -432,7 +432,7 @@ impl Evidence<'_> {
         let is_overdue = reaped
             .checked_sub(EVENT_SLACK)
             .is_some_and(|until| !self.requests_until(until).is_empty());
-        // Silence cannot be told from here.
+        // Silence cannot be seen from here.
         let may_be_silence = self.job.idle_timeout.is_some();
         let is_expected = !may_be_silence && !self.is_dawdling;
         let must_be_asked = is_overdue && self.job.stop != Stop::Nothing && is_expected;
@@ -450,7 +450,7 @@ impl Evidence<'_> {
             let has_own_answer = matches!(self.job.stop, Stop::Callback { .. });
             self.confirm(
                 is_told || has_own_answer,
-                "it is not told that it was stopped",
+                "it is not reported that it was stopped",
             );
         }
     }

@@ -57,7 +57,7 @@ impl Queue {
     pub(super) fn new() -> io::Result<Queue> {
         // SAFETY: kqueue(2) has no preconditions.
         let fd = cvt(unsafe { c::kqueue() })?;
-        // SAFETY: kqueue(2) returned a new descriptor that nobody else owns.
+        // SAFETY: kqueue(2) returned a new descriptor, which has no other owner.
         let fd = above_stdio(unsafe { OwnedFd::from_raw_fd(fd) })?;
         // No fork inherits it; an exec in place of this process would.
         // SAFETY: fcntl(2) with this command takes one number.
@@ -69,7 +69,7 @@ impl Queue {
         })
     }
 
-    /// Has the exit of an unreaped child told under `token`, once. `false`: it exits already, and nothing will be told.
+    /// Has the exit of an unreaped child announced under `token`, once. `false`: it exits already, and no event will come.
     ///
     /// Deleted first: an exit of a former process of that pid may be there still, untaken. To add it again would give
     /// that event the new token, and leave the new process unwatched.
@@ -102,7 +102,7 @@ impl Queue {
         let mut events = [nothing(); EVENTS_PER_CALL_MAX];
         loop {
             let told = match self.call(&[], &mut events) {
-                // Nobody waits here, but a kernel may say it all the same.
+                // This call does not wait, but a kernel may say so all the same.
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 told => told?,
             };
@@ -181,7 +181,7 @@ type Filter = u32;
 type Flags = u32;
 
 fn nothing() -> c::kevent {
-    // SAFETY: plain numbers and a pointer that nobody follows, for which zero is valid.
+    // SAFETY: plain numbers and a pointer that is not followed, for which zero is valid.
     unsafe { mem::zeroed() }
 }
 
@@ -246,7 +246,7 @@ mod tests {
         let number = child.id() as libc::c_int;
         let (reader, mut writer) = io::pipe().expect("a pipe");
         let filter = if u64::from(child.id()) < fd_limit_soft() {
-            // SAFETY: dup2(2) takes numbers; nobody has one as high as a pid here.
+            // SAFETY: dup2(2) takes numbers; no descriptor here is as high as a pid.
             assert_eq!(unsafe { libc::dup2(reader.as_raw_fd(), number) }, number);
             writer.write_all(b"1").expect("room");
             change(number as usize, c::EVFILT_READ, c::EV_ADD, 0, 0, 55)
@@ -264,7 +264,7 @@ mod tests {
         assert_eq!(drained(&queue), [7]);
         child.wait().expect("reaped");
         if u64::from(number.unsigned_abs()) < fd_limit_soft() {
-            // SAFETY: made above, and nobody else's.
+            // SAFETY: made above, and no one else's.
             unsafe { libc::close(number) };
         }
     }

@@ -70,7 +70,7 @@ fn new_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
 }
 
 fn own(ends: [libc::c_int; 2]) -> (OwnedFd, OwnedFd) {
-    // SAFETY: the call before returned two new descriptors that nobody else owns.
+    // SAFETY: the call before returned two new descriptors, which have no other owner.
     let read = unsafe { OwnedFd::from_raw_fd(ends[0]) };
     // SAFETY: as above.
     let write = unsafe { OwnedFd::from_raw_fd(ends[1]) };
@@ -87,6 +87,6 @@ pub(super) fn never_block(end: &OwnedFd) -> io::Result<()> {
 pub(super) fn duplicate_from(fd: libc::c_int, floor: libc::c_int) -> io::Result<OwnedFd> {
     // SAFETY: fcntl(2) with this command takes one number.
     let copy = cvt(unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, floor) })?;
-    // SAFETY: fcntl(2) returned a new descriptor that nobody else owns.
+    // SAFETY: fcntl(2) returned a new descriptor, which has no other owner.
     Ok(unsafe { OwnedFd::from_raw_fd(copy) })
 }

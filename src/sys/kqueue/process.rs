@@ -66,7 +66,7 @@ impl Child {
         }
     }
 
-    /// Takes the status, if the child can be waited for. Its exit may have been told before that.
+    /// Takes the status, if the child can be waited for. Its exit may have been announced before that.
     pub(super) fn reap(&mut self) -> io::Result<Option<Exit>> {
         if self.sweeps_group && self.is_zombie() {
             // Until it is reaped, the group's number is this group's.

@@ -304,7 +304,7 @@ impl Stack {
             guard_bytes,
             is_lost: false,
         };
-        // SAFETY: the first page of the mapping made above, which nobody uses.
+        // SAFETY: the first page of the mapping made above, which is not used.
         cvt(unsafe { libc::mprotect(start, guard_bytes, libc::PROT_NONE) })?;
         Ok(stack)
     }
@@ -390,7 +390,7 @@ mod tests {
 
         under_way(&cradle).has_table.store(1, Ordering::Release);
         assert_eq!(cradle.settle(&nulls), None);
-        assert_ne!(inode(place), pipe, "it is nobody's");
+        assert_ne!(inode(place), pipe, "it belongs to no child");
         assert!(!cradle.shares_table() && !cradle.is_free());
         // Our copy of the other end is closed, too.
         let mut byte = [0];

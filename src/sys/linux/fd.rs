@@ -14,7 +14,7 @@ pub(super) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     let mut ends = [-1; 2];
     // SAFETY: `ends` has room for the two numbers.
     cvt(unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC | libc::O_NONBLOCK) })?;
-    // SAFETY: pipe2(2) returned two new descriptors that nobody else owns.
+    // SAFETY: pipe2(2) returned two new descriptors, which have no other owner.
     let read = unsafe { OwnedFd::from_raw_fd(ends[0]) };
     // SAFETY: as above.
     let write = unsafe { OwnedFd::from_raw_fd(ends[1]) };
@@ -30,7 +30,7 @@ pub(super) fn set_pipe_bytes(end: &OwnedFd, bytes: libc::c_int) {
 /// Makes `place`'s number lead to what `fd` leads to, in one step: the number is never free meanwhile.
 pub(super) fn duplicate_onto(fd: BorrowedFd<'_>, place: &OwnedFd) -> io::Result<()> {
     loop {
-        // SAFETY: dup3(2) takes numbers; `place` is ours, so nobody else relies on what it led to.
+        // SAFETY: dup3(2) takes numbers; `place` is ours, so no other code relies on what it led to.
         let result = cvt(unsafe { libc::dup3(fd.as_raw_fd(), place.as_raw_fd(), libc::O_CLOEXEC) });
         match result {
             // EBUSY: another thread's open(2) looked at this number at the same instant.

@@ -165,6 +165,6 @@ fn open_procs(cgroup: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     let flags = libc::O_WRONLY | libc::O_CLOEXEC;
     // SAFETY: the name is a C string.
     let fd = cvt(unsafe { libc::openat(cgroup.as_raw_fd(), c"cgroup.procs".as_ptr(), flags) })?;
-    // SAFETY: openat(2) returned a new descriptor that nobody else owns.
+    // SAFETY: openat(2) returned a new descriptor, which has no other owner.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }

@@ -3,7 +3,7 @@
 //!
 //! The child shares the parent's descriptor table for one system call only: with its own ends at low numbers, its
 //! first act copies just those. A start therefore costs the same however many descriptors the parent opens above them.
-//! And nobody waits for it: several children are on their way to their exec at once, each in a [`Cradle`], until the
+//! Its thread does not wait for it: several children are on their way to their exec at once, each in a [`Cradle`], until the
 //! kernel clears a word (`CLONE_CHILD_CLEARTID`). Where that cannot be, [`Spawner::waits`] says so.
 
 use std::io;
@@ -41,7 +41,7 @@ pub(super) struct Spawner {
     shares_table: bool,
 }
 
-/// The outcome of one attempt, where a refused mechanism is told from a failed start.
+/// The outcome of one attempt, which tells a refused mechanism from a failed start.
 enum Attempt {
     /// With what the child still uses, if it is under way.
     Started(Child, Option<(Box<Plan>, Carried)>),
@@ -65,7 +65,7 @@ impl Spawner {
     /// something to memory that both share, beyond its own stack and plan: other credentials clear *dumpable*, id maps are
     /// written by both, fallbacks for old kernels reset signals one by one. Where the caller gave a descriptor of his: ours
     /// is to be closed when the start returns, as he may wait for the other end. Where the child leaves our process group by
-    /// an act of its own: until then, a signal to its group would be one to ours. And where nobody can tell when the child is
+    /// an act of its own: until then, a signal to its group would be one to ours. And where it cannot be known when the child is
     /// done with it: on architectures without system calls by hand, and under sanitizers, whose code keeps accounts in what
     /// both share. `--cfg execloop_start_waits` makes all starts wait.
     fn waits(&self, attributes: &Attributes, has_files: bool) -> bool {
@@ -294,7 +294,7 @@ impl Spawner {
 /// Lets a moment pass. For the end of things alone: a loop sleeps in its poll.
 #[expect(
     clippy::disallowed_methods,
-    reason = "nobody announces what is waited for here"
+    reason = "no event announces what is waited for here"
 )]
 fn nap(time: Duration) {
     std::thread::sleep(time);

@@ -21,12 +21,12 @@ impl Timer {
         let flags = libc::TFD_CLOEXEC | libc::TFD_NONBLOCK;
         // SAFETY: timerfd_create(2) takes two numbers.
         let fd = cvt(unsafe { libc::timerfd_create(libc::CLOCK_MONOTONIC, flags) })?;
-        // SAFETY: timerfd_create(2) returned a new descriptor that nobody else owns.
+        // SAFETY: timerfd_create(2) returned a new descriptor, which has no other owner.
         let fd = above_stdio(unsafe { OwnedFd::from_raw_fd(fd) })?;
         Ok(Timer { fd })
     }
 
-    /// Fires once, `delay` from now, in place of what was set before. Setting it also clears a firing that nobody read,
+    /// Fires once, `delay` from now, in place of what was set before. Setting it also clears a firing that was not read,
     /// so no read is ever needed: each firing is an edge.
     pub(super) fn set(&self, delay: Duration) -> io::Result<()> {
         // SAFETY: itimerspec is plain numbers for which zero is valid.

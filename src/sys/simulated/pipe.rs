@@ -24,7 +24,7 @@ pub(crate) struct Standing {
 pub(crate) struct Pipe {
     /// The key of its bytes.
     pub(crate) key: usize,
-    /// Who is told of it; `None`: it is not watched.
+    /// Who gets its events; `None`: it is not watched.
     pub(super) tenant: Option<Tenant>,
     /// Our descriptor's number.
     pub(super) number: usize,

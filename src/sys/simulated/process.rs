@@ -49,14 +49,14 @@ pub(crate) enum Exec {
 #[derive(Debug)]
 pub(crate) struct ChildFacts {
     pub(crate) exec: Exec,
-    /// Who is told of its exit; `None`: it is not watched.
+    /// Who gets the event of its exit; `None`: it is not watched.
     pub(super) tenant: Option<Tenant>,
     pub(crate) program: usize,
     pub(crate) pipes: [Option<usize>; 3],
     pub(crate) started: Instant,
     /// When it ended, and with which wait status.
     pub(crate) ended: Option<(Instant, i32)>,
-    /// When it can be waited for: by a kqueue its end is told before that.
+    /// When it can be waited for: a kqueue announces its exit before that.
     pub(super) waitable: Option<Instant>,
     pub(crate) reaped: Option<Instant>,
     /// Its pid. It shares its numbers with descriptors, and is another's once the child is reaped.
@@ -384,7 +384,7 @@ impl World {
         let is_born = |child: &ChildFacts| matches!(child.exec, Exec::UnderWay(_));
         match this.script.reaction {
             _ if this.dying.is_some() => {}
-            // Before its exec, nobody catches and nobody ignores.
+            // Before its exec, a child neither catches nor ignores.
             _ if this.child.as_ref().is_some_and(is_born) => self.kill(process, number),
             _ if number == libc::SIGKILL => self.kill(process, number),
             Reaction::Die => self.kill(process, number),

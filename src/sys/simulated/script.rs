@@ -37,7 +37,7 @@ pub(crate) enum Reaction {
 pub(crate) struct Script {
     pub(crate) acts: Vec<Act>,
     pub(crate) reaction: Reaction,
-    /// It goes on when nobody reads what it writes.
+    /// It goes on when its output has no reader.
     pub(crate) survives_pipe: bool,
     /// Each write is a packet, and is read by itself.
     pub(crate) writes_packets: bool,
@@ -112,7 +112,7 @@ pub(crate) struct Weather {
     pub(crate) refusals: usize,
     /// The batch is given in another order.
     pub(crate) shuffles: usize,
-    /// Exits are told as a kqueue does, and children have no pidfds.
+    /// Exits are announced as by a kqueue, and children have no pidfds.
     pub(crate) by_kqueue: bool,
     /// A group can be signalled after its leader was reaped. Never without pidfds.
     pub(crate) finds_groups: bool,

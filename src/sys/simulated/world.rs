@@ -56,7 +56,7 @@ pub(super) enum Watched {
 pub(super) struct Woken {
     /// The next poll returns.
     pub(super) is_due: AtomicBool,
-    /// Something new has come since an outer loop was last told.
+    /// Something new has come since an outer loop was last woken.
     pub(super) is_edge: AtomicBool,
 }
 

@@ -156,7 +156,7 @@ pub(super) fn die_with_parent(plan: &Plan, signal: Signal) -> Result<(), Failed>
 }
 
 /// Tells the parent that the namespace is there, and waits until its maps are written. If the parent is killed
-/// meanwhile, nobody would ever come: then this child is killed too.
+/// meanwhile, no one would ever come: then this child is killed too.
 pub(super) fn wait_for_maps(plan: &Plan) -> Result<(), Failed> {
     let kill = libc::SIGKILL as usize;
     at(StartStep::IdMaps, prctl(libc::PR_SET_PDEATHSIG, kill, 0))?;
