@@ -9,6 +9,7 @@ mod failures;
 #[path = "../common/fuse.rs"]
 mod fuse;
 mod list;
+mod manners;
 mod output;
 mod pictures;
 mod progress;
