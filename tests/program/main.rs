@@ -3,6 +3,7 @@
 #![cfg(feature = "cli")]
 
 mod arguments;
+mod bench;
 #[path = "../common/mod.rs"]
 mod common;
 mod failures;

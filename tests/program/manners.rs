@@ -13,6 +13,7 @@ const HELPS: &[&[&str]] = &[
     &["run", "-h"],
     &["completions", "--help"],
     &["man", "--help"],
+    &["bench", "--help"],
 ];
 
 #[test]

@@ -11,6 +11,7 @@ use clap_complete::Shell;
 use execloop::Signal;
 
 use crate::bar::When;
+use crate::bench::BenchArguments;
 use crate::command_line::parse_duration;
 use crate::limits::{Halt, Jobs, parse_halt, parse_jobs, parse_size};
 
@@ -25,6 +26,7 @@ pub(crate) struct Arguments {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Action {
     Run(Box<RunArguments>),
+    Bench(BenchArguments),
     /// Print completions for a shell: bash, zsh, fish
     ///
     /// They go where the shell looks for them, under this name:

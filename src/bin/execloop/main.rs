@@ -12,6 +12,7 @@
 
 mod arguments;
 mod bar;
+mod bench;
 mod capture;
 mod clock;
 mod command_line;
@@ -47,6 +48,7 @@ mod timeline;
 mod trace;
 mod words;
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
@@ -75,12 +77,17 @@ fn main() -> ExitCode {
     // Else nobody is told how a child ended (waitpid(2)). Children get the default anyway.
     program::set_default_action(Signal::CHLD);
     panic::set_hook(Box::new(tell_defect));
+    let words: Vec<OsString> = std::env::args_os().skip(1).collect();
+    if let Some(code) = bench::serve(&words) {
+        return code;
+    }
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => return tell_usage(&error),
     };
     let arguments = match arguments.action {
         Action::Run(arguments) => arguments,
+        Action::Bench(arguments) => return bench::bench(&arguments),
         Action::Completions { shell } => return print(manners::completions(shell)),
         Action::Man { page } => {
             return match manners::man_page(&page) {
