@@ -3,6 +3,7 @@
 #![cfg(feature = "cli")]
 
 mod arguments;
+mod bench;
 #[path = "../common"]
 mod common {
     pub mod scratch;
@@ -15,6 +16,7 @@ mod failures;
 #[path = "../common/fuse.rs"]
 mod fuse;
 mod list;
+mod manners;
 mod output;
 mod pictures;
 mod progress;

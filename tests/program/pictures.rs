@@ -84,9 +84,12 @@ fn a_trace_has_an_event_for_each_try_and_a_lane_for_each_slot() {
 const PROBE: &str = r#"
 const probe = document.createElement("pre");
 probe.id = "probe";
+search.value = "EXIT 3";
+search.oninput();
+const named = element("found").textContent;
 search.value = "failed";
 search.oninput();
-const found = element("found").textContent;
+const found = named + ", " + element("found").textContent;
 element("next").onclick();
 const box = canvas.getBoundingClientRect(), row = hovered;
 draw();
@@ -130,7 +133,7 @@ fn a_timeline_of_ten_thousand_commands_is_drawn_searched_and_zoomed() {
     );
     let probe = between(&seen, "<pre id=\"probe\">", "</pre>");
     let lines: Vec<&str> = probe.lines().collect();
-    assert_eq!(lines[0], "2 of 10000", "{probe}");
+    assert_eq!(lines[0], "1 of 10000, 2 of 10000", "{probe}");
     assert!(["exit 3", "/bin/false"].contains(&lines[1]), "{probe}");
     assert!(lines[2].starts_with("failed: exit status "), "{probe}");
     assert!(

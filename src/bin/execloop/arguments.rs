@@ -7,15 +7,17 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
 use execloop::Signal;
 
 use crate::bar::When;
+use crate::bench::BenchArguments;
 use crate::command_line::parse_duration;
 use crate::limits::{Halt, Jobs, parse_halt, parse_jobs, parse_size};
 
 /// Runs thousands of commands at once
 #[derive(Debug, Parser)]
-#[command(name = "execloop", version, max_term_width = 80)]
+#[command(name = "execloop", version, max_term_width = 80, after_help = AFTER_PROGRAM_HELP)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     pub(crate) action: Action,
@@ -24,6 +26,25 @@ pub(crate) struct Arguments {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Action {
     Run(Box<RunArguments>),
+    Bench(BenchArguments),
+    /// Print completions for a shell: bash, zsh, fish
+    ///
+    /// They go where the shell looks for them, under this name:
+    ///   bash  ~/.local/share/bash-completion/completions/execloop
+    ///   zsh   _execloop, in a directory of $fpath
+    ///   fish  ~/.config/fish/completions/execloop.fish
+    #[command(verbatim_doc_comment)]
+    Completions {
+        #[arg(value_name = "SHELL")]
+        shell: Shell,
+    },
+    /// Print the man page of run, or of another subcommand
+    ///
+    /// execloop man | man -l - shows it.
+    Man {
+        #[arg(value_name = "SUBCOMMAND", default_value = "run")]
+        page: String,
+    },
 }
 
 /// Run many commands, several at a time
@@ -225,8 +246,8 @@ pub(crate) struct OutputArguments {
 
     /// Show what is done, what runs and how long yet
     ///
-    /// On a terminal by lines at its bottom, elsewhere by a line on stderr now
-    /// and then, which comes with always only.
+    /// On a terminal by lines at its bottom; elsewhere, with always, by a
+    /// line on stderr now and then.
     #[arg(
         long,
         value_name = "WHEN",
@@ -288,6 +309,12 @@ pub(crate) struct RecordArguments {
     #[arg(long, requires = "joblog", conflicts_with = "resume")]
     pub(crate) resume_failed: bool,
 }
+
+const AFTER_PROGRAM_HELP: &str = "\
+Examples:
+  find . -name '*.gz' -print0 | execloop run -0 -j 64 gzip -t {}
+  execloop run -j 8 < commands
+  execloop run --help                      has all of it";
 
 const USAGE: &str = "\
 execloop run [OPTIONS] [FILE]

@@ -3,12 +3,37 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
+use rustix::time::{ClockId, clock_gettime};
+
 #[expect(
     clippy::disallowed_methods,
     reason = "the program's own clock is read here only"
 )]
 pub(crate) fn now() -> Instant {
     Instant::now()
+}
+
+/// Nanoseconds of a clock that all processes share.
+pub(crate) fn monotonic_ns() -> u64 {
+    nanoseconds(ClockId::Monotonic)
+}
+
+/// The CPU time of this process, without its children's.
+pub(crate) fn process_cpu() -> Duration {
+    Duration::from_nanos(nanoseconds(ClockId::ProcessCPUTime))
+}
+
+fn nanoseconds(clock: ClockId) -> u64 {
+    let time = clock_gettime(clock);
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a child of a bench that is asked to sleep"
+)]
+pub(crate) fn sleep(duration: Duration) {
+    std::thread::sleep(duration);
 }
 
 /// The instant of the run's beginning, by both clocks.

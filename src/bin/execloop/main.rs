@@ -12,6 +12,7 @@
 
 mod arguments;
 mod bar;
+mod bench;
 mod capture;
 mod clock;
 mod command_line;
@@ -24,6 +25,7 @@ mod json;
 mod launch;
 mod limits;
 mod lines;
+mod manners;
 mod order;
 mod outbox;
 mod output;
@@ -46,9 +48,11 @@ mod timeline;
 mod trace;
 mod words;
 
+use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
+use std::panic::{self, PanicHookInfo};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -66,11 +70,35 @@ use trace::Trace;
 const FAILURE: u8 = 1;
 /// The same as clap's.
 const USAGE: u8 = 2;
+/// `EX_SOFTWARE` of sysexits(3).
+const DEFECT: u8 = 70;
 
 fn main() -> ExitCode {
     // Else nobody is told how a child ended (waitpid(2)). Children get the default anyway.
     program::set_default_action(Signal::CHLD);
-    let Action::Run(arguments) = Arguments::parse().action;
+    panic::set_hook(Box::new(tell_defect));
+    let words: Vec<OsString> = std::env::args_os().skip(1).collect();
+    if let Some(code) = bench::serve(&words) {
+        return code;
+    }
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return tell_usage(&error),
+    };
+    let arguments = match arguments.action {
+        Action::Run(arguments) => arguments,
+        Action::Bench(arguments) => return bench::bench(&arguments),
+        Action::Completions { shell } => return print(manners::completions(shell)),
+        Action::Man { page } => {
+            return match manners::man_page(&page) {
+                Ok(text) => print(text),
+                Err(wrong) => {
+                    write_to_stderr(&message(&wrong));
+                    ExitCode::from(USAGE)
+                }
+            };
+        }
+    };
     let plan = match Plan::new(&arguments) {
         Ok(plan) => plan,
         Err(wrong) => {
@@ -144,6 +172,47 @@ fn conclude(mut run: Run, list: &str, quiet: bool) -> io::Result<ExitCode> {
         signals::end_by(signal);
     }
     Ok(ExitCode::from(status))
+}
+
+/// Help, or what is wrong with the arguments. clap knows whether a terminal has colours, but not whether what it writes
+/// arrives.
+fn tell_usage(error: &clap::Error) -> ExitCode {
+    if error.use_stderr() {
+        let _ = error.print();
+        return ExitCode::from(USAGE);
+    }
+    if io::stdout().is_terminal() {
+        let _ = error.print();
+        return ExitCode::SUCCESS;
+    }
+    print(error.render().to_string().into_bytes())
+}
+
+/// Prints text and nothing else.
+fn print(text: Vec<u8>) -> ExitCode {
+    if program::was_closed_at_start(1) {
+        return fail(FAILURE, "stdout", &program::closed_error());
+    }
+    let stdout = io::stdout().as_fd().try_clone_to_owned();
+    match stdout.and_then(|stdout| Patient(File::from(stdout)).write_all(&text)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => signals::end_by(Signal::PIPE),
+        Err(error) => fail(FAILURE, "stdout", &error),
+    }
+}
+
+/// A panic is a defect of this program, which is told as such. Nothing goes on after it: commands die with the program.
+fn tell_defect(panic: &PanicHookInfo<'_>) {
+    let place = panic.location().map_or_else(String::new, |place| {
+        format!(" ({}:{})", place.file(), place.line())
+    });
+    let text = format!(
+        "this is a defect of execloop {}{place}; please report it at {}/issues",
+        env!("CARGO_PKG_VERSION"),
+        env!("CARGO_PKG_REPOSITORY"),
+    );
+    write_to_stderr(&message(&text));
+    std::process::exit(DEFECT.into());
 }
 
 fn fail(status: u8, what: &str, error: &io::Error) -> ExitCode {

@@ -162,7 +162,10 @@ fn what_is_over_at_the_first_look_is_never_registered_and_the_rest_before_a_slee
     let finished = engine.take_finished(short).expect("it is over");
     assert_eq!(finished.stdout.len(), 100);
     assert_eq!(world.borrow().watched, 0);
-    assert!(engine.is_unannounced(), "no event would announce the long one");
+    assert!(
+        engine.is_unannounced(),
+        "no event would announce the long one"
+    );
 
     engine.prepare_sleep();
     assert_eq!(world.borrow().watched, 2, "its stdout and its exit");

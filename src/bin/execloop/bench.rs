@@ -1,0 +1,270 @@
+//! `execloop bench`: many children by this engine and by threads of std, in one run, each in a process of its own.
+//! Unaware of how an engine works.
+
+mod child;
+mod engine;
+mod plot;
+
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode, Stdio};
+
+use clap::{Args, ValueEnum};
+
+pub(crate) use child::serve;
+
+/// Measure how fast children are run, on this machine
+///
+/// Children are run by this engine, and by as many threads of std as run at once,
+/// in the same run. Each writes the time when it is done to its stdout, so that
+/// it is known how long after that it was reported. They are processes of this
+/// program itself, which start more slowly than the smallest program would.
+#[derive(Args, Debug)]
+#[command(verbatim_doc_comment, after_help = AFTER_HELP)]
+pub(crate) struct BenchArguments {
+    /// How many children, all together
+    #[arg(long, value_name = "N", default_value = "1000")]
+    children: NonZeroUsize,
+
+    /// How many run at once
+    #[arg(long, value_name = "C", default_value = "64")]
+    at_once: NonZeroUsize,
+
+    /// What each does
+    #[arg(long, value_name = "WORK", default_value = "exit")]
+    workload: Workload,
+
+    /// Which engines, in this order
+    #[arg(
+        long,
+        value_name = "ENGINE",
+        value_delimiter = ',',
+        default_value = "execloop,threads"
+    )]
+    engines: Vec<Engine>,
+
+    /// Print an object of JSON a line for each engine
+    #[arg(long)]
+    json: bool,
+
+    /// Draw the figures, too
+    #[arg(long, value_name = "FILE.svg")]
+    plot: Option<PathBuf>,
+}
+
+const AFTER_HELP: &str = "\
+Examples:
+  execloop bench
+  execloop bench --children 5000 --at-once 1000 --workload sleep
+  execloop bench --workload cat --json --plot bench.svg";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Workload {
+    /// Ends at once
+    Exit,
+    /// Writes a line
+    Echo,
+    /// Copies 64 KiB from stdin to stdout
+    Cat,
+    /// Sleeps for 50 ms
+    Sleep,
+    /// Computes for 5 ms
+    Spin,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Engine {
+    /// This library: one thread
+    Execloop,
+    /// A thread of std for each child that runs
+    Threads,
+}
+
+fn name(value: impl ValueEnum) -> String {
+    let value = value.to_possible_value();
+    value.map_or_else(String::new, |value| value.get_name().to_owned())
+}
+
+/// What was measured of one engine.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Figures {
+    engine: String,
+    per_second: f64,
+    /// From the time a child wrote to that at which its result was there.
+    p50_us: f64,
+    p99_us: f64,
+    /// Of the parent.
+    cpu_us_per_command: f64,
+    rss_bytes: u64,
+    /// The parent's, while all run.
+    fds: u64,
+}
+
+impl Figures {
+    /// As the process of an engine prints them.
+    fn line(&self) -> String {
+        format!(
+            "{} {} {} {} {} {}",
+            self.per_second,
+            self.p50_us,
+            self.p99_us,
+            self.cpu_us_per_command,
+            self.rss_bytes,
+            self.fds
+        )
+    }
+
+    fn parse(engine: Engine, line: &str) -> Option<Figures> {
+        let mut words = line.split_whitespace();
+        let mut number = || -> Option<f64> { words.next()?.parse().ok() };
+        Some(Figures {
+            engine: name(engine),
+            per_second: number()?,
+            p50_us: number()?,
+            p99_us: number()?,
+            cpu_us_per_command: number()?,
+            rss_bytes: number()? as u64,
+            fds: number()? as u64,
+        })
+    }
+
+    fn json(&self, arguments: &BenchArguments) -> String {
+        format!(
+            "{{\"engine\":\"{}\",\"workload\":\"{}\",\"children\":{},\"at_once\":{},\
+            \"per_second\":{:.1},\"p50_us\":{:.1},\"p99_us\":{:.1},\"cpu_us_per_command\":{:.1},\
+            \"rss_bytes\":{},\"descriptors\":{}}}\n",
+            self.engine,
+            name(arguments.workload),
+            arguments.children,
+            arguments.at_once,
+            self.per_second,
+            self.p50_us,
+            self.p99_us,
+            self.cpu_us_per_command,
+            self.rss_bytes,
+            self.fds
+        )
+    }
+}
+
+/// The table, with what is measured and in which unit.
+fn table(arguments: &BenchArguments, all: &[Figures]) -> String {
+    let mut text = format!(
+        "{} children, {} at once, each: {}\n\n{:10}{:>12}{:>14}{:>14}{:>14}{:>12}{:>4}\n",
+        arguments.children,
+        arguments.at_once,
+        name(arguments.workload),
+        "engine",
+        "commands/s",
+        "reported p50",
+        "p99",
+        "CPU/command",
+        "resident",
+        "fds"
+    );
+    for figures in all {
+        let _ = writeln!(
+            text,
+            "{:10}{:>12.0}{:>11.0} us{:>11.0} us{:>11.0} us{:>8.1} MiB{:>4}",
+            figures.engine,
+            figures.per_second,
+            figures.p50_us,
+            figures.p99_us,
+            figures.cpu_us_per_command,
+            figures.rss_bytes as f64 / 1024.0 / 1024.0,
+            figures.fds
+        );
+    }
+    text.push_str(
+        "\nreported: how long after a child was done its result was there; CPU: the parent's\n",
+    );
+    text
+}
+
+/// Runs all engines and prints what came of it.
+pub(crate) fn bench(arguments: &BenchArguments) -> ExitCode {
+    let mut plot = None;
+    if let Some(path) = &arguments.plot {
+        match File::create(path) {
+            Ok(file) => plot = Some((path.display().to_string(), file)),
+            Err(error) => {
+                return crate::fail(crate::USAGE, &path.display().to_string(), &error);
+            }
+        }
+    }
+    let mut all = Vec::new();
+    for engine in &arguments.engines {
+        match measure(arguments, *engine) {
+            Ok(figures) => all.push(figures),
+            Err(error) => return crate::fail(crate::FAILURE, &name(*engine), &error),
+        }
+    }
+    if let Some((path, mut file)) = plot {
+        let drawn = plot::draw(&title(arguments), &all);
+        if let Err(error) = file.write_all(drawn.as_bytes()) {
+            return crate::fail(crate::FAILURE, &path, &error);
+        }
+    }
+    let text = if arguments.json {
+        all.iter().map(|figures| figures.json(arguments)).collect()
+    } else {
+        table(arguments, &all)
+    };
+    crate::print(text.into_bytes())
+}
+
+fn title(arguments: &BenchArguments) -> String {
+    let (children, at_once) = (arguments.children, arguments.at_once);
+    let workload = name(arguments.workload);
+    format!("{children} children, {at_once} at once, each: {workload}")
+}
+
+/// An engine in a process of its own, as memory and descriptors are those of a process.
+fn measure(arguments: &BenchArguments, engine: Engine) -> io::Result<Figures> {
+    let words: [OsString; 5] = [
+        child::ENGINE.into(),
+        name(engine).into(),
+        name(arguments.workload).into(),
+        arguments.children.to_string().into(),
+        arguments.at_once.to_string().into(),
+    ];
+    let mut command = Command::new(std::env::current_exe()?);
+    let output = command.args(words).stderr(Stdio::piped()).output()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    match Figures::parse(engine, &text) {
+        Some(figures) if output.status.success() => Ok(figures),
+        _ => {
+            let told = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+            let wrong = match told.strip_prefix("execloop: ") {
+                Some(told) => told.to_owned(),
+                None => format!("its process ended with {} {told}", output.status),
+            };
+            Err(io::Error::other(wrong))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_come_back_as_they_were_printed() {
+        let figures = Figures {
+            engine: "threads".to_owned(),
+            per_second: 1234.5,
+            p50_us: 6.25,
+            p99_us: 7.5,
+            cpu_us_per_command: 8.0,
+            rss_bytes: 9,
+            fds: 10,
+        };
+        let parsed = Figures::parse(Engine::Threads, &figures.line());
+        assert_eq!(parsed, Some(figures));
+        assert_eq!(Figures::parse(Engine::Threads, "1 2 3"), None);
+    }
+}

@@ -1,0 +1,65 @@
+//! The processes of a bench: one for each engine, and the children, which write the time when they are done.
+//! Unaware of the figures that are printed.
+
+use std::ffi::OsString;
+use std::io::{self, Read, Write};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::ValueEnum;
+
+use super::{Engine, Workload, engine};
+use crate::clock;
+
+/// What a process of this program is told to be, as its first argument.
+pub(super) const CHILD: &str = "bench-child";
+pub(super) const ENGINE: &str = "bench-engine";
+
+const SPIN: Duration = Duration::from_millis(5);
+const SLEEP: Duration = Duration::from_millis(50);
+
+/// Is one of the processes of a bench, if it was told to. They know no other argument.
+pub(crate) fn serve(arguments: &[OsString]) -> Option<ExitCode> {
+    let words: Vec<&str> = arguments.iter().map_while(|word| word.to_str()).collect();
+    let served = match words[..] {
+        [CHILD, workload] => work(Workload::from_str(workload, false).ok()?),
+        [ENGINE, engine, workload, children, at_once] => {
+            let engine = Engine::from_str(engine, false).ok()?;
+            let workload = Workload::from_str(workload, false).ok()?;
+            let (children, at_once) = (children.parse().ok()?, at_once.parse().ok()?);
+            engine::run(engine, workload, children, at_once)
+                .and_then(|figures| writeln!(io::stdout(), "{}", figures.line()))
+        }
+        _ => return None,
+    };
+    Some(match served {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let text = format!("{}\n", crate::plain(&error));
+            crate::write_to_stderr(format!("execloop: {text}").as_bytes());
+            ExitCode::from(crate::FAILURE)
+        }
+    })
+}
+
+/// Does the work, and writes when it was done: the last thing it does.
+fn work(workload: Workload) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    match workload {
+        Workload::Exit => {}
+        Workload::Echo => stdout.write_all(b"a line of text\n")?,
+        Workload::Cat => {
+            let mut all = Vec::new();
+            io::stdin().lock().read_to_end(&mut all)?;
+            stdout.write_all(&all)?;
+        }
+        Workload::Sleep => clock::sleep(SLEEP),
+        Workload::Spin => {
+            let end = clock::now() + SPIN;
+            while clock::now() < end {}
+        }
+    }
+    stdout.flush()?;
+    stdout.write_all(&clock::monotonic_ns().to_le_bytes())?;
+    stdout.flush()
+}
