@@ -200,3 +200,23 @@ fn what_it_is_told_of_progress_must_be_one_of_three() {
         "{done:?}"
     );
 }
+
+#[test]
+fn nothing_is_drawn_over_a_list_that_is_typed() {
+    let Some(mut live) = live_at_terminal("-j 1", "") else {
+        return;
+    };
+    await_shown(&mut live, "Ctrl-D ends the list");
+    // The second line comes when a bar would have been drawn long since.
+    live.list("sleep 0.6; echo o''ne\n");
+    await_shown(&mut live, "one");
+    live.list("echo t''wo\n");
+    await_shown(&mut live, "two");
+    live.list("\x04");
+    let done = live.finish();
+    assert!(!done.output().contains('\x1b'), "{done:?}");
+    assert!(
+        done.output().contains("2 commands: 2 succeeded, 0 failed"),
+        "{done:?}"
+    );
+}

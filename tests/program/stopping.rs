@@ -223,9 +223,15 @@ fn full_socket() -> (UnixStream, UnixStream) {
 
 #[test]
 fn interrupts_stop_commands_while_nobody_reads_stderr() {
+    for progress in ["never", "always"] {
+        interrupt_with_full_stderr(progress);
+    }
+}
+
+fn interrupt_with_full_stderr(progress: &str) {
     let (_unread, stderr) = full_socket();
     let mut reactor = Reactor::new().expect("a reactor");
-    let mut command = program(&["--stream", "--wait-delay", "10m"]);
+    let mut command = program(&["--stream", "--wait-delay", "10m", "--progress", progress]);
     command
         .stdin(Input::pipe())
         .stdout(Output::pipe())

@@ -72,7 +72,7 @@ impl Plan {
             fs::create_dir_all(results).map_err(|error| about(results, &error))?;
         }
         Ok(Plan {
-            options: options(arguments, recipe, done_before),
+            options: options(arguments, recipe, done_before, is_typed),
             origin,
             list,
             is_typed,
@@ -298,7 +298,12 @@ fn pictures(arguments: &RunArguments) -> Result<Vec<Record>, Wrong> {
     wanted.map(open).collect()
 }
 
-fn options(arguments: &RunArguments, recipe: Recipe, done_before: HashSet<u64>) -> Options {
+fn options(
+    arguments: &RunArguments,
+    recipe: Recipe,
+    done_before: HashSet<u64>,
+    is_typed: bool,
+) -> Options {
     let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let (limits, output) = (&arguments.limits, &arguments.output);
     Options {
@@ -328,7 +333,7 @@ fn options(arguments: &RunArguments, recipe: Recipe, done_before: HashSet<u64>) 
         has_colours: bar::has_colours(),
         progress: Style::of(
             output.progress,
-            !output.quiet && !output.dry_run && !output.ungroup,
+            !output.quiet && !output.dry_run && !output.ungroup && !is_typed,
         ),
         recipe,
         pipes: arguments.input.pipe,

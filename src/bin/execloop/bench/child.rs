@@ -15,6 +15,7 @@ use crate::clock;
 pub(super) const CHILD: &str = "bench-child";
 pub(super) const ENGINE: &str = "bench-engine";
 
+pub(super) const ECHO: &[u8] = b"a line of text\n";
 const SPIN: Duration = Duration::from_millis(5);
 const SLEEP: Duration = Duration::from_millis(50);
 
@@ -47,7 +48,7 @@ fn work(workload: Workload) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
     match workload {
         Workload::Exit => {}
-        Workload::Echo => stdout.write_all(b"a line of text\n")?,
+        Workload::Echo => stdout.write_all(ECHO)?,
         Workload::Cat => {
             let mut all = Vec::new();
             io::stdin().lock().read_to_end(&mut all)?;

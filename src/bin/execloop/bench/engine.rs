@@ -26,10 +26,13 @@ struct Seen {
 
 impl Seen {
     /// One child is reported. Its output ends in the time when it was done.
-    fn report(&mut self, output: &[u8]) -> io::Result<()> {
+    fn report(&mut self, workload: Workload, output: &[u8]) -> io::Result<()> {
         let now = clock::monotonic_ns();
-        let stamp = output.last_chunk().map(|bytes| u64::from_le_bytes(*bytes));
-        let stamp = stamp.ok_or_else(|| io::Error::other("a child wrote no time"))?;
+        let stamp = match output.split_last_chunk() {
+            Some((work, stamp)) if work.len() == output_bytes(workload) => stamp,
+            _ => return Err(io::Error::other("a child did not do its work")),
+        };
+        let stamp = u64::from_le_bytes(*stamp);
         self.latencies_ns.push(now.saturating_sub(stamp));
         Ok(())
     }
@@ -82,6 +85,15 @@ fn resident_bytes_max() -> u64 {
     kibibytes.unwrap_or(0_u64) * 1024
 }
 
+/// What a child writes before the time.
+fn output_bytes(workload: Workload) -> usize {
+    match workload {
+        Workload::Exit | Workload::Sleep | Workload::Spin => 0,
+        Workload::Echo => child::ECHO.len(),
+        Workload::Cat => CAT_BYTES,
+    }
+}
+
 fn word(workload: Workload) -> String {
     let value = workload.to_possible_value();
     value.map_or_else(String::new, |value| value.get_name().to_owned())
@@ -109,7 +121,7 @@ fn by_execloop(workload: Workload, children: usize, at_once: usize) -> io::Resul
         };
         seen.look(children);
         finished.outcome.map_err(io::Error::other)?;
-        seen.report(&finished.stdout)?;
+        seen.report(workload, &finished.stdout)?;
     }
     Ok(seen)
 }
@@ -136,7 +148,7 @@ fn by_threads(workload: Workload, children: usize, at_once: usize) -> io::Result
         if !output.status.success() {
             return Err(io::Error::other(output.status.to_string()));
         }
-        seen.report(&output.stdout)
+        seen.report(workload, &output.stdout)
     };
     let work = || -> io::Result<()> {
         while next.fetch_add(1, Ordering::Relaxed) < children {
