@@ -20,12 +20,14 @@ use crate::table::{Table, Wait};
 use crate::watches::Watches;
 
 use aside::Asides;
+use ready::Readiness;
 
 mod aside;
 mod callers;
 mod effects;
 mod finish;
 mod mail;
+mod ready;
 mod reap;
 mod shutdown;
 #[cfg(any(test, fuzzing))]
@@ -81,6 +83,7 @@ pub(crate) struct Engine<K: Kernel> {
     inbox: Arc<Inbox<K::Waker>>,
     snapshot: Snapshot,
     asides: Asides,
+    readiness: Readiness,
     /// Streams that used up their share of a turn. While there are any, no poll sleeps.
     backlog: VecDeque<Leftover>,
     /// Children that were started since the last turn, in this order, and that the kernel is not asked to announce yet.
@@ -120,6 +123,7 @@ impl<K: Kernel> Engine<K> {
             watches: Watches::default(),
             snapshot: Snapshot::default(),
             asides: Asides::default(),
+            readiness: Readiness::default(),
             backlog: VecDeque::new(),
             unwatched: Vec::new(),
             starting: Vec::new(),
@@ -171,7 +175,7 @@ impl<K: Kernel> Engine<K> {
 
     /// There is something to do, or to take, without an event.
     pub(crate) fn is_pending(&self) -> bool {
-        self.is_left_over() || self.table.finished() > 0
+        self.is_left_over() || (self.table.finished() > 0 && self.first_read().is_some())
     }
 
     /// The next turn begins with something to do.
@@ -184,7 +188,7 @@ impl<K: Kernel> Engine<K> {
     /// became free between two turns.
     pub(crate) fn is_unannounced(&self) -> bool {
         let is_unknown = !self.unwatched.is_empty() || self.is_batch_full || self.is_timer_late();
-        self.is_pending() || is_unknown || self.can_admit()
+        self.is_pending() || is_unknown || self.readiness.is_any_noted() || self.can_admit()
     }
 
     fn is_timer_late(&self) -> bool {
@@ -317,7 +321,10 @@ impl<K: Kernel> Engine<K> {
             end.note_hang_up();
         }
         match end {
-            OurEnd::Caller(CallerPipe::Open { ready, .. }) => *ready = true,
+            OurEnd::Caller(CallerPipe::Open { ready, .. }) => {
+                *ready = true;
+                self.readiness.note(self.table.id_of(slot).number, stream);
+            }
             // It is in the list of visits, and has its turn when that is gone through.
             end if end.is_listed() => {}
             _ => self.visit(slot, stream),
@@ -463,7 +470,7 @@ impl<K: Kernel> Engine<K> {
                     self.admission.retry();
                 }
                 Due::Starting => self.starting_due = None,
-                Due::Wake => {}
+                Due::Wake => self.readiness.note_unwatched(),
             }
         }
     }

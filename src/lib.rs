@@ -100,7 +100,7 @@ pub use finished::{CommandId, Finished, Usage};
 pub use handle::Handle;
 pub use lookpath::{LookPathError, look_path};
 pub use pipes::{StdinPipe, StdoutPipe};
-pub use reactor::{Reactor, ReactorBuilder, Turn};
+pub use reactor::{Event, Reactor, ReactorBuilder, Turn};
 pub use reply::Pending;
 pub use stdio::{Input, Output};
 #[cfg(feature = "cli")]

@@ -132,6 +132,7 @@ impl<K: Kernel> Engine<K> {
 
     /// The caller's own pipes go with the copied ones (Go closes them together).
     fn cut_callers_pipes(&mut self, slot: u32, why: Closed) {
+        self.readiness.note_all(self.table.id_of(slot).number);
         if let Some(running) = self.table.begun(slot) {
             for (end, stream) in running.ends.iter_mut().zip(crate::job::Streams::ALL) {
                 match end {

@@ -117,6 +117,7 @@ impl<K: Kernel> Engine<K> {
     /// Takes one finished command. Its caller's pipes are closed now (Go: at the end of `Wait`).
     pub(crate) fn take_finished(&mut self, id: CommandId) -> Option<Finished> {
         let (finished, lingering) = self.table.take_finished(id)?;
+        self.readiness.forget(id.number);
         if let Some(slot) = lingering {
             let mut running = self.table.take_lingering(slot);
             for end in &mut running.ends {

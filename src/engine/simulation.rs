@@ -9,6 +9,7 @@ mod tests;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::io::ErrorKind;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -69,6 +70,8 @@ struct Driver {
     last_drained: Option<Instant>,
     /// What was handed to those who had sent it.
     told: Arc<Mutex<Vec<Finished>>>,
+    /// Pipes that would have blocked.
+    wanted: Vec<(CommandId, Stream)>,
 }
 
 /// Runs the whole of one simulation.
@@ -174,6 +177,7 @@ impl Driver {
             is_shut_down: false,
             last_drained: None,
             told: Arc::default(),
+            wanted: Vec::new(),
         };
         driver.make_contexts();
         driver.let_others_resume();
@@ -264,6 +268,9 @@ impl Driver {
             _ => self.let_another_thread_speak(),
         }
         self.note_told();
+        if self.random.one_in(3) {
+            self.take_ready();
+        }
         #[cfg(test)]
         self.engine().visited.clear();
     }
@@ -298,6 +305,15 @@ impl Driver {
                 self.book.borrow_mut()[number].id = Some(id);
             }
             Err(error) => self.check_refused(number, &error),
+        }
+    }
+
+    /// Only what had said that it would block is told, and each time once.
+    fn take_ready(&mut self) {
+        while let Some(ready) = self.engine().pop_ready() {
+            assert!(self.wanted.contains(&ready), "{ready:?} was not asked for");
+            self.wanted.retain(|wanted| *wanted != ready);
+            assert!(self.engine().knows(ready.0), "{ready:?} is over");
         }
     }
 
@@ -584,14 +600,20 @@ impl Driver {
         let mut bytes = Vec::new();
         let count = 1 + self.random.below(5000);
         crate::sys::simulated::append(key, at, count, &mut bytes);
-        match self.engine().write_callers_pipe(id, &bytes) {
+        let tries = self.random.one_in(2);
+        let written = if tries {
+            self.engine().try_write_callers_pipe(id, &bytes)
+        } else {
+            self.engine().write_callers_pipe(id, &bytes)
+        };
+        match written {
+            Err(error) if tries && error.kind() == ErrorKind::WouldBlock => {
+                self.wanted.push((id, Stream::Stdin));
+            }
             Ok(written) => self.book.borrow_mut()[number].fed_held += written,
             Err(error) => {
                 let kind = error.kind();
-                let is_over = matches!(
-                    kind,
-                    std::io::ErrorKind::BrokenPipe | std::io::ErrorKind::NotConnected
-                );
+                let is_over = matches!(kind, ErrorKind::BrokenPipe | ErrorKind::NotConnected);
                 assert!(is_over || self.may_fail, "{error}");
             }
         }
@@ -602,7 +624,16 @@ impl Driver {
             return self.engine().close_callers_pipe(id, stream);
         }
         let mut buffer = vec![0; 4096 + self.random.below(5000)];
-        match self.engine().read_callers_pipe(id, stream, &mut buffer) {
+        let tries = self.random.one_in(2);
+        let read = if tries {
+            self.engine().try_read_callers_pipe(id, stream, &mut buffer)
+        } else {
+            self.engine().read_callers_pipe(id, stream, &mut buffer)
+        };
+        match read {
+            Err(error) if tries && error.kind() == ErrorKind::WouldBlock => {
+                self.wanted.push((id, stream));
+            }
             Ok(0) => self.book.borrow_mut()[number].held_ended = true,
             Ok(count) => {
                 let job = &mut self.book.borrow_mut()[number];
@@ -613,7 +644,7 @@ impl Driver {
                 job.held_read += count;
             }
             Err(error) => {
-                let is_closed = error.kind() == std::io::ErrorKind::NotConnected;
+                let is_closed = error.kind() == ErrorKind::NotConnected;
                 let is_injected = error.raw_os_error().is_some();
                 assert!(is_closed || is_injected, "{error}");
             }
@@ -691,11 +722,17 @@ impl Driver {
         assert_eq!(engine.backlog.len(), 0, "backlog");
         assert_eq!(engine.starting.len(), 0, "starting");
         assert!(engine.asides.is_empty(), "{:?}", engine.asides);
+        assert!(engine.readiness.is_empty(), "{:?}", engine.readiness);
         let left: Vec<_> = std::iter::from_fn(|| {
             let far = engine.now + Duration::from_secs(1 << 30);
             engine.deadlines.pop_due(far)
         })
-        .filter(|(_, due)| !matches!(due, super::Due::Admission | super::Due::Starting))
+        .filter(|(_, due)| {
+            !matches!(
+                due,
+                super::Due::Admission | super::Due::Starting | super::Due::Wake
+            )
+        })
         .collect();
         assert!(left.is_empty(), "{left:?}");
     }

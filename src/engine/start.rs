@@ -260,9 +260,10 @@ impl<K: Kernel> Engine<K> {
     /// their input begins: what a failed start has read of a reader would be lost to the next.
     pub(super) fn look_at_starting(&mut self) {
         let mut executed = Vec::new();
+        let (table, readiness) = (&mut self.table, &mut self.readiness);
         self.starting.retain(|tenant| {
-            let is_here = self.table.is_tenant(*tenant);
-            let Some(running) = self.table.running(tenant.slot).filter(|_| is_here) else {
+            let is_here = table.is_tenant(*tenant);
+            let Some(running) = table.running(tenant.slot).filter(|_| is_here) else {
                 return false;
             };
             let has_executed = self.kernel.has_executed(&running.child);
@@ -275,6 +276,9 @@ impl<K: Kernel> Engine<K> {
                 if !running.missed.is_empty() {
                     executed.push((tenant.slot, std::mem::take(&mut running.missed)));
                 }
+            }
+            if has_executed {
+                readiness.note_all(table.id_of(tenant.slot).number);
             }
             !has_executed
         });

@@ -105,6 +105,7 @@ impl<K: Kernel> Engine<K> {
         self.admission.let_go(cost);
         self.table.forget(id);
         drop_callers("callback", self.asides.take(id.number));
+        self.readiness.forget(id.number);
         self.now = self.kernel.now();
         self.leave(slot);
         self.let_go_of_pipes(slot);

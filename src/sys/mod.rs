@@ -118,6 +118,8 @@ pub(crate) trait Kernel {
     fn is_abandoned(&mut self, pipe: &Self::Pipe) -> bool;
     /// Closes our end. Events that are already under way for it may still be reported once.
     fn close(&mut self, pipe: Self::Pipe);
+    /// Gives our end away, as a descriptor that blocks as others' do and that nothing watches.
+    fn give(&mut self, pipe: Self::Pipe) -> io::Result<OwnedFd>;
     /// Asks for a pipe that holds more bytes. A wish: a refusal is no error.
     fn enlarge(&mut self, pipe: &Self::Pipe);
     /// Signals the child or its process group. `ESRCH` once it was reaped: never another process.

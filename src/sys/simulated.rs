@@ -16,6 +16,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::rc::Rc;
@@ -386,6 +387,10 @@ impl Kernel for Simulated {
         world.was_used = true;
         drop(world);
         drop(pipe);
+    }
+
+    fn give(&mut self, _pipe: SimulatedPipe) -> io::Result<OwnedFd> {
+        Err(io::ErrorKind::Unsupported.into())
     }
 
     fn enlarge(&mut self, pipe: &SimulatedPipe) {

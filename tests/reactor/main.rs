@@ -7,6 +7,7 @@ mod common;
 mod life;
 
 mod busy;
+mod caller_pipes;
 mod cancel;
 mod data;
 mod end;

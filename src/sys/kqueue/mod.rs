@@ -206,6 +206,17 @@ impl Kernel for Unix {
         drop(pipe);
     }
 
+    fn give(&mut self, pipe: Pipe) -> io::Result<OwnedFd> {
+        self.check()?;
+        // It may not have been watched.
+        let _ = self
+            .poll
+            .registry()
+            .deregister(&mut SourceFd(&pipe.0.as_raw_fd()));
+        any_fd::set_blocking(&pipe.0)?;
+        Ok(pipe.0)
+    }
+
     fn enlarge(&mut self, _pipe: &Pipe) {
         // These kernels enlarge the pipes that are used much by themselves.
     }

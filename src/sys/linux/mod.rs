@@ -213,6 +213,17 @@ impl Kernel for Unix {
         drop(pipe);
     }
 
+    fn give(&mut self, pipe: Pipe) -> io::Result<OwnedFd> {
+        self.check()?;
+        // It may not have been watched.
+        let _ = self
+            .poll
+            .registry()
+            .deregister(&mut SourceFd(&pipe.0.as_raw_fd()));
+        any_fd::set_blocking(&pipe.0)?;
+        Ok(pipe.0)
+    }
+
     fn enlarge(&mut self, pipe: &Pipe) {
         fd::set_pipe_bytes(&pipe.0, PIPE_BYTES_LARGE);
     }
