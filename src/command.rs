@@ -371,6 +371,21 @@ impl Command {
         self.change(|command| command.policy.idle_timeout = Some(timeout))
     }
 
+    /// Ends it as a context would, once more than so many bytes of its output were read, stdout and stderr together.
+    /// Default: no limit. One that had exited already with status 0 is [stopped](crate::Error::Stopped), too: with too much
+    /// output nothing succeeds. Counted is what the reactor or the caller reads, as for an
+    /// [idle timeout](Command::idle_timeout); an output that is inherited or a file has no limit. The trap: what it writes
+    /// until it has ended is still taken; [`Output::capture_ends`] bounds what is kept.
+    ///
+    /// ```
+    /// use execloop::{Cause, Command, Output};
+    /// let error = Command::new("yes").stdout(Output::capture_ends(100)).output_limit(10_000).run().unwrap_err();
+    /// assert_eq!(error.reason().cause(), Some(Cause::OutputLimit));
+    /// ```
+    pub fn output_limit(&mut self, bytes: u64) -> &mut Command {
+        self.change(|command| command.policy.output_limit = Some(bytes))
+    }
+
     /// With `false`, a program whose file is being written ([`ETXTBSY`]) fails at once. Default: `true`, its start is tried
     /// again after 1, 2, 4 .. 64 milliseconds: another thread's fork holds the file for an instant.
     ///

@@ -14,6 +14,7 @@ use crate::error::Stream;
 use crate::finished::CommandId;
 use crate::inbox::Inbox;
 use crate::job::{Effect, Event, Streams};
+use crate::observer::{Observer, Stats};
 use crate::stream::{OurEnd, Progress};
 use crate::sys::{Kernel, Ready, Source, Tenant};
 use crate::table::{Table, Wait};
@@ -27,6 +28,7 @@ mod callers;
 mod effects;
 mod finish;
 mod mail;
+mod observe;
 mod ready;
 mod reap;
 mod shutdown;
@@ -84,6 +86,8 @@ pub(crate) struct Engine<K: Kernel> {
     snapshot: Snapshot,
     asides: Asides,
     readiness: Readiness,
+    observer: Option<Box<dyn Observer>>,
+    stats: Stats,
     /// Streams that used up their share of a turn. While there are any, no poll sleeps.
     backlog: VecDeque<Leftover>,
     /// Children that were started since the last turn, in this order, and that the kernel is not asked to announce yet.
@@ -124,6 +128,8 @@ impl<K: Kernel> Engine<K> {
             snapshot: Snapshot::default(),
             asides: Asides::default(),
             readiness: Readiness::default(),
+            observer: None,
+            stats: Stats::default(),
             backlog: VecDeque::new(),
             unwatched: Vec::new(),
             starting: Vec::new(),
@@ -257,6 +263,7 @@ impl<K: Kernel> Engine<K> {
         self.is_batch_full = *polled.as_ref().unwrap_or(&true);
         self.caller_pieces = 0;
         self.now = self.kernel.now();
+        let awake = self.now;
         if self.armed.is_some_and(|armed| armed <= self.now) {
             self.armed = None;
         }
@@ -275,6 +282,9 @@ impl<K: Kernel> Engine<K> {
         self.expire();
         self.admit();
         self.table.free_vacant();
+        self.stats.turns += 1;
+        let took = self.kernel.now().saturating_duration_since(awake);
+        self.stats.turn_max = self.stats.turn_max.max(took);
         polled.map(drop)
     }
 
@@ -357,13 +367,19 @@ impl<K: Kernel> Engine<K> {
             return running.missed.insert(stream);
         }
         let end = &mut running.ends[stream as usize];
+        let called = end.runs_callbacks().then(|| self.kernel.now());
         let (progress, read) = match end {
             OurEnd::Fill(fill) => (fill.fill(&mut self.kernel), 0),
             OurEnd::Drain(drain) => drain.drain(&mut self.kernel, &mut self.scratch),
             _ => return,
         };
-        if end.runs_callbacks() {
+        if let Some(called) = called {
             self.now = self.kernel.now();
+            let took = self.now.saturating_duration_since(called);
+            self.stats.callback_max = self.stats.callback_max.max(took);
+        }
+        if read > 0 {
+            self.note_output(slot, stream, read);
         }
         #[cfg(test)]
         self.visited.push((slot, stream));
@@ -375,23 +391,19 @@ impl<K: Kernel> Engine<K> {
                 let tenant = self.table.tenant(slot);
                 self.backlog.push_back(Leftover { tenant, stream });
             }
+            // What was just noted may have closed it by force.
+            Progress::Ended(_) if !self.is_open(slot, stream) => {}
             Progress::Ended(result) => {
                 let result = result.and(self.close_end(slot, stream));
-                return self.step(slot, Event::StreamEnded(stream, result));
+                self.step(slot, Event::StreamEnded(stream, result));
             }
-        }
-        if read > 0 {
-            self.note_output(slot);
         }
     }
 
-    /// Only an idle timeout wants to know.
-    fn note_output(&mut self, slot: u32) {
-        if let Some(running) = self.table.running(slot)
-            && running.job.minds_silence()
-        {
-            self.step(slot, Event::Output);
-        }
+    /// A job waits for the end of this stream.
+    fn is_open(&mut self, slot: u32, stream: Stream) -> bool {
+        let running = self.table.running(slot);
+        running.is_some_and(|running| running.job.open().contains(stream))
     }
 
     /// Closes the pipe of a copied stream, and keeps what was collected. The error is that of a caller's own drop.

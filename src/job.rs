@@ -26,6 +26,8 @@ pub(crate) struct Policy {
     pub(crate) wait_delay: Option<Duration>,
     pub(crate) timeout: Option<Duration>,
     pub(crate) idle_timeout: Option<Duration>,
+    /// How much it may write to its outputs.
+    pub(crate) output_limit: Option<u64>,
     /// Signals go to the process group that the child leads, and so does the kill.
     pub(crate) kills_group: bool,
 }
@@ -238,6 +240,11 @@ impl Job {
     /// Somebody has to tell it of every `Output`.
     pub(crate) fn minds_silence(&self) -> bool {
         self.policy.idle_timeout.is_some()
+    }
+
+    /// How much it may write, if there is a limit.
+    pub(crate) fn output_limit(&self) -> Option<u64> {
+        self.policy.output_limit
     }
 
     /// Tells the job of one event. The only place where its state changes.

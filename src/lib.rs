@@ -76,6 +76,7 @@ mod inbox;
 mod job;
 pub mod linux;
 mod lookpath;
+mod observer;
 mod pipes;
 mod plain;
 mod reactor;
@@ -99,6 +100,7 @@ pub use error::{
 pub use finished::{CommandId, Finished, Usage};
 pub use handle::Handle;
 pub use lookpath::{LookPathError, look_path};
+pub use observer::{Observer, Stats};
 pub use pipes::{StdinPipe, StdoutPipe};
 pub use reactor::{Event, Reactor, ReactorBuilder, Turn};
 pub use reply::Pending;

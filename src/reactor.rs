@@ -14,6 +14,7 @@ use crate::engine::Engine;
 use crate::error::{NotRunning, StartError, Stream};
 use crate::finished::{CommandId, Finished};
 use crate::handle::Handle;
+use crate::observer::{Observer, Stats};
 use crate::pipes::{StdinPipe, StdoutPipe};
 use crate::sys::{Kernel, Signal, Target, Unix, fd_limit_soft, now, raise_fd_limit};
 
@@ -387,7 +388,9 @@ impl Reactor {
     /// Asks a command to stop, by its [`Cancel`](crate::Cancel), as if its context had ended. One that waits in the queue
     /// is not started. `false` when it has finished or is not this reactor's.
     ///
-    /// A second call does nothing while the first is at work; [`kill`](Reactor::kill) is the stronger word.
+    /// A second call skips to the end of the [ladder](crate::Cancel::then), as a second Ctrl-C does: it is a
+    /// [`kill`](Reactor::kill). A context that ends, a time limit or a dropped [`Pending`](crate::Pending) is no call, neither
+    /// a first nor a second.
     pub fn cancel(&mut self, id: CommandId) -> bool {
         let was_here = self.engine.cancel(id);
         self.tell_outer_loop();
@@ -562,6 +565,27 @@ impl Reactor {
     /// Commands that wait for their start.
     pub fn queued(&self) -> usize {
         self.engine.queued()
+    }
+
+    /// What this reactor has done so far. Default: all is counted from its making on, at the cost of one look at the clock
+    /// for each turn.
+    ///
+    /// ```
+    /// use execloop::{Command, Output, Reactor};
+    /// let mut reactor = Reactor::new()?;
+    /// reactor.start(Command::new("echo").arg("hello").stdout(Output::capture()))?;
+    /// while reactor.wait_any()?.is_some() {}
+    /// let stats = reactor.stats();
+    /// assert_eq!((stats.started, stats.finished, stats.bytes_read), (1, 1, 6));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn stats(&self) -> Stats {
+        self.engine.stats()
+    }
+
+    /// Has `observer` told of each command's instants, in place of an earlier one.
+    pub fn observe(&mut self, observer: impl Observer + 'static) {
+        self.engine.observe(Box::new(observer));
     }
 
     /// Reads this process's environment again. Default: commands that inherit it share one copy, taken at the first such

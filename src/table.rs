@@ -88,6 +88,11 @@ pub(crate) struct Running<K: Kernel> {
     pub(crate) missed: Streams,
     /// The caller has let it go: it survives the reactor, and its outcome is not told.
     pub(crate) is_detached: bool,
+    /// The caller has cancelled it: once more, and it is killed.
+    pub(crate) is_cancelled: bool,
+    /// Outputs of which something was read, and how much of both.
+    pub(crate) heard: Streams,
+    pub(crate) output_bytes: u64,
     /// Its exit and its pipes are announced by the kernel.
     pub(crate) is_watched: bool,
     /// Its exit was announced, which happens once.

@@ -65,7 +65,7 @@ impl<K: Kernel> Engine<K> {
         let read = self.until_done(id, stream, |kernel, scratch, pipe| {
             pipe.read(kernel, stream, scratch, buffer)
         })?;
-        self.note_callers_read(id, read);
+        self.note_callers_read(id, stream, read);
         Ok(read)
     }
 
@@ -82,16 +82,16 @@ impl<K: Kernel> Engine<K> {
         let read = self.at_once(id, stream, |kernel, scratch, pipe| {
             pipe.read(kernel, stream, scratch, buffer)
         })?;
-        self.note_callers_read(id, read);
+        self.note_callers_read(id, stream, read);
         Ok(read)
     }
 
     /// The caller has heard from his command.
-    fn note_callers_read(&mut self, id: CommandId, read: usize) {
+    fn note_callers_read(&mut self, id: CommandId, stream: Stream, read: usize) {
         if read > 0
             && let Some(slot) = self.table.slot_of_pipes(id)
         {
-            self.note_output(slot);
+            self.note_output(slot, stream, read);
         }
     }
 

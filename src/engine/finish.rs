@@ -80,6 +80,8 @@ impl<K: Kernel> Engine<K> {
         let id = finished.id;
         let aside = self.asides.take(id.number);
         finished.data = aside.data;
+        self.stats.finished += 1;
+        self.tell_observer(|observer, at| observer.finished(&finished, at));
         self.table.keep_finished(finished, lingering);
         if let Some(reply) = aside.reply
             && let Some(finished) = self.take_finished(id)

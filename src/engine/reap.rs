@@ -150,6 +150,8 @@ impl<K: Kernel> Engine<K> {
         if running.is_watched {
             self.stop_asking(slot);
         }
+        let id = self.table.id_of(slot);
+        self.tell_observer(|observer, at| observer.exited(id, at));
         self.step(slot, Event::Exited(exit.status));
         true
     }

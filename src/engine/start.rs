@@ -99,6 +99,8 @@ impl<K: Kernel> Engine<K> {
             }
             *self.table.seat(slot) = Some(seat);
         }
+        let id = self.table.id(number);
+        self.tell_observer(|observer, at| observer.queued(id, at));
         self.admission.enqueue(slot);
         self.admit();
     }
@@ -165,16 +167,19 @@ impl<K: Kernel> Engine<K> {
     fn refused(&mut self, slot: u32, mut spec: Box<Spec>, failure: StartFailure) -> bool {
         match self.refusal(&failure, &mut spec.retry) {
             Refusal::Shortage(at) => {
+                self.stats.starts_retried += 1;
                 self.table.wait_again(slot, spec, Wait::Queue);
                 self.admission.shortage(at);
                 self.admit_again_at(at);
                 return false;
             }
             Refusal::TextBusy(at) => {
+                self.stats.starts_retried += 1;
                 self.table.wait_again(slot, spec, Wait::TextBusy);
                 self.arm_slot(slot, Some(at));
             }
             Refusal::Final => {
+                self.stats.starts_refused += 1;
                 let error = explain(failure, &spec.launch.program, &spec.launch.environment);
                 drop_callers("command", spec);
                 self.finish_unstarted(slot, error);
@@ -235,6 +240,9 @@ impl<K: Kernel> Engine<K> {
             start: Some(Box::new((spec.launch, spec.retry))),
             missed: Streams::default(),
             is_detached: false,
+            is_cancelled: false,
+            heard: Streams::default(),
+            output_bytes: 0,
             is_watched: false,
             is_announced: false,
             asked: 0,
@@ -245,7 +253,10 @@ impl<K: Kernel> Engine<K> {
             reaped: None,
         };
         self.admission.started(cost);
+        self.stats.started += 1;
+        let (id, pid) = (self.table.id_of(slot), K::pid(&running.child));
         self.table.run(slot, running);
+        self.tell_observer(|observer, at| observer.started(id, pid, at));
         self.arm_slot(slot, wake_at);
         for stream in spec.closed.iter() {
             self.close_callers_pipe(self.table.id_of(slot), stream);

@@ -30,6 +30,7 @@ pub fn job(data: &[u8]) {
         ignores_context: shape & 1 != 0,
         wait_delay: delay(shape & 2 != 0),
         timeout: delay(shape & 4 != 0),
+        output_limit: None,
         idle_timeout: delay(shape & 8 != 0),
         kills_group: shape & 128 != 0,
         rungs: (0..shape >> 4 & 3).filter_map(|_| delay(true)).collect(),

@@ -453,6 +453,7 @@ fn all_policies() -> Vec<Policy> {
             ignores_context,
             rungs: vec![HALF],
             timeout: Some(DELAY),
+            output_limit: None,
             idle_timeout: Some(HALF),
             kills_group: false,
         });

@@ -133,10 +133,19 @@ pub(crate) trait Kernel {
     fn poll(&mut self, timeout: Option<Duration>, ready: &mut VecDeque<Ready>) -> io::Result<bool>;
     /// Lets other processes have this processor, if any wait for it.
     fn give_way(&mut self);
+    /// How much all reads and writes have moved.
+    fn moved(&self) -> Moved;
     /// A waker for this kernel's `poll`.
     fn waker(&self) -> Self::Waker;
     /// The pid of a child, for people and logs.
     fn pid(child: &Self::Child) -> u32;
+}
+
+/// Bytes that reads and writes have moved so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Moved {
+    pub(crate) read: u64,
+    pub(crate) written: u64,
 }
 
 /// Ends a `poll`, from any thread.

@@ -25,8 +25,8 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::{
-    Exit, Kernel, Launch, RawUsage, Ready, Signal, Source, StartFailure, StartStep, Started, Stdio,
-    Target, Tenant, Wake,
+    Exit, Kernel, Launch, Moved, RawUsage, Ready, Signal, Source, StartFailure, StartStep, Started,
+    Stdio, Target, Tenant, Wake,
 };
 use world::{Watched, Woken};
 
@@ -491,6 +491,10 @@ impl Kernel for Simulated {
 
     fn give_way(&mut self) {
         self.world.borrow_mut().give_way();
+    }
+
+    fn moved(&self) -> Moved {
+        Moved::default()
     }
 
     fn waker(&self) -> SimulatedWaker {

@@ -40,8 +40,8 @@ use super::quiet::QuietWrites;
 use super::token::{INTERNAL, token, untoken};
 use super::waker::Waker;
 use super::{
-    Exit, Kernel, Launch, Ready, Signal, Source, StartFailure, StartStep, Started, Stdio, Target,
-    Tenant, Wake,
+    Exit, Kernel, Launch, Moved, Ready, Signal, Source, StartFailure, StartStep, Started, Stdio,
+    Target, Tenant, Wake,
 };
 use events::Queue;
 use process::Child;
@@ -60,6 +60,7 @@ pub(crate) struct Unix {
     /// Children that had exited when their exit was to be watched: the next poll tells.
     gone: Vec<Tenant>,
     writes: QuietWrites,
+    moved: Moved,
     waker: Waker,
 }
 
@@ -85,6 +86,7 @@ impl Unix {
             queue,
             gone: Vec::new(),
             writes: QuietWrites::new(),
+            moved: Moved::default(),
             waker,
         })
     }
@@ -190,12 +192,16 @@ impl Kernel for Unix {
 
     fn read(&mut self, pipe: &Pipe, into: &mut Vec<u8>, bytes_max: usize) -> io::Result<usize> {
         self.check()?;
-        any_fd::read_into(&pipe.0, into, bytes_max)
+        let read = any_fd::read_into(&pipe.0, into, bytes_max)?;
+        self.moved.read += read as u64;
+        Ok(read)
     }
 
     fn write(&mut self, pipe: &Pipe, bytes: &[u8]) -> io::Result<usize> {
         self.check()?;
-        self.writes.write(&pipe.0, bytes)
+        let written = self.writes.write(&pipe.0, bytes)?;
+        self.moved.written += written as u64;
+        Ok(written)
     }
 
     fn is_abandoned(&mut self, pipe: &Pipe) -> bool {
@@ -275,6 +281,10 @@ impl Kernel for Unix {
 
     fn give_way(&mut self) {
         std::thread::yield_now();
+    }
+
+    fn moved(&self) -> Moved {
+        self.moved
     }
 
     fn waker(&self) -> Waker {

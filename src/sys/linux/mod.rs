@@ -27,8 +27,8 @@ use super::quiet::QuietWrites;
 use super::token::{INTERNAL, token, untoken};
 use super::waker::Waker;
 use super::{
-    Exit, Kernel, Launch, Ready, Signal, Source, StartFailure, StartStep, Started, Stdio, Target,
-    Tenant,
+    Exit, Kernel, Launch, Moved, Ready, Signal, Source, StartFailure, StartStep, Started, Stdio,
+    Target, Tenant,
 };
 use process::{Child, check_floor};
 use spawn::Spawner;
@@ -47,6 +47,7 @@ pub(crate) struct Unix {
     spawner: Spawner,
     timer: Timer,
     writes: QuietWrites,
+    moved: Moved,
     waker: Waker,
 }
 
@@ -73,6 +74,7 @@ impl Unix {
             spawner,
             timer,
             writes: QuietWrites::new(),
+            moved: Moved::default(),
             waker,
         })
     }
@@ -197,12 +199,16 @@ impl Kernel for Unix {
 
     fn read(&mut self, pipe: &Pipe, into: &mut Vec<u8>, bytes_max: usize) -> io::Result<usize> {
         self.check()?;
-        any_fd::read_into(&pipe.0, into, bytes_max)
+        let read = any_fd::read_into(&pipe.0, into, bytes_max)?;
+        self.moved.read += read as u64;
+        Ok(read)
     }
 
     fn write(&mut self, pipe: &Pipe, bytes: &[u8]) -> io::Result<usize> {
         self.check()?;
-        self.writes.write(&pipe.0, bytes)
+        let written = self.writes.write(&pipe.0, bytes)?;
+        self.moved.written += written as u64;
+        Ok(written)
     }
 
     fn is_abandoned(&mut self, pipe: &Pipe) -> bool {
@@ -270,6 +276,10 @@ impl Kernel for Unix {
     fn give_way(&mut self) {
         // Also sched_yield(2), which does not fail on Linux.
         std::thread::yield_now();
+    }
+
+    fn moved(&self) -> Moved {
+        self.moved
     }
 
     fn waker(&self) -> Waker {
