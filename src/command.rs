@@ -15,10 +15,11 @@ use crate::env::{EnvChanges, Snapshot, resolve};
 use crate::error::{CommandError, Error, StartError};
 use crate::finished::Finished;
 use crate::job::Policy;
+use crate::lines::Lines;
 use crate::lookpath::{LookPathError, look_path};
 use crate::plain::ShellWord;
 use crate::reactor::Reactor;
-use crate::stdio::{Input, Output};
+use crate::stdio::{Input, Output, OutputKind};
 use crate::sys::{Attributes, Groups, Signal};
 
 mod again;
@@ -250,6 +251,13 @@ impl Command {
         })
     }
 
+    /// Sends stdout and stderr, line by line, to a callback that is told whose each line is, in place of what was set for
+    /// them. With [`stderr_to_stdout`](Command::stderr_to_stdout) after it, all are stdout's.
+    pub fn lines(&mut self, lines: &Lines) -> &mut Command {
+        let to_lines = || Output(OutputKind::Shared(lines.clone()));
+        self.stdout(to_lines()).stderr(to_lines())
+    }
+
     /// With `true`, sends stderr wherever stdout goes, through the same pipe, so that their order is kept, and takes
     /// [`stderr`](Command::stderr) back. Default: `false`.
     pub fn stderr_to_stdout(&mut self, merge: bool) -> &mut Command {
@@ -357,6 +365,38 @@ impl Command {
     /// Output never restarts it (Go: `Cmd.WaitDelay`).
     pub fn wait_delay(&mut self, delay: Duration) -> &mut Command {
         self.change(|command| command.policy.wait_delay = (!delay.is_zero()).then_some(delay))
+    }
+
+    /// Bounds the time that its pipes may be held after its exit, apart from the [wait delay](Command::wait_delay), which
+    /// bounds the exit alone then. Default: the wait delay is for both. The clock starts when its exit is seen and what the
+    /// pipes held was read once: a busy machine is no leak. What is cut then is told as by the wait delay
+    /// ([`Error::WaitDelay`], [`Finished::leaked`]).
+    ///
+    /// ```
+    /// use execloop::{Command, Error, Output};
+    /// use std::time::Duration;
+    /// let mut leaks = Command::new("sh");
+    /// leaks.args(["-c", "echo done; sleep 5 &"]).stdout(Output::capture());
+    /// leaks.wait_delay(Duration::from_secs(60)).leak_timeout(Duration::from_millis(100));
+    /// let done = leaks.finish()?;
+    /// assert!(matches!(done.outcome, Err(Error::WaitDelay { .. })) && done.stdout == b"done\n");
+    /// # Ok::<(), execloop::CommandError>(())
+    /// ```
+    pub fn leak_timeout(&mut self, timeout: Duration) -> &mut Command {
+        self.change(|command| command.policy.leak_timeout = Some(timeout))
+    }
+
+    /// With `true`, who holds a pipe that has to be cut is looked up then, for [`Finished::holders`]. Default: `false`, as
+    /// that reads the descriptors of all processes ([`pipe_holders`](crate::linux::pipe_holders)), on the reactor's
+    /// thread. Linux only; elsewhere nobody is found.
+    pub fn name_holders(&mut self, name: bool) -> &mut Command {
+        self.change(|command| command.policy.names_holders = name)
+    }
+
+    /// Has [`Reactor::wait_event`] tell, after each such period that it runs, that it still does
+    /// ([`Event::Slow`](crate::Event::Slow)). Default: never. It goes on; [`timeout`](Command::timeout) ends it.
+    pub fn slow_after(&mut self, period: Duration) -> &mut Command {
+        self.change(|command| command.policy.slow_after = (!period.is_zero()).then_some(period))
     }
 
     /// Ends it as a context would, this long after its start; time in a queue does not count. Default: never.

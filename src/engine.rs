@@ -27,6 +27,7 @@ mod aside;
 mod callers;
 mod effects;
 mod finish;
+mod leak;
 mod mail;
 mod observe;
 mod ready;
@@ -59,6 +60,8 @@ enum Due {
     Starting,
     /// The caller wants a turn to return.
     Wake,
+    /// A command still runs.
+    Slow(u32),
 }
 
 /// A stream that used up its share of a turn.
@@ -86,6 +89,8 @@ pub(crate) struct Engine<K: Kernel> {
     snapshot: Snapshot,
     asides: Asides,
     readiness: Readiness,
+    /// Commands that still run after a while, of which nobody has heard.
+    slow: VecDeque<CommandId>,
     observer: Option<Box<dyn Observer>>,
     stats: Stats,
     /// Streams that used up their share of a turn. While there are any, no poll sleeps.
@@ -128,6 +133,7 @@ impl<K: Kernel> Engine<K> {
             snapshot: Snapshot::default(),
             asides: Asides::default(),
             readiness: Readiness::default(),
+            slow: VecDeque::new(),
             observer: None,
             stats: Stats::default(),
             backlog: VecDeque::new(),
@@ -383,6 +389,7 @@ impl<K: Kernel> Engine<K> {
         }
         #[cfg(test)]
         self.visited.push((slot, stream));
+        self.note_emptiness(slot, stream, read, matches!(progress, Progress::Idle));
         match progress {
             Progress::Idle => {}
             // The canary: a broken build, which the simulation has to find out.
@@ -482,6 +489,7 @@ impl<K: Kernel> Engine<K> {
                     self.admission.retry();
                 }
                 Due::Starting => self.starting_due = None,
+                Due::Slow(slot) => self.notice_slow(slot),
                 Due::Wake => self.readiness.note_unwatched(),
             }
         }

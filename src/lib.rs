@@ -72,8 +72,10 @@ mod finished;
 #[doc(hidden)]
 pub mod fuzzing;
 mod handle;
+mod holders;
 mod inbox;
 mod job;
+mod lines;
 pub mod linux;
 mod lookpath;
 mod observer;
@@ -99,6 +101,7 @@ pub use error::{
 };
 pub use finished::{CommandId, Finished, Usage};
 pub use handle::Handle;
+pub use lines::Lines;
 pub use lookpath::{LookPathError, look_path};
 pub use observer::{Observer, Stats};
 pub use pipes::{StdinPipe, StdoutPipe};

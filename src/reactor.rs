@@ -14,6 +14,7 @@ use crate::engine::Engine;
 use crate::error::{NotRunning, StartError, Stream};
 use crate::finished::{CommandId, Finished};
 use crate::handle::Handle;
+use crate::holders::Holder;
 use crate::observer::{Observer, Stats};
 use crate::pipes::{StdinPipe, StdoutPipe};
 use crate::sys::{Kernel, Signal, Target, Unix, fd_limit_soft, now, raise_fd_limit};
@@ -85,13 +86,18 @@ pub enum Event {
     /// A pipe of the caller's that had said [`WouldBlock`](io::ErrorKind::WouldBlock) is worth another try: it can be read
     /// or written, has ended, or was cut.
     Ready(CommandId, Stream),
+    /// A command still runs, after another period of [`Command::slow_after`]. Told once, however late it is heard of.
+    Slow(CommandId),
 }
 
 fn next_event(engine: &mut Engine<Unix>) -> Option<Event> {
     // A pipe before its command, whose pipes are closed when it is taken.
     match engine.pop_ready() {
         Some((id, stream)) => Some(Event::Ready(id, stream)),
-        None => engine.pop_read().map(Event::Finished),
+        None => match engine.pop_slow() {
+            Some(id) => Some(Event::Slow(id)),
+            None => engine.pop_read().map(Event::Finished),
+        },
     }
 }
 
@@ -476,6 +482,16 @@ impl Reactor {
         self.engine
             .has_callers_pipe(id, Stream::Stderr)
             .then_some(StdoutPipe::new(self, id, Stream::Stderr))
+    }
+
+    /// The processes, other than this one, that hold the pipe of a stream that the reactor copies: the command's own, and
+    /// after its exit those that keep it from being finished. None where there is no such pipe (any more). As costly as
+    /// [`pipe_holders`](crate::linux::pipe_holders).
+    ///
+    /// # Errors
+    /// Where /proc cannot be read.
+    pub fn holders(&mut self, id: CommandId, stream: Stream) -> io::Result<Vec<Holder>> {
+        self.engine.holders(id, stream)
     }
 
     /// Goes on with the reader and the writers of a command that had returned

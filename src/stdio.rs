@@ -6,6 +6,7 @@ use std::io::{BufRead, Read, Write};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
+use crate::lines::Lines;
 use crate::sys::Stdio;
 
 /// Where a command's stdin comes from. Default: [`null`](Input::null).
@@ -115,6 +116,8 @@ pub(crate) enum OutputKind {
     CaptureEnds(usize),
     Writer(Box<dyn Write + Send>),
     Lines(LineCallback),
+    /// Lines of a callback that is told whose they are.
+    Shared(Lines),
     File(OwnedFd),
     /// An earlier start took it.
     Consumed,
@@ -176,6 +179,7 @@ impl Output {
             OutputKind::Pipe => OutputKind::Pipe,
             OutputKind::Capture => OutputKind::Capture,
             OutputKind::CaptureEnds(bytes) => OutputKind::CaptureEnds(*bytes),
+            OutputKind::Shared(lines) => OutputKind::Shared(lines.clone()),
             one_shot => std::mem::replace(one_shot, OutputKind::Consumed),
         }
     }
@@ -188,6 +192,7 @@ impl Output {
             OutputKind::Pipe => OutputKind::Pipe,
             OutputKind::Capture => OutputKind::Capture,
             OutputKind::CaptureEnds(bytes) => OutputKind::CaptureEnds(*bytes),
+            OutputKind::Shared(lines) => OutputKind::Shared(lines.clone()),
             _ => OutputKind::Consumed,
         })
     }
@@ -203,6 +208,7 @@ impl fmt::Debug for Output {
             OutputKind::CaptureEnds(_) => "Output::capture_ends",
             OutputKind::Writer(_) => "Output::writer",
             OutputKind::Lines(_) => "Output::lines",
+            OutputKind::Shared(_) => "Lines",
             OutputKind::File(_) => "Output::file",
             OutputKind::Consumed => "Output (used up)",
         })

@@ -14,6 +14,7 @@ use crate::cancel::Cancel;
 use crate::command::{Retry, Spec};
 use crate::error::Stream;
 use crate::finished::{CommandId, Finished};
+use crate::holders::Holder;
 use crate::job::{Job, Streams};
 use crate::stream::OurEnd;
 use crate::sys::{Kernel, Launch, RawUsage, SLOTS_MAX, Tenant};
@@ -93,6 +94,12 @@ pub(crate) struct Running<K: Kernel> {
     /// Outputs of which something was read, and how much of both.
     pub(crate) heard: Streams,
     pub(crate) output_bytes: u64,
+    /// When it is told again that it still runs.
+    pub(crate) slow_at: Option<Instant>,
+    /// Who held its pipes when they were cut, if that was asked for.
+    pub(crate) holders: Vec<Holder>,
+    /// How much of its output was read since its exit was seen.
+    pub(crate) read_since_exit: usize,
     /// Its exit and its pipes are announced by the kernel.
     pub(crate) is_watched: bool,
     /// Its exit was announced, which happens once.

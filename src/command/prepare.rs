@@ -12,6 +12,7 @@ use crate::context::Context;
 use crate::data::Carried;
 use crate::env::{Snapshot, resolve};
 use crate::error::{StartError, Stream};
+use crate::finished::CommandId;
 use crate::job::{Policy, Streams};
 use crate::stdio::{Input, InputKind, Output, OutputKind};
 use crate::sys::{CStrings, Launch, Namespaces, Program, Stdio, Target, nul_free};
@@ -126,6 +127,16 @@ impl Command {
             },
             closed: Streams::default(),
         })
+    }
+
+    /// Whose lines these are is known now.
+    pub(crate) fn address_lines(spec: &mut Spec, id: CommandId) {
+        let outputs = [&mut spec.stdout, &mut spec.stderr];
+        for (output, stream) in outputs.into_iter().zip([Stream::Stdout, Stream::Stderr]) {
+            if let OutputKind::Shared(lines) = output {
+                *output = OutputKind::Lines(lines.of(id, stream));
+            }
+        }
     }
 
     fn refuse_contradictions(&self) -> Result<(), StartError> {

@@ -120,6 +120,9 @@ impl<K: Kernel> Engine<K> {
             if end.runs_callbacks() {
                 self.now = self.kernel.now();
             }
+            if ended.is_none() {
+                self.name_holders(slot, stream);
+            }
             let dropped = self.close_end(slot, stream);
             let event = match ended {
                 Some(result) => Event::StreamEnded(stream, result.and(dropped)),

@@ -22,6 +22,7 @@ impl<K: Kernel> Engine<K> {
     fn end_running(&mut self, slot: u32, outcome: impl FnOnce(&mut Job) -> Result<(), Error>) {
         let now = self.now;
         self.stop_asking(slot);
+        self.stop_noticing(slot);
         let mut running = self.table.take_running(slot);
         if running.is_detached {
             self.admission.let_go_ended();
@@ -44,6 +45,7 @@ impl<K: Kernel> Engine<K> {
             stderr,
             usage: running.usage.map(Usage::from),
             leaked: running.job.cut().iter().collect(),
+            holders: std::mem::take(&mut running.holders),
             started: Some(running.started),
             reaped: running.reaped,
             drained: Some(now),

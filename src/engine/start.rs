@@ -90,6 +90,7 @@ impl<K: Kernel> Engine<K> {
     }
 
     fn enqueue(&mut self, number: u64, mut spec: Spec) {
+        Command::address_lines(&mut spec, self.table.id(number));
         let context = spec.context.take();
         let slot = self.table.wait(number, Box::new(spec));
         if let Some(context) = context {
@@ -242,6 +243,9 @@ impl<K: Kernel> Engine<K> {
             is_detached: false,
             is_cancelled: false,
             heard: Streams::default(),
+            slow_at: None,
+            holders: Vec::new(),
+            read_since_exit: 0,
             output_bytes: 0,
             is_watched: false,
             is_announced: false,
@@ -258,6 +262,7 @@ impl<K: Kernel> Engine<K> {
         self.table.run(slot, running);
         self.tell_observer(|observer, at| observer.started(id, pid, at));
         self.arm_slot(slot, wake_at);
+        self.notice_slow_later(slot);
         for stream in spec.closed.iter() {
             self.close_callers_pipe(self.table.id_of(slot), stream);
         }
@@ -309,6 +314,7 @@ impl<K: Kernel> Engine<K> {
     /// A child has ended before its program was executed, and has said why.
     pub(super) fn start_failed(&mut self, slot: u32, failure: StartFailure) {
         self.stop_asking(slot);
+        self.stop_noticing(slot);
         self.arm_slot(slot, None);
         let mut running = self.table.take_running(slot);
         let cause = running.job.cause();

@@ -49,7 +49,7 @@ mod waker;
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -120,6 +120,8 @@ pub(crate) trait Kernel {
     fn close(&mut self, pipe: Self::Pipe);
     /// Gives our end away, as a descriptor that blocks as others' do and that nothing watches.
     fn give(&mut self, pipe: Self::Pipe) -> io::Result<OwnedFd>;
+    /// Our end as a descriptor, where it is one.
+    fn fd(pipe: &Self::Pipe) -> Option<BorrowedFd<'_>>;
     /// Asks for a pipe that holds more bytes. A wish: a refusal is no error.
     fn enlarge(&mut self, pipe: &Self::Pipe);
     /// Signals the child or its process group. `ESRCH` once it was reaped: never another process.

@@ -16,7 +16,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::rc::Rc;
@@ -391,6 +391,10 @@ impl Kernel for Simulated {
 
     fn give(&mut self, _pipe: SimulatedPipe) -> io::Result<OwnedFd> {
         Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn fd(_pipe: &SimulatedPipe) -> Option<BorrowedFd<'_>> {
+        None
     }
 
     fn enlarge(&mut self, pipe: &SimulatedPipe) {

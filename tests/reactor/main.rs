@@ -14,6 +14,7 @@ mod end;
 mod groups;
 mod hand_out;
 mod handle;
+mod notices;
 mod observe;
 mod queue;
 mod run;

@@ -223,6 +223,10 @@ impl Kernel for Unix {
         Ok(pipe.0)
     }
 
+    fn fd(pipe: &Pipe) -> Option<BorrowedFd<'_>> {
+        Some(pipe.0.as_fd())
+    }
+
     fn enlarge(&mut self, _pipe: &Pipe) {
         // These kernels enlarge the pipes that are used much by themselves.
     }

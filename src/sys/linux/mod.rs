@@ -230,6 +230,10 @@ impl Kernel for Unix {
         Ok(pipe.0)
     }
 
+    fn fd(pipe: &Pipe) -> Option<BorrowedFd<'_>> {
+        Some(pipe.0.as_fd())
+    }
+
     fn enlarge(&mut self, pipe: &Pipe) {
         fd::set_pipe_bytes(&pipe.0, PIPE_BYTES_LARGE);
     }
