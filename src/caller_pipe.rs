@@ -2,6 +2,7 @@
 //! Unaware of jobs, of slots and of how long a caller waits.
 
 use std::io;
+use std::os::fd::OwnedFd;
 
 use crate::error::{Closed, Stream};
 use crate::pipe_limits::{LAST_DRAIN_BYTES_MAX, REFUSALS_BELIEVED, STREAM_BYTES_PER_TURN_MAX};
@@ -78,6 +79,25 @@ impl<P> CallerPipe<P> {
             CallerPipe::Cut { why: None, .. } | CallerPipe::Closed => {
                 Err(Closed::ByCaller.error(Stream::Stdin))
             }
+        }
+    }
+
+    /// Gives our end away. What was cut or closed is not to be had.
+    pub(crate) fn give<K: Kernel<Pipe = P>>(
+        &mut self,
+        kernel: &mut K,
+        stream: Stream,
+    ) -> io::Result<OwnedFd> {
+        match self {
+            CallerPipe::Open { .. } => {}
+            CallerPipe::Cut { why: Some(why), .. } => return Err(why.error(stream)),
+            CallerPipe::Cut { why: None, .. } | CallerPipe::Closed => {
+                return Err(Closed::ByCaller.error(stream));
+            }
+        }
+        match std::mem::replace(self, CallerPipe::Closed) {
+            CallerPipe::Open { pipe, .. } => kernel.give(pipe),
+            CallerPipe::Cut { .. } | CallerPipe::Closed => Err(Closed::ByCaller.error(stream)),
         }
     }
 

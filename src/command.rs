@@ -14,6 +14,7 @@ use crate::data::{Carried, Data};
 use crate::env::{EnvChanges, Snapshot, resolve};
 use crate::error::StartError;
 use crate::job::Policy;
+use crate::lines::Lines;
 use crate::lookpath::{LookPathError, look_path};
 use crate::plain::ShellWord;
 use crate::stdio::{Input, Output};
@@ -248,6 +249,13 @@ impl Command {
         })
     }
 
+    /// Sends stdout and stderr, line by line, to a callback that is told whose each line is, in place of what was set for
+    /// them. With [`stderr_to_stdout`](Command::stderr_to_stdout) after it, all are stdout's.
+    pub fn lines(&mut self, lines: &Lines) -> &mut Command {
+        let to_lines = || Output::shared(lines);
+        self.stdout(to_lines()).stderr(to_lines())
+    }
+
     /// With `true`, sends stderr wherever stdout goes, through the same pipe, so that their order is kept, and takes
     /// [`stderr`](Command::stderr) back. Default: `false`.
     pub fn stderr_to_stdout(&mut self, merge: bool) -> &mut Command {
@@ -357,6 +365,38 @@ impl Command {
         self.change(|command| command.policy.wait_delay = (!delay.is_zero()).then_some(delay))
     }
 
+    /// Bounds the time that its pipes may be held after its exit, apart from the [wait delay](Command::wait_delay), which
+    /// bounds the exit alone then. Default: the wait delay is for both. The clock starts when its exit is seen and what the
+    /// pipes held was read once: a busy machine is no leak. What is cut then is told as by the wait delay
+    /// ([`Error::WaitDelay`], [`Finished::leaked`]).
+    ///
+    /// ```
+    /// use execloop::{Command, Error, Output};
+    /// use std::time::Duration;
+    /// let mut leaks = Command::new("sh");
+    /// leaks.args(["-c", "echo done; sleep 5 &"]).stdout(Output::capture());
+    /// leaks.wait_delay(Duration::from_secs(60)).leak_timeout(Duration::from_millis(100));
+    /// let done = leaks.finish()?;
+    /// assert!(matches!(done.outcome, Err(Error::WaitDelay { .. })) && done.stdout == b"done\n");
+    /// # Ok::<(), execloop::CommandError>(())
+    /// ```
+    pub fn leak_timeout(&mut self, timeout: Duration) -> &mut Command {
+        self.change(|command| command.policy.leak_timeout = Some(timeout))
+    }
+
+    /// With `true`, who holds a pipe that has to be cut is looked up then, for [`Finished::holders`]. Default: `false`, as
+    /// that reads the descriptors of all processes ([`pipe_holders`](crate::linux::pipe_holders)), on the reactor's
+    /// thread. Linux only; elsewhere nobody is found.
+    pub fn name_holders(&mut self, name: bool) -> &mut Command {
+        self.change(|command| command.policy.names_holders = name)
+    }
+
+    /// Has [`Reactor::wait_event`] tell, after each such period that it runs, that it still does
+    /// ([`Event::Slow`](crate::Event::Slow)). Default: never. It goes on; [`timeout`](Command::timeout) ends it.
+    pub fn slow_after(&mut self, period: Duration) -> &mut Command {
+        self.change(|command| command.policy.slow_after = (!period.is_zero()).then_some(period))
+    }
+
     /// Ends it as a context would, this long after its start; time in a queue does not count. Default: never.
     pub fn timeout(&mut self, timeout: Duration) -> &mut Command {
         self.change(|command| command.policy.timeout = Some(timeout))
@@ -367,6 +407,21 @@ impl Command {
     /// command without any other. Of an [`Output::pipe`](crate::Output::pipe) counts what the caller reads.
     pub fn idle_timeout(&mut self, timeout: Duration) -> &mut Command {
         self.change(|command| command.policy.idle_timeout = Some(timeout))
+    }
+
+    /// Ends it as a context would, once more than so many bytes of its output were read, stdout and stderr together.
+    /// Default: no limit. One that had exited already with status 0 is [stopped](crate::Error::Stopped), too: with too much
+    /// output nothing succeeds. Counted is what the reactor or the caller reads, as for an
+    /// [idle timeout](Command::idle_timeout); an output that is inherited or a file has no limit. The trap: what it writes
+    /// until it has ended is still taken; [`Output::capture_ends`] bounds what is kept.
+    ///
+    /// ```
+    /// use execloop::{Cause, Command, Output};
+    /// let error = Command::new("yes").stdout(Output::capture_ends(100)).output_limit(10_000).run().unwrap_err();
+    /// assert_eq!(error.reason().cause(), Some(Cause::OutputLimit));
+    /// ```
+    pub fn output_limit(&mut self, bytes: u64) -> &mut Command {
+        self.change(|command| command.policy.output_limit = Some(bytes))
     }
 
     /// With `false`, a program whose file is being written ([`ETXTBSY`]) fails at once. Default: `true`, its start is tried

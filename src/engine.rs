@@ -13,17 +13,22 @@ use crate::env::Snapshot;
 use crate::finished::CommandId;
 use crate::inbox::Inbox;
 use crate::job::{Effect, Event};
+use crate::observer::{Observer, Stats};
 use crate::sys::{Kernel, Ready, Stream, Tenant};
 use crate::table::{Table, Wait};
 use crate::watches::Watches;
 
 use aside::Asides;
+use ready::Readiness;
 
 mod aside;
 mod callers;
 mod effects;
 mod finish;
+mod leak;
 mod mail;
+mod observe;
+mod ready;
 mod reap;
 mod serve;
 mod shutdown;
@@ -47,6 +52,8 @@ enum Due {
     Context(usize),
     /// The caller wants a turn to return.
     Wake,
+    /// A command still runs.
+    Slow(u32),
 }
 
 /// A stream that used up its share of a turn.
@@ -77,6 +84,11 @@ pub(crate) struct Engine<K: Kernel> {
     inbox: Arc<Inbox<K::Waker>>,
     snapshot: Snapshot,
     asides: Asides,
+    readiness: Readiness,
+    /// Commands that still run after a while, of which nobody has heard.
+    slow: VecDeque<CommandId>,
+    observer: Option<Box<dyn Observer>>,
+    stats: Stats,
     /// Streams that used up their share of a turn. While there are any, no poll sleeps.
     backlog: VecDeque<Leftover>,
     /// Children that were started since the last turn, in this order, and that the kernel is not asked to announce yet.
@@ -112,6 +124,10 @@ impl<K: Kernel> Engine<K> {
             watches: Watches::default(),
             snapshot: Snapshot::default(),
             asides: Asides::default(),
+            readiness: Readiness::default(),
+            slow: VecDeque::new(),
+            observer: None,
+            stats: Stats::default(),
             backlog: VecDeque::new(),
             unwatched: Vec::new(),
             starting: Vec::new(),
@@ -161,7 +177,7 @@ impl<K: Kernel> Engine<K> {
 
     /// There is something to do, or to take, without an event.
     pub(crate) fn is_pending(&self) -> bool {
-        self.is_left_over() || self.table.finished() > 0
+        self.is_left_over() || (self.table.finished() > 0 && self.first_read().is_some())
     }
 
     /// The next turn begins with something to do.
@@ -174,7 +190,7 @@ impl<K: Kernel> Engine<K> {
     /// became free between two turns.
     pub(crate) fn is_unannounced(&self) -> bool {
         let is_unknown = !self.unwatched.is_empty() || self.is_batch_full || self.is_timer_late();
-        self.is_pending() || is_unknown || self.can_admit()
+        self.is_pending() || is_unknown || self.readiness.is_any_noted() || self.can_admit()
     }
 
     /// The next time at which something is due.
@@ -248,6 +264,7 @@ impl<K: Kernel> Engine<K> {
         self.is_batch_full = *polled.as_ref().unwrap_or(&true);
         self.caller_pieces = 0;
         self.now = self.kernel.now();
+        let awake = self.now;
         if self.armed.is_some_and(|armed| armed <= self.now) {
             self.armed = None;
         }
@@ -276,6 +293,9 @@ impl<K: Kernel> Engine<K> {
             self.admission,
             self.watches
         );
+        self.stats.turns += 1;
+        let took = self.kernel.now().saturating_duration_since(awake);
+        self.stats.turn_max = self.stats.turn_max.max(took);
         polled.map(drop)
     }
 
@@ -319,7 +339,8 @@ impl<K: Kernel> Engine<K> {
                 }
                 Due::Ask(slot) => self.ask(slot),
                 Due::Context(key) => self.context_done(key),
-                Due::Wake => {}
+                Due::Slow(slot) => self.notice_slow(slot),
+                Due::Wake => self.readiness.note_unwatched(),
             }
         }
         let is_due = |at: &mut Instant| *at <= self.now;

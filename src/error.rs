@@ -34,6 +34,8 @@ pub enum Cause {
     Timeout,
     /// It wrote nothing for [`Command::idle_timeout`](crate::Command::idle_timeout).
     IdleTimeout,
+    /// It wrote more than [`Command::output_limit`](crate::Command::output_limit).
+    OutputLimit,
 }
 
 impl fmt::Display for Cause {
@@ -43,6 +45,7 @@ impl fmt::Display for Cause {
             Cause::DeadlineExceeded => "deadline exceeded",
             Cause::Timeout => "timed out",
             Cause::IdleTimeout => "timed out without output",
+            Cause::OutputLimit => "too much output",
         })
     }
 }
@@ -54,6 +57,7 @@ impl Cause {
         match self {
             // `Interrupted` would make callers try again.
             Cause::Cancelled => io::ErrorKind::Other,
+            Cause::OutputLimit => io::ErrorKind::FileTooLarge,
             Cause::DeadlineExceeded | Cause::Timeout | Cause::IdleTimeout => {
                 io::ErrorKind::TimedOut
             }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::data::Data;
 use crate::error::Error;
+use crate::holders::Holder;
 use crate::plain::Excerpt;
 use crate::sys::{RawUsage, Stream};
 
@@ -51,6 +52,8 @@ pub struct Finished {
     pub usage: Option<Usage>,
     /// The streams that some process still held when they were cut. What it wrote before is in the output.
     pub leaked: Vec<Stream>,
+    /// Who held those then, where [`Command::name_holders`](crate::Command::name_holders) has asked for it.
+    pub holders: Vec<Holder>,
     /// When its process was made.
     pub started: Option<Instant>,
     /// When its exit was seen.
@@ -72,6 +75,7 @@ impl Finished {
             stderr: Vec::new(),
             usage: None,
             leaked: Vec::new(),
+            holders: Vec::new(),
             started: None,
             reaped: None,
             drained: None,
@@ -118,6 +122,7 @@ impl fmt::Debug for Finished {
             .field("stderr", &Excerpt(&self.stderr))
             .field("usage", &self.usage)
             .field("leaked", &self.leaked)
+            .field("holders", &self.holders)
             .field("started", &self.started)
             .field("reaped", &self.reaped)
             .field("drained", &self.drained)

@@ -108,6 +108,11 @@ impl Handle {
         self.tell(id, Message::Cancel(id.number));
     }
 
+    /// Asks a command to stop that nobody waits for any more.
+    pub(crate) fn abandon(&self, id: CommandId) {
+        self.tell(id, Message::Abandon(id.number));
+    }
+
     /// As [`Reactor::kill`](crate::Reactor::kill).
     pub fn kill(&self, id: CommandId) {
         self.tell(id, Message::Kill(id.number));

@@ -21,6 +21,8 @@ pub(crate) enum Message {
     /// The same, and its `Finished` goes there.
     Run(u64, Box<Command>, Reply),
     Cancel(u64),
+    /// Nobody waits for it any more.
+    Abandon(u64),
     Kill(u64),
     Signal(u64, Signal),
     /// A paused reader or writer can go on.

@@ -28,6 +28,14 @@ pub(crate) struct Policy {
     pub(crate) wait_delay: Option<Duration>,
     pub(crate) timeout: Option<Duration>,
     pub(crate) idle_timeout: Option<Duration>,
+    /// How much it may write to its outputs.
+    pub(crate) output_limit: Option<u64>,
+    /// How long its pipes may be held, once they were read after its exit. `None`: the wait delay is for both.
+    pub(crate) leak_timeout: Option<Duration>,
+    /// How often it is told that it still runs.
+    pub(crate) slow_after: Option<Duration>,
+    /// Who holds a pipe that is cut is looked up.
+    pub(crate) names_holders: bool,
     /// Signals go to the process group that the child leads, and so does the kill.
     pub(crate) kills_group: bool,
 }
@@ -55,6 +63,8 @@ pub(crate) enum Event {
     KillResult(io::Result<()>),
     /// A chunk of output was read.
     Output,
+    /// After its exit, what this output's pipe held was read.
+    Emptied(Stream),
     /// Time has passed.
     Tick,
 }
@@ -152,6 +162,10 @@ pub(crate) struct Job {
     /// Copied streams that are open.
     open: Streams,
     cut: Streams,
+    /// Outputs that were not read since the exit, where a leak timeout waits for that.
+    unread: Streams,
+    /// The leak timeout counts from then on, for once.
+    awaits_leaks: bool,
     /// The caller reads or writes a pipe of the command himself. Its end is not waited for.
     lends: bool,
     /// The pipes were closed by force.
@@ -176,6 +190,8 @@ impl Job {
             status: None,
             open: copied,
             cut: Streams::default(),
+            unread: Streams::default(),
+            awaits_leaks: false,
             lends,
             is_closed: false,
             is_group_killed: false,
@@ -240,6 +256,11 @@ impl Job {
         self.policy.idle_timeout.is_some()
     }
 
+    /// How much it may write, if there is a limit.
+    pub(crate) fn output_limit(&self) -> Option<u64> {
+        self.policy.output_limit
+    }
+
     /// Tells the job of one event. The only place where its state changes.
     ///
     /// The effects are to be performed in order, each answered, before any other event.
@@ -252,11 +273,11 @@ impl Job {
                 {
                     self.copy_error = Some((stream, error));
                 }
-                self.stream_closed(stream, effects);
+                self.stream_closed(stream, now, effects);
             }
             Event::StreamCut(stream) => {
                 self.cut.insert(stream);
-                self.stream_closed(stream, effects);
+                self.stream_closed(stream, now, effects);
             }
             Event::Stop(cause) => self.stop(cause, now, effects),
             Event::Abort(cause) => self.abort(cause, now, effects),
@@ -268,6 +289,10 @@ impl Job {
                     .idle_timeout
                     .and_then(|idle| now.checked_add(idle))
             }
+            Event::Emptied(stream) => {
+                self.unread.remove(stream);
+                self.start_leak_window(now);
+            }
             Event::Tick => self.tick(now, effects),
         }
     }
@@ -278,7 +303,14 @@ impl Job {
                 .wait_delay
                 .and_then(|delay| now.checked_add(delay))
         };
+        let times_leaks = self.policy.leak_timeout.is_some();
         let close_at = match self.state {
+            State::Running | State::Stopping { .. } if times_leaks => {
+                self.unread = self.open;
+                self.unread.remove(Stream::Stdin);
+                self.awaits_leaks = true;
+                None
+            }
             State::Running => delay_from_now(),
             // One clock: what stopping has used of the delay is not given again to the pipes.
             State::Stopping { kill_at, .. } => kill_at.or_else(delay_from_now),
@@ -296,14 +328,34 @@ impl Job {
         self.state = State::Draining {
             close_at: close_at.filter(|_| !self.is_closed),
         };
+        self.start_leak_window(now);
         self.finish_if_drained(effects);
     }
 
-    fn stream_closed(&mut self, stream: Stream, effects: &mut Vec<Effect>) {
+    /// Once all outputs were read after the exit.
+    fn start_leak_window(&mut self, now: Instant) {
+        if let State::Draining { close_at } = &mut self.state
+            && self.awaits_leaks
+            && self.unread.is_empty()
+        {
+            self.awaits_leaks = false;
+            let leak_timeout = self.policy.leak_timeout.filter(|_| !self.is_closed);
+            *close_at = leak_timeout.and_then(|timeout| now.checked_add(timeout));
+        }
+    }
+
+    /// It waits for its outputs to be read after its exit.
+    pub(crate) fn minds_emptiness(&self) -> bool {
+        self.awaits_leaks
+    }
+
+    fn stream_closed(&mut self, stream: Stream, now: Instant, effects: &mut Vec<Effect>) {
         if !self.open.contains(stream) {
             return self.unexpected("StreamEnded");
         }
         self.open.remove(stream);
+        self.unread.remove(stream);
+        self.start_leak_window(now);
         self.finish_if_drained(effects);
     }
 

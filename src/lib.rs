@@ -74,10 +74,13 @@ pub mod fuzzing;
 mod guard;
 mod handle;
 mod head_tail;
+mod holders;
 mod inbox;
 mod job;
+mod lines;
 pub mod linux;
 mod lookpath;
+mod observer;
 mod pipe_limits;
 mod pipes;
 mod plain;
@@ -102,9 +105,11 @@ pub use error::{
 };
 pub use finished::{CommandId, Finished, Usage};
 pub use handle::Handle;
+pub use lines::Lines;
 pub use lookpath::{LookPathError, look_path};
+pub use observer::{Observer, Stats};
 pub use pipes::{StdinPipe, StdoutPipe};
-pub use reactor::{Reactor, ReactorBuilder, Turn};
+pub use reactor::{Event, Reactor, ReactorBuilder, Turn};
 pub use reply::Pending;
 pub use stdio::{Input, Output};
 #[cfg(feature = "cli")]

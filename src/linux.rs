@@ -34,6 +34,8 @@
 //!
 //! [`StartError::Step`]: crate::StartError::Step
 
+pub use crate::holders::{Holder, pipe_holders};
+
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;

@@ -1,13 +1,15 @@
 //! The faces of a command's pipes that the caller reads or writes himself.
 //! Unaware of how a pipe is waited for, which is the engine's.
 
-use std::io::{self, Read, Write};
+use std::io::{self, IoSlice, Read, Write};
+use std::os::fd::OwnedFd;
 
 use crate::error::Stream;
 use crate::finished::CommandId;
 use crate::reactor::Reactor;
 
-/// The write end of a command's stdin. A write waits while the pipe is full, and all other commands go on meanwhile.
+/// The write end of a command's stdin. A write waits while the pipe is full, and all other commands go on meanwhile;
+/// [`try_write`](StdinPipe::try_write) does not wait.
 ///
 /// Dropping it closes nothing, as it only borrows: call [`close`](StdinPipe::close) to give the command its end of input.
 #[derive(Debug)]
@@ -19,6 +21,31 @@ pub struct StdinPipe<'a> {
 impl<'a> StdinPipe<'a> {
     pub(crate) fn new(reactor: &'a mut Reactor, id: CommandId) -> StdinPipe<'a> {
         StdinPipe { reactor, id }
+    }
+
+    /// Writes what fits now, without a turn of the reactor. After [`WouldBlock`](io::ErrorKind::WouldBlock), also of a
+    /// command that is not started yet, the pipe is [told](crate::Event::Ready) once it is worth another try.
+    ///
+    /// # Errors
+    /// `WouldBlock`, and as [`write`](Write::write).
+    pub fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.reactor.engine.try_write_callers_pipe(self.id, bytes);
+        self.reactor.tell_outer_loop();
+        written
+    }
+
+    /// Takes the pipe out, as a descriptor that blocks: for a thread of its own, or for another command's output
+    /// ([`Output::file`](crate::Output::file)). Waits until the command is started. To the reactor, the pipe is closed then.
+    ///
+    /// # Errors
+    /// `NotConnected` after `close` or after the pipe was cut.
+    pub fn into_fd(self) -> io::Result<OwnedFd> {
+        let given = self
+            .reactor
+            .engine
+            .give_callers_pipe(self.id, Stream::Stdin);
+        self.reactor.tell_outer_loop();
+        given
     }
 
     /// Closes the pipe. A second time does nothing.
@@ -38,13 +65,47 @@ impl Write for StdinPipe<'_> {
         written
     }
 
+    /// Many pieces in one write: small ones are put together first, up to 64 KiB.
+    fn write_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        let mut left = pieces.iter().filter(|piece| !piece.is_empty());
+        let Some(first) = left.next() else {
+            return Ok(0);
+        };
+        if first.len() >= GATHERED_BYTES_MAX || left.next().is_none() {
+            return self.write(first);
+        }
+        let mut gathered = Vec::with_capacity(GATHERED_BYTES_MAX);
+        for piece in pieces {
+            let room = GATHERED_BYTES_MAX - gathered.len();
+            gathered.extend_from_slice(&piece[..piece.len().min(room)]);
+        }
+        self.write(&gathered)
+    }
+
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
 }
 
+/// A pipe of the usual size takes no more at once.
+const GATHERED_BYTES_MAX: usize = 64 * 1024;
+
 /// The read end of a command's stdout or stderr. A read waits until there is something, and all other commands go on
-/// meanwhile. The end of the stream is `Ok(0)`, as ever.
+/// meanwhile; [`try_read`](StdoutPipe::try_read) does not wait. The end of the stream is `Ok(0)`, as ever.
+///
+/// `a | b` without a copy on the way:
+///
+/// ```
+/// use execloop::{Command, Input, Output, Reactor};
+/// let mut reactor = Reactor::new()?;
+/// let a = reactor.start(Command::new("printf").arg(r"pear\napple\n").stdout(Output::pipe()))?;
+/// let words = reactor.stdout(a).expect("it has this pipe").into_fd()?;
+/// let mut sort = Command::new("sort");
+/// let b = reactor.start(sort.stdin(Input::file(words)).stdout(Output::capture()))?;
+/// let sorted = reactor.wait(b)?.expect("it was started here");
+/// assert_eq!(sorted.stdout, b"apple\npear\n");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct StdoutPipe<'a> {
     reactor: &'a mut Reactor,
@@ -59,6 +120,31 @@ impl<'a> StdoutPipe<'a> {
             id,
             stream,
         }
+    }
+
+    /// Reads what is there now, without a turn of the reactor. After [`WouldBlock`](io::ErrorKind::WouldBlock), also of a
+    /// command that is not started yet, the pipe is [told](crate::Event::Ready) once it is worth another try: it has
+    /// something, or its end. The trap: who waits before he was told `WouldBlock` may wait for ever.
+    ///
+    /// # Errors
+    /// `WouldBlock`, and as [`read`](Read::read).
+    pub fn try_read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let held = &mut self.reactor.engine;
+        let read = held.try_read_callers_pipe(self.id, self.stream, buffer);
+        self.reactor.tell_outer_loop();
+        read
+    }
+
+    /// Takes the pipe out, as a descriptor that blocks: for a thread of its own, or for another command's
+    /// [input](crate::Input::file). Waits until the command is started. To the reactor, the pipe is closed then, and what
+    /// comes of it counts no more against an [idle timeout](crate::Command::idle_timeout).
+    ///
+    /// # Errors
+    /// `NotConnected` after `close` or after the pipe was cut.
+    pub fn into_fd(self) -> io::Result<OwnedFd> {
+        let given = self.reactor.engine.give_callers_pipe(self.id, self.stream);
+        self.reactor.tell_outer_loop();
+        given
     }
 
     /// Closes the pipe: the command gets SIGPIPE when it writes on. A second time does nothing.

@@ -14,6 +14,8 @@ use crate::engine::Engine;
 use crate::error::{NotRunning, StartError, Stream};
 use crate::finished::{CommandId, Finished};
 use crate::handle::Handle;
+use crate::holders::Holder;
+use crate::observer::{Observer, Stats};
 use crate::pipes::{StdinPipe, StdoutPipe};
 use crate::sys::{Kernel, Signal, Target, Unix, fd_limit_soft, now, raise_fd_limit};
 
@@ -67,6 +69,36 @@ pub enum Turn {
     Done,
     /// Something to do or to take: leftovers of a budget, events behind a full batch, finished commands.
     More,
+}
+
+/// What [`Reactor::wait_event`] tells.
+#[derive(Debug)]
+#[non_exhaustive]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "it is moved once, and most are of the large kind"
+)]
+pub enum Event {
+    /// A command is finished. Where the caller waits for an output of it, as that has said `WouldBlock`, its end comes
+    /// first, so nothing is lost of a pipe that is read until it says `WouldBlock` or `Ok(0)`. The trap: what is left in
+    /// one that is not is lost, as taking the [`Finished`] closes it.
+    Finished(Finished),
+    /// A pipe of the caller's that had said [`WouldBlock`](io::ErrorKind::WouldBlock) is worth another try: it can be read
+    /// or written, has ended, or was cut.
+    Ready(CommandId, Stream),
+    /// A command still runs, after another period of [`Command::slow_after`]. Told once, however late it is heard of.
+    Slow(CommandId),
+}
+
+fn next_event(engine: &mut Engine<Unix>) -> Option<Event> {
+    // A pipe before its command, whose pipes are closed when it is taken.
+    match engine.pop_ready() {
+        Some((id, stream)) => Some(Event::Ready(id, stream)),
+        None => match engine.pop_slow() {
+            Some(id) => Some(Event::Slow(id)),
+            None => engine.pop_read().map(Event::Finished),
+        },
+    }
 }
 
 /// Marks ids, so that one reactor's is not taken for another's.
@@ -141,15 +173,7 @@ impl Reactor {
     /// When polling fails, which it does not in normal operation. The commands go on; the call can be repeated. Always in
     /// a forked copy of the process ([`Unsupported`](io::ErrorKind::Unsupported)).
     pub fn wait_any(&mut self) -> io::Result<Option<Finished>> {
-        loop {
-            if let Some(finished) = self.try_wait_any() {
-                return Ok(Some(finished));
-            }
-            if self.has_run_out() {
-                return Ok(None);
-            }
-            self.turn(None)?;
-        }
+        self.wait_for(None, Engine::pop_finished, |engine| engine.len() > 0)
     }
 
     /// As [`wait_any`](Reactor::wait_any), but waits no longer than `timeout`: `None` then, too.
@@ -172,29 +196,101 @@ impl Reactor {
     /// # Errors
     /// As [`wait_any`](Reactor::wait_any).
     pub fn wait_any_timeout(&mut self, timeout: Duration) -> io::Result<Option<Finished>> {
-        let until = now().checked_add(timeout);
-        let mut left = Some(timeout);
-        let mut is_over = false;
-        loop {
-            if let Some(finished) = self.try_wait_any() {
-                return Ok(Some(finished));
-            }
-            if is_over || self.has_run_out() {
-                return Ok(None);
-            }
-            self.turn(left)?;
-            left = until.map(|until| until.saturating_duration_since(now()));
-            is_over = left == Some(Duration::ZERO);
-        }
+        let timeout = Some(timeout);
+        self.wait_for(timeout, Engine::pop_finished, |engine| engine.len() > 0)
     }
 
-    /// There is no command, and none on its way from a handle.
-    fn has_run_out(&mut self) -> bool {
-        if self.engine.len() == 0 {
-            // What a handle has sent and no turn has taken may be a start.
-            self.engine.take_messages();
-        }
-        self.engine.len() == 0
+    /// As [`wait_any_timeout`](Reactor::wait_any_timeout), and tells also when a pipe of the caller's is worth another
+    /// [`try_read`](StdoutPipe::try_read) or [`try_write`](StdinPipe::try_write). So one thread reads and writes any number
+    /// of pipes, both directions of one command among them. A `timeout` of `None` is none.
+    ///
+    /// ```
+    /// use execloop::{Command, Event, Input, Output, Reactor, Stream};
+    /// use std::io::ErrorKind::WouldBlock;
+    /// let mut reactor = Reactor::new()?;
+    /// let mut cat = Command::new("cat");
+    /// let id = reactor.start(cat.stdin(Input::pipe()).stdout(Output::pipe()))?;
+    /// let sent = vec![b'x'; 1_000_000]; // more than both pipes hold
+    /// let (mut written, mut got) = (0, Vec::new());
+    /// loop {
+    ///     while written < sent.len() {
+    ///         match reactor.stdin(id).expect("a pipe").try_write(&sent[written..]) {
+    ///             Ok(count) => written += count,
+    ///             Err(error) if error.kind() == WouldBlock => break,
+    ///             Err(error) => return Err(error.into()),
+    ///         }
+    ///     }
+    ///     if written == sent.len() {
+    ///         reactor.stdin(id).expect("a pipe").close();
+    ///     }
+    ///     let mut buffer = [0; 4096];
+    ///     let is_over = loop {
+    ///         match reactor.stdout(id).expect("a pipe").try_read(&mut buffer) {
+    ///             Ok(0) => break true,
+    ///             Ok(count) => got.extend_from_slice(&buffer[..count]),
+    ///             Err(error) if error.kind() == WouldBlock => break false,
+    ///             Err(error) => return Err(error.into()),
+    ///         }
+    ///     };
+    ///     if is_over {
+    ///         break;
+    ///     }
+    ///     // Which of them it is would matter with many commands.
+    ///     let event = reactor.wait_event(None)?;
+    ///     assert!(matches!(event, Some(Event::Ready(of, Stream::Stdin | Stream::Stdout)) if of == id));
+    /// }
+    /// assert_eq!(got, sent);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`wait_any`](Reactor::wait_any).
+    pub fn wait_event(&mut self, timeout: Option<Duration>) -> io::Result<Option<Event>> {
+        self.wait_for(timeout, next_event, |engine| engine.len() > 0)
+    }
+
+    /// The next event, if there is one now. Does not wait and does not turn, as
+    /// [`try_wait_any`](Reactor::try_wait_any).
+    pub fn try_event(&mut self) -> Option<Event> {
+        let event = next_event(&mut self.engine);
+        self.tell_outer_loop();
+        event
+    }
+
+    /// Turns until there is something to take, nothing can come any more, or the time is over. Sleeps also while other
+    /// things wait to be taken: nobody is told of them meanwhile.
+    fn wait_for<T>(
+        &mut self,
+        timeout: Option<Duration>,
+        mut take: impl FnMut(&mut Engine<Unix>) -> Option<T>,
+        may_come: impl Fn(&Engine<Unix>) -> bool,
+    ) -> io::Result<Option<T>> {
+        let until = timeout.and_then(|timeout| now().checked_add(timeout));
+        let mut left = timeout;
+        let mut is_over = false;
+        let waited = loop {
+            if let Some(taken) = take(&mut self.engine) {
+                break Ok(Some(taken));
+            }
+            if is_over {
+                break Ok(None);
+            }
+            if !may_come(&self.engine) {
+                // What a handle has sent and no turn has taken may be a start.
+                self.engine.take_messages();
+                if !may_come(&self.engine) {
+                    break Ok(None);
+                }
+                continue;
+            }
+            if let Err(error) = self.engine.turn(left) {
+                break Err(error);
+            }
+            left = until.map(|until| until.saturating_duration_since(now()));
+            is_over = left == Some(Duration::ZERO);
+        };
+        self.tell_outer_loop();
+        waited
     }
 
     /// As [`wait_any`](Reactor::wait_any) for a reactor that others use by their handles: `None` when there is no command
@@ -228,9 +324,12 @@ impl Reactor {
             }
             // In this order: no handle sends any more, and what the last handle has sent may be a start.
             if !self.engine.inbox().has_no_handle() {
-                self.turn(None)?;
-            } else if self.has_run_out() {
-                return Ok(None);
+                self.engine.turn(None)?;
+            } else {
+                self.engine.take_messages();
+                if self.engine.len() == 0 {
+                    return Ok(None);
+                }
             }
         }
     }
@@ -248,26 +347,8 @@ impl Reactor {
     /// # Errors
     /// As [`wait_any`](Reactor::wait_any).
     pub fn wait(&mut self, id: CommandId) -> io::Result<Option<Finished>> {
-        let waited = self.wait_asleep(id);
-        self.tell_outer_loop();
-        waited
-    }
-
-    /// Sleeps also while other commands are finished: they are not reported meanwhile.
-    fn wait_asleep(&mut self, id: CommandId) -> io::Result<Option<Finished>> {
-        loop {
-            if let Some(finished) = self.engine.take_finished(id) {
-                return Ok(Some(finished));
-            }
-            if !self.engine.knows(id) {
-                // It may be on its way from a handle.
-                self.engine.take_messages();
-                if !self.engine.knows(id) {
-                    return Ok(None);
-                }
-            }
-            self.engine.turn(None)?;
-        }
+        let take = |engine: &mut Engine<Unix>| engine.take_finished(id);
+        self.wait_for(None, take, |engine| engine.knows(id))
     }
 
     /// Does one pass: waits at most `timeout` for events (`None`: as long as it takes; zero: not at all), and acts on
@@ -278,7 +359,7 @@ impl Reactor {
     /// As [`wait_any`](Reactor::wait_any).
     pub fn turn(&mut self, timeout: Option<Duration>) -> io::Result<Turn> {
         // Who asks for a turn is to see what is finished; who waits for something else may sleep on it.
-        let timeout = if self.engine.is_pending() {
+        let timeout = if self.engine.is_pending() || self.engine.is_any_ready() {
             Some(Duration::ZERO)
         } else {
             timeout
@@ -313,7 +394,9 @@ impl Reactor {
     /// Asks a command to stop, by its [`Cancel`](crate::Cancel), as if its context had ended. One that waits in the queue
     /// is not started. `false` when it has finished or is not this reactor's.
     ///
-    /// A second call does nothing while the first is at work; [`kill`](Reactor::kill) is the stronger word.
+    /// A second call skips to the end of the [ladder](crate::Cancel::then), as a second Ctrl-C does: it is a
+    /// [`kill`](Reactor::kill). A context that ends, a time limit or a dropped [`Pending`](crate::Pending) is no call, neither
+    /// a first nor a second.
     pub fn cancel(&mut self, id: CommandId) -> bool {
         let was_here = self.engine.cancel(id);
         self.tell_outer_loop();
@@ -399,6 +482,16 @@ impl Reactor {
         self.engine
             .has_callers_pipe(id, Stream::Stderr)
             .then_some(StdoutPipe::new(self, id, Stream::Stderr))
+    }
+
+    /// The processes, other than this one, that hold the pipe of a stream that the reactor copies: the command's own, and
+    /// after its exit those that keep it from being finished. None where there is no such pipe (any more). As costly as
+    /// [`pipe_holders`](crate::linux::pipe_holders).
+    ///
+    /// # Errors
+    /// Where /proc cannot be read.
+    pub fn holders(&mut self, id: CommandId, stream: Stream) -> io::Result<Vec<Holder>> {
+        self.engine.holders(id, stream)
     }
 
     /// Goes on with the reader and the writers of a command that had returned
@@ -488,6 +581,27 @@ impl Reactor {
     /// Commands that wait for their start.
     pub fn queued(&self) -> usize {
         self.engine.queued()
+    }
+
+    /// What this reactor has done so far. Default: all is counted from its making on, at the cost of one look at the clock
+    /// for each turn.
+    ///
+    /// ```
+    /// use execloop::{Command, Output, Reactor};
+    /// let mut reactor = Reactor::new()?;
+    /// reactor.start(Command::new("echo").arg("hello").stdout(Output::capture()))?;
+    /// while reactor.wait_any()?.is_some() {}
+    /// let stats = reactor.stats();
+    /// assert_eq!((stats.started, stats.finished, stats.bytes_read), (1, 1, 6));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn stats(&self) -> Stats {
+        self.engine.stats()
+    }
+
+    /// Has `observer` told of each command's instants, in place of an earlier one.
+    pub fn observe(&mut self, observer: impl Observer + 'static) {
+        self.engine.observe(Box::new(observer));
     }
 
     /// Reads this process's environment again. Default: commands that inherit it share one copy, taken at the first such

@@ -17,7 +17,7 @@ use crate::inbox::Reply;
 /// by [`wait`](Pending::wait) a call that blocks.
 ///
 /// Somebody else has to drive the reactor meanwhile, on its own thread or in the outer loop. Dropping this cancels the
-/// command, as [`Handle::cancel`] does; what becomes of it is then not reported. So a future that loses a race, or a
+/// command, as the first [`Handle::cancel`] does; what becomes of it is then not reported. So a future that loses a race, or a
 /// task that is aborted, leaves no command behind, as long as that heeds its [`Cancel`](crate::Cancel).
 ///
 /// There is one way to fail: whatever happens, there is a [`Finished`]. What would keep the command from its start is
@@ -175,7 +175,7 @@ impl Future for Pending {
 impl Drop for Pending {
     fn drop(&mut self) {
         if !self.is_over {
-            self.handle.cancel(self.id);
+            self.handle.abandon(self.id);
         }
     }
 }

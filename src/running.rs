@@ -12,6 +12,7 @@ use crate::cancel::{Action, Cancel, CancelTarget};
 use crate::command::Retry;
 use crate::error::Closed;
 use crate::guard::guarded;
+use crate::holders::{Holder, pipe_holders};
 use crate::job::{Event, Job, Streams};
 use crate::stream::{OurEnd, Progress};
 use crate::sys::{Kernel, Launch, RawUsage, Signal, Stream, Target};
@@ -32,6 +33,17 @@ pub(crate) struct Running<K: Kernel> {
     pub(crate) missed: Streams,
     /// The caller has let the command go: it survives the reactor, and its outcome is not reported.
     pub(crate) is_detached: bool,
+    /// The caller has cancelled the command: once more, and it is killed.
+    pub(crate) is_cancelled: bool,
+    /// Outputs of which something was read, and how much of both.
+    pub(crate) heard: Streams,
+    pub(crate) output_bytes: u64,
+    /// When it is noticed again that the command still runs.
+    pub(crate) slow_at: Option<Instant>,
+    /// Who held the pipes when they were cut, if that was asked for.
+    pub(crate) holders: Vec<Holder>,
+    /// How much output was read since the child's exit was seen.
+    pub(crate) read_since_exit: usize,
     /// The child's exit and the pipes are announced by the kernel.
     pub(crate) is_watched: bool,
     /// The child's exit was announced, which happens once.
@@ -130,10 +142,27 @@ impl<K: Kernel> Running<K> {
             OurEnd::Drain(drain) => drain.drain_last(kernel, scratch),
             OurEnd::Absent | OurEnd::Caller(_) | OurEnd::Collected(_) => None,
         };
+        if ended.is_none() {
+            self.name_holders(stream);
+        }
         let dropped = self.close_stream(stream, kernel);
         match ended {
             Some(result) => Event::StreamEnded(stream, result.and(dropped)),
             None => Event::StreamCut(stream),
+        }
+    }
+
+    /// Before its pipe is cut, as no one can be found by it afterwards.
+    fn name_holders(&mut self, stream: Stream) {
+        if !self.job.policy().names_holders {
+            return;
+        }
+        let pipe = self.stream(stream).copied_pipe();
+        let found = pipe.and_then(K::fd).map(pipe_holders);
+        for holder in found.and_then(Result::ok).unwrap_or_default() {
+            if !self.holders.contains(&holder) {
+                self.holders.push(holder);
+            }
         }
     }
 

@@ -7,6 +7,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use crate::guard::drop_callers;
+use crate::lines::Lines;
 use crate::sys::{Stdio, Stream};
 
 /// Where a command's stdin comes from. Default: [`null`](Input::null).
@@ -156,6 +157,8 @@ enum OutputKind {
     CaptureEnds(usize),
     Writer(Box<dyn Write + Send>),
     Lines(LineCallback),
+    /// Lines of a callback that is told whose they are.
+    Shared(Lines),
     File(OwnedFd),
     /// An earlier start took it.
     Consumed,
@@ -210,6 +213,11 @@ impl Output {
         Output(OutputKind::File(file.into()))
     }
 
+    /// To lines of a callback that learns whose they are.
+    pub(crate) fn shared(lines: &Lines) -> Output {
+        Output(OutputKind::Shared(lines.clone()))
+    }
+
     /// Splits it for one start: what the child gets, and what we do with our end, if there is a pipe. What can be had
     /// once is used up.
     pub(crate) fn take(&mut self) -> (Stdio, Option<SinkKind>) {
@@ -232,6 +240,10 @@ impl Output {
                 Stdio::Pipe,
                 Some(SinkKind::Lines(callback)),
             ),
+            OutputKind::Shared(lines) => {
+                let sink = SinkKind::Shared(lines.clone());
+                (OutputKind::Shared(lines), Stdio::Pipe, Some(sink))
+            }
             OutputKind::File(file) => (OutputKind::Consumed, Stdio::File(file), None),
             OutputKind::Consumed => (OutputKind::Consumed, Stdio::Null, None),
         };
@@ -254,6 +266,7 @@ impl Output {
             | OutputKind::CaptureEnds(_)
             | OutputKind::Writer(_)
             | OutputKind::Lines(_)
+            | OutputKind::Shared(_)
             | OutputKind::Consumed => Some(true),
         }
     }
@@ -272,6 +285,7 @@ impl Output {
             OutputKind::Pipe => OutputKind::Pipe,
             OutputKind::Capture => OutputKind::Capture,
             OutputKind::CaptureEnds(bytes) => OutputKind::CaptureEnds(*bytes),
+            OutputKind::Shared(lines) => OutputKind::Shared(lines.clone()),
             _ => OutputKind::Consumed,
         })
     }
@@ -287,6 +301,7 @@ impl fmt::Debug for Output {
             OutputKind::CaptureEnds(_) => "Output::capture_ends",
             OutputKind::Writer(_) => "Output::writer",
             OutputKind::Lines(_) => "Output::lines",
+            OutputKind::Shared(_) => "Lines",
             OutputKind::File(_) => "Output::file",
             OutputKind::Consumed => "Output (used up)",
         })
@@ -301,6 +316,7 @@ pub(crate) enum SinkKind {
     CaptureEnds(usize),
     Writer(Box<dyn Write + Send>),
     Lines(LineCallback),
+    Shared(Lines),
 }
 
 /// What we do with our ends of a command's pipes. Where there is no pipe there is nothing to do.

@@ -4,10 +4,11 @@
 use std::io::{self, BufReader};
 
 use crate::caller_pipe::CallerPipe;
+use crate::finished::CommandId;
 use crate::head_tail::HeadTail;
 use crate::pipe_limits::STREAM_BYTES_PER_TURN_MAX;
 use crate::stdio::{Feed, SinkKind};
-use crate::sys::Kernel;
+use crate::sys::{Kernel, Stream};
 
 mod drain;
 mod fill;
@@ -57,8 +58,12 @@ impl<P> OurEnd<P> {
         OurEnd::Fill(Box::new(Fill::new(pipe, source)))
     }
 
-    /// Our end of a stdout or stderr.
-    pub(crate) fn of_output(pipe: Option<P>, sink: Option<SinkKind>) -> OurEnd<P> {
+    /// Our end of this command's stdout or stderr.
+    pub(crate) fn of_output(
+        pipe: Option<P>,
+        sink: Option<SinkKind>,
+        (id, stream): (CommandId, Stream),
+    ) -> OurEnd<P> {
         debug_assert_eq!(pipe.is_some(), sink.is_some(), "a pipe without a use");
         let (Some(pipe), Some(sink)) = (pipe, sink) else {
             return OurEnd::Absent;
@@ -73,6 +78,10 @@ impl<P> OurEnd<P> {
             },
             SinkKind::Lines(callback) => Sink::Lines {
                 callback,
+                partial: Vec::new(),
+            },
+            SinkKind::Shared(lines) => Sink::Lines {
+                callback: lines.of(id, stream),
                 partial: Vec::new(),
             },
         };

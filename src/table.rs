@@ -380,6 +380,16 @@ impl<K: Kernel> Table<K> {
         None
     }
 
+    /// The first of those that this is true of.
+    pub(crate) fn first_finished_of(&self, is_meant: impl Fn(u64) -> bool) -> Option<CommandId> {
+        let is_finished =
+            |number: &&u64| matches!(self.places.get(number), Some(Place::Finished(..)));
+        let mut finished = self.order.iter().filter(is_finished);
+        finished
+            .find(|number| is_meant(**number))
+            .map(|number| self.id(*number))
+    }
+
     /// Takes what became of a command, and the slot that lingers.
     pub(crate) fn take_finished(&mut self, id: CommandId) -> Option<(Box<Finished>, Option<u32>)> {
         if !matches!(self.place(id), Some(Place::Finished(..))) {

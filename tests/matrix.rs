@@ -666,7 +666,7 @@ fn output_written_before_the_pipes_are_cut_is_kept() {
 fn cancel_is_performed_once_however_often_it_is_asked_for() {
     let (cancel, calls) = counted(|| Ok(()));
     let mut run = start(&[], cancel, Some(LONG), false);
-    assert!(run.reactor.cancel(run.id));
+    // A second call would be a kill.
     assert!(run.reactor.cancel(run.id));
     run.context.cancel();
     run.reactor.turn(Some(Duration::ZERO)).expect("turn");
@@ -769,15 +769,15 @@ fn wait_delay_starts_when_the_cancel_action_has_returned() {
 #[test]
 fn second_request_does_not_cut_the_delay_of_the_first_short() {
     let mut run = start(&["orphan"], Asked::Yes.cancel(), Some(LONG), false);
-    assert!(run.reactor.cancel(run.id));
+    run.context.cancel();
+    run.reactor.turn(Some(Duration::ZERO)).expect("turn");
     run.stay.exit_unseen();
     turn_until_reaped(&mut run.reactor, run.id);
     assert!(run.reactor.cancel(run.id));
-    run.context.cancel();
     run.reactor.turn(Some(Duration::ZERO)).expect("turn");
     assert_eq!(run.reactor.running(), 1);
-    // The stronger word does.
-    assert!(run.reactor.kill(run.id));
+    // The stronger word does, which a second call is.
+    assert!(run.reactor.cancel(run.id));
     let done = run.wait();
     assert_eq!(word(&done), "stopped: cancelled");
     assert_eq!(done.leaked, BOTH);

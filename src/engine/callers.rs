@@ -2,19 +2,43 @@
 //! Unaware of jobs' outcomes.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use super::Engine;
 use super::reap::wait_before_asking;
 use crate::caller_pipe::CallerPipe;
 use crate::error::Closed;
-use crate::finished::CommandId;
+use crate::finished::{CommandId, Finished};
 use crate::pipe_limits::REFUSALS_BELIEVED;
 use crate::stream::OurEnd;
 use crate::sys::{Kernel, Stream};
 
 /// How often a caller reads or writes in a row before all other commands have a turn. His pipe may always be ready.
 const CALLER_PIECES_PER_TURN_MAX: usize = 16;
+
+/// What is not announced is tried again after as long as this many tries have taken, each time.
+const UNWATCHED_ASKED: u32 = 3;
+
+/// Whether the caller sleeps while his pipe has nothing for him.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Patience {
+    Waits,
+    Tries,
+}
+
+/// What came of one try.
+enum Attempt<T> {
+    Done(T),
+    /// There is no pipe yet.
+    Unstarted,
+    /// There is one, and its program is not known to be executed.
+    Starting,
+    /// `is_watched`: the kernel announces when it is worth another try.
+    Blocked {
+        is_watched: bool,
+    },
+}
 
 impl<K: Kernel> Engine<K> {
     /// Whether the caller may use this pipe of this command now or once it is started.
@@ -42,13 +66,34 @@ impl<K: Kernel> Engine<K> {
         let read = self.until_done(id, stream, |kernel, scratch, pipe| {
             pipe.read(kernel, stream, scratch, buffer)
         })?;
-        // The caller has heard from his command.
+        self.note_callers_read(id, stream, read);
+        Ok(read)
+    }
+
+    /// The same without waiting: `WouldBlock` while it has nothing.
+    pub(crate) fn try_read_callers_pipe(
+        &mut self,
+        id: CommandId,
+        stream: Stream,
+        buffer: &mut [u8],
+    ) -> io::Result<usize> {
+        if buffer.is_empty() {
+            return Ok(0);
+        }
+        let read = self.at_once(id, stream, |kernel, scratch, pipe| {
+            pipe.read(kernel, stream, scratch, buffer)
+        })?;
+        self.note_callers_read(id, stream, read);
+        Ok(read)
+    }
+
+    /// The caller has heard from his command.
+    fn note_callers_read(&mut self, id: CommandId, stream: Stream, read: usize) {
         if read > 0
             && let Some(slot) = self.table.slot_of_pipes(id)
         {
-            self.note_output(slot);
+            self.note_output(slot, stream, read);
         }
-        Ok(read)
     }
 
     /// Writes to the caller's pipe; the other commands go on while it is full.
@@ -61,74 +106,157 @@ impl<K: Kernel> Engine<K> {
         })
     }
 
-    /// Tries until the kernel neither blocks nor is interrupted. The loop turns while it blocks, and now and then when it
-    /// does not: a pipe that is always ready would keep the command's own time limits waiting, and all other commands.
-    fn until_done(
+    /// The same without waiting: `WouldBlock` while it is full.
+    pub(crate) fn try_write_callers_pipe(
+        &mut self,
+        id: CommandId,
+        bytes: &[u8],
+    ) -> io::Result<usize> {
+        if bytes.is_empty() {
+            return Ok(0);
+        }
+        self.at_once(id, Stream::Stdin, |kernel, _, pipe| {
+            pipe.write(kernel, bytes)
+        })
+    }
+
+    /// Gives the caller's pipe away; the other commands go on while there is none yet.
+    pub(crate) fn give_callers_pipe(
         &mut self,
         id: CommandId,
         stream: Stream,
-        mut attempt: impl FnMut(&mut K, &mut Vec<u8>, &mut CallerPipe<K::Pipe>) -> io::Result<usize>,
-    ) -> io::Result<usize> {
+    ) -> io::Result<OwnedFd> {
+        self.until_done(id, stream, |kernel, _, pipe| pipe.give(kernel, stream))
+    }
+
+    /// The next pipe that the caller was told would block, and that may not any more.
+    pub(crate) fn pop_ready(&mut self) -> Option<(CommandId, Stream)> {
+        let (number, stream) = self.readiness.pop()?;
+        Some((self.table.id(number), stream))
+    }
+
+    /// Takes the next finished command of which the caller waits for no output: its end comes after its pipes' end.
+    pub(crate) fn pop_read(&mut self) -> Option<Finished> {
+        let id = self.first_read()?;
+        self.take_finished(id)
+    }
+
+    pub(super) fn first_read(&self) -> Option<CommandId> {
+        let readiness = &self.readiness;
+        self.table
+            .first_finished_of(|number| !readiness.is_output_awaited(number))
+    }
+
+    /// There is one.
+    pub(crate) fn is_any_ready(&self) -> bool {
+        self.readiness.is_any_noted()
+    }
+
+    /// Tries until the kernel neither blocks nor is interrupted. The loop turns while it blocks, and now and then when it
+    /// does not: a pipe that is always ready would keep the command's own time limits waiting, and everybody else.
+    fn until_done<T>(
+        &mut self,
+        id: CommandId,
+        stream: Stream,
+        mut attempt: impl FnMut(&mut K, &mut Vec<u8>, &mut CallerPipe<K::Pipe>) -> io::Result<T>,
+    ) -> io::Result<T> {
         if self.is_turn_due() {
             self.turn(Some(Duration::ZERO))?;
         }
         self.caller_pieces += 1;
-        let mut refusals = 0;
         let mut asked = 0;
         loop {
-            let mut timeout = None;
-            let slot = self
-                .table
-                .slot_of_pipes(id)
-                .ok_or_else(|| Closed::NeverOpened.error(stream))?;
-            if let Some((spec, _)) = self.table.unstarted(slot) {
-                if spec.closed.contains(stream) {
-                    return Err(Closed::ByCaller.error(stream));
-                }
-                self.turn(None)?;
-                continue;
-            }
-            let tenant = self.table.tenant(slot);
-            // Of a start that fails and is tried again, the caller is to see neither the end nor a loss.
-            let running = self.table.running(slot);
-            if running.is_some_and(|running| running.is_starting()) {
+            let timeout = match self.attempt(id, stream, Patience::Waits, &mut attempt)? {
+                Attempt::Done(done) => return Ok(done),
+                Attempt::Unstarted => None,
                 // The child's exec is not announced, and the turn may find it out before it sleeps: it must not sleep for long.
-                let wait = self.look_again_after().unwrap_or(Duration::ZERO);
-                self.turn(Some(wait))?;
-                continue;
-            }
-            let Some(OurEnd::Caller(pipe)) = self.table.stream(slot, stream) else {
-                return Err(Closed::NeverOpened.error(stream));
-            };
-            if !matches!(pipe, CallerPipe::Open { ready: false, .. }) {
-                match attempt(&mut self.kernel, &mut self.scratch, pipe) {
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                    result => return result,
-                }
-                refusals += 1;
-                if refusals < REFUSALS_BELIEVED {
-                    continue;
-                }
-                refusals = 0;
-            }
-            if let CallerPipe::Open {
-                pipe,
-                ready,
-                is_watched,
-            } = pipe
-            {
-                if !*is_watched {
-                    *is_watched = self.kernel.watch_pipe(pipe, stream, tenant).is_ok();
-                }
-                *ready = !*is_watched;
-                if *ready {
-                    timeout = Some(wait_before_asking(asked));
+                Attempt::Starting => Some(self.look_again_after().unwrap_or(Duration::ZERO)),
+                Attempt::Blocked { is_watched: true } => None,
+                Attempt::Blocked { is_watched: false } => {
                     asked += 1;
+                    Some(wait_before_asking(asked - 1))
                 }
-            }
+            };
             self.turn(timeout)?;
         }
+    }
+
+    /// Tries, and does not wait. The caller is told when it is worth another try.
+    fn at_once<T>(
+        &mut self,
+        id: CommandId,
+        stream: Stream,
+        mut attempt: impl FnMut(&mut K, &mut Vec<u8>, &mut CallerPipe<K::Pipe>) -> io::Result<T>,
+    ) -> io::Result<T> {
+        self.kernel.check_process()?;
+        match self.attempt(id, stream, Patience::Tries, &mut attempt)? {
+            Attempt::Done(done) => return Ok(done),
+            Attempt::Blocked { is_watched: false } => {
+                self.readiness.wait_unwatched(id.number, stream);
+                let soon = self.kernel.now() + wait_before_asking(UNWATCHED_ASKED);
+                self.wake_at(soon);
+            }
+            Attempt::Unstarted | Attempt::Starting | Attempt::Blocked { .. } => {
+                self.readiness.wait_for(id.number, stream);
+            }
+        }
+        Err(io::ErrorKind::WouldBlock.into())
+    }
+
+    fn attempt<T>(
+        &mut self,
+        id: CommandId,
+        stream: Stream,
+        patience: Patience,
+        attempt: &mut impl FnMut(&mut K, &mut Vec<u8>, &mut CallerPipe<K::Pipe>) -> io::Result<T>,
+    ) -> io::Result<Attempt<T>> {
+        let slot = self
+            .table
+            .slot_of_pipes(id)
+            .ok_or_else(|| Closed::NeverOpened.error(stream))?;
+        if let Some((spec, _)) = self.table.unstarted(slot) {
+            if spec.closed.contains(stream) {
+                return Err(Closed::ByCaller.error(stream));
+            }
+            return Ok(Attempt::Unstarted);
+        }
+        let tenant = self.table.tenant(slot);
+        // Of a start that fails and is tried again, the caller is to see neither the end nor a loss.
+        let running = self.table.running(slot);
+        if running.is_some_and(|running| {
+            running.is_starting() && !running.stream(stream).is_closed_by_caller()
+        }) {
+            return Ok(Attempt::Starting);
+        }
+        let Some(OurEnd::Caller(pipe)) = self.table.stream(slot, stream) else {
+            return Err(Closed::NeverOpened.error(stream));
+        };
+        // Who waits believes the loop that it would block; who only tries has had no turn that could tell.
+        let is_known = matches!(pipe, CallerPipe::Open { ready: false, .. });
+        let mut refusals = 0;
+        while refusals < REFUSALS_BELIEVED && !(is_known && patience == Patience::Waits) {
+            match attempt(&mut self.kernel, &mut self.scratch, pipe) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => refusals += 1,
+                result => return result.map(Attempt::Done),
+            }
+        }
+        let mut is_announced = false;
+        if let CallerPipe::Open {
+            pipe,
+            ready,
+            is_watched,
+        } = pipe
+        {
+            if !*is_watched {
+                *is_watched = self.kernel.watch_pipe(pipe, stream, tenant).is_ok();
+            }
+            *ready = !*is_watched;
+            is_announced = *is_watched;
+        }
+        Ok(Attempt::Blocked {
+            is_watched: is_announced,
+        })
     }
 
     fn is_turn_due(&self) -> bool {

@@ -53,7 +53,8 @@ impl<K: Kernel> Engine<K> {
                     }
                     running.job.step(event, self.now, effects);
                 }
-                return running.cut_callers_pipes(kernel);
+                running.cut_callers_pipes(kernel);
+                return self.readiness.note_all(self.table.id_of(slot).number);
             }
             Effect::Finish => return self.finish(slot),
         };

@@ -23,6 +23,7 @@ impl<K: Kernel> Engine<K> {
     fn end_running(&mut self, slot: u32, outcome: impl FnOnce(&mut Job) -> Result<(), Error>) {
         let now = self.now;
         self.stop_asking(slot);
+        self.stop_noticing(slot);
         let mut running = self.table.take_running(slot);
         if running.is_detached {
             self.admission.let_go_ended();
@@ -45,6 +46,7 @@ impl<K: Kernel> Engine<K> {
             stderr,
             usage: running.usage.map(Usage::from),
             leaked: running.job.cut().iter().collect(),
+            holders: std::mem::take(&mut running.holders),
             started: Some(running.started),
             reaped: running.reaped,
             drained: Some(now),
@@ -81,6 +83,8 @@ impl<K: Kernel> Engine<K> {
         let id = finished.id;
         let aside = self.asides.take(id.number);
         finished.data = aside.data;
+        self.stats.finished += 1;
+        self.tell_observer(|observer, at| observer.finished(&finished, at));
         self.table.keep_finished(finished, lingering);
         if let Some(reply) = aside.reply
             && let Some(finished) = self.take_finished(id)
@@ -119,6 +123,7 @@ impl<K: Kernel> Engine<K> {
     /// Takes one finished command. Its caller's pipes are closed now (Go: at the end of `Wait`).
     pub(crate) fn take_finished(&mut self, id: CommandId) -> Option<Finished> {
         let (finished, lingering) = self.table.take_finished(id)?;
+        self.readiness.forget(id.number);
         if let Some(slot) = lingering {
             let mut running = self.table.take_lingering(slot);
             running.close_callers_pipes(&mut self.kernel);

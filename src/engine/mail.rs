@@ -22,6 +22,9 @@ impl<K: Kernel> Engine<K> {
                 Message::Cancel(number) => {
                     self.cancel(self.table.id(number));
                 }
+                Message::Abandon(number) => {
+                    self.abandon(self.table.id(number));
+                }
                 Message::Kill(number) => {
                     self.kill(self.table.id(number));
                 }

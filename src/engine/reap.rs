@@ -150,7 +150,14 @@ impl<K: Kernel> Engine<K> {
         if running.is_watched {
             self.stop_asking(slot);
         }
+        let id = self.table.id_of(slot);
+        self.tell_observer(|observer, at| observer.exited(id, at));
         self.step(slot, Event::Exited(exit.status));
+        let running = self.table.running(slot);
+        if running.is_some_and(|running| running.job.minds_emptiness()) {
+            // An empty pipe has nothing to announce.
+            self.visit_all(slot);
+        }
         true
     }
 

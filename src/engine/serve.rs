@@ -25,7 +25,10 @@ impl<K: Kernel> Engine<K> {
             our_end.note_hang_up();
         }
         match our_end {
-            OurEnd::Caller(CallerPipe::Open { ready, .. }) => *ready = true,
+            OurEnd::Caller(CallerPipe::Open { ready, .. }) => {
+                *ready = true;
+                self.readiness.note(self.table.id_of(slot).number, stream);
+            }
             // The stream is in the backlog, and has its turn when that is gone through.
             our_end if our_end.is_backlogged() => {}
             _ => self.visit(slot, stream),
@@ -57,14 +60,21 @@ impl<K: Kernel> Engine<K> {
         if running.is_starting() {
             return running.missed.insert(stream);
         }
+        let runs_callbacks = running.stream(stream).runs_callbacks();
+        let called = runs_callbacks.then(|| self.kernel.now());
         let served = running.serve(stream, &mut self.kernel, &mut self.scratch);
         let Some((progress, read)) = served else {
             return;
         };
-        let our_end = running.stream(stream);
-        if our_end.runs_callbacks() {
+        if let Some(called) = called {
             self.now = self.kernel.now();
+            let took = self.now.saturating_duration_since(called);
+            self.stats.callback_max = self.stats.callback_max.max(took);
         }
+        if read > 0 {
+            self.note_output(slot, stream, read);
+        }
+        self.note_emptiness(slot, stream, read, matches!(progress, Progress::Idle));
         match progress {
             Progress::Idle => {}
             Progress::More => {
@@ -72,21 +82,14 @@ impl<K: Kernel> Engine<K> {
                 self.backlog.push_back(Leftover { tenant, stream });
             }
             Progress::Ended(result) => {
-                let result = result.and(our_end.close(&mut self.kernel));
-                return self.step(slot, Event::StreamEnded(stream, result));
+                // What was just noted may have closed it by force.
+                let running = self.table.running(slot);
+                let open = running.filter(|running| running.job.open().contains(stream));
+                if let Some(running) = open {
+                    let result = result.and(running.close_stream(stream, &mut self.kernel));
+                    self.step(slot, Event::StreamEnded(stream, result));
+                }
             }
-        }
-        if read > 0 {
-            self.note_output(slot);
-        }
-    }
-
-    /// Output was read. Only an idle timeout wants to know.
-    pub(super) fn note_output(&mut self, slot: u32) {
-        if let Some(running) = self.table.running(slot)
-            && running.job.minds_silence()
-        {
-            self.step(slot, Event::Output);
         }
     }
 }

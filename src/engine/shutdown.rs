@@ -114,6 +114,7 @@ impl<K: Kernel> Drop for Engine<K> {
         for finished in self.table.drain_finished() {
             drop_callers("data", finished);
         }
+        drop_callers("observer", self.observer.take());
         for aside in self.asides.drain() {
             drop_callers("callback", aside);
         }

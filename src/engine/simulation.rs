@@ -22,7 +22,7 @@ use crate::error::{Cause, StartError};
 use crate::finished::{CommandId, Finished};
 use crate::inbox::{Inbox, Message};
 use crate::sys::simulated::{Random, Shared, Simulated, SimulatedWaker, Weather, World};
-use crate::sys::{Signal, Target};
+use crate::sys::{Signal, Stream, Target};
 use check::{Evidence, check};
 use plan::Job;
 
@@ -75,6 +75,8 @@ struct Driver {
     inbox: Arc<Inbox<SimulatedWaker>>,
     /// What was handed to those who had sent it.
     told: Arc<Mutex<Vec<Finished>>>,
+    /// Pipes that would have blocked.
+    wanted: Vec<(CommandId, Stream)>,
 }
 
 /// Runs the whole of one simulation.
@@ -190,6 +192,7 @@ impl Driver {
             last_drained: None,
             is_broken: false,
             told: Arc::default(),
+            wanted: Vec::new(),
         };
         driver.make_contexts();
         driver.let_others_resume();
@@ -280,6 +283,9 @@ impl Driver {
             _ => self.let_another_thread_speak(),
         }
         self.note_told();
+        if self.random.one_in(3) {
+            self.take_ready();
+        }
     }
 
     /// Makes a command, and the place for it in the book.
@@ -312,6 +318,15 @@ impl Driver {
                 self.book.borrow_mut()[number].id = Some(id);
             }
             Err(error) => self.check_refused(number, &error),
+        }
+    }
+
+    /// Only what had said that it would block is told, and each time once.
+    fn take_ready(&mut self) {
+        while let Some(ready) = self.engine().pop_ready() {
+            assert!(self.wanted.contains(&ready), "{ready:?} was not asked for");
+            self.wanted.retain(|wanted| *wanted != ready);
+            assert!(self.engine().knows(ready.0), "{ready:?} is over");
         }
     }
 
@@ -641,6 +656,7 @@ impl Driver {
         assert_eq!(engine.backlog.len(), 0, "backlog");
         assert_eq!(engine.starting.len(), 0, "starting");
         assert!(engine.asides.is_empty(), "{:?}", engine.asides);
+        assert!(engine.readiness.is_empty(), "{:?}", engine.readiness);
         let left: Vec<_> = std::iter::from_fn(|| {
             let far = engine.now + Duration::from_secs(1 << 30);
             engine.deadlines.pop_due(far)

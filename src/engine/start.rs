@@ -104,6 +104,8 @@ impl<K: Kernel> Engine<K> {
             }
             *self.table.membership(slot) = Some(membership);
         }
+        let id = self.table.id(number);
+        self.tell_observer(|observer, at| observer.queued(id, at));
         self.admission.enqueue(slot);
         self.admit();
     }
@@ -164,16 +166,19 @@ impl<K: Kernel> Engine<K> {
     fn refused(&mut self, slot: u32, mut spec: Box<Spec>, failure: StartFailure) -> bool {
         match self.refusal(&failure, &mut spec.retry) {
             Refusal::Shortage(at) => {
+                self.stats.starts_retried += 1;
                 self.table.wait_again(slot, spec, Wait::Queue);
                 self.admission.shortage(at);
                 self.admission_due = Some(at);
                 return false;
             }
             Refusal::TextBusy(at) => {
+                self.stats.starts_retried += 1;
                 self.table.wait_again(slot, spec, Wait::TextBusy);
                 self.arm_slot(slot, Some(at));
             }
             Refusal::Final => {
+                self.stats.starts_refused += 1;
                 let error = explain(failure, &spec.launch.program, &spec.launch.environment);
                 drop_callers("command", spec);
                 self.finish_unstarted(slot, error);
@@ -211,10 +216,11 @@ impl<K: Kernel> Engine<K> {
         let cost = cost_of(&spec);
         let leads_group = spec.launch.program.attributes.leads_group();
         let [stdin, stdout, stderr] = started.pipes;
+        let id = self.table.id_of(slot);
         let streams = [
             OurEnd::of_input(stdin, spec.duties.stdin),
-            OurEnd::of_output(stdout, spec.duties.stdout),
-            OurEnd::of_output(stderr, spec.duties.stderr),
+            OurEnd::of_output(stdout, spec.duties.stdout, (id, Stream::Stdout)),
+            OurEnd::of_output(stderr, spec.duties.stderr, (id, Stream::Stderr)),
         ];
         let mut copied = Streams::default();
         for stream in Stream::ALL {
@@ -234,6 +240,12 @@ impl<K: Kernel> Engine<K> {
             start: Some(Box::new((spec.launch, spec.retry))),
             missed: Streams::default(),
             is_detached: false,
+            is_cancelled: false,
+            heard: Streams::default(),
+            slow_at: None,
+            holders: Vec::new(),
+            read_since_exit: 0,
+            output_bytes: 0,
             is_watched: false,
             is_announced: false,
             asked: 0,
@@ -244,8 +256,12 @@ impl<K: Kernel> Engine<K> {
             reaped: None,
         };
         self.admission.started(cost);
+        self.stats.started += 1;
+        let (id, pid) = (self.table.id_of(slot), K::pid(&running.child));
         self.table.run(slot, running);
+        self.tell_observer(|observer, at| observer.started(id, pid, at));
         self.arm_slot(slot, wake_at);
+        self.notice_slow_later(slot);
         for stream in spec.closed.iter() {
             self.close_callers_pipe(self.table.id_of(slot), stream);
         }
@@ -259,9 +275,10 @@ impl<K: Kernel> Engine<K> {
     /// their input begins: what a failed start has read of a reader would be lost to the next.
     pub(super) fn look_at_starting(&mut self) {
         let mut executed = Vec::new();
+        let (table, readiness) = (&mut self.table, &mut self.readiness);
         self.starting.retain(|tenant| {
-            let is_here = self.table.is_tenant(*tenant);
-            let Some(running) = self.table.running(tenant.slot).filter(|_| is_here) else {
+            let is_here = table.is_tenant(*tenant);
+            let Some(running) = table.running(tenant.slot).filter(|_| is_here) else {
                 return false;
             };
             let has_executed = self.kernel.has_executed(&running.child);
@@ -274,6 +291,9 @@ impl<K: Kernel> Engine<K> {
                 if !running.missed.is_empty() {
                     executed.push((tenant.slot, std::mem::take(&mut running.missed)));
                 }
+            }
+            if has_executed {
+                readiness.note_all(table.id_of(tenant.slot).number);
             }
             !has_executed
         });
@@ -293,6 +313,7 @@ impl<K: Kernel> Engine<K> {
     /// A child has ended before its program was executed, and has said why.
     pub(super) fn start_failed(&mut self, slot: u32, failure: StartFailure) {
         self.stop_asking(slot);
+        self.stop_noticing(slot);
         self.arm_slot(slot, None);
         let mut running = self.table.take_running(slot);
         let cause = running.job.cause();

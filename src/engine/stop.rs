@@ -12,8 +12,20 @@ use crate::sys::{Kernel, Signal, Target, process_gone};
 use crate::table::Wait;
 
 impl<K: Kernel> Engine<K> {
-    /// Asks a command to stop, by its cancel action. `false`: it is not here or has finished.
+    /// Asks a command to stop, by its cancel action; one that was asked by this before is killed. `false`: it is not here
+    /// or has finished.
     pub(crate) fn cancel(&mut self, id: CommandId) -> bool {
+        let slot = self.table.slot_of_pipes(id);
+        if let Some(running) = slot.and_then(|slot| self.table.begun(slot))
+            && std::mem::replace(&mut running.is_cancelled, true)
+        {
+            return self.kill(id);
+        }
+        self.abandon(id)
+    }
+
+    /// Asks a command to stop, as nobody waits for it any more. However often: that is no hurry.
+    pub(crate) fn abandon(&mut self, id: CommandId) -> bool {
         self.now = self.kernel.now();
         let is_unfinished = self.table.slot_of(id).is_some();
         if let Some(slot) = self.table.slot_of_pipes(id) {
@@ -105,6 +117,7 @@ impl<K: Kernel> Engine<K> {
         self.admission.let_go(cost);
         self.table.forget(id);
         drop_callers("callback", self.asides.take(id.number));
+        self.readiness.forget(id.number);
         self.now = self.kernel.now();
         self.leave(slot);
         self.let_go_of_pipes(slot);

@@ -453,6 +453,10 @@ fn all_policies() -> Vec<Policy> {
             ignores_context,
             rungs: vec![HALF],
             timeout: Some(DELAY),
+            output_limit: None,
+            leak_timeout: None,
+            slow_after: None,
+            names_holders: false,
             idle_timeout: Some(HALF),
             kills_group: false,
         });

@@ -145,6 +145,14 @@ pub(super) fn read_into(fd: &OwnedFd, into: &mut Vec<u8>, bytes_max: usize) -> i
     Ok(read)
 }
 
+/// Makes calls on this open file wait. It has to be ours alone: whoever shares it would wait, too.
+pub(super) fn set_blocking(fd: &OwnedFd) -> io::Result<()> {
+    // SAFETY: fcntl(2) with this command takes no more.
+    let flags = cvt(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) })?;
+    // SAFETY: fcntl(2) with this command takes one number.
+    cvt(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, flags & !libc::O_NONBLOCK) }).map(drop)
+}
+
 /// Whether no process has the other end of this pipe (poll(2): `POLLHUP` for a reader, `POLLERR` for a writer).
 pub(super) fn is_abandoned(end: &OwnedFd) -> bool {
     let mut asked = libc::pollfd {

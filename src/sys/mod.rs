@@ -45,7 +45,7 @@ mod waker;
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -110,6 +110,10 @@ pub(crate) trait Kernel {
     fn is_abandoned(&mut self, pipe: &Self::Pipe) -> bool;
     /// Closes our end. Events that are already under way for it may still be reported once.
     fn close(&mut self, pipe: Self::Pipe);
+    /// Gives our end away, as a descriptor that blocks as others' do and that nothing watches.
+    fn give(&mut self, pipe: Self::Pipe) -> io::Result<OwnedFd>;
+    /// Our end as a descriptor, where it is one.
+    fn fd(pipe: &Self::Pipe) -> Option<BorrowedFd<'_>>;
     /// Asks for a pipe that holds more bytes. A wish: a refusal is no error.
     fn enlarge(&mut self, pipe: &Self::Pipe);
     /// Signals the child or its process group. `ESRCH` once it was reaped: never another process.
@@ -123,10 +127,19 @@ pub(crate) trait Kernel {
     fn poll(&mut self, timeout: Option<Duration>, ready: &mut VecDeque<Ready>) -> io::Result<bool>;
     /// Lets other processes have this processor, if any wait for it.
     fn give_way(&mut self);
+    /// How much all reads and writes have moved.
+    fn moved(&self) -> Moved;
     /// A waker for this kernel's `poll`.
     fn waker(&self) -> Self::Waker;
     /// The pid of a child, for people and logs.
     fn pid(child: &Self::Child) -> u32;
+}
+
+/// Bytes that reads and writes have moved so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Moved {
+    pub(crate) read: u64,
+    pub(crate) written: u64,
 }
 
 /// Ends a `poll`, from any thread.

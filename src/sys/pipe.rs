@@ -7,6 +7,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use mio::unix::SourceFd;
 use mio::{Interest, Registry};
 
+use super::fd::set_blocking;
 use super::token::token;
 use super::{Launch, Source, StartFailure, StartStep, Stdio, Stream, Tenant};
 
@@ -55,4 +56,12 @@ pub(super) fn watch(
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         result => result,
     }
+}
+
+/// Our end as a descriptor that blocks, as others' do, and that the poll does not announce any more.
+pub(super) fn give(registry: &Registry, pipe: Pipe) -> io::Result<OwnedFd> {
+    // It may not have been announced.
+    let _ = registry.deregister(&mut SourceFd(&pipe.0.as_raw_fd()));
+    set_blocking(&pipe.0)?;
+    Ok(pipe.0)
 }

@@ -16,6 +16,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::rc::Rc;
@@ -24,8 +25,8 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::{
-    Exit, Kernel, Launch, RawUsage, Ready, Signal, StartFailure, StartStep, Started, Stdio, Stream,
-    Target, Tenant, Wake,
+    Exit, Kernel, Launch, Moved, RawUsage, Ready, Signal, StartFailure, StartStep, Started, Stdio,
+    Stream, Target, Tenant, Wake,
 };
 use world::{Watched, Woken};
 
@@ -398,6 +399,14 @@ impl Kernel for Simulated {
         drop(pipe);
     }
 
+    fn give(&mut self, _pipe: SimulatedPipe) -> io::Result<OwnedFd> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn fd(_pipe: &SimulatedPipe) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
     fn enlarge(&mut self, pipe: &SimulatedPipe) {
         let world = &mut *self.world.borrow_mut();
         world.jostle();
@@ -496,6 +505,10 @@ impl Kernel for Simulated {
 
     fn give_way(&mut self) {
         self.world.borrow_mut().give_way();
+    }
+
+    fn moved(&self) -> Moved {
+        Moved::default()
     }
 
     fn waker(&self) -> SimulatedWaker {

@@ -131,3 +131,35 @@ fn cancel_callback_is_lent_the_child_and_may_stop_it_in_its_own_way() {
     assert_eq!(*shared.1.lock().expect("no panic"), pid);
     assert_eq!(out.text(), "HUP\n");
 }
+
+#[test]
+fn a_second_cancel_skips_to_the_end_of_the_ladder_and_no_other_request_counts_for_one() {
+    let mut reactor = reactor();
+    let context = Context::new();
+    let mut stay = Stay::new(&["ignore=INT"]);
+    let pending = {
+        let mut pended = Stay::new(&["ignore=INT"]);
+        pended.command.interrupt(Signal::INT);
+        let pending = reactor.handle().run(&mut pended.command);
+        reactor.turn(NOW).expect("turn");
+        pended.pid();
+        (pending, pended)
+    };
+    stay.command.interrupt(Signal::INT).context(&context);
+    let id = start(&mut reactor, &mut stay.command);
+    stay.pid();
+    context.cancel();
+    reactor.turn(NOW).expect("turn");
+    // Its context was no call, and the first is none to hurry.
+    assert!(reactor.cancel(id));
+    reactor.turn(NOW).expect("turn");
+    assert!(stay.is_alive());
+    assert!(reactor.cancel(id));
+    assert_eq!(word(&wait(&mut reactor, id)), "signal: SIGKILL (cancelled)");
+    // Nor is a future that is dropped after a call.
+    let (pending, mut pended) = pending;
+    assert!(reactor.cancel(pending.id()));
+    drop(pending);
+    reactor.turn(NOW).expect("turn");
+    assert!(pended.is_alive());
+}

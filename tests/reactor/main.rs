@@ -14,12 +14,15 @@ mod common {
 mod life;
 
 mod busy;
+mod caller_pipes;
 mod cancel;
 mod data;
 mod end;
 mod groups;
 mod hand_out;
 mod handle;
+mod notices;
+mod observe;
 mod queue;
 mod run;
 mod signals;

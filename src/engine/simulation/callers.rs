@@ -1,6 +1,8 @@
 //! The caller of a simulation at his pipes: reads, writes and closes, and whether the bytes are the right ones.
 //! Unaware of how the loop serves them.
 
+use std::io::ErrorKind;
+
 use super::Driver;
 use super::plan::{Feed, Take};
 use crate::finished::CommandId;
@@ -44,14 +46,20 @@ impl Driver {
         let mut bytes = Vec::new();
         let count = 1 + self.random.below(5000);
         append(key, at, count, &mut bytes);
-        match self.engine().write_callers_pipe(id, &bytes) {
+        let tries = self.random.one_in(2);
+        let written = if tries {
+            self.engine().try_write_callers_pipe(id, &bytes)
+        } else {
+            self.engine().write_callers_pipe(id, &bytes)
+        };
+        match written {
+            Err(error) if tries && error.kind() == ErrorKind::WouldBlock => {
+                self.wanted.push((id, Stream::Stdin));
+            }
             Ok(written) => self.book.borrow_mut()[number].callers_written += written,
             Err(error) => {
                 let kind = error.kind();
-                let is_over = matches!(
-                    kind,
-                    std::io::ErrorKind::BrokenPipe | std::io::ErrorKind::NotConnected
-                );
+                let is_over = matches!(kind, ErrorKind::BrokenPipe | ErrorKind::NotConnected);
                 assert!(is_over || self.may_fail, "{error}");
             }
         }
@@ -62,7 +70,16 @@ impl Driver {
             return self.engine().close_callers_pipe(id, stream);
         }
         let mut buffer = vec![0; 4096 + self.random.below(5000)];
-        match self.engine().read_callers_pipe(id, stream, &mut buffer) {
+        let tries = self.random.one_in(2);
+        let read = if tries {
+            self.engine().try_read_callers_pipe(id, stream, &mut buffer)
+        } else {
+            self.engine().read_callers_pipe(id, stream, &mut buffer)
+        };
+        match read {
+            Err(error) if tries && error.kind() == ErrorKind::WouldBlock => {
+                self.wanted.push((id, stream));
+            }
             Ok(0) => self.book.borrow_mut()[number].callers_ended = true,
             Ok(count) => {
                 let job = &mut self.book.borrow_mut()[number];
@@ -73,7 +90,7 @@ impl Driver {
                 job.callers_read += count;
             }
             Err(error) => {
-                let is_closed = error.kind() == std::io::ErrorKind::NotConnected;
+                let is_closed = error.kind() == ErrorKind::NotConnected;
                 let is_injected = error.raw_os_error().is_some();
                 assert!(is_closed || is_injected, "{error}");
             }

@@ -29,20 +29,20 @@ mod ways;
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll};
 
 use super::fd as any_fd;
-use super::pipe::{Pipe, pipes, watch};
+use super::pipe::{Pipe, give, pipes, watch};
 use super::quiet::QuietWrites;
 use super::token::{INTERNAL, token, untoken};
 use super::waker::Waker;
 use super::{
-    Exit, Kernel, Launch, Ready, Signal, Source, StartFailure, StartStep, Started, Stream, Target,
-    Tenant, Wake,
+    Exit, Kernel, Launch, Moved, Ready, Signal, Source, StartFailure, StartStep, Started, Stream,
+    Target, Tenant, Wake,
 };
 use events::Queue;
 use process::Child;
@@ -61,6 +61,7 @@ pub(crate) struct Unix {
     /// Children that had exited when their exit was to be watched: the next poll tells.
     gone: Vec<Tenant>,
     writes: QuietWrites,
+    moved: Moved,
     waker: Waker,
 }
 
@@ -86,6 +87,7 @@ impl Unix {
             queue,
             gone: Vec::new(),
             writes: QuietWrites::new(),
+            moved: Moved::default(),
             waker,
         })
     }
@@ -158,12 +160,16 @@ impl Kernel for Unix {
 
     fn read(&mut self, pipe: &Pipe, into: &mut Vec<u8>, bytes_max: usize) -> io::Result<usize> {
         self.check()?;
-        any_fd::read_into(&pipe.0, into, bytes_max)
+        let read = any_fd::read_into(&pipe.0, into, bytes_max)?;
+        self.moved.read += read as u64;
+        Ok(read)
     }
 
     fn write(&mut self, pipe: &Pipe, bytes: &[u8]) -> io::Result<usize> {
         self.check()?;
-        self.writes.write(&pipe.0, bytes)
+        let written = self.writes.write(&pipe.0, bytes)?;
+        self.moved.written += written as u64;
+        Ok(written)
     }
 
     fn is_abandoned(&mut self, pipe: &Pipe) -> bool {
@@ -172,6 +178,15 @@ impl Kernel for Unix {
 
     fn close(&mut self, pipe: Pipe) {
         drop(pipe);
+    }
+
+    fn give(&mut self, pipe: Pipe) -> io::Result<OwnedFd> {
+        self.check()?;
+        give(self.poll.registry(), pipe)
+    }
+
+    fn fd(pipe: &Pipe) -> Option<BorrowedFd<'_>> {
+        Some(pipe.0.as_fd())
     }
 
     fn enlarge(&mut self, _pipe: &Pipe) {
@@ -226,6 +241,10 @@ impl Kernel for Unix {
 
     fn give_way(&mut self) {
         std::thread::yield_now();
+    }
+
+    fn moved(&self) -> Moved {
+        self.moved
     }
 
     fn waker(&self) -> Waker {

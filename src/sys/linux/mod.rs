@@ -22,20 +22,20 @@ mod timerfd;
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll};
 
 use super::fd as any_fd;
-use super::pipe::{Pipe, pipes, watch};
+use super::pipe::{Pipe, give, pipes, watch};
 use super::quiet::QuietWrites;
 use super::token::{INTERNAL, untoken};
 use super::waker::Waker;
 use super::{
-    Exit, Kernel, Launch, Ready, Signal, Source, StartFailure, StartStep, Started, Stream, Target,
-    Tenant,
+    Exit, Kernel, Launch, Moved, Ready, Signal, Source, StartFailure, StartStep, Started, Stream,
+    Target, Tenant,
 };
 use process::{Child, check_floor};
 use spawn::Spawner;
@@ -54,6 +54,7 @@ pub(crate) struct Unix {
     spawner: Spawner,
     timer: Timer,
     writes: QuietWrites,
+    moved: Moved,
     waker: Waker,
 }
 
@@ -80,6 +81,7 @@ impl Unix {
             spawner,
             timer,
             writes: QuietWrites::new(),
+            moved: Moved::default(),
             waker,
         })
     }
@@ -169,12 +171,16 @@ impl Kernel for Unix {
 
     fn read(&mut self, pipe: &Pipe, into: &mut Vec<u8>, bytes_max: usize) -> io::Result<usize> {
         self.check()?;
-        any_fd::read_into(&pipe.0, into, bytes_max)
+        let read = any_fd::read_into(&pipe.0, into, bytes_max)?;
+        self.moved.read += read as u64;
+        Ok(read)
     }
 
     fn write(&mut self, pipe: &Pipe, bytes: &[u8]) -> io::Result<usize> {
         self.check()?;
-        self.writes.write(&pipe.0, bytes)
+        let written = self.writes.write(&pipe.0, bytes)?;
+        self.moved.written += written as u64;
+        Ok(written)
     }
 
     fn is_abandoned(&mut self, pipe: &Pipe) -> bool {
@@ -183,6 +189,15 @@ impl Kernel for Unix {
 
     fn close(&mut self, pipe: Pipe) {
         drop(pipe);
+    }
+
+    fn give(&mut self, pipe: Pipe) -> io::Result<OwnedFd> {
+        self.check()?;
+        give(self.poll.registry(), pipe)
+    }
+
+    fn fd(pipe: &Pipe) -> Option<BorrowedFd<'_>> {
+        Some(pipe.0.as_fd())
     }
 
     fn enlarge(&mut self, pipe: &Pipe) {
@@ -230,6 +245,10 @@ impl Kernel for Unix {
     fn give_way(&mut self) {
         // Also sched_yield(2), which does not fail on Linux.
         std::thread::yield_now();
+    }
+
+    fn moved(&self) -> Moved {
+        self.moved
     }
 
     fn waker(&self) -> Waker {

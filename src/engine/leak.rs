@@ -1,0 +1,92 @@
+//! What is noticed of a command without ending it: that it is slow, that its outputs were read after its exit, and who
+//! holds a pipe that is cut. Unaware of what its limits make of that.
+
+use super::{Due, Engine};
+use crate::finished::CommandId;
+use crate::holders::{Holder, pipe_holders};
+use crate::job::Event;
+use crate::pipe_limits::LAST_DRAIN_BYTES_MAX;
+use crate::sys::{Kernel, Stream};
+
+impl<K: Kernel> Engine<K> {
+    /// A command runs, and is to be told of after a while.
+    pub(super) fn notice_slow_later(&mut self, slot: u32) {
+        let now = self.now;
+        if let Some(running) = self.table.running(slot)
+            && let Some(period) = running.job.policy().slow_after
+        {
+            let at = now.checked_add(period);
+            running.slow_at = at;
+            self.deadlines.move_to(Due::Slow(slot), None, at);
+        }
+    }
+
+    /// The while is over.
+    pub(super) fn notice_slow(&mut self, slot: u32) {
+        let Some(running) = self.table.running(slot) else {
+            return;
+        };
+        running.slow_at = None;
+        if running.reaped.is_some() || running.is_detached {
+            return;
+        }
+        let id = self.table.id_of(slot);
+        if !self.slow.contains(&id) {
+            self.slow.push_back(id);
+        }
+        self.notice_slow_later(slot);
+    }
+
+    pub(super) fn stop_noticing(&mut self, slot: u32) {
+        if let Some(running) = self.table.running(slot)
+            && let Some(at) = running.slow_at.take()
+        {
+            self.deadlines.move_to(Due::Slow(slot), Some(at), None);
+        }
+    }
+
+    /// The next command that is slow, and still runs.
+    pub(crate) fn pop_slow(&mut self) -> Option<CommandId> {
+        loop {
+            let id = self.slow.pop_front()?;
+            let slot = self.table.slot_of(id);
+            let running = slot.and_then(|slot| self.table.running(slot));
+            if running.is_some_and(|running| running.reaped.is_none()) {
+                return Some(id);
+            }
+        }
+    }
+
+    /// After the exit, so much was read of an output; `is_empty`: and then there was no more. As much as both pipes may have
+    /// held is enough: what comes then was written since.
+    pub(super) fn note_emptiness(
+        &mut self,
+        slot: u32,
+        stream: Stream,
+        read: usize,
+        is_empty: bool,
+    ) {
+        let Some(running) = self.table.running(slot) else {
+            return;
+        };
+        if running.reaped.is_none() || !running.job.minds_emptiness() {
+            return;
+        }
+        running.read_since_exit = running.read_since_exit.saturating_add(read);
+        if is_empty || running.read_since_exit > 2 * LAST_DRAIN_BYTES_MAX {
+            self.step(slot, Event::Emptied(stream));
+        }
+    }
+
+    /// Who holds this copied stream's pipe now, beside us.
+    pub(crate) fn holders(
+        &mut self,
+        id: CommandId,
+        stream: Stream,
+    ) -> std::io::Result<Vec<Holder>> {
+        let slot = self.table.slot_of(id);
+        let running = slot.and_then(|slot| self.table.running(slot));
+        let pipe = running.and_then(|running| running.stream(stream).copied_pipe());
+        pipe.and_then(K::fd).map_or(Ok(Vec::new()), pipe_holders)
+    }
+}

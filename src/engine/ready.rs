@@ -1,0 +1,100 @@
+//! Which of the caller's pipes he waits for, and which of those have something for him.
+//! Unaware of pipes, and of how he waits.
+
+use std::collections::{HashMap, VecDeque};
+
+use crate::sys::Stream;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// He was told that it would block.
+    Awaited,
+    /// It may not any more, and he has not heard of it.
+    Noted,
+}
+
+/// By the commands' numbers. Empty, and free, where nobody tries without waiting.
+#[derive(Debug, Default)]
+pub(super) struct Readiness {
+    stages: HashMap<(u64, Stream), Stage>,
+    noted: VecDeque<(u64, Stream)>,
+    /// The kernel could not be asked to announce these.
+    unwatched: Vec<(u64, Stream)>,
+}
+
+impl Readiness {
+    /// He was told that it would block.
+    pub(super) fn wait_for(&mut self, number: u64, stream: Stream) {
+        self.stages
+            .entry((number, stream))
+            .or_insert(Stage::Awaited);
+    }
+
+    /// The same, and nobody will announce it.
+    pub(super) fn wait_unwatched(&mut self, number: u64, stream: Stream) {
+        self.wait_for(number, stream);
+        self.unwatched.push((number, stream));
+    }
+
+    /// It may not block any more, whoever waits for it.
+    pub(super) fn note(&mut self, number: u64, stream: Stream) {
+        if self.stages.is_empty() {
+            return;
+        }
+        if let Some(stage @ Stage::Awaited) = self.stages.get_mut(&(number, stream)) {
+            *stage = Stage::Noted;
+            self.noted.push_back((number, stream));
+        }
+    }
+
+    /// The same of all its pipes.
+    pub(super) fn note_all(&mut self, number: u64) {
+        for stream in Stream::ALL {
+            self.note(number, stream);
+        }
+    }
+
+    /// The time has come to try those again that nobody announces.
+    pub(super) fn note_unwatched(&mut self) {
+        for (number, stream) in std::mem::take(&mut self.unwatched) {
+            self.note(number, stream);
+        }
+    }
+
+    /// Its pipes are closed.
+    pub(super) fn forget(&mut self, number: u64) {
+        if self.stages.is_empty() {
+            return;
+        }
+        for stream in Stream::ALL {
+            self.stages.remove(&(number, stream));
+        }
+        self.noted.retain(|(other, _)| *other != number);
+    }
+
+    /// He waits for an output of this command, or has to hear that it is worth another try.
+    pub(super) fn is_output_awaited(&self, number: u64) -> bool {
+        let outputs = [Stream::Stdout, Stream::Stderr];
+        !self.stages.is_empty()
+            && outputs
+                .iter()
+                .any(|stream| self.stages.contains_key(&(number, *stream)))
+    }
+
+    /// There is something that he has not heard of.
+    pub(super) fn is_any_noted(&self) -> bool {
+        !self.noted.is_empty()
+    }
+
+    /// What he has not heard of, first in, first out.
+    pub(super) fn pop(&mut self) -> Option<(u64, Stream)> {
+        let next = self.noted.pop_front()?;
+        self.stages.remove(&next);
+        Some(next)
+    }
+
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn is_empty(&self) -> bool {
+        self.stages.is_empty() && self.noted.is_empty()
+    }
+}

@@ -1,0 +1,87 @@
+//! Who holds a pipe: looked up by the pipe's inode among the descriptors of all processes, under /proc.
+//! Unaware of commands, and of why one asks.
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
+use std::path::Path;
+
+use crate::plain::ShellWord;
+
+/// A process that has an end of a pipe open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Holder {
+    /// Its process id.
+    pub pid: u32,
+    /// Its command line, quoted for a shell; what the kernel calls it, in brackets, where it has none.
+    pub command_line: String,
+}
+
+/// The processes, other than this one, that have an end of this pipe open, by their pids.
+///
+/// It reads the descriptors of every process that this one may look into, which takes milliseconds on a busy machine: for
+/// reports, not for loops. The trap: a process of another user's is not seen, and one that ends or forks meanwhile may be
+/// missed.
+///
+/// ```
+/// use execloop::linux::pipe_holders;
+/// let (reader, writer) = std::io::pipe()?;
+/// let mut sleeper = std::process::Command::new("sleep").arg("60").stdout(writer).spawn()?;
+/// let holders = pipe_holders(&reader)?;
+/// assert_eq!(holders[0].pid, sleeper.id());
+/// # sleeper.kill()?;
+/// # sleeper.wait()?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
+/// # Errors
+/// `InvalidInput` where this is no pipe; what reading /proc fails with, where there is none.
+pub fn pipe_holders(pipe: impl AsFd) -> io::Result<Vec<Holder>> {
+    let number = pipe.as_fd().as_raw_fd();
+    let name = fs::read_link(format!("/proc/self/fd/{number}"))?;
+    if !name.as_os_str().as_encoded_bytes().starts_with(b"pipe:") {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let this = std::process::id();
+    let mut holders = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        let Ok(entry) = entry else { continue };
+        let pid = entry
+            .file_name()
+            .to_str()
+            .and_then(|text| text.parse().ok());
+        if let Some(pid) = pid
+            && pid != this
+            && holds(&entry.path(), &name)
+        {
+            let command_line = command_line(&entry.path());
+            holders.push(Holder { pid, command_line });
+        }
+    }
+    holders.sort_by_key(|holder| holder.pid);
+    Ok(holders)
+}
+
+/// One that is gone meanwhile, or another user's, holds nothing that could be told.
+fn holds(process: &Path, name: &Path) -> bool {
+    let Ok(fds) = fs::read_dir(process.join("fd")) else {
+        return false;
+    };
+    fds.flatten()
+        .any(|fd| fs::read_link(fd.path()).is_ok_and(|link| link == name))
+}
+
+fn command_line(process: &Path) -> String {
+    use std::os::unix::ffi::OsStrExt;
+    let words = fs::read(process.join("cmdline")).unwrap_or_default();
+    let words = words.strip_suffix(b"\0").unwrap_or(&words);
+    if words.is_empty() {
+        let name = fs::read_to_string(process.join("comm")).unwrap_or_default();
+        return format!("[{}]", name.trim_end());
+    }
+    let words = words.split(|byte| *byte == 0);
+    let quoted =
+        words.map(|word| ShellWord::Argument(std::ffi::OsStr::from_bytes(word)).to_string());
+    quoted.collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,158 @@
+//! What is noticed of commands without ending them: slow ones, who holds a pipe, whose line it is; and the time that a
+//! held pipe has apart from the wait delay. Unaware of observers.
+
+use super::*;
+
+use std::sync::mpsc::channel;
+
+use execloop::linux::pipe_holders;
+use execloop::{Event, Lines, Stream};
+
+const LONG: Duration = Duration::from_secs(1000);
+const SHORT: Duration = Duration::from_millis(30);
+
+#[test]
+fn a_slow_command_is_told_again_and_again_and_goes_on() {
+    let mut reactor = reactor();
+    let mut stay = Stay::new(&["end=4"]);
+    let id = start(&mut reactor, stay.command.slow_after(SHORT));
+    let quick = start(&mut reactor, shell("exit 0").slow_after(LONG));
+    assert!(wait(&mut reactor, quick).success());
+    for _ in 0..3 {
+        let event = reactor.wait_event(None).expect("poll");
+        assert!(
+            matches!(event, Some(Event::Slow(of)) if of == id),
+            "{event:?}"
+        );
+    }
+    // However late it is heard of: one, and none of a command that is over.
+    pass_ms(200);
+    reactor.turn(NOW).expect("turn");
+    pass_ms(100);
+    reactor.turn(NOW).expect("turn");
+    assert!(matches!(reactor.try_event(), Some(Event::Slow(_))));
+    assert!(reactor.try_event().is_none());
+    stay.exit_unseen();
+    let event = loop {
+        match reactor.wait_event(None).expect("poll") {
+            Some(Event::Slow(_)) => {}
+            event => break event,
+        }
+    };
+    assert!(matches!(&event, Some(Event::Finished(done)) if word(done) == "exit status 4"));
+    assert_eq!(
+        reactor.next_deadline(),
+        None,
+        "nothing is left of the notices"
+    );
+}
+
+#[test]
+fn a_leak_timeout_bounds_the_pipes_and_the_wait_delay_the_exit() {
+    let mut reactor = reactor();
+    let mut leaks = Stay::new(&["orphan"]);
+    leaks
+        .command
+        .stdout(Output::capture())
+        .wait_delay(LONG)
+        .leak_timeout(SHORT);
+    let id = start(&mut reactor, &mut leaks.command);
+    leaks.orphan();
+    leaks.release();
+    let done = wait(&mut reactor, id);
+    assert_eq!(word(&done), "wait delay");
+    assert_eq!(done.leaked, [Stream::Stdout]);
+    let held = done
+        .drained
+        .zip(done.reaped)
+        .map(|(drained, reaped)| drained - reaped);
+    assert!(held >= Some(SHORT), "{held:?}");
+
+    let mut ignores = Stay::new(&["ignore=INT"]);
+    ignores
+        .command
+        .interrupt(Signal::INT)
+        .wait_delay(SHORT)
+        .leak_timeout(LONG);
+    let id = start(&mut reactor, &mut ignores.command);
+    ignores.pid();
+    reactor.cancel(id);
+    assert_eq!(word(&wait(&mut reactor, id)), "signal: SIGKILL (cancelled)");
+}
+
+#[test]
+fn an_orphan_that_writes_for_ever_does_not_put_off_the_leak_timeout() {
+    let mut reactor = reactor();
+    let mut leaks = shell("yes & exit 0");
+    leaks.stdout(Output::capture_ends(10)).leak_timeout(SHORT);
+    let id = start(&mut reactor, &mut leaks);
+    assert_eq!(word(&wait(&mut reactor, id)), "wait delay");
+}
+
+#[test]
+fn who_holds_a_pipe_is_told_on_request() {
+    for asks in [true, false] {
+        let mut reactor = reactor();
+        let mut leaks = Stay::new(&["orphan"]);
+        leaks
+            .command
+            .stdout(Output::capture())
+            .leak_timeout(SHORT)
+            .name_holders(asks);
+        let id = start(&mut reactor, &mut leaks.command);
+        let (pid, orphan) = (leaks.pid(), leaks.orphan());
+        while reactor.holders(id, Stream::Stdout).expect("/proc").len() < 2 {
+            reactor.turn(NOW).expect("turn");
+        }
+        let holders = reactor.holders(id, Stream::Stdout).expect("/proc");
+        let pids: BTreeSet<u32> = holders.iter().map(|holder| holder.pid).collect();
+        assert_eq!(pids, BTreeSet::from([pid, orphan]));
+        leaks.release();
+        let done = wait(&mut reactor, id);
+        let found: Vec<_> = done.holders.iter().map(|holder| holder.pid).collect();
+        assert_eq!(found, if asks { vec![orphan] } else { vec![] });
+        let names_itself = |line: &str| line.contains("execloop-test-helper");
+        assert!(
+            done.holders
+                .iter()
+                .all(|holder| names_itself(&holder.command_line))
+        );
+    }
+    let no_pipe = std::fs::File::open("/dev/null").expect("/dev/null");
+    let error = pipe_holders(&no_pipe).expect_err("no pipe");
+    assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+}
+
+#[test]
+fn one_callback_has_the_lines_of_many_commands_and_knows_whose_they_are() {
+    let mut reactor = reactor();
+    let (sender, receiver) = channel();
+    let lines = Lines::new(move |id, stream, line: &[u8]| {
+        if line == b"bad" {
+            panic!("a bad line");
+        }
+        sender.send((id, stream, line.to_vec())).expect("heard");
+    });
+    let mut both = shell("echo one; printf two >&2");
+    both.lines(&lines);
+    // Neither is used up by a start, nor left out of a clone.
+    let ids = [0, 1, 2].map(|_| start(&mut reactor, &mut both.clone()));
+    let again = start(&mut reactor, &mut both);
+    let mut merged = shell("echo three >&2");
+    let merged = start(&mut reactor, merged.lines(&lines).stderr_to_stdout(true));
+    let bad = start(&mut reactor, shell("echo bad").lines(&lines));
+    let late = start(&mut reactor, shell("echo late").lines(&lines));
+    while let Some(done) = reactor.wait_any().expect("poll") {
+        assert_eq!(done.success(), done.id != bad, "{done:?}");
+    }
+    let told: BTreeSet<_> = receiver.try_iter().collect();
+    let mut expected = BTreeSet::from([
+        (merged, Stream::Stdout, b"three".to_vec()),
+        (late, Stream::Stdout, b"late".to_vec()),
+    ]);
+    for id in ids.into_iter().chain([again]) {
+        expected.insert((id, Stream::Stdout, b"one".to_vec()));
+        expected.insert((id, Stream::Stderr, b"two".to_vec()));
+    }
+    assert_eq!(told, expected);
+}
