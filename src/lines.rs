@@ -5,8 +5,9 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::finished::CommandId;
-use crate::stdio::LineCallback;
 use crate::sys::Stream;
+
+pub(crate) type LineCallback = Box<dyn FnMut(&[u8]) + Send>;
 
 type Callback = dyn FnMut(CommandId, Stream, &[u8]) + Send;
 

@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use crate::guard::drop_callers;
-use crate::lines::Lines;
+use crate::lines::{LineCallback, Lines};
 use crate::sys::{Stdio, Stream};
 
 /// Where a command's stdin comes from. Default: [`null`](Input::null).
@@ -146,8 +146,6 @@ pub(crate) enum Feed {
 
 /// Where a command's stdout or stderr goes. Default: [`null`](Output::null).
 pub struct Output(OutputKind);
-
-pub(crate) type LineCallback = Box<dyn FnMut(&[u8]) + Send>;
 
 enum OutputKind {
     Null,

@@ -7,10 +7,10 @@ use std::io::{self, Write};
 use super::{Progress, extend};
 use crate::guard::{drop_guarded, guarded};
 use crate::head_tail::HeadTail;
+use crate::lines::LineCallback;
 use crate::pipe_limits::{
     LAST_DRAIN_BYTES_MAX, PIECES_PER_TURN_MAX, REFUSALS_BELIEVED, STREAM_BYTES_PER_TURN_MAX,
 };
-use crate::stdio::LineCallback;
 use crate::sys::Kernel;
 
 /// The same for a stream that keeps filling its pipe, which was then enlarged to this.
