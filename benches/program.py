@@ -4,7 +4,7 @@
     benches/program.py [COUNT [ROUNDS]]     the default: 20000 3
 
 Prints the medians of: wall seconds, the tool's own CPU seconds, and those of its children. What is not installed is left
-out, which is said. moreutils' parallel is found as parallel.moreutils, or where PARALLEL_MOREUTILS says. Own CPU is read
+out, which is said. ONLY=a,b: these tools alone. moreutils' parallel is found as parallel.moreutils, or where PARALLEL_MOREUTILS says. Own CPU is read
 of the ended tool before it is reaped, in ticks of 10 ms.
 """
 import os
@@ -53,7 +53,10 @@ def main():
         arguments.writelines(f"{number}\n" for number in range(count))
         arguments.flush()
         here = []
+        only = os.environ.get("ONLY", "").split(",")
         for name, words, source in peers(count, arguments.name):
+            if only != [""] and name not in only:
+                continue
             if words and shutil.which(words[0]):
                 here.append((name, words, source, []))
             else:
