@@ -14,6 +14,7 @@ use crate::error::Stream;
 use crate::finished::CommandId;
 use crate::inbox::Inbox;
 use crate::job::{Effect, Event, Streams};
+use crate::permits::{Permits, Sources};
 use crate::stream::{OurEnd, Progress};
 use crate::sys::{Kernel, Ready, Source, Tenant};
 use crate::table::{Table, Wait};
@@ -48,6 +49,8 @@ enum Due {
     Ask(u32),
     /// A context's deadline.
     Context(usize),
+    /// A context's deadline for a command that does not count the queue.
+    Deadline(u32),
     /// Try to admit again.
     Admission,
     /// Look again whether programs are executed.
@@ -70,6 +73,7 @@ pub(crate) struct Engine<K: Kernel> {
     now: Instant,
     table: Table<K>,
     admission: Admission,
+    permits: Sources,
     deadlines: Deadlines<Due>,
     admission_due: Option<Instant>,
     /// What the kernel's timer is set to.
@@ -111,6 +115,7 @@ impl<K: Kernel> Engine<K> {
             kernel,
             table: Table::new(reactor),
             admission,
+            permits: Sources::default(),
             deadlines: Deadlines::new(),
             admission_due: None,
             armed: None,
@@ -131,6 +136,32 @@ impl<K: Kernel> Engine<K> {
             #[cfg(test)]
             visited: Vec::new(),
         }
+    }
+
+    /// From here on no command starts without this one's word.
+    ///
+    /// # Errors
+    /// When the kernel cannot watch its descriptor.
+    pub(crate) fn add_permits(&mut self, source: Box<dyn Permits>) -> io::Result<()> {
+        if let Some(fd) = source.descriptor() {
+            self.kernel.watch_other(fd)?;
+        }
+        self.permits.add(source);
+        Ok(())
+    }
+
+    /// From here on at most so many run at once. Those that run go on.
+    pub(crate) fn set_running_max(&mut self, running_max: usize) {
+        self.admission.set_running_max(running_max);
+        self.now = self.kernel.now();
+        self.admit();
+    }
+
+    /// Makes a pool, or gives one another depth.
+    pub(crate) fn set_pool(&mut self, name: &str, depth: usize) {
+        self.admission.set_pool(name, depth);
+        self.now = self.kernel.now();
+        self.admit();
     }
 
     pub(crate) fn kernel(&self) -> &K {
@@ -215,7 +246,7 @@ impl<K: Kernel> Engine<K> {
     pub(crate) fn turn(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         self.kernel.check_process()?;
         self.take_messages();
-        if !self.admission.is_queue_empty() {
+        if !self.admission.queue().is_blocked() {
             // What is started now has its time limits from now, however long the caller stayed away.
             self.now = self.kernel.now();
             self.admit();
@@ -421,6 +452,12 @@ impl<K: Kernel> Engine<K> {
         }
     }
 
+    fn move_deadline(&mut self, slot: u32, at: Option<Instant>) {
+        let armed = self.table.deadline(slot);
+        let before = std::mem::replace(armed, at);
+        self.deadlines.move_to(Due::Deadline(slot), before, at);
+    }
+
     fn arm_slot(&mut self, slot: u32, at: Option<Instant>) {
         let armed = self.table.armed(slot);
         if *armed != at {
@@ -444,9 +481,11 @@ impl<K: Kernel> Engine<K> {
                 }
                 Due::Ask(slot) => self.ask(slot),
                 Due::Context(key) => self.context_done(key),
+                Due::Deadline(slot) => self.deadline_came(slot),
                 Due::Admission => {
                     self.admission_due = None;
                     self.admission.retry();
+                    self.permits.retry();
                 }
                 Due::Starting => self.starting_due = None,
             }

@@ -56,6 +56,7 @@
 //! [user](Command::uid)).
 
 mod admission;
+mod brakes;
 mod caller_pipe;
 mod cancel;
 mod command;
@@ -74,7 +75,9 @@ mod inbox;
 mod job;
 pub mod linux;
 mod lookpath;
+mod permits;
 mod plain;
+mod queue;
 mod reactor;
 mod reply;
 mod stdio;

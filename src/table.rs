@@ -11,10 +11,11 @@ use slab::Slab;
 
 use crate::admission::Cost;
 use crate::cancel::Cancel;
-use crate::command::{Retry, Spec};
+use crate::command::{Rank, Retry, Spec};
 use crate::error::Stream;
 use crate::finished::{CommandId, Finished};
 use crate::job::{Job, Streams};
+use crate::queue::Ticket;
 use crate::stream::OurEnd;
 use crate::sys::{Kernel, Launch, RawUsage, SLOTS_MAX, Tenant};
 use crate::watches::Seat;
@@ -29,6 +30,10 @@ struct Entry<K: Kernel> {
     armed: Option<Instant>,
     /// Where it stands under its context.
     seat: Option<Seat>,
+    /// Where it stands in the queue.
+    ticket: Option<Ticket>,
+    /// When the deadline of its context comes for it, if that does not count the queue and it runs.
+    deadline: Option<Instant>,
 }
 
 /// What occupies a slot. The table alone moves a command from one phase to the next.
@@ -82,7 +87,7 @@ pub(crate) struct Running<K: Kernel> {
     pub(crate) cancel: Arc<Cancel>,
     pub(crate) leads_group: bool,
     /// What it takes to start it again, until its program is known to be executed.
-    pub(crate) start: Option<Box<(Launch, Retry)>>,
+    pub(crate) start: Option<Box<(Launch, Retry, Rank)>>,
     /// Streams that were announced before that. Nothing of them is touched until then: a start that fails is to leave its
     /// reader and its writers as they were.
     pub(crate) missed: Streams,
@@ -287,6 +292,27 @@ impl<K: Kernel> Table<K> {
         &mut self.entry(slot).seat
     }
 
+    /// Where it stands in the queue.
+    pub(crate) fn ticket(&mut self, slot: u32) -> &mut Option<Ticket> {
+        &mut self.entry(slot).ticket
+    }
+
+    /// When the deadline of its context comes, for a command that does not count the queue.
+    pub(crate) fn deadline(&mut self, slot: u32) -> &mut Option<Instant> {
+        &mut self.entry(slot).deadline
+    }
+
+    /// It does not count the queue for the deadline of its context.
+    pub(crate) fn has_own_deadline(&self, slot: u32) -> bool {
+        let Some(entry) = self.slots.get(slot as usize) else {
+            return false;
+        };
+        match &entry.phase {
+            Phase::Waiting(spec, _) => spec.rank.left.is_some(),
+            _ => entry.deadline.is_some(),
+        }
+    }
+
     // The ways from phase to phase.
 
     /// A new command waits for its turn.
@@ -296,6 +322,8 @@ impl<K: Kernel> Table<K> {
             phase: Phase::Waiting(spec, Wait::Queue),
             armed: None,
             seat: None,
+            ticket: None,
+            deadline: None,
         }) as u32;
         self.waiting += 1;
         self.places.insert(number, Place::Slot(slot));
@@ -350,16 +378,6 @@ impl<K: Kernel> Table<K> {
             panic!("handed out: one that is {}", phase.name());
         };
         running
-    }
-
-    /// Nothing is in the slot any more. It keeps its number until the queue comes to it.
-    pub(crate) fn vacate_in_queue(&mut self, slot: u32) {
-        self.move_on(slot, Phase::Vacant);
-    }
-
-    /// The queue has come to a slot that was vacated in it.
-    pub(crate) fn leave_queue(&mut self, slot: u32) {
-        self.vacant.push(slot);
     }
 
     /// Nothing is in the slot any more.

@@ -4,6 +4,7 @@
 use std::os::fd::OwnedFd;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{Command, Extra};
 use crate::admission::Patience;
@@ -12,6 +13,7 @@ use crate::context::Context;
 use crate::env::{Snapshot, resolve};
 use crate::error::{StartError, Stream};
 use crate::job::{Policy, Streams};
+use crate::queue::Pool;
 use crate::stdio::{Input, InputKind, Output, OutputKind};
 use crate::sys::{CStrings, Launch, Namespaces, Program, Stdio, Target, nul_free};
 
@@ -35,6 +37,7 @@ pub(crate) struct Spec {
     pub(crate) cancel: Arc<Cancel>,
     pub(crate) context: Option<Context>,
     pub(crate) retry: Retry,
+    pub(crate) rank: Rank,
     /// Pipes of the caller's that he has closed while it waits for its start.
     pub(crate) closed: Streams,
 }
@@ -47,6 +50,16 @@ pub(crate) struct Retry {
     pub(crate) text_busy_tries: u32,
     /// What the kernel was short of when it was to start.
     pub(crate) patience: Patience,
+}
+
+/// How it stands in the queue.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rank {
+    pub(crate) pool: Pool,
+    pub(crate) priority: i32,
+    pub(crate) weight: u32,
+    /// What its context's deadline leaves it from its start on, if the queue does not count.
+    pub(crate) left: Option<Duration>,
 }
 
 impl Spec {
@@ -122,6 +135,12 @@ impl Command {
                 retries_text_busy: self.retries_text_busy,
                 text_busy_tries: 0,
                 patience: Patience::default(),
+            },
+            rank: Rank {
+                pool: Pool::COMMON,
+                priority: self.priority,
+                weight: self.weight,
+                left: None,
             },
             closed: Streams::default(),
         })

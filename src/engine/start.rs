@@ -10,10 +10,13 @@ use std::time::{Duration, Instant};
 use super::{Due, Engine};
 use crate::admission::Cost;
 use crate::command::{Command, Retry, Spec};
+use crate::context::Context;
 use crate::diagnose::explain;
 use crate::error::{StartError, Stream};
 use crate::finished::CommandId;
 use crate::job::{Job, Streams};
+use crate::permits::Permit;
+use crate::queue::Pool;
 use crate::stream::{OurEnd, drop_callers};
 use crate::sys::{Kernel, StartFailure, Started, Stdio};
 use crate::table::{Running, Wait};
@@ -27,6 +30,8 @@ const START_AGAIN: Duration = Duration::from_micros(200);
 /// Nobody tells that a child has executed. While one has not, no turn sleeps longer than this, doubled each time.
 const LOOK_AGAIN_MS_MIN: u64 = 1;
 const LOOK_AGAIN_MS_MAX: u64 = 64;
+
+const NO_POOL: StartError = StartError::Refused("the reactor has no pool of that name");
 
 /// What a failed start means to its command.
 enum Refusal {
@@ -49,8 +54,7 @@ impl<K: Kernel> Engine<K> {
             .map_err(|_| StartError::Forked)?;
         self.now = self.kernel.now();
         self.table.free_vacant();
-        self.refuse_too_many()?;
-        let spec = command.spec(&mut self.snapshot)?;
+        let spec = self.spec(command)?;
         let number = self.inbox.take_number();
         self.enqueue(number, spec);
         Ok(self.table.id(number))
@@ -58,14 +62,28 @@ impl<K: Kernel> Engine<K> {
 
     /// Starts a command from another thread, whose failures all arrive as a `Finished`.
     pub(super) fn start_sent(&mut self, number: u64, mut command: Box<Command>) {
-        let spec = self
-            .refuse_too_many()
-            .and_then(|()| command.spec(&mut self.snapshot));
+        let spec = self.spec(&mut command);
         drop_callers("command", command);
         match spec {
             Ok(spec) => self.enqueue(number, spec),
             Err(error) => self.keep_unstarted(self.table.id(number), error),
         }
+    }
+
+    fn spec(&mut self, command: &mut Command) -> Result<Spec, StartError> {
+        self.refuse_too_many()?;
+        let pool = match command.pool_name() {
+            Some(name) => self.admission.queue().pool(name).ok_or(NO_POOL)?,
+            None => Pool::COMMON,
+        };
+        let mut spec = command.spec(&mut self.snapshot)?;
+        spec.rank.pool = pool;
+        if !command.counts_queue()
+            && let Some(deadline) = spec.context.as_ref().and_then(Context::deadline)
+        {
+            spec.rank.left = Some(deadline.saturating_duration_since(self.now));
+        }
+        Ok(spec)
     }
 
     fn refuse_too_many(&self) -> Result<(), StartError> {
@@ -78,6 +96,7 @@ impl<K: Kernel> Engine<K> {
 
     fn enqueue(&mut self, number: u64, mut spec: Spec) {
         let context = spec.context.take();
+        let (rank, cost) = (spec.rank, cost_of(&spec));
         let slot = self.table.wait(number, Box::new(spec));
         if let Some(context) = context {
             let (seat, deadline) = self.watches.add(&context, slot, &self.inbox);
@@ -86,31 +105,37 @@ impl<K: Kernel> Engine<K> {
             }
             *self.table.seat(slot) = Some(seat);
         }
-        self.admission.enqueue(slot);
+        let ticket = self.admission.enqueue(slot, rank.priority, cost);
+        *self.table.ticket(slot) = Some(ticket);
         self.admit();
     }
 
-    /// The next turn would begin with a start from the queue, or with the end of one that was cancelled in it.
-    pub(super) fn can_admit(&self) -> bool {
-        let Some(slot) = self.admission.front() else {
-            return false;
-        };
-        match self.table.spec(slot) {
-            Some(spec) => {
-                self.admission.has_room(cost_of(spec)) && self.kernel.can_start(&spec.launch)
-            }
-            None => true,
+    /// Puts a command, which has waited already, before all of its priority.
+    fn enqueue_first(&mut self, slot: u32) {
+        if let Some(spec) = self.table.spec(slot) {
+            let (rank, cost) = (spec.rank, cost_of(spec));
+            let ticket = self.admission.enqueue_first(slot, rank.priority, cost);
+            *self.table.ticket(slot) = Some(ticket);
         }
+    }
+
+    /// The next turn would begin with a start from the queue.
+    pub(super) fn can_admit(&self) -> bool {
+        let next = self.admission.queue().front();
+        next.and_then(|slot| self.table.spec(slot))
+            .is_some_and(|spec| {
+                self.admission.has_room(cost_of(spec))
+                    && self.kernel.can_start(&spec.launch)
+                    && !self.permits.is_refused()
+            })
     }
 
     /// Starts as many from the queue as there is room for.
     pub(super) fn admit(&mut self) {
-        while let Some(slot) = self.admission.front() {
+        while let Some(slot) = self.admission.queue().front() {
             let Some(spec) = self.table.spec(slot) else {
-                // It was ended while it waited.
-                self.admission.pop();
-                self.table.leave_queue(slot);
-                continue;
+                debug_assert!(false, "somebody waits in the queue who is not there");
+                return;
             };
             if !self.admission.has_room(cost_of(spec)) {
                 return;
@@ -120,10 +145,20 @@ impl<K: Kernel> Engine<K> {
                 let again = self.kernel.now() + START_AGAIN;
                 return self.admit_again_at(again);
             }
+            let running = self.admission.running();
+            match self.permits.take(running, self.now) {
+                Permit::Granted => {}
+                Permit::Announced => return,
+                Permit::Until(again) => return self.admit_again_at(again),
+            }
+            let ticket = self.table.ticket(slot).take();
             if !self.launch(slot) {
+                *self.table.ticket(slot) = ticket;
                 return;
             }
-            self.admission.pop();
+            if let Some(ticket) = ticket {
+                self.admission.leave(ticket);
+            }
         }
     }
 
@@ -144,7 +179,10 @@ impl<K: Kernel> Engine<K> {
                 self.run(slot, *spec, started);
                 true
             }
-            Err(failure) => self.refused(slot, spec, failure),
+            Err(failure) => {
+                self.permits.withdraw();
+                self.refused(slot, spec, failure)
+            }
         }
     }
 
@@ -190,7 +228,7 @@ impl<K: Kernel> Engine<K> {
     pub(super) fn retry_text_busy(&mut self, slot: u32) {
         let spec = self.table.take_waiting(slot);
         self.table.wait_again(slot, spec, Wait::Queue);
-        self.admission.enqueue_first(slot);
+        self.enqueue_first(slot);
         self.admit();
     }
 
@@ -219,7 +257,7 @@ impl<K: Kernel> Engine<K> {
             ends,
             cancel: spec.cancel,
             leads_group,
-            start: Some(Box::new((spec.launch, spec.retry))),
+            start: Some(Box::new((spec.launch, spec.retry, spec.rank))),
             missed: Streams::default(),
             is_detached: false,
             is_watched: false,
@@ -234,6 +272,8 @@ impl<K: Kernel> Engine<K> {
         self.admission.started(cost);
         self.table.run(slot, running);
         self.arm_slot(slot, wake_at);
+        let deadline = spec.rank.left.and_then(|left| self.now.checked_add(left));
+        self.move_deadline(slot, deadline);
         for stream in spec.closed.iter() {
             self.close_callers_pipe(self.table.id_of(slot), stream);
         }
@@ -282,6 +322,7 @@ impl<K: Kernel> Engine<K> {
     pub(super) fn start_failed(&mut self, slot: u32, failure: StartFailure) {
         self.stop_asking(slot);
         self.arm_slot(slot, None);
+        self.move_deadline(slot, None);
         let mut running = self.table.take_running(slot);
         let cause = running.job.cause();
         let start = running.start.take();
@@ -289,13 +330,14 @@ impl<K: Kernel> Engine<K> {
             self.admission.let_go_ended();
         } else {
             self.admission.ended(running.cost);
+            self.permits.give_back();
         }
         let Some(start) = start else {
             debug_assert!(false, "{failure:?} after the exec");
             drop_callers("command", running.ends);
             return self.finish_unstarted(slot, StartError::ShutDown);
         };
-        let (launch, retry) = *start;
+        let (launch, retry, rank) = *start;
         let mut closed = Streams::default();
         for (end, stream) in running.ends.iter().zip(Streams::ALL) {
             if end.is_closed_by_caller() {
@@ -306,6 +348,7 @@ impl<K: Kernel> Engine<K> {
         let spec = Box::new(Spec {
             launch,
             retry,
+            rank,
             stdin: stdin.into_input(&mut self.kernel),
             stdout: stdout.into_output(&mut self.kernel),
             stderr: stderr.into_output(&mut self.kernel),
@@ -325,7 +368,7 @@ impl<K: Kernel> Engine<K> {
             return self.finish_unstarted(slot, StartError::Stopped(cause));
         }
         if !self.refused(slot, spec, failure) {
-            self.admission.enqueue_first(slot);
+            self.enqueue_first(slot);
         }
     }
 
@@ -346,5 +389,7 @@ fn cost_of(spec: &Spec) -> Cost {
     Cost {
         pipes: spec.launch.stdio.iter().filter(is_pipe).count() as u64,
         extra: extra.filter(|(_, fd)| fd.is_some()).count() as u64,
+        weight: spec.rank.weight,
+        pool: spec.rank.pool,
     }
 }

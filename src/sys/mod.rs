@@ -19,6 +19,7 @@ mod kqueue;
     not(execloop_kqueue_shim)
 ))]
 mod linux;
+mod load;
 #[cfg_attr(
     any(
         execloop_kqueue_shim,
@@ -49,7 +50,7 @@ mod waker;
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -67,6 +68,7 @@ pub(crate) use kqueue::Unix;
     not(execloop_kqueue_shim)
 ))]
 pub(crate) use linux::Unix;
+pub(crate) use load::load_average;
 pub use names::{Capability, Namespaces, Resource};
 pub(crate) use plan::{Attributes, Groups, IdMap, Program, Rlimit};
 pub use signal::{Signal, SignalParseError};
@@ -105,6 +107,10 @@ pub(crate) trait Kernel {
     fn watch_pipe(&mut self, pipe: &Self::Pipe, source: Source, tenant: Tenant) -> io::Result<()>;
     /// The same for a child's exit.
     fn watch_child(&mut self, child: &Self::Child, tenant: Tenant) -> io::Result<()>;
+    /// Makes `poll` return when this descriptor of somebody else's becomes readable, without an event: by edges.
+    fn watch_other(&mut self, _fd: BorrowedFd<'_>) -> io::Result<()> {
+        Ok(())
+    }
     /// Appends at most `bytes_max` bytes to `into`, in one read. `Ok(0)` is the end of the stream.
     fn read(
         &mut self,

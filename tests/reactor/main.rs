@@ -12,6 +12,7 @@ mod end;
 mod groups;
 mod hand_out;
 mod handle;
+mod pools;
 mod queue;
 mod run;
 mod signals;
