@@ -38,6 +38,7 @@
 //!   [`Command::combined_output`] are the forms for a single one.
 //! - [`Reactor`], [`Handle`]: many at once. [`Finished`], [`Usage`]: what became of each.
 //! - [`Context`], [`Cancel`], [`Signal`]: ending them.
+//! - [`jobserver`]: one limit shared with make, cargo and ninja.
 //! - [`StartError`], [`Error`], [`LookPathError`]: what can go wrong, told apart. [`CommandError`]: the same of a
 //!   single one, with the program's name and its output.
 //!
@@ -73,6 +74,7 @@ mod finished;
 pub mod fuzzing;
 mod inbox;
 mod job;
+pub mod jobserver;
 pub mod linux;
 mod lookpath;
 mod permits;

@@ -9,7 +9,6 @@ use std::time::Instant;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Permit {
     Granted,
-    #[allow(dead_code, reason = "for sources with a descriptor")]
     /// Not now. When it is worth to ask again, the source's descriptor says.
     Announced,
     /// Not before this time, or an end.

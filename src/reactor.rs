@@ -16,6 +16,7 @@ use crate::engine::Engine;
 use crate::error::{NotRunning, StartError, Stream};
 use crate::finished::{CommandId, Finished};
 use crate::inbox::{Inbox, Message};
+use crate::jobserver::Jobserver;
 use crate::reply::Pending;
 use crate::sys::{Kernel, Signal, Target, Unix, fd_limit_soft, raise_fd_limit};
 
@@ -90,6 +91,7 @@ impl Reactor {
             running_max: usize::MAX,
             pools: Vec::new(),
             brakes: Brakes::default(),
+            jobserver: None,
             raises_fd_limit: false,
         }
     }
@@ -424,6 +426,7 @@ pub struct ReactorBuilder {
     running_max: usize,
     pools: Vec<(String, usize)>,
     brakes: Brakes,
+    jobserver: Option<Jobserver>,
     raises_fd_limit: bool,
 }
 
@@ -479,6 +482,14 @@ impl ReactorBuilder {
         self
     }
 
+    /// Runs each command but one with a token of this jobserver, beside all other limits. Default: none. Whatever its
+    /// [weight](Command::weight), a command takes one token. The commands themselves know of it by
+    /// [`Jobserver::pass_to`].
+    pub fn jobserver(mut self, jobserver: &Jobserver) -> ReactorBuilder {
+        self.jobserver = Some(jobserver.clone());
+        self
+    }
+
     /// With `true`, raises this process's soft limit of descriptors to the hard one. From then on children get the limit as
     /// it was, whichever reactor starts them, after their descriptors are in place (Go does both). Default: `false`, as the
     /// limit belongs to the whole process.
@@ -509,6 +520,9 @@ impl ReactorBuilder {
         if !self.brakes.is_none() {
             self.brakes.check()?;
             engine.add_permits(Box::new(self.brakes))?;
+        }
+        if let Some(jobserver) = &self.jobserver {
+            engine.add_permits(Box::new(jobserver.permits()))?;
         }
         Ok(Reactor {
             engine,

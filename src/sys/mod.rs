@@ -57,7 +57,7 @@ use std::time::{Duration, Instant};
 
 pub(crate) use cstr::{CStrings, nul_free};
 pub(crate) use executable::{executable, string_bytes_max};
-pub(crate) use fd::{fd_limit_soft, raise_fd_limit};
+pub(crate) use fd::{fd_limit_soft, make_fifo, raise_fd_limit};
 #[cfg(any(
     execloop_kqueue_shim,
     not(any(target_os = "linux", target_os = "android"))
