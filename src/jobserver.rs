@@ -89,8 +89,9 @@ enum Way {
 }
 
 impl Jobserver {
-    /// The jobserver that `MAKEFLAGS` in this process's environment names; `None` if it names none. Ask early: a pipe is
-    /// named by numbers, which the program may use for something else meanwhile.
+    /// The jobserver that `MAKEFLAGS` in this process's environment names, or, if that names none, `CARGO_MAKEFLAGS`, as
+    /// cargo sets it for build scripts; `None` if neither does. Ask early: a pipe is named by numbers, which the program may
+    /// use for something else meanwhile.
     ///
     /// It is checked before it is trusted: a fifo, or two ends of one pipe. Pipes are opened anew by `/proc/self/fd`.
     ///
@@ -100,10 +101,13 @@ impl Jobserver {
     /// A build tool goes on then without one. [`Unsupported`](io::ErrorKind::Unsupported) for a pipe on systems without
     /// `/proc/self/fd`.
     pub fn from_env() -> io::Result<Option<Jobserver>> {
-        match std::env::var_os("MAKEFLAGS") {
-            Some(flags) => Jobserver::from_makeflags(flags),
-            None => Ok(None),
+        for name in ["MAKEFLAGS", "CARGO_MAKEFLAGS"] {
+            let flags = std::env::var_os(name).unwrap_or_default();
+            if let Some(jobserver) = Jobserver::from_makeflags(flags)? {
+                return Ok(Some(jobserver));
+            }
         }
+        Ok(None)
     }
 
     /// The same for this value of `MAKEFLAGS`.
