@@ -339,7 +339,10 @@ fn check_make(jobserver: &Jobserver) {
     // It says so when it does not like its jobserver.
     assert_eq!(run_two(jobserver, builds), ["", ""]);
     let most = most_alive(&scratch);
-    assert_eq!(most, 3, "two wait for one another, so there were three");
+    assert!(
+        (2..=3).contains(&most),
+        "{most} at once, where two wait for one another"
+    );
 }
 
 #[test]
