@@ -122,6 +122,7 @@ impl Command {
             environment,
             stdio,
             extra,
+            cgroup: None,
         };
         Ok(Spec {
             launch,
@@ -160,6 +161,10 @@ impl Command {
         self.refuse_set(
             self.policy.idle_timeout.is_some() && !self.can_hear_silence(),
             "an idle timeout needs output that passes through this process, and none that does not",
+        )?;
+        self.refuse_set(
+            attributes.cgroup.is_some() && attributes.own_cgroup.is_some(),
+            "a cgroup of its own and another one exclude each other",
         )?;
         let rejoins =
             attributes.session && attributes.process_group.is_some_and(|group| group != 0);

@@ -70,7 +70,7 @@ pub(crate) use kqueue::Unix;
 pub(crate) use linux::Unix;
 pub(crate) use load::load_average;
 pub use names::{Capability, Namespaces, Resource};
-pub(crate) use plan::{Attributes, Groups, IdMap, Program, Rlimit};
+pub(crate) use plan::{Attributes, CgroupPlan, Groups, IdMap, Program, Rlimit};
 pub use signal::{Signal, SignalParseError};
 pub(crate) use token::SLOTS_MAX;
 
@@ -167,6 +167,15 @@ pub(crate) struct Launch {
     pub(crate) stdio: [Stdio; 3],
     /// Descriptors above 2, by their number in the child.
     pub(crate) extra: Vec<(i32, Option<OwnedFd>)>,
+    /// The directory of the cgroup that was made for this start.
+    #[cfg_attr(
+        any(
+            execloop_kqueue_shim,
+            not(any(target_os = "linux", target_os = "android"))
+        ),
+        allow(dead_code, reason = "only Linux has cgroups")
+    )]
+    pub(crate) cgroup: Option<OwnedFd>,
 }
 
 /// What one of the child's descriptors 0, 1, 2 is.
@@ -246,6 +255,8 @@ pub(crate) struct RawUsage {
     pub(crate) user: Duration,
     pub(crate) system: Duration,
     pub(crate) rss_bytes_max: u64,
+    /// Of all in the command's cgroup.
+    pub(crate) memory_bytes_peak: Option<u64>,
 }
 
 /// A start that failed: at which step, and with which error number.

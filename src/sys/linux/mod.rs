@@ -5,6 +5,7 @@
     reason = "mio's poll lends its descriptor as a number only"
 )]
 
+mod cgroup;
 mod child;
 mod cradle;
 mod fd;
@@ -30,6 +31,7 @@ use super::{
     Exit, Kernel, Launch, Ready, Signal, Source, StartFailure, StartStep, Started, Stdio, Target,
     Tenant,
 };
+use cgroup::OwnCgroup;
 use process::{Child, check_floor};
 use spawn::Spawner;
 use timerfd::Timer;
@@ -115,7 +117,25 @@ impl Unix {
 }
 
 impl Unix {
-    fn try_start(&mut self, launch: &Launch) -> Result<Started<Unix>, StartFailure> {
+    fn try_start(&mut self, launch: &mut Launch) -> Result<Started<Unix>, StartFailure> {
+        let cgroup = match &launch.program.attributes.own_cgroup {
+            None => None,
+            Some(plan) => {
+                let (cgroup, directory) = OwnCgroup::make(plan)?;
+                launch.cgroup = Some(directory);
+                Some(cgroup)
+            }
+        };
+        let started = self.start_in(launch, cgroup);
+        launch.cgroup = None;
+        started
+    }
+
+    fn start_in(
+        &mut self,
+        launch: &Launch,
+        cgroup: Option<OwnCgroup>,
+    ) -> Result<Started<Unix>, StartFailure> {
         let (pipes, ends) = pipes(launch)?;
         let ours: Vec<i32> = pipes
             .iter()
@@ -124,6 +144,7 @@ impl Unix {
             .collect();
         let mut child = self.spawner.spawn(launch, ends, &ours)?;
         child.set_sweeps_group(launch.program.attributes.sweeps_group);
+        child.owns_cgroup(cgroup);
         Ok(Started { child, pipes })
     }
 }

@@ -236,7 +236,7 @@ impl Spawner {
         shares: bool,
     ) -> Result<(Box<Plan>, Carried), StartFailure> {
         let attributes = &launch.program.attributes;
-        let carried = self.carry(index, attributes, shares)?;
+        let carried = self.carry(index, launch, shares)?;
         let failed = |error| StartFailure::new(StartStep::Open, error);
         let mut mappings = Vec::with_capacity(3 + launch.extra.len());
         let mut pipes = Vec::new();
@@ -302,6 +302,7 @@ impl Spawner {
             gaps: late,
             reset_handlers: !self.has_clone3,
             mask: None,
+            cgroup: cgroup_of(launch).map(|cgroup| cgroup.as_raw_fd()),
             cgroup_procs: carried.cgroup_procs,
             foreground: carried.foreground,
             fd_limit: fd_limit_before_raise(),
@@ -331,16 +332,17 @@ impl Spawner {
     fn carry(
         &mut self,
         index: usize,
-        attributes: &Attributes,
+        launch: &Launch,
         shares: bool,
     ) -> Result<Carried, StartFailure> {
+        let attributes = &launch.program.attributes;
         let failed = |step| move |error| StartFailure::new(step, error);
         let mut carried = Carried::default();
         if let Some(terminal) = &attributes.foreground {
             let placed = self.place(index, terminal.as_fd(), shares, false);
             carried.foreground = Some(placed.map_err(failed(StartStep::Open))?);
         }
-        if let Some(cgroup) = &attributes.cgroup
+        if let Some(cgroup) = cgroup_of(launch)
             && !self.has_clone3
         {
             let procs = open_procs(cgroup.as_fd()).map_err(failed(StartStep::Cgroup))?;
@@ -387,7 +389,7 @@ impl Spawner {
         drop(dumpable);
         drop(mask);
         match result {
-            Err(error) => self.clone_failed(error, attributes),
+            Err(error) => self.clone_failed(error, plan.cgroup.is_some()),
             Ok(Err(error)) => Attempt::Failed(StartFailure::new(StartStep::Clone, error)),
             Ok(Ok(child)) if !waits => Attempt::Started(child, Some((plan, carried))),
             Ok(Ok(child)) => match plan.report.failure() {
@@ -402,7 +404,7 @@ impl Spawner {
     }
 
     /// Old kernels and seccomp filters refuse clone3(2) as a whole; clone(2) will tell whether it was that.
-    fn clone_failed(&mut self, error: io::Error, attributes: &Attributes) -> Attempt {
+    fn clone_failed(&mut self, error: io::Error, has_cgroup: bool) -> Attempt {
         let number = error.raw_os_error().unwrap_or(libc::EIO);
         let refused = matches!(
             number,
@@ -421,7 +423,7 @@ impl Spawner {
                 | libc::ENOENT
                 | libc::ENODEV
         );
-        let step = if attributes.cgroup.is_some() && of_cgroup {
+        let step = if has_cgroup && of_cgroup {
             StartStep::Cgroup
         } else {
             StartStep::Clone
@@ -464,9 +466,9 @@ fn clone3(plan: &Plan, stack: &Stack, waits: bool) -> io::Result<(u32, i32)> {
         stack_size: STACK_BYTES as u64,
         ..CloneArguments::default()
     };
-    if let Some(cgroup) = &plan.program.attributes.cgroup {
+    if let Some(cgroup) = plan.cgroup {
         arguments.flags |= INTO_CGROUP;
-        arguments.cgroup = cgroup.as_raw_fd() as u64;
+        arguments.cgroup = cgroup as u64;
     }
     // SAFETY: the arguments name the stack of a free cradle, which no other child uses now; `child::run` never returns; the
     // plan outlives the child's use of this memory (CLONE_VFORK, `accompany`, or the cradle).
@@ -502,6 +504,13 @@ fn born(pid: isize, pidfd: i32) -> io::Result<(u32, i32)> {
     } else {
         Ok((pid as u32, pidfd))
     }
+}
+
+/// The directory of the cgroup that the child is to be in.
+fn cgroup_of(launch: &Launch) -> Option<BorrowedFd<'_>> {
+    let own = launch.cgroup.as_ref();
+    let given = launch.program.attributes.cgroup.as_deref();
+    own.or(given).map(AsFd::as_fd)
 }
 
 fn plan_pointer(plan: &Plan) -> *const libc::c_void {
