@@ -148,8 +148,7 @@ pub trait CommandExt: sealed::Sealed {
     /// process. Excludes [`cgroup`](CommandExt::cgroup).
     ///
     /// Nobody survives the command: when its process has exited, also after a normal end, whoever is left in the cgroup is
-    /// killed by `cgroup.kill`, wherever it has moved its session and its group to; so is everybody by whatever kills the
-    /// command. It is finished when the cgroup is empty (`populated 0`), which is then removed.
+    /// killed by `cgroup.kill`, wherever it has moved its session and its group to. The command is finished when the cgroup is empty (`populated 0`), which is then removed.
     ///
     /// The start fails with [`StartStep::Cgroup`](crate::StartStep::Cgroup) where no cgroup can be made, a setting is
     /// refused, or the kernel is older than Linux 5.14. The traps: the directory has to be delegated to this user

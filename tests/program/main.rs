@@ -8,6 +8,7 @@ mod common;
 mod failures;
 #[path = "../common/fuse.rs"]
 mod fuse;
+mod jobserver;
 mod list;
 mod output;
 mod stopping;

@@ -17,6 +17,7 @@ use crate::cut::{Cut, Cutter};
 use crate::invocation::{Input, Invocation};
 use crate::job::{Manner, Recipe};
 use crate::joblog;
+use crate::jobserver::choose;
 use crate::launch::Launch;
 use crate::limits::{Halt, Jobs, Throttle};
 use crate::printable::{printable, printable_message};
@@ -34,6 +35,8 @@ pub(crate) struct Plan {
     /// The list is typed.
     pub(crate) is_typed: bool,
     pub(crate) job_log: Option<(String, File)>,
+    /// What the user is to know before anything runs.
+    pub(crate) notes: Vec<String>,
 }
 
 /// What is wrong with the usage, in words.
@@ -48,15 +51,22 @@ impl Plan {
         let recipe = recipe(arguments, &invocation)?;
         let (origin, list, is_typed) = origin(arguments, &invocation, &recipe)?;
         let (job_log, done_before) = job_log(arguments)?;
+        let mut notes = Vec::new();
         if let Some(results) = &arguments.record.results {
             fs::create_dir_all(results).map_err(|error| about(results, &error))?;
         }
+        let mut options = options(arguments, recipe, done_before);
+        let limits = &arguments.limits;
+        let note = |note: String| notes.push(note);
+        let chosen = choose(limits.jobserver, limits.jobserver_serve, options.jobs, note);
+        options.launch.jobserver = chosen?;
         Ok(Plan {
-            options: options(arguments, recipe, done_before),
+            options,
             origin,
             list,
             is_typed,
             job_log,
+            notes,
         })
     }
 }
@@ -295,6 +305,7 @@ fn options(arguments: &RunArguments, recipe: Recipe, done_before: HashSet<u64>) 
             tags: output.tag,
             results: arguments.record.results.clone(),
             context: Context::new(),
+            jobserver: None,
         },
         done_before,
     }

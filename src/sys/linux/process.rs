@@ -80,10 +80,6 @@ impl Child {
     /// Signals the child or the group that it leads. A group can be reached after its leader was reaped where the kernel
     /// signals groups by pidfd; elsewhere only before, while the zombie still pins the number.
     pub(super) fn signal(&self, target: Target, signal: Signal) -> io::Result<()> {
-        if let Some(cgroup) = self.cgroup.as_ref().filter(|_| signal == Signal::KILL) {
-            // Where that is refused, each is killed at the child's exit, or not at all.
-            let _ = cgroup.kill();
-        }
         let flags = match target {
             Target::Process if self.reaped => return Err(process_gone()),
             Target::Process => 0,
