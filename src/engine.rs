@@ -14,7 +14,7 @@ use crate::error::Stream;
 use crate::finished::CommandId;
 use crate::inbox::Inbox;
 use crate::job::{Effect, Event, Streams};
-use crate::permits::{Permits, Sources};
+use crate::permits::Sources;
 use crate::stream::{OurEnd, Progress};
 use crate::sys::{Kernel, Ready, Source, Tenant};
 use crate::table::{Table, Wait};
@@ -136,32 +136,6 @@ impl<K: Kernel> Engine<K> {
             #[cfg(test)]
             visited: Vec::new(),
         }
-    }
-
-    /// From here on no command starts without this one's word.
-    ///
-    /// # Errors
-    /// When the kernel cannot watch its descriptor.
-    pub(crate) fn add_permits(&mut self, source: Box<dyn Permits>) -> io::Result<()> {
-        if let Some(fd) = source.descriptor() {
-            self.kernel.watch_other(fd)?;
-        }
-        self.permits.add(source);
-        Ok(())
-    }
-
-    /// From here on at most so many run at once. Those that run go on.
-    pub(crate) fn set_running_max(&mut self, running_max: usize) {
-        self.admission.set_running_max(running_max);
-        self.now = self.kernel.now();
-        self.admit();
-    }
-
-    /// Makes a pool, or gives one another depth.
-    pub(crate) fn set_pool(&mut self, name: &str, depth: usize) {
-        self.admission.set_pool(name, depth);
-        self.now = self.kernel.now();
-        self.admit();
     }
 
     pub(crate) fn kernel(&self) -> &K {

@@ -4,6 +4,7 @@
 //! There is one way to start: every command waits in the queue, if only for an instant. And there is one way to fail:
 //! whatever needs the kernel is told by a `Finished`, also where it is found out at once.
 
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,7 +16,7 @@ use crate::diagnose::explain;
 use crate::error::{StartError, Stream};
 use crate::finished::CommandId;
 use crate::job::{Job, Streams};
-use crate::permits::Permit;
+use crate::permits::{Permit, Permits};
 use crate::queue::Pool;
 use crate::stream::{OurEnd, drop_callers};
 use crate::sys::{Kernel, StartFailure, Started, Stdio};
@@ -117,6 +118,32 @@ impl<K: Kernel> Engine<K> {
             let ticket = self.admission.enqueue_first(slot, rank.priority, cost);
             *self.table.ticket(slot) = Some(ticket);
         }
+    }
+
+    /// From here on no command starts without this one's word.
+    ///
+    /// # Errors
+    /// When the kernel cannot watch its descriptor.
+    pub(crate) fn add_permits(&mut self, source: Box<dyn Permits>) -> io::Result<()> {
+        if let Some(fd) = source.descriptor() {
+            self.kernel.watch_other(fd)?;
+        }
+        self.permits.add(source);
+        Ok(())
+    }
+
+    /// From here on at most so many run at once. Those that run go on.
+    pub(crate) fn set_running_max(&mut self, running_max: usize) {
+        self.admission.set_running_max(running_max);
+        self.now = self.kernel.now();
+        self.admit();
+    }
+
+    /// Makes a pool, or gives one another depth.
+    pub(crate) fn set_pool(&mut self, name: &str, depth: usize) {
+        self.admission.set_pool(name, depth);
+        self.now = self.kernel.now();
+        self.admit();
     }
 
     /// The next turn would begin with a start from the queue.
