@@ -207,3 +207,64 @@ fn a_brake_that_never_brakes_is_not_felt() {
     stays.iter_mut().for_each(Stay::release);
     drain(&mut reactor);
 }
+
+#[test]
+fn a_command_of_a_handle_without_its_pool_ends_with_the_reason() {
+    let mut reactor = reactor();
+    let mut command = shell("exit 0");
+    command.pool("link");
+    let id = reactor.handle().start(command).expect("it is heard");
+    let done = reactor.wait(id).expect("poll").expect("it is here");
+    assert!(
+        matches!(done.outcome, Err(Error::Start(StartError::Refused(why))) if why.contains("pool")),
+        "{:?}",
+        done.outcome
+    );
+}
+
+#[test]
+fn a_detached_command_leaves_its_place_in_its_pool_and_its_weight() {
+    let builder = Reactor::builder().max_running(2).pool("link", 2);
+    let mut reactor = builder.build().expect("a reactor");
+    let mut stay = Stay::new(&[]);
+    let heavy = start(&mut reactor, stay.command.pool("link").weight(2));
+    let mut next = Stay::new(&[]);
+    start(&mut reactor, next.command.pool("link").weight(2));
+    assert_eq!((reactor.running(), reactor.queued()), (1, 1));
+    assert!(reactor.detach(heavy).is_some());
+    assert_eq!((reactor.running(), reactor.queued()), (1, 0));
+    stay.release();
+    next.release();
+    drain(&mut reactor);
+}
+
+#[test]
+fn a_thousand_commands_of_ten_pools_and_priorities_all_end_and_no_pool_holds_too_many() {
+    let mut builder = Reactor::builder().max_running(12);
+    for pool in 0..10 {
+        builder = builder.pool(pool.to_string(), 1 + pool % 3);
+    }
+    let mut reactor = builder.build().expect("a reactor");
+    let mut pools = std::collections::HashMap::new();
+    for number in 0..1000_usize {
+        let pool = number * 7 % 10;
+        let mut command = Command::new("true");
+        command.pool(pool.to_string()).priority((number % 5) as i32);
+        pools.insert(start(&mut reactor, &mut command), pool);
+    }
+    let mut spans: Vec<Vec<_>> = vec![Vec::new(); 10];
+    while let Some(done) = reactor.wait_any().expect("poll") {
+        assert!(done.success(), "{:?}", done.outcome);
+        let span = done.started.zip(done.drained).expect("it ran");
+        spans[pools[&done.id]].push(span);
+    }
+    for (pool, spans) in spans.iter().enumerate() {
+        assert_eq!(spans.len(), 100);
+        for (start, _) in spans {
+            let at_once = spans
+                .iter()
+                .filter(|(from, to)| from <= start && start < to);
+            assert!(at_once.count() <= 1 + pool % 3, "pool {pool}");
+        }
+    }
+}
