@@ -1,8 +1,9 @@
-//! Who may start now: `max_running`, the budget of descriptors, the queue, and how long to wait where the system is short of
-//! something. Unaware of processes; of a command it knows its slot and its cost.
+//! Who may start now: `max_running`, the budget of descriptors, the queue (`queue.rs`), and how long to wait where the system
+//! is short of something. Unaware of processes; of a command it knows its slot and its cost.
 
-use std::collections::VecDeque;
 use std::time::{Duration, Instant};
+
+use crate::queue::{Pool, Queue, Ticket};
 
 /// Descriptors that are left to the rest of the process.
 const FDS_RESERVED: u64 = 32;
@@ -15,13 +16,16 @@ const BACKOFFS_MAX: u32 = 30;
 /// The pidfd of one child.
 const FDS_OF_CHILD: u64 = 1;
 
-/// How many descriptors one command costs us.
+/// What one command takes: descriptors, and its share of the limits.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cost {
     /// Pipes between us and the child.
     pub(crate) pipes: u64,
     /// Descriptors that the child gets besides its standard ones.
     pub(crate) extra: u64,
+    /// As how many it counts for the limit on running commands, and for its pool's depth.
+    pub(crate) weight: u32,
+    pub(crate) pool: Pool,
 }
 
 impl Cost {
@@ -36,14 +40,16 @@ impl Cost {
     }
 }
 
-/// The state of the queue. First in, first out: what waits is never overtaken.
+/// The state of the queue, and what those take who were let in.
 #[derive(Debug)]
 pub(crate) struct Admission {
     running_max: usize,
     fds_max: u64,
     running: usize,
+    /// The weights of those that run.
+    weight: u64,
     fds: u64,
-    queue: VecDeque<u32>,
+    queue: Queue,
     /// The kernel was short of something; not before this, unless a command ends.
     retry_at: Option<Instant>,
 }
@@ -80,41 +86,49 @@ impl Admission {
             running_max: running_max.max(1),
             fds_max: fd_limit.saturating_sub(FDS_RESERVED),
             running: 0,
+            weight: 0,
             fds: 0,
-            queue: VecDeque::new(),
+            queue: Queue::new(),
             retry_at: None,
         }
     }
 
-    /// Whether a command of this cost may start now, before all that are in the queue. A lone one always may.
+    /// From here on at most so many run at once. Those that run go on.
+    pub(crate) fn set_running_max(&mut self, running_max: usize) {
+        self.running_max = running_max.max(1);
+    }
+
+    /// The queue with its pools.
+    pub(crate) fn queue(&self) -> &Queue {
+        &self.queue
+    }
+
+    /// Makes a pool, or changes one.
+    pub(crate) fn set_pool(&mut self, name: &str, depth: usize) {
+        self.queue.set_pool(name, depth);
+    }
+
+    /// Whether the next of the queue may start now, if it has this cost. A lone one always may.
     pub(crate) fn has_room(&self, cost: Cost) -> bool {
-        let fits = self.fds.saturating_add(cost.at_start()) <= self.fds_max;
-        self.running == 0 || (self.running < self.running_max && fits && self.retry_at.is_none())
+        let fits = self.fds.saturating_add(cost.at_start()) <= self.fds_max
+            && self.weight + u64::from(cost.weight) <= self.running_max as u64;
+        self.running == 0 || (fits && self.retry_at.is_none())
     }
 
-    /// Whether no command is before a new one.
-    pub(crate) fn is_queue_empty(&self) -> bool {
-        self.queue.is_empty()
+    /// Puts a command behind all of its priority.
+    pub(crate) fn enqueue(&mut self, slot: u32, priority: i32, cost: Cost) -> Ticket {
+        self.queue.push(slot, priority, cost.weight, cost.pool)
     }
 
-    /// The next in the queue.
-    pub(crate) fn front(&self) -> Option<u32> {
-        self.queue.front().copied()
+    /// Puts a command before all of its priority that wait now: it has waited longer.
+    pub(crate) fn enqueue_first(&mut self, slot: u32, priority: i32, cost: Cost) -> Ticket {
+        self.queue
+            .push_first(slot, priority, cost.weight, cost.pool)
     }
 
-    /// Takes the next out of the queue.
-    pub(crate) fn pop(&mut self) -> Option<u32> {
-        self.queue.pop_front()
-    }
-
-    /// Puts a command at the end of the queue.
-    pub(crate) fn enqueue(&mut self, slot: u32) {
-        self.queue.push_back(slot);
-    }
-
-    /// Puts a command before all that wait now: it has waited longer.
-    pub(crate) fn enqueue_first(&mut self, slot: u32) {
-        self.queue.push_front(slot);
+    /// Takes a command out of the queue.
+    pub(crate) fn leave(&mut self, ticket: Ticket) {
+        self.queue.remove(ticket);
     }
 
     /// How many run: started and not finished.
@@ -125,20 +139,27 @@ impl Admission {
     /// A command was started.
     pub(crate) fn started(&mut self, cost: Cost) {
         self.running += 1;
+        self.weight += u64::from(cost.weight);
         self.fds += cost.while_running();
+        self.queue.started(cost.pool, cost.weight);
     }
 
     /// A command is finished, and its descriptors are free.
     pub(crate) fn ended(&mut self, cost: Cost) {
-        self.running -= 1;
         self.fds -= cost.while_running();
-        self.retry_at = None;
+        self.give_up_place(cost);
     }
 
     /// A command was let go: it no longer counts, and its pidfd alone is left until it exits.
     pub(crate) fn let_go(&mut self, cost: Cost) {
-        self.running -= 1;
         self.fds -= cost.pipes;
+        self.give_up_place(cost);
+    }
+
+    fn give_up_place(&mut self, cost: Cost) {
+        self.running -= 1;
+        self.weight -= u64::from(cost.weight);
+        self.queue.ended(cost.pool, cost.weight);
         self.retry_at = None;
     }
 
@@ -154,12 +175,18 @@ impl Admission {
 
     /// The kernel was to be asked again before `now`.
     pub(crate) fn is_overdue(&self, now: Instant) -> bool {
-        self.retry_at.is_some_and(|at| at < now) && !self.queue.is_empty()
+        self.retry_at.is_some_and(|at| at < now) && !self.queue.is_blocked()
     }
 
     /// Nothing is counted any more.
     pub(crate) fn is_idle(&self) -> bool {
-        self.running == 0 && self.fds == 0 && self.queue.is_empty()
+        (self.running, self.weight, self.fds) == (0, 0, 0) && self.queue.is_idle()
+    }
+
+    /// What the running ones weigh, and how much they may.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn load(&self) -> (u64, usize) {
+        (self.weight, self.running_max)
     }
 
     /// The time to try again has come.
@@ -172,7 +199,12 @@ impl Admission {
 mod tests {
     use super::*;
 
-    const PLAIN: Cost = Cost { pipes: 2, extra: 0 };
+    const PLAIN: Cost = Cost {
+        pipes: 2,
+        extra: 0,
+        weight: 1,
+        pool: Pool::COMMON,
+    };
 
     #[test]
     fn a_lone_command_may_start_whatever_the_limits() {
@@ -197,9 +229,34 @@ mod tests {
             !admission.has_room(PLAIN),
             "6 of two that run and 5 are more"
         );
-        let with_extra = |extra| admission.has_room(Cost { pipes: 0, extra });
+        let with_extra = |extra| {
+            admission.has_room(Cost {
+                pipes: 0,
+                extra,
+                ..PLAIN
+            })
+        };
         assert!(with_extra(0), "1 of one that runs");
         assert!(!with_extra(1), "and 2 at the start are 3");
+    }
+
+    #[test]
+    fn weights_count_against_the_limit_which_can_be_changed_and_the_heaviest_runs_alone() {
+        let heavy = |weight| Cost { weight, ..PLAIN };
+        let mut admission = Admission::new(4, u64::MAX);
+        assert!(admission.has_room(heavy(9)), "alone");
+        admission.started(heavy(3));
+        assert!(admission.has_room(PLAIN) && !admission.has_room(heavy(2)));
+        admission.set_running_max(5);
+        assert!(admission.has_room(heavy(2)) && !admission.has_room(heavy(3)));
+        admission.set_running_max(0);
+        assert!(!admission.has_room(PLAIN), "those that run go on");
+        admission.ended(heavy(3));
+        assert!(admission.has_room(heavy(u32::MAX)));
+        admission.started(heavy(u32::MAX));
+        assert!(!admission.has_room(PLAIN));
+        admission.ended(heavy(u32::MAX));
+        assert!(admission.is_idle());
     }
 
     #[test]

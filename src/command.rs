@@ -6,6 +6,7 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cancel::Cancel;
@@ -24,7 +25,7 @@ mod again;
 mod prepare;
 
 use prepare::Prepared;
-pub(crate) use prepare::{Retry, Spec};
+pub(crate) use prepare::{Rank, Retry, Spec};
 
 /// A descriptor for the child above 2; `Consumed` once a start took it.
 enum Extra {
@@ -94,6 +95,10 @@ pub struct Command {
     policy: Policy,
     retries_text_busy: bool,
     data: Carried,
+    pool: Option<Arc<str>>,
+    priority: i32,
+    weight: u32,
+    counts_queue: bool,
     prepared: Option<Prepared>,
 }
 
@@ -136,6 +141,10 @@ impl Command {
             policy: Policy::default(),
             retries_text_busy: true,
             data: Carried::Nothing,
+            pool: None,
+            priority: 0,
+            weight: 1,
+            counts_queue: true,
             prepared: None,
         }
     }
@@ -430,6 +439,43 @@ impl Command {
     /// [`ETXTBSY`]: https://man7.org/linux/man-pages/man2/execve.2.html
     pub fn retry_text_busy(&mut self, retry: bool) -> &mut Command {
         self.change(|command| command.retries_text_busy = retry)
+    }
+
+    /// Runs it in this pool of the reactor ([`ReactorBuilder::pool`](crate::ReactorBuilder::pool)): it waits for a place
+    /// there, too, and holds up nobody outside of the pool meanwhile. Default: none. A start in a reactor without a pool of
+    /// this name is refused.
+    pub fn pool(&mut self, name: impl AsRef<str>) -> &mut Command {
+        self.change(|command| command.pool = Some(name.as_ref().into()))
+    }
+
+    /// Sets who goes first in the queue: the higher number, and of equal ones who came first. Default: 0. A start that is
+    /// under way is not undone for a higher one. The trap: the lower ones wait for as long as there are higher ones.
+    pub fn priority(&mut self, priority: i32) -> &mut Command {
+        self.change(|command| command.priority = priority)
+    }
+
+    /// Makes it count as so many for [`max_running`](crate::ReactorBuilder::max_running) and in its
+    /// [pool](Command::pool), at least 1. Default: 1. One that weighs more than the limit runs alone. Nobody light passes
+    /// it in the queue, so places stay free until there are enough.
+    pub fn weight(&mut self, commands: u32) -> &mut Command {
+        self.change(|command| command.weight = commands.max(1))
+    }
+
+    /// With `false`, the time that it waits in the queue does not count for the deadline of its context: what was left of
+    /// that when it was queued, is left when it starts. Default: `true`, it can end in the queue. That somebody
+    /// cancels the context ends it in any case.
+    pub fn deadline_counts_queue(&mut self, counts: bool) -> &mut Command {
+        self.change(|command| command.counts_queue = counts)
+    }
+
+    /// The name of its pool, if it has one.
+    pub(crate) fn pool_name(&self) -> Option<&str> {
+        self.pool.as_deref()
+    }
+
+    /// The queue counts for the deadline of its context.
+    pub(crate) fn counts_queue(&self) -> bool {
+        self.counts_queue
     }
 
     /// Allows a program that was found relative to the current directory, as `.` or an empty element is in `PATH` (Go:

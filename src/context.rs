@@ -126,6 +126,11 @@ impl Context {
             .or(passed.then_some(Cause::DeadlineExceeded))
     }
 
+    /// Somebody has ended it, or one above it: not only its deadline has passed.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.node.lock().cause.is_some()
+    }
+
     /// Registers a watcher. It learns at once, by this call, if the context has ended.
     pub(crate) fn watch(&self, watcher: &Arc<impl Watch + 'static>, key: usize) {
         let mut state = self.node.lock();

@@ -14,6 +14,7 @@ use crate::finished::CommandId;
 use crate::inbox::Inbox;
 use crate::job::{Effect, Event};
 use crate::observer::{Observer, Stats};
+use crate::permits::Sources;
 use crate::sys::{Kernel, Ready, Stream, Tenant};
 use crate::table::{Table, Wait};
 use crate::watches::Watches;
@@ -50,6 +51,8 @@ enum Due {
     Ask(u32),
     /// A context's deadline.
     Context(usize),
+    /// A context's deadline for a command that does not count the queue.
+    Deadline(u32),
     /// The caller wants a turn to return.
     Wake,
     /// A command still runs.
@@ -72,6 +75,7 @@ pub(crate) struct Engine<K: Kernel> {
     now: Instant,
     table: Table<K>,
     admission: Admission,
+    permits: Sources,
     /// What is due when, but for the two below, of which there is one each.
     deadlines: Deadlines<Due>,
     /// When to admit from the queue again.
@@ -118,6 +122,7 @@ impl<K: Kernel> Engine<K> {
             kernel,
             table: Table::new(reactor),
             admission,
+            permits: Sources::default(),
             deadlines: Deadlines::new(),
             admission_due: None,
             armed: None,
@@ -240,7 +245,7 @@ impl<K: Kernel> Engine<K> {
     pub(crate) fn turn(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         self.kernel.check_process()?;
         self.take_messages();
-        if !self.admission.is_queue_empty() {
+        if !self.admission.queue().is_blocked() {
             // What is started now has its time limits from now, however long the caller stayed away.
             self.now = self.kernel.now();
             self.admit();
@@ -339,6 +344,7 @@ impl<K: Kernel> Engine<K> {
                 }
                 Due::Ask(slot) => self.ask(slot),
                 Due::Context(key) => self.context_done(key),
+                Due::Deadline(slot) => self.deadline_came(slot),
                 Due::Slow(slot) => self.notice_slow(slot),
                 Due::Wake => self.readiness.note_unwatched(),
             }
@@ -347,6 +353,7 @@ impl<K: Kernel> Engine<K> {
         self.starting_due.take_if(is_due);
         if self.admission_due.take_if(is_due).is_some() {
             self.admission.retry();
+            self.permits.retry();
         }
     }
 

@@ -141,6 +141,9 @@ pub struct Usage {
     /// The largest resident size of one process, in bytes. The trap: on Linux it starts at the size of the parent at the
     /// time of the start, so a small child of a large parent reports the parent's.
     pub rss_bytes_max: u64,
+    /// The most memory that all of its processes had at once, in bytes: of a command with a
+    /// [cgroup of its own](crate::linux::CommandExt::own_cgroup) where that has a controller of memory (Linux 5.19).
+    pub memory_bytes_peak: Option<u64>,
 }
 
 impl From<RawUsage> for Usage {
@@ -149,6 +152,7 @@ impl From<RawUsage> for Usage {
             user: raw.user,
             system: raw.system,
             rss_bytes_max: raw.rss_bytes_max,
+            memory_bytes_peak: raw.memory_bytes_peak,
         }
     }
 }

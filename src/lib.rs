@@ -38,6 +38,7 @@
 //!   [`Command::combined_output`] are the forms for a single one.
 //! - [`Reactor`], [`Handle`]: many at once. [`Finished`], [`Usage`]: what became of each.
 //! - [`Context`], [`Cancel`], [`Signal`]: ending them.
+//! - [`jobserver`]: one limit shared with make, cargo and ninja.
 //! - [`StartError`], [`Error`], [`LookPathError`]: what can go wrong, kind by kind. [`CommandError`]: the same of a
 //!   single one, with the program's name and its output.
 //!
@@ -56,6 +57,7 @@
 //! [user](Command::uid)).
 
 mod admission;
+mod brakes;
 mod caller_pipe;
 mod cancel;
 mod command;
@@ -77,13 +79,16 @@ mod head_tail;
 mod holders;
 mod inbox;
 mod job;
+pub mod jobserver;
 mod lines;
 pub mod linux;
 mod lookpath;
 mod observer;
+mod permits;
 mod pipe_limits;
 mod pipes;
 mod plain;
+mod queue;
 mod reactor;
 mod reply;
 mod running;

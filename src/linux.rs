@@ -42,7 +42,7 @@ use std::sync::Arc;
 
 use crate::command::Command;
 pub use crate::sys::{Capability, Namespaces, Resource};
-use crate::sys::{IdMap, Rlimit, Signal};
+use crate::sys::{CgroupPlan, IdMap, Rlimit, Signal};
 
 mod sealed {
     pub trait Sealed {}
@@ -146,6 +146,29 @@ pub trait CommandExt: sealed::Sealed {
     /// ```
     fn cgroup(&mut self, directory: impl Into<OwnedFd>) -> &mut Self;
 
+    /// Makes a cgroup for each start, below a directory of the caller's, and starts the child in it. Default: that of this
+    /// process. Excludes [`cgroup`](CommandExt::cgroup).
+    ///
+    /// Nobody survives the command: when its process has exited, also after a normal end, whoever is left in the cgroup is
+    /// killed by `cgroup.kill`, wherever it has moved its session and its group to. The command is finished when the cgroup is empty (`populated 0`), which is then removed.
+    ///
+    /// The start fails with [`StartStep::Cgroup`](crate::StartStep::Cgroup) where no cgroup can be made, a setting is
+    /// refused, or the kernel is older than Linux 5.14. The traps: the directory has to be delegated to this user
+    /// (cgroups(7)), and its `cgroup.subtree_control` has to name the controllers of the settings; a process that does not
+    /// die (state D) keeps its command from finishing.
+    ///
+    /// ```no_run
+    /// use execloop::Command;
+    /// use execloop::linux::{Cgroup, CommandExt};
+    /// let limits = Cgroup::under("/sys/fs/cgroup/build").memory_max(1 << 30).pids_max(64);
+    /// let done = Command::new("make").own_cgroup(limits).finish()?;
+    /// if let Some(usage) = done.usage {
+    ///     println!("{:?} bytes at once", usage.memory_bytes_peak);
+    /// }
+    /// # Ok::<(), execloop::CommandError>(())
+    /// ```
+    fn own_cgroup(&mut self, cgroup: Cgroup) -> &mut Self;
+
     /// Limits a resource of the child: what is enforced (`soft`) and what it may raise that to (`hard`), in the
     /// resource's unit (setrlimit(2)). Default: the limits of this process; of descriptors, see
     /// [`ReactorBuilder::raise_fd_limit`](crate::ReactorBuilder::raise_fd_limit). Of calls for one resource the last counts.
@@ -153,6 +176,37 @@ pub trait CommandExt: sealed::Sealed {
     /// Limits are set before the user changes, so a privileged process can give more than it has itself; that of
     /// descriptors comes last of all, so that a low one is not in the way of the child's own descriptors.
     fn rlimit(&mut self, resource: Resource, soft: u64, hard: u64) -> &mut Self;
+}
+
+/// A cgroup to be made, for [`CommandExt::own_cgroup`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cgroup(CgroupPlan);
+
+impl Cgroup {
+    /// Below this directory of the unified hierarchy.
+    pub fn under(directory: impl AsRef<Path>) -> Cgroup {
+        Cgroup(CgroupPlan {
+            under: directory.as_ref().to_owned(),
+            settings: Vec::new(),
+        })
+    }
+
+    /// No more memory than so many bytes for all in it (`memory.max`). Beyond it, the kernel kills one of them.
+    pub fn memory_max(self, bytes: u64) -> Cgroup {
+        self.set("memory.max", &bytes.to_string())
+    }
+
+    /// No more than so many processes and threads in it (`pids.max`). Beyond it, a fork fails with `EAGAIN`.
+    pub fn pids_max(self, count: u64) -> Cgroup {
+        self.set("pids.max", &count.to_string())
+    }
+
+    /// Writes `value` into this file of the cgroup before the start, `cpu.max` for example. Written in the order of the
+    /// calls. The trap: the name is taken as it is.
+    pub fn set(mut self, file: &str, value: &str) -> Cgroup {
+        self.0.settings.push((file.to_owned(), value.to_owned()));
+        self
+    }
 }
 
 /// No limit, for [`CommandExt::rlimit`] (`RLIM_INFINITY`).
@@ -215,6 +269,10 @@ impl CommandExt for Command {
 
     fn cgroup(&mut self, directory: impl Into<OwnedFd>) -> &mut Command {
         self.change(|command| command.attributes.cgroup = Some(Arc::new(directory.into())))
+    }
+
+    fn own_cgroup(&mut self, cgroup: Cgroup) -> &mut Command {
+        self.change(|command| command.attributes.own_cgroup = Some(Arc::new(cgroup.0)))
     }
 
     fn rlimit(&mut self, resource: Resource, soft: u64, hard: u64) -> &mut Command {

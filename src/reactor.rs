@@ -9,12 +9,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::admission::Admission;
+use crate::brakes::Brakes;
 use crate::command::Command;
 use crate::engine::Engine;
 use crate::error::{NotRunning, StartError, Stream};
 use crate::finished::{CommandId, Finished};
 use crate::handle::Handle;
 use crate::holders::Holder;
+use crate::jobserver::Jobserver;
 use crate::observer::{Observer, Stats};
 use crate::pipes::{StdinPipe, StdoutPipe};
 use crate::sys::{Kernel, Signal, Target, Unix, fd_limit_soft, now, raise_fd_limit};
@@ -118,13 +120,16 @@ impl Reactor {
     pub fn builder() -> ReactorBuilder {
         ReactorBuilder {
             running_max: usize::MAX,
+            pools: Vec::new(),
+            brakes: Brakes::default(),
+            jobserver: None,
             raises_fd_limit: false,
         }
     }
 
     /// Starts `command`, or queues it when a limit is reached, as many starts as may be are under way, or the kernel is
     /// short of descriptors, processes or memory while others run. Returns at once, and does not wait for the program's
-    /// exec. First in, first out.
+    /// exec. First in, first out, but for [priorities](Command::priority) and [pools](Command::pool).
     ///
     /// It fails in one way: the command itself is refused, and is left as it was. That is known without the system, and is
     /// the same with an empty and a full queue. An accepted command has a [`Finished`], whatever happens: what the system
@@ -604,6 +609,20 @@ impl Reactor {
         self.engine.observe(Box::new(observer));
     }
 
+    /// Changes [`max_running`](ReactorBuilder::max_running). With a lower one, no command starts until enough have ended;
+    /// those that run go on. With a higher one, the next of the queue start at once.
+    pub fn set_max_running(&mut self, commands: usize) {
+        self.engine.set_running_max(commands);
+        self.tell_outer_loop();
+    }
+
+    /// Makes a [pool](ReactorBuilder::pool) of this name, or gives the one that there is another depth: as
+    /// [`set_max_running`](Reactor::set_max_running) for the commands in it.
+    pub fn set_pool(&mut self, name: &str, depth: usize) {
+        self.engine.set_pool(name, depth);
+        self.tell_outer_loop();
+    }
+
     /// Reads this process's environment again. Default: commands that inherit it share one copy, taken at the first such
     /// start; and a command that was started before keeps what was prepared then, until it is changed.
     pub fn refresh_environment(&mut self) {
@@ -665,6 +684,9 @@ impl fmt::Debug for Reactor {
 #[derive(Clone, Debug)]
 pub struct ReactorBuilder {
     running_max: usize,
+    pools: Vec<(String, usize)>,
+    brakes: Brakes,
+    jobserver: Option<Jobserver>,
     raises_fd_limit: bool,
 }
 
@@ -675,6 +697,56 @@ impl ReactorBuilder {
     /// is counted, too.
     pub fn max_running(mut self, commands: usize) -> ReactorBuilder {
         self.running_max = commands;
+        self
+    }
+
+    /// Makes a pool of this name, in which at most so many [commands](Command::pool) run at once, at least 1, also where
+    /// [`max_running`](ReactorBuilder::max_running) would allow more: links that need much memory, for example (ninja's
+    /// pools). Of equal names the last counts. Default: no pool.
+    ///
+    /// ```
+    /// use execloop::{Command, Reactor};
+    /// let mut reactor = Reactor::builder().max_running(16).pool("link", 2).build()?;
+    /// for unit in ["a", "b", "c"] {
+    ///     reactor.start(Command::new("echo").args(["cc", unit]))?;
+    ///     reactor.start(Command::new("echo").args(["ld", unit]).pool("link"))?;
+    /// }
+    /// # while reactor.wait_any()?.is_some() {}
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn pool(mut self, name: impl Into<String>, depth: usize) -> ReactorBuilder {
+        self.pools.push((name.into(), depth));
+        self
+    }
+
+    /// Starts no command beyond this load average of the last minute, while others run (`make -l`, `ninja -l`). Default:
+    /// no such brake. The average is read once a second, and so many are started then as fit below the limit.
+    ///
+    /// The trap: it is the whole machine's, also in a container, and follows what happens by half a minute.
+    pub fn max_load(mut self, average: f64) -> ReactorBuilder {
+        self.brakes.on_load(average);
+        self
+    }
+
+    /// Starts no command, while others run, when in more than this share of the last ten seconds some process waited for
+    /// memory, in percent (Linux 4.20, `some avg10` of `/proc/pressure/memory`). Read once a second. Default: no such brake.
+    /// A machine that swaps shows some 10 and more. Where there is no such file, [`build`](ReactorBuilder::build) fails.
+    pub fn max_memory_pressure(mut self, percent: f64) -> ReactorBuilder {
+        self.brakes.on_pressure("memory", percent);
+        self
+    }
+
+    /// The same for those who waited for a processor (`/proc/pressure/cpu`), which follows faster than a load average.
+    pub fn max_cpu_pressure(mut self, percent: f64) -> ReactorBuilder {
+        self.brakes.on_pressure("cpu", percent);
+        self
+    }
+
+    /// Runs each command but one with a token of this jobserver, beside all other limits. Default: none. Whatever its
+    /// [weight](Command::weight), a command takes one token. The commands themselves know of it by
+    /// [`Jobserver::pass_to`].
+    pub fn jobserver(mut self, jobserver: &Jobserver) -> ReactorBuilder {
+        self.jobserver = Some(jobserver.clone());
         self
     }
 
@@ -689,18 +761,29 @@ impl ReactorBuilder {
     /// Makes the reactor.
     ///
     /// # Errors
-    /// As [`Reactor::new`].
+    /// As [`Reactor::new`]; and [`Unsupported`](io::ErrorKind::Unsupported) for a brake whose gauge this system does not
+    /// have.
     pub fn build(self) -> io::Result<Reactor> {
         if self.raises_fd_limit {
             raise_fd_limit()?;
         }
         let kernel = Unix::new()?;
-        let admission = Admission::new(self.running_max, fd_limit_soft());
-        let engine = Engine::new(
+        let mut admission = Admission::new(self.running_max, fd_limit_soft());
+        for (name, depth) in &self.pools {
+            admission.set_pool(name, *depth);
+        }
+        let mut engine = Engine::new(
             kernel,
             admission,
             NEXT_REACTOR.fetch_add(1, Ordering::Relaxed),
         );
+        if !self.brakes.is_none() {
+            self.brakes.check()?;
+            engine.add_permits(Box::new(self.brakes))?;
+        }
+        if let Some(jobserver) = &self.jobserver {
+            engine.add_permits(Box::new(jobserver.permits()))?;
+        }
         Ok(Reactor {
             engine,
             is_embedded: Cell::new(false),

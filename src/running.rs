@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use crate::admission::Cost;
 use crate::cancel::{Action, Cancel, CancelTarget};
-use crate::command::Retry;
+use crate::command::{Rank, Retry};
 use crate::error::Closed;
 use crate::guard::guarded;
 use crate::holders::{Holder, pipe_holders};
@@ -27,7 +27,7 @@ pub(crate) struct Running<K: Kernel> {
     pub(crate) cancel: Arc<Cancel>,
     pub(crate) leads_group: bool,
     /// What it takes to start the command again, until its program is known to be executed.
-    pub(crate) start: Option<Box<(Launch, Retry)>>,
+    pub(crate) start: Option<Box<(Launch, Retry, Rank)>>,
     /// Streams that were announced before that. Nothing of them is touched until then: a start that fails is to leave its
     /// reader and its writers as they were.
     pub(crate) missed: Streams,

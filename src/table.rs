@@ -10,7 +10,7 @@ use slab::Slab;
 
 use crate::command::Spec;
 use crate::finished::{CommandId, Finished};
-
+use crate::queue::Ticket;
 use crate::running::Running;
 use crate::stream::OurEnd;
 use crate::sys::{Kernel, SLOTS_MAX, Stream, Tenant};
@@ -26,6 +26,10 @@ struct Entry<K: Kernel> {
     armed: Option<Instant>,
     /// Where it stands under its context.
     membership: Option<Membership>,
+    /// Where it stands in the queue.
+    ticket: Option<Ticket>,
+    /// When the deadline of its context comes for it, if that does not count the queue and it runs.
+    deadline: Option<Instant>,
 }
 
 /// What occupies a slot. The table alone moves a command from one phase to the next.
@@ -259,6 +263,27 @@ impl<K: Kernel> Table<K> {
         &mut self.entry(slot).membership
     }
 
+    /// Where it stands in the queue.
+    pub(crate) fn ticket(&mut self, slot: u32) -> &mut Option<Ticket> {
+        &mut self.entry(slot).ticket
+    }
+
+    /// When the deadline of its context comes, for a command that does not count the queue.
+    pub(crate) fn deadline(&mut self, slot: u32) -> &mut Option<Instant> {
+        &mut self.entry(slot).deadline
+    }
+
+    /// It does not count the queue for the deadline of its context.
+    pub(crate) fn has_own_deadline(&self, slot: u32) -> bool {
+        let Some(entry) = self.slots.get(slot as usize) else {
+            return false;
+        };
+        match &entry.phase {
+            Phase::Waiting(spec, _) => spec.rank.left.is_some(),
+            _ => entry.deadline.is_some(),
+        }
+    }
+
     // The ways from phase to phase.
 
     /// A new command waits for its turn.
@@ -268,6 +293,8 @@ impl<K: Kernel> Table<K> {
             phase: Phase::Waiting(spec, Wait::Queue),
             armed: None,
             membership: None,
+            ticket: None,
+            deadline: None,
         }) as u32;
         self.waiting += 1;
         self.places.insert(number, Place::Slot(slot));
@@ -322,16 +349,6 @@ impl<K: Kernel> Table<K> {
             panic!("handed out: one that is {}", phase.name());
         };
         running
-    }
-
-    /// No command is in the slot any more. It keeps its number until the queue comes to it.
-    pub(crate) fn vacate_in_queue(&mut self, slot: u32) {
-        self.move_on(slot, Phase::Vacant);
-    }
-
-    /// The queue has come to a slot that was vacated in it.
-    pub(crate) fn leave_queue(&mut self, slot: u32) {
-        self.vacant.push(slot);
     }
 
     /// No command is in the slot any more.

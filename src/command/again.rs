@@ -32,6 +32,10 @@ impl Clone for Command {
             policy: self.policy.clone(),
             retries_text_busy: self.retries_text_busy,
             data: self.data.again(),
+            pool: self.pool.clone(),
+            priority: self.priority,
+            weight: self.weight,
+            counts_queue: self.counts_queue,
             prepared: self.prepared.clone(),
         }
     }

@@ -4,6 +4,7 @@
 use std::os::fd::OwnedFd;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{Command, Extra};
 use crate::admission::Patience;
@@ -13,6 +14,7 @@ use crate::data::Carried;
 use crate::env::{Snapshot, resolve};
 use crate::error::StartError;
 use crate::job::{Policy, Streams};
+use crate::queue::Pool;
 use crate::stdio::{Duties, Input, Output};
 use crate::sys::{CStrings, Launch, Namespaces, Program, Stdio, Stream, Target, nul_free};
 
@@ -34,6 +36,7 @@ pub(crate) struct Spec {
     pub(crate) cancel: Arc<Cancel>,
     pub(crate) context: Option<Context>,
     pub(crate) retry: Retry,
+    pub(crate) rank: Rank,
     /// Pipes of the caller's that he has closed while it waits for its start.
     pub(crate) closed: Streams,
 }
@@ -46,6 +49,16 @@ pub(crate) struct Retry {
     pub(crate) text_busy_tries: u32,
     /// What the kernel was short of when it was to start.
     pub(crate) patience: Patience,
+}
+
+/// How it stands in the queue.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rank {
+    pub(crate) pool: Pool,
+    pub(crate) priority: i32,
+    pub(crate) weight: u32,
+    /// What its context's deadline leaves it from its start on, if the queue does not count.
+    pub(crate) left: Option<Duration>,
 }
 
 impl Command {
@@ -88,6 +101,7 @@ impl Command {
                 environment,
                 stdio,
                 extra,
+                cgroup: None,
             },
             duties,
             policy: prepared.policy,
@@ -97,6 +111,12 @@ impl Command {
                 retries_text_busy: self.retries_text_busy,
                 text_busy_tries: 0,
                 patience: Patience::default(),
+            },
+            rank: Rank {
+                pool: Pool::COMMON,
+                priority: self.priority,
+                weight: self.weight,
+                left: None,
             },
             closed: Streams::default(),
         })
@@ -116,6 +136,10 @@ impl Command {
         self.refuse_set(
             self.policy.idle_timeout.is_some() && !self.can_hear_silence(),
             "an idle timeout needs output that passes through this process, and none that does not",
+        )?;
+        self.refuse_set(
+            attributes.cgroup.is_some() && attributes.own_cgroup.is_some(),
+            "a cgroup of its own and another one exclude each other",
         )?;
         let rejoins =
             attributes.session && attributes.process_group.is_some_and(|group| group != 0);

@@ -61,6 +61,13 @@ impl<K: Kernel> Engine<K> {
         running.job.step(answer, self.now, effects);
     }
 
+    /// Moves what its context's deadline is for a command that does not count the queue.
+    pub(super) fn move_deadline(&mut self, slot: u32, at: Option<Instant>) {
+        let armed = self.table.deadline(slot);
+        let before = std::mem::replace(armed, at);
+        self.deadlines.move_to(Due::Deadline(slot), before, at);
+    }
+
     /// Moves a slot's deadline.
     pub(super) fn arm_slot(&mut self, slot: u32, at: Option<Instant>) {
         let armed = self.table.armed(slot);

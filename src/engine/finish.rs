@@ -32,6 +32,7 @@ impl<K: Kernel> Engine<K> {
             return self.table.vacate(slot);
         }
         self.admission.ended(running.cost);
+        self.permits.give_back();
         let mut collected = |stream: Stream| match running.stream(stream) {
             OurEnd::Collected(bytes) => std::mem::take(bytes),
             _ => Vec::new(),
@@ -97,9 +98,13 @@ impl<K: Kernel> Engine<K> {
         }
     }
 
-    /// Takes a slot's command out of its context and of the deadlines.
+    /// Takes a slot's command out of the queue, of its context and of the deadlines.
     pub(super) fn leave(&mut self, slot: u32) {
         self.arm_slot(slot, None);
+        self.move_deadline(slot, None);
+        if let Some(ticket) = self.table.ticket(slot).take() {
+            self.admission.leave(ticket);
+        }
         let Some(membership) = self.table.membership(slot).take() else {
             return;
         };

@@ -12,6 +12,7 @@ mod tests;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -21,10 +22,12 @@ use crate::context::Context;
 use crate::error::{Cause, StartError};
 use crate::finished::{CommandId, Finished};
 use crate::inbox::{Inbox, Message};
+use crate::permits::{Permit, Permits};
+use crate::queue::Pool;
 use crate::sys::simulated::{Random, Shared, Simulated, SimulatedWaker, Weather, World};
-use crate::sys::{Signal, Stream, Target};
+use crate::sys::{Kernel, Signal, Stream, Target};
 use check::{Evidence, check};
-use plan::Job;
+use plan::{Job, POOLS};
 
 /// Marks the ids of these engines.
 const REACTOR: u32 = 7;
@@ -40,6 +43,36 @@ impl Ending {
         let deadline = self.context.deadline().filter(|at| *at <= now);
         let told = *self.ended.borrow();
         told.or(deadline.map(|at| (at, Cause::DeadlineExceeded)))
+    }
+}
+
+/// Permits that the loop shares with others. One of each who takes them is free.
+#[derive(Clone, Debug, Default)]
+struct Tokens {
+    free: Arc<AtomicUsize>,
+    /// What the loop has, with the free one.
+    held: Arc<AtomicUsize>,
+}
+
+impl Permits for Tokens {
+    fn take(&mut self, running: usize, _: Instant) -> Permit {
+        let held = self.held.load(Ordering::Relaxed);
+        assert_eq!(held, running, "permits of commands that do not run");
+        let less = |free: usize| free.checked_sub(1);
+        let order = Ordering::Relaxed;
+        if held > 0 && self.free.fetch_update(order, order, less).is_err() {
+            return Permit::Announced;
+        }
+        self.held.store(held + 1, Ordering::Relaxed);
+        Permit::Granted
+    }
+
+    fn give_back(&mut self) {
+        let held = self.held.load(Ordering::Relaxed) - 1;
+        self.held.store(held, Ordering::Relaxed);
+        if held > 0 {
+            self.free.fetch_add(1, Ordering::Relaxed);
+        }
     }
 }
 
@@ -60,6 +93,11 @@ struct Driver {
     /// Children that were let go.
     let_go: Vec<u32>,
     running_max: usize,
+    tokens: Option<Tokens>,
+    /// What ran when the driver last looked, as weights: of all, and of each pool.
+    loads: [u64; 1 + POOLS.len()],
+    /// Pool, priority, number and start of those that were queued here and finished.
+    order: Vec<(Option<&'static str>, i32, u64, Instant)>,
     /// An outer loop polls the descriptor, and never lets the engine sleep.
     is_embedded: bool,
     /// That one learns of edges alone.
@@ -171,7 +209,17 @@ impl Driver {
         let kernel = Simulated {
             world: Rc::clone(&world),
         };
-        let engine = Engine::new(kernel, Admission::new(running_max, fd_limit), REACTOR);
+        let mut admission = Admission::new(running_max, fd_limit);
+        for pool in POOLS {
+            admission.set_pool(pool, 1 + random.below(5));
+        }
+        let mut engine = Engine::new(kernel, admission, REACTOR);
+        let tokens = random.one_in(3).then(Tokens::default);
+        if let Some(tokens) = &tokens {
+            let source = Box::new(tokens.clone());
+            engine.add_permits(source).expect("nothing to watch");
+            tokens.free.store(random.below(6), Ordering::Relaxed);
+        }
         let mut driver = Driver {
             is_embedded: random.one_in(4),
             minds_edges: random.one_in(2),
@@ -187,6 +235,9 @@ impl Driver {
             live: Vec::new(),
             let_go: Vec::new(),
             running_max,
+            tokens,
+            loads: Default::default(),
+            order: Vec::new(),
             may_fail,
             is_shut_down: false,
             last_drained: None,
@@ -254,6 +305,7 @@ impl Driver {
             }
         }
         self.outlive_detached();
+        self.check_order();
         self.check_leftovers();
         self.engine = None;
         self.check_world();
@@ -278,6 +330,7 @@ impl Driver {
                 let time = Duration::from_micros(self.random.below(60_000) as u64);
                 Simulated::dawdle(&self.world, time);
             }
+            38 if self.random.one_in(2) => self.change_limits(),
             38 => self.resume_one(),
             _ if self.random.one_in(4) => self.detach_one(),
             _ => self.let_another_thread_speak(),
@@ -292,7 +345,11 @@ impl Driver {
     fn make(&mut self) -> (usize, crate::Command) {
         let number = self.book.borrow().len();
         let program = self.world.borrow().program_count();
-        let job = Job::random(&mut self.random, program, self.contexts.len());
+        let mut job = Job::random(&mut self.random, program, self.contexts.len());
+        let is_sent = self.random.one_in(8);
+        // When that one is queued, the driver does not see.
+        job.counts_queue |= is_sent;
+        job.is_sent = is_sent;
         let path = self.world.borrow_mut().install(job.script.clone());
         let mut command = job.command(&path, number, &mut self.random);
         if let Some(context) = job.context {
@@ -309,13 +366,17 @@ impl Driver {
         }
         self.jobs_left -= 1;
         let (number, mut command) = self.make();
-        if self.random.one_in(8) {
+        let is_sent = self.book.borrow()[number].is_sent;
+        if is_sent {
             return self.start_from_outside(number, command);
         }
+        let now = self.engine().kernel.now();
         match self.engine().start(&mut command) {
             Ok(id) => {
                 self.numbers.borrow_mut().insert(id.number, number);
-                self.book.borrow_mut()[number].id = Some(id);
+                let job = &mut self.book.borrow_mut()[number];
+                job.id = Some(id);
+                job.queued = Some(now);
             }
             Err(error) => self.check_refused(number, &error),
         }
@@ -358,7 +419,6 @@ impl Driver {
             });
             let job = &mut book.borrow_mut()[number];
             job.is_over = !is_taken;
-            job.is_sent = true;
             job.id = is_taken.then_some(id);
             numbers.borrow_mut().insert(id.number, number);
         });
@@ -450,7 +510,17 @@ impl Driver {
         assert!(!job.is_over && !job.is_detached, "finished again: {job:#?}");
         job.is_over = true;
         let now = self.world.borrow().now();
-        let context_end = job.context.and_then(|at| self.contexts[at].end(now));
+        let mut context_end = job.context.and_then(|at| self.contexts[at].end(now));
+        if let (false, Some((deadline, Cause::DeadlineExceeded))) = (job.counts_queue, context_end)
+        {
+            let left = job.queued.map(|queued| deadline - queued);
+            let started = finished.started.zip(left);
+            context_end = started.map(|(started, left)| (started + left, Cause::DeadlineExceeded));
+        }
+        if let (Some(started), false, 0) = (finished.started, job.is_sent, job.script.busy_times) {
+            let id = finished.id.number;
+            self.order.push((job.pool, job.priority, id, started));
+        }
         check(Evidence {
             job,
             finished: &finished,
@@ -577,14 +647,69 @@ impl Driver {
         }
     }
 
-    /// Never more at once than were asked for.
+    /// Other limits, for who is not running yet.
+    fn change_limits(&mut self) {
+        let depth = self.random.below(6);
+        if self.random.one_in(2) {
+            let pool = *self.random.pick(&POOLS);
+            self.engine().set_pool(pool, depth);
+        } else if self.running_max < usize::MAX {
+            self.running_max = 1 + depth * depth;
+            let running_max = self.running_max;
+            self.engine().set_running_max(running_max);
+        }
+        let Some(tokens) = self.tokens.clone() else {
+            return;
+        };
+        // Another process gives tokens back, or takes what there are.
+        let (inbox, more) = (self.inbox(), self.random.below(4));
+        let after = Duration::from_micros(self.random.below(3000) as u64);
+        self.world.borrow_mut().outside(after, move || {
+            if more == 0 {
+                tokens.free.store(0, Ordering::Relaxed);
+            } else {
+                tokens.free.fetch_add(more, Ordering::Relaxed);
+                inbox.wake();
+            }
+        });
+    }
+
+    /// Never more at once than were asked for, unless it is one alone, or fewer than before.
     fn check_limits(&mut self) {
         let detached = self.detached();
         let children = self.world.borrow().children_open();
         let running = self.engine().running();
         let known = running + detached + self.lingering();
         assert_eq!(children, known, "children that are not counted");
-        assert!(running <= self.running_max, "{running} run at once");
+        let admission = &self.engine().admission;
+        let mut loads = vec![admission.load()];
+        loads.extend(POOLS.map(|name| {
+            let pool = admission.queue().pool(name).unwrap_or(Pool::COMMON);
+            admission.queue().load(pool)
+        }));
+        for ((load, limit), before) in loads.into_iter().zip(&mut self.loads) {
+            let is_within = load <= limit as u64 || load <= *before;
+            let is_alone = load <= 4 && limit < 4;
+            assert!(is_within || is_alone, "{load} run at once, of {limit}");
+            *before = load;
+        }
+        if let Some(tokens) = &self.tokens {
+            let held = tokens.held.load(Ordering::Relaxed);
+            assert_eq!(held, running, "permits");
+        }
+    }
+
+    /// In one pool and of one priority, nobody was started before who was queued later.
+    fn check_order(&mut self) {
+        self.order
+            .sort_by_key(|(pool, priority, number, _)| (*pool, *priority, *number));
+        for pair in self.order.windows(2) {
+            let [(pool, priority, _, first), (other, same, _, second)] = pair else {
+                continue;
+            };
+            let is_in_order = (pool, priority) != (other, same) || first <= second;
+            assert!(is_in_order, "overtaken: {pair:?}");
+        }
     }
 
     /// Finished commands whose caller may have a pipe.

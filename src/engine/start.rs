@@ -4,17 +4,21 @@
 //! There is one way to start: every command waits in the queue, if only for an instant. And there is one way to fail:
 //! whatever needs the kernel is reported by a `Finished`, also where it is found out at once.
 
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Due, Engine};
 use crate::admission::Cost;
 use crate::command::{Command, Retry, Spec};
+use crate::context::Context;
 use crate::diagnose::explain;
 use crate::error::StartError;
 use crate::finished::CommandId;
 use crate::guard::drop_callers;
 use crate::job::{Job, Streams};
+use crate::permits::{Permit, Permits};
+use crate::queue::Pool;
 use crate::running::Running;
 use crate::stdio::Duties;
 use crate::stream::OurEnd;
@@ -31,6 +35,8 @@ const START_AGAIN: Duration = Duration::from_micros(200);
 /// time.
 const LOOK_AGAIN_MS_MIN: u64 = 1;
 const LOOK_AGAIN_MS_MAX: u64 = 64;
+
+const NO_POOL: StartError = StartError::Refused("the reactor has no pool of that name");
 
 /// What a failed start means to its command.
 enum Refusal {
@@ -53,8 +59,7 @@ impl<K: Kernel> Engine<K> {
             .map_err(|_| StartError::Forked)?;
         self.now = self.kernel.now();
         self.table.free_vacant();
-        self.refuse_too_many()?;
-        let spec = command.spec(&mut self.snapshot)?;
+        let spec = self.spec(command)?;
         let number = self.inbox.take_number();
         self.asides.keep_data(number, command.take_data());
         self.enqueue(number, spec);
@@ -75,14 +80,29 @@ impl<K: Kernel> Engine<K> {
         let checked = self.kernel.check_process();
         let spec = checked
             .map_err(|_| StartError::Forked)
-            .and_then(|()| self.refuse_too_many())
-            .and_then(|()| command.spec(&mut self.snapshot));
+            .and_then(|()| self.spec(&mut command));
         self.asides.keep_data(number, command.take_data());
         drop_callers("command", command);
         match spec {
             Ok(spec) => self.enqueue(number, spec),
             Err(error) => self.keep_unstarted(self.table.id(number), error),
         }
+    }
+
+    fn spec(&mut self, command: &mut Command) -> Result<Spec, StartError> {
+        self.refuse_too_many()?;
+        let pool = match command.pool_name() {
+            Some(name) => self.admission.queue().pool(name).ok_or(NO_POOL)?,
+            None => Pool::COMMON,
+        };
+        let mut spec = command.spec(&mut self.snapshot)?;
+        spec.rank.pool = pool;
+        if !command.counts_queue()
+            && let Some(deadline) = spec.context.as_ref().and_then(Context::deadline)
+        {
+            spec.rank.left = Some(deadline.saturating_duration_since(self.now));
+        }
+        Ok(spec)
     }
 
     fn refuse_too_many(&self) -> Result<(), StartError> {
@@ -95,6 +115,7 @@ impl<K: Kernel> Engine<K> {
 
     fn enqueue(&mut self, number: u64, mut spec: Spec) {
         let context = spec.context.take();
+        let (rank, cost) = (spec.rank, cost_of(&spec));
         let slot = self.table.wait(number, Box::new(spec));
         if let Some(context) = context {
             let (membership, deadline) = self.watches.add(&context, slot, &self.inbox);
@@ -106,31 +127,63 @@ impl<K: Kernel> Engine<K> {
         }
         let id = self.table.id(number);
         self.tell_observer(|observer, at| observer.queued(id, at));
-        self.admission.enqueue(slot);
+        let ticket = self.admission.enqueue(slot, rank.priority, cost);
+        *self.table.ticket(slot) = Some(ticket);
         self.admit();
     }
 
-    /// The next turn would begin with a start from the queue, or with the end of one that was cancelled in it.
-    pub(super) fn can_admit(&self) -> bool {
-        let Some(slot) = self.admission.front() else {
-            return false;
-        };
-        match self.table.spec(slot) {
-            Some(spec) => {
-                self.admission.has_room(cost_of(spec)) && self.kernel.can_start(&spec.launch)
-            }
-            None => true,
+    /// Puts a command, which has waited already, before all of its priority.
+    fn enqueue_first(&mut self, slot: u32) {
+        if let Some(spec) = self.table.spec(slot) {
+            let (rank, cost) = (spec.rank, cost_of(spec));
+            let ticket = self.admission.enqueue_first(slot, rank.priority, cost);
+            *self.table.ticket(slot) = Some(ticket);
         }
+    }
+
+    /// From here on no command starts without this one's word.
+    ///
+    /// # Errors
+    /// When the kernel cannot watch its descriptor.
+    pub(crate) fn add_permits(&mut self, source: Box<dyn Permits>) -> io::Result<()> {
+        if let Some(fd) = source.descriptor() {
+            self.kernel.watch_other(fd)?;
+        }
+        self.permits.add(source);
+        Ok(())
+    }
+
+    /// From here on at most so many run at once. Those that run go on.
+    pub(crate) fn set_running_max(&mut self, running_max: usize) {
+        self.admission.set_running_max(running_max);
+        self.now = self.kernel.now();
+        self.admit();
+    }
+
+    /// Makes a pool, or gives one another depth.
+    pub(crate) fn set_pool(&mut self, name: &str, depth: usize) {
+        self.admission.set_pool(name, depth);
+        self.now = self.kernel.now();
+        self.admit();
+    }
+
+    /// The next turn would begin with a start from the queue.
+    pub(super) fn can_admit(&self) -> bool {
+        let next = self.admission.queue().front();
+        next.and_then(|slot| self.table.spec(slot))
+            .is_some_and(|spec| {
+                self.admission.has_room(cost_of(spec))
+                    && self.kernel.can_start(&spec.launch)
+                    && !self.permits.is_refused()
+            })
     }
 
     /// Starts as many from the queue as there is room for.
     pub(super) fn admit(&mut self) {
-        while let Some(slot) = self.admission.front() {
+        while let Some(slot) = self.admission.queue().front() {
             let Some(spec) = self.table.spec(slot) else {
-                // The command was ended while it waited.
-                self.admission.pop();
-                self.table.leave_queue(slot);
-                continue;
+                debug_assert!(false, "a command waits in the queue that is not there");
+                return;
             };
             if !self.admission.has_room(cost_of(spec)) {
                 return;
@@ -140,10 +193,23 @@ impl<K: Kernel> Engine<K> {
                 self.admission_due = Some(self.kernel.now() + START_AGAIN);
                 return;
             }
+            let running = self.admission.running();
+            match self.permits.take(running, self.now) {
+                Permit::Granted => {}
+                Permit::Announced => return,
+                Permit::Until(again) => {
+                    self.admission_due = Some(again);
+                    return;
+                }
+            }
+            let ticket = self.table.ticket(slot).take();
             if !self.launch(slot) {
+                *self.table.ticket(slot) = ticket;
                 return;
             }
-            self.admission.pop();
+            if let Some(ticket) = ticket {
+                self.admission.leave(ticket);
+            }
         }
     }
 
@@ -158,7 +224,10 @@ impl<K: Kernel> Engine<K> {
                 self.run(slot, *spec, started);
                 true
             }
-            Err(failure) => self.refused(slot, spec, failure),
+            Err(failure) => {
+                self.permits.withdraw();
+                self.refused(slot, spec, failure)
+            }
         }
     }
 
@@ -207,7 +276,7 @@ impl<K: Kernel> Engine<K> {
     pub(super) fn retry_text_busy(&mut self, slot: u32) {
         let spec = self.table.take_waiting(slot);
         self.table.wait_again(slot, spec, Wait::Queue);
-        self.admission.enqueue_first(slot);
+        self.enqueue_first(slot);
         self.admit();
     }
 
@@ -237,7 +306,7 @@ impl<K: Kernel> Engine<K> {
             streams,
             cancel: spec.cancel,
             leads_group,
-            start: Some(Box::new((spec.launch, spec.retry))),
+            start: Some(Box::new((spec.launch, spec.retry, spec.rank))),
             missed: Streams::default(),
             is_detached: false,
             is_cancelled: false,
@@ -262,6 +331,8 @@ impl<K: Kernel> Engine<K> {
         self.tell_observer(|observer, at| observer.started(id, pid, at));
         self.arm_slot(slot, wake_at);
         self.notice_slow_later(slot);
+        let deadline = spec.rank.left.and_then(|left| self.now.checked_add(left));
+        self.move_deadline(slot, deadline);
         for stream in spec.closed.iter() {
             self.close_callers_pipe(self.table.id_of(slot), stream);
         }
@@ -315,6 +386,7 @@ impl<K: Kernel> Engine<K> {
         self.stop_asking(slot);
         self.stop_noticing(slot);
         self.arm_slot(slot, None);
+        self.move_deadline(slot, None);
         let mut running = self.table.take_running(slot);
         let cause = running.job.cause();
         let start = running.start.take();
@@ -322,13 +394,14 @@ impl<K: Kernel> Engine<K> {
             self.admission.let_go_ended();
         } else {
             self.admission.ended(running.cost);
+            self.permits.give_back();
         }
         let Some(start) = start else {
             debug_assert!(false, "{failure:?} after the exec");
             drop_callers("command", running.streams);
             return self.finish_unstarted(slot, StartError::ShutDown);
         };
-        let (launch, retry) = *start;
+        let (launch, retry, rank) = *start;
         let mut closed = Streams::default();
         for (our_end, stream) in running.streams.iter().zip(Stream::ALL) {
             if our_end.is_closed_by_caller() {
@@ -339,6 +412,7 @@ impl<K: Kernel> Engine<K> {
         let spec = Box::new(Spec {
             launch,
             retry,
+            rank,
             duties: Duties {
                 stdin: stdin.into_feed(&mut self.kernel),
                 stdout: stdout.into_sink(&mut self.kernel),
@@ -360,7 +434,7 @@ impl<K: Kernel> Engine<K> {
             return self.finish_unstarted(slot, StartError::Stopped(cause));
         }
         if !self.refused(slot, spec, failure) {
-            self.admission.enqueue_first(slot);
+            self.enqueue_first(slot);
         }
     }
 
@@ -381,5 +455,7 @@ fn cost_of(spec: &Spec) -> Cost {
     Cost {
         pipes: spec.launch.stdio.iter().filter(is_pipe).count() as u64,
         extra: extra.filter(|(_, fd)| fd.is_some()).count() as u64,
+        weight: spec.rank.weight,
+        pool: spec.rank.pool,
     }
 }

@@ -4,12 +4,12 @@
 use std::io;
 
 use super::Engine;
+use crate::context::Context;
 use crate::error::{Cause, StartError};
 use crate::finished::CommandId;
 use crate::guard::drop_callers;
 use crate::job::Event;
 use crate::sys::{Kernel, Signal, Target, process_gone};
-use crate::table::Wait;
 
 impl<K: Kernel> Engine<K> {
     /// Asks a command to stop, by its cancel action; one that was asked by this before is killed. `false`: it is not here
@@ -62,17 +62,10 @@ impl<K: Kernel> Engine<K> {
         }
     }
 
-    /// Ends a command that was not started. One in the queue keeps its slot until the queue comes to it.
+    /// Ends a command that was not started. Whom it has held up in the queue, the next turn starts.
     fn end_unstarted(&mut self, slot: u32, error: StartError) {
-        let is_queued = matches!(self.table.unstarted(slot), Some((_, Wait::Queue)));
         drop_callers("command", self.table.take_waiting(slot));
-        if !is_queued {
-            return self.finish_unstarted(slot, error);
-        }
-        let id = self.table.id_of(slot);
-        self.leave(slot);
-        self.table.vacate_in_queue(slot);
-        self.keep_unstarted(id, error);
+        self.finish_unstarted(slot, error);
     }
 
     /// A context has ended, or its deadline has come.
@@ -85,9 +78,19 @@ impl<K: Kernel> Engine<K> {
         else {
             return;
         };
+        let is_cancelled = self.watches.context(key).is_some_and(Context::is_cancelled);
         for slot in self.watches.slots(key) {
-            self.stop(slot, cause);
+            // The deadline of one that does not count the queue is its own.
+            if is_cancelled || !self.table.has_own_deadline(slot) {
+                self.stop(slot, cause);
+            }
         }
+    }
+
+    /// The deadline of a command that does not count the queue has come.
+    pub(super) fn deadline_came(&mut self, slot: u32) {
+        *self.table.deadline(slot) = None;
+        self.stop(slot, Cause::DeadlineExceeded);
     }
 
     /// Signals a command.
@@ -115,6 +118,7 @@ impl<K: Kernel> Engine<K> {
         running.is_detached = true;
         let cost = running.cost;
         self.admission.let_go(cost);
+        self.permits.give_back();
         self.table.forget(id);
         drop_callers("callback", self.asides.take(id.number));
         self.readiness.forget(id.number);

@@ -3,6 +3,7 @@
 
 use std::ffi::CString;
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::names::{Capability, Namespaces, Resource};
@@ -47,6 +48,8 @@ pub(crate) struct Attributes {
     pub(crate) setgroups_in_namespace: bool,
     pub(crate) ambient_capabilities: Vec<Capability>,
     pub(crate) cgroup: Option<Arc<OwnedFd>>,
+    /// A cgroup is made for each start.
+    pub(crate) own_cgroup: Option<Arc<CgroupPlan>>,
     pub(crate) rlimits: Vec<Rlimit>,
 }
 
@@ -68,6 +71,14 @@ pub(crate) struct IdMap {
     pub(crate) inside: u32,
     pub(crate) outside: u32,
     pub(crate) count: u32,
+}
+
+/// A cgroup to make.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CgroupPlan {
+    pub(crate) under: PathBuf,
+    /// What to write into which of its files.
+    pub(crate) settings: Vec<(String, String)>,
 }
 
 /// A resource limit for the child alone.

@@ -2,9 +2,11 @@
 //! Unaware of children.
 #![allow(unsafe_code, reason = "calls on raw descriptors")]
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::sync::OnceLock;
 
 use super::cvt;
@@ -22,6 +24,13 @@ fn open(path: &CStr, flags: libc::c_int) -> io::Result<OwnedFd> {
     let fd = cvt(unsafe { libc::open(path.as_ptr(), flags | libc::O_CLOEXEC) })?;
     // SAFETY: open(2) returned a new descriptor, which has no other owner.
     above_stdio(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Makes a fifo for this user alone.
+pub(crate) fn make_fifo(path: &Path) -> io::Result<()> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    // SAFETY: the path is a C string.
+    cvt(unsafe { libc::mkfifo(path.as_ptr(), 0o600) }).map(drop)
 }
 
 /// A copy at the lowest free number above 2.

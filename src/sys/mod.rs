@@ -27,6 +27,7 @@ mod cstr;
 mod executable;
 mod fd;
 mod fork;
+mod load;
 mod mapping;
 mod names;
 mod pipe;
@@ -50,13 +51,14 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-pub(crate) use attributes::{Attributes, Groups, IdMap, Program, Rlimit};
+pub(crate) use attributes::{Attributes, CgroupPlan, Groups, IdMap, Program, Rlimit};
 pub(crate) use backend::Unix;
 #[cfg(not(any(test, fuzzing)))]
 pub(crate) use clock::now;
 pub(crate) use cstr::{CStrings, nul_free};
 pub(crate) use executable::{executable, string_bytes_max};
-pub(crate) use fd::{fd_limit_soft, raise_fd_limit};
+pub(crate) use fd::{fd_limit_soft, make_fifo, raise_fd_limit};
+pub(crate) use load::load_average;
 pub use names::{Capability, Namespaces, Resource};
 pub use signal::{Signal, SignalParseError};
 #[cfg(any(test, fuzzing))]
@@ -97,6 +99,10 @@ pub(crate) trait Kernel {
     fn watch_pipe(&mut self, pipe: &Self::Pipe, stream: Stream, tenant: Tenant) -> io::Result<()>;
     /// The same for a child's exit.
     fn watch_child(&mut self, child: &Self::Child, tenant: Tenant) -> io::Result<()>;
+    /// Makes `poll` return when this descriptor of somebody else's becomes readable, without an event: by edges.
+    fn watch_other(&mut self, _fd: BorrowedFd<'_>) -> io::Result<()> {
+        Ok(())
+    }
     /// Appends at most `bytes_max` bytes to `into`, in one read. `Ok(0)` is the end of the stream.
     fn read(
         &mut self,
@@ -166,6 +172,15 @@ pub(crate) struct Launch {
     pub(crate) stdio: [Stdio; 3],
     /// Descriptors above 2, by their number in the child.
     pub(crate) extra: Vec<(i32, Option<OwnedFd>)>,
+    /// The directory of the cgroup that was made for this start.
+    #[cfg_attr(
+        any(
+            execloop_kqueue_shim,
+            not(any(target_os = "linux", target_os = "android"))
+        ),
+        allow(dead_code, reason = "only Linux has cgroups")
+    )]
+    pub(crate) cgroup: Option<OwnedFd>,
 }
 
 /// What one of the child's descriptors 0, 1, 2 is.
@@ -241,6 +256,8 @@ pub(crate) struct RawUsage {
     pub(crate) user: Duration,
     pub(crate) system: Duration,
     pub(crate) rss_bytes_max: u64,
+    /// Of all in the command's cgroup.
+    pub(crate) memory_bytes_peak: Option<u64>,
 }
 
 /// A start that failed: at which step, and with which error number.

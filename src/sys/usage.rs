@@ -25,5 +25,6 @@ pub(super) fn raw_usage(usage: &libc::rusage) -> RawUsage {
         rss_bytes_max: u64::try_from(usage.ru_maxrss)
             .unwrap_or(0)
             .saturating_mul(RSS_UNIT_BYTES),
+        memory_bytes_peak: None,
     }
 }

@@ -18,6 +18,7 @@ mod cost;
 mod counts;
 #[cfg(target_os = "linux")]
 mod faults;
+mod jobserver;
 #[cfg(target_os = "linux")]
 mod layout;
 mod life;
@@ -74,6 +75,7 @@ fn main() -> ExitCode {
         "dropped" => layout::dropped(),
         #[cfg(target_os = "linux")]
         "above-the-limit" => layout::above_the_limit(),
+        "jobserver" => jobserver::client(&arguments),
         // Children that live until they are told otherwise, and programs that embed a reactor.
         "stay" => life::stay(&arguments),
         "embed" => life::embed(&arguments),

@@ -15,6 +15,7 @@ mod failures;
 #[cfg(target_os = "linux")]
 #[path = "../common/fuse.rs"]
 mod fuse;
+mod jobserver;
 mod list;
 mod manners;
 mod output;

@@ -23,6 +23,7 @@ mod hand_out;
 mod handle;
 mod notices;
 mod observe;
+mod pools;
 mod queue;
 mod run;
 mod signals;

@@ -13,6 +13,7 @@ use execloop::Signal;
 use crate::bar::When;
 use crate::bench::BenchArguments;
 use crate::command_line::parse_duration;
+use crate::jobserver::Way;
 use crate::limits::{Halt, Jobs, parse_halt, parse_jobs, parse_size};
 
 /// Runs thousands of commands at once
@@ -150,6 +151,22 @@ pub(crate) struct LimitArguments {
     /// Start no further command while less memory is available
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub(crate) memfree: Option<u64>,
+
+    /// Fail unless MAKEFLAGS names a jobserver that can be used
+    ///
+    /// One that is there is used anyway: under make or cargo, a command
+    /// starts when there is a token for it, too, and knows of the jobserver.
+    #[arg(long, verbatim_doc_comment)]
+    pub(crate) jobserver: bool,
+
+    /// Share --jobs with the commands: make, cargo, ninja [default: fifo]
+    ///
+    /// A jobserver of its own, of which they learn by MAKEFLAGS. GNU make
+    /// before 4.4 understands a pipe alone.
+    #[arg(long, value_name = "WAY", num_args = 0..=1, require_equals = true,
+        default_missing_value = "fifo", hide_default_value = true,
+        conflicts_with = "jobserver", verbatim_doc_comment)]
+    pub(crate) jobserver_serve: Option<Way>,
 
     /// Stop a command that runs longer: 500ms, 30s, 1.5m, 1h
     #[arg(short, long, value_name = "TIME", value_parser = parse_duration)]

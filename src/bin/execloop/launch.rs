@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use execloop::jobserver::Jobserver;
 use execloop::linux::CommandExt;
 use execloop::{Cancel, Command, Context, Input, Output, Signal, look_path};
 
@@ -46,6 +47,8 @@ pub(crate) struct Launch {
     /// Where each has a directory for its results.
     pub(crate) results: Option<PathBuf>,
     pub(crate) context: Context,
+    /// The commands are to know of it.
+    pub(crate) jobserver: Option<Jobserver>,
 }
 
 /// Where one command's output goes.
@@ -100,6 +103,9 @@ impl Launch {
         }
         if let Some(timeout) = self.idle_timeout {
             command.idle_timeout(timeout);
+        }
+        if let Some(jobserver) = &self.jobserver {
+            jobserver.pass_to(&mut command)?;
         }
         for (name, value) in &self.env {
             command.env(name, value);

@@ -21,6 +21,7 @@ mod cut;
 mod invocation;
 mod job;
 mod joblog;
+mod jobserver;
 mod json;
 mod launch;
 mod limits;
@@ -125,6 +126,9 @@ fn run(plan: Plan, arguments: &RunArguments) -> io::Result<ExitCode> {
     if plan.is_typed && !quiet {
         let what = "reading the terminal, one line for each command; Ctrl-D ends the list";
         write_to_stderr(&message(what));
+    }
+    for note in plan.notes.iter().filter(|_| !quiet) {
+        write_to_stderr(&message(&printable::printable_message(note)));
     }
     let mut run = Run::new(plan.origin, plan.options)?;
     let epoch = run.epoch();

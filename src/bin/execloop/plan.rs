@@ -18,6 +18,7 @@ use crate::cut::{Cut, Cutter};
 use crate::invocation::{Input, Invocation};
 use crate::job::{Manner, Recipe};
 use crate::joblog;
+use crate::jobserver::choose;
 use crate::launch::Launch;
 use crate::limits::{Halt, Jobs, Throttle};
 use crate::printable::{printable, printable_message};
@@ -35,6 +36,8 @@ pub(crate) struct Plan {
     pub(crate) list: String,
     /// The list is typed.
     pub(crate) is_typed: bool,
+    /// What the user is to know before anything runs.
+    pub(crate) notes: Vec<String>,
     pub(crate) records: Vec<Record>,
 }
 
@@ -68,14 +71,21 @@ impl Plan {
         let (job_log, done_before) = job_log(arguments)?;
         let mut records: Vec<Record> = job_log.into_iter().collect();
         records.extend(pictures(arguments)?);
+        let mut notes = Vec::new();
         if let Some(results) = &arguments.record.results {
             fs::create_dir_all(results).map_err(|error| about(results, &error))?;
         }
+        let mut options = options(arguments, recipe, done_before, is_typed);
+        let limits = &arguments.limits;
+        let note = |note: String| notes.push(note);
+        let chosen = choose(limits.jobserver, limits.jobserver_serve, options.jobs, note);
+        options.launch.jobserver = chosen?;
         Ok(Plan {
-            options: options(arguments, recipe, done_before, is_typed),
+            options,
             origin,
             list,
             is_typed,
+            notes,
             records,
         })
     }
@@ -348,6 +358,7 @@ fn options(
             tags: output.tag,
             results: arguments.record.results.clone(),
             context: Context::new(),
+            jobserver: None,
         },
         done_before,
     }

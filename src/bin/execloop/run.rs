@@ -126,7 +126,11 @@ impl Run {
     /// Begins to read what the commands are made of.
     pub(crate) fn new(origin: Origin, options: Options) -> io::Result<Run> {
         let epoch = Epoch::now();
-        let reactor = Reactor::builder().raise_fd_limit(true).build()?;
+        let mut builder = Reactor::builder().raise_fd_limit(true);
+        if let Some(jobserver) = &options.launch.jobserver {
+            builder = builder.jobserver(jobserver);
+        }
+        let reactor = builder.build()?;
         let waker = || waker(reactor.handle());
         let is_drawn = options.progress == Some(Style::Drawn);
         let is_one = is_drawn && bar::is_one_terminal();

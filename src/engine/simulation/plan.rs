@@ -15,6 +15,9 @@ use crate::stdio::{Input, Output};
 use crate::sys::Signal;
 use crate::sys::simulated::{Act, Random, Reaction, Script, prefix};
 
+/// The pools of a simulation.
+pub(super) const POOLS: [&str; 2] = ["narrow", "wide"];
+
 /// Where a stdin comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Feed {
@@ -75,6 +78,14 @@ pub(super) struct Job {
     pub(super) timeout: Option<Duration>,
     pub(super) idle_timeout: Option<Duration>,
     pub(super) context: Option<usize>,
+    /// Its pool by name, its priority and its weight.
+    pub(super) pool: Option<&'static str>,
+    pub(super) priority: i32,
+    pub(super) weight: u32,
+    /// The queue counts for the deadline of its context.
+    pub(super) counts_queue: bool,
+    /// When it was queued by the driver itself.
+    pub(super) queued: Option<Instant>,
     pub(super) got: [Shelf; 2],
     pub(super) fed: Shelf,
     /// How often the cancel callback was called.
@@ -140,6 +151,8 @@ impl Job {
         if feed == Feed::Caller {
             script.acts.insert(0, Act::Read(None));
         }
+        // Why one that is tried again was never started, cannot be told from outside then.
+        let counts_queue = script.busy_times > 0 || random.one_in(2);
         let delay = |random: &mut Random| Duration::from_micros(1 + random.below(40_000) as u64);
         let after = |random: &mut Random, one_in| random.one_in(one_in).then(|| delay(random));
         Job {
@@ -172,6 +185,19 @@ impl Job {
             },
             idle_timeout: after(random, 8),
             context: (contexts > 0 && random.one_in(3)).then(|| random.below(contexts)),
+            pool: random.one_in(3).then(|| *random.pick(&POOLS)),
+            priority: if random.one_in(4) {
+                random.below(3) as i32 - 1
+            } else {
+                0
+            },
+            weight: if random.one_in(5) {
+                1 + random.below(4) as u32
+            } else {
+                1
+            },
+            counts_queue,
+            queued: None,
             got: Default::default(),
             fed: Shelf::default(),
             callbacks: Arc::default(),
@@ -220,6 +246,13 @@ impl Job {
                 .on_cancel(cancel.to_group());
         } else {
             command.on_cancel(cancel);
+        }
+        command
+            .priority(self.priority)
+            .weight(self.weight)
+            .deadline_counts_queue(self.counts_queue);
+        if let Some(pool) = self.pool {
+            command.pool(pool);
         }
         if let Some(delay) = self.wait_delay {
             command.wait_delay(delay);

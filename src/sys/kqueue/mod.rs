@@ -158,6 +158,12 @@ impl Kernel for Unix {
         Ok(())
     }
 
+    fn watch_other(&mut self, fd: BorrowedFd<'_>) -> io::Result<()> {
+        self.check()?;
+        let registry = self.poll.registry();
+        registry.register(&mut SourceFd(&fd.as_raw_fd()), INTERNAL, Interest::READABLE)
+    }
+
     fn read(&mut self, pipe: &Pipe, into: &mut Vec<u8>, bytes_max: usize) -> io::Result<usize> {
         self.check()?;
         let read = any_fd::read_into(&pipe.0, into, bytes_max)?;

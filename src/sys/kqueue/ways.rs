@@ -83,7 +83,7 @@ const TABLE: &[Line] = &[
         PARENT_DEATH,
     ),
     line(
-        |of| attributes(of).cgroup.is_some(),
+        |of| attributes(of).cgroup.is_some() || attributes(of).own_cgroup.is_some(),
         By::Nothing(StartStep::Cgroup),
     ),
     line(
@@ -151,6 +151,7 @@ mod tests {
             environment: Arc::default(),
             stdio: [Stdio::Null, Stdio::Null, Stdio::Null],
             extra: Vec::new(),
+            cgroup: None,
         }
     }
 
@@ -243,6 +244,10 @@ mod tests {
             count: 1,
         };
         let cgroup = Arc::new(std::fs::File::open("/dev/null").expect("/dev/null").into());
+        let own = Arc::new(crate::sys::CgroupPlan {
+            under: "/".into(),
+            settings: Vec::new(),
+        });
         let refused = [
             way_of(&all, |of| of.attributes.namespaces = Namespaces::USER),
             way_of(&all, |of| of.attributes.unshare = Namespaces::USER),
@@ -252,6 +257,7 @@ mod tests {
                 of.attributes.ambient_capabilities.push(Capability::KILL);
             }),
             way_of(&all, |of| of.attributes.cgroup = Some(cgroup)),
+            way_of(&all, |of| of.attributes.own_cgroup = Some(own)),
         ];
         let steps = [
             StartStep::Clone,
@@ -259,6 +265,7 @@ mod tests {
             StartStep::IdMaps,
             StartStep::IdMaps,
             StartStep::Capabilities,
+            StartStep::Cgroup,
             StartStep::Cgroup,
         ];
         assert_eq!(refused.map(Result::err), steps.map(Some));

@@ -3,7 +3,6 @@
 #![allow(unsafe_code, reason = "clone, signal masks")]
 
 use std::io;
-use std::os::fd::AsRawFd;
 use std::ptr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -51,9 +50,9 @@ pub(super) fn clone3(plan: &Plan, stack: &Stack, waits: bool) -> io::Result<(u32
         stack_size: STACK_BYTES as u64,
         ..CloneArguments::default()
     };
-    if let Some(cgroup) = &plan.program.attributes.cgroup {
+    if let Some(cgroup) = plan.cgroup {
         arguments.flags |= INTO_CGROUP;
-        arguments.cgroup = cgroup.as_raw_fd() as u64;
+        arguments.cgroup = cgroup as u64;
     }
     // SAFETY: the arguments name the stack of a free cradle, which no other child uses now; `child::run` never returns; the
     // plan outlives the child's use of this memory (CLONE_VFORK, `accompany`, or the cradle).

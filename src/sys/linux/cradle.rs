@@ -353,6 +353,7 @@ mod tests {
             gaps: Vec::new(),
             reset_handlers: false,
             mask: None,
+            cgroup: None,
             cgroup_procs: None,
             foreground: None,
             fd_limit: None,

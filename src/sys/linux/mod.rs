@@ -5,6 +5,7 @@
     reason = "mio's poll lends its descriptor as a number only"
 )]
 
+mod cgroup;
 mod child;
 mod clone;
 mod cradle;
@@ -37,6 +38,7 @@ use super::{
     Exit, Kernel, Launch, Moved, Ready, Signal, Source, StartFailure, StartStep, Started, Stream,
     Target, Tenant,
 };
+use cgroup::OwnCgroup;
 use process::{Child, check_floor};
 use spawn::Spawner;
 use timerfd::Timer;
@@ -111,7 +113,25 @@ impl Unix {
 }
 
 impl Unix {
-    fn try_start(&mut self, launch: &Launch) -> Result<Started<Unix>, StartFailure> {
+    fn try_start(&mut self, launch: &mut Launch) -> Result<Started<Unix>, StartFailure> {
+        let cgroup = match &launch.program.attributes.own_cgroup {
+            None => None,
+            Some(plan) => {
+                let (cgroup, directory) = OwnCgroup::make(plan)?;
+                launch.cgroup = Some(directory);
+                Some(cgroup)
+            }
+        };
+        let started = self.start_in(launch, cgroup);
+        launch.cgroup = None;
+        started
+    }
+
+    fn start_in(
+        &mut self,
+        launch: &Launch,
+        cgroup: Option<OwnCgroup>,
+    ) -> Result<Started<Unix>, StartFailure> {
         let (pipes, ends) = pipes(launch, fd::pipe)?;
         let ours: Vec<i32> = pipes
             .iter()
@@ -120,6 +140,7 @@ impl Unix {
             .collect();
         let mut child = self.spawner.spawn(launch, ends, &ours)?;
         child.set_sweeps_group(launch.program.attributes.sweeps_group);
+        child.owns_cgroup(cgroup);
         Ok(Started { child, pipes })
     }
 }
@@ -167,6 +188,12 @@ impl Kernel for Unix {
 
     fn watch_child(&mut self, child: &Child, tenant: Tenant) -> io::Result<()> {
         self.watch(child.as_fd(), Source::Exit, tenant)
+    }
+
+    fn watch_other(&mut self, fd: BorrowedFd<'_>) -> io::Result<()> {
+        self.check()?;
+        let registry = self.poll.registry();
+        registry.register(&mut SourceFd(&fd.as_raw_fd()), INTERNAL, Interest::READABLE)
     }
 
     fn read(&mut self, pipe: &Pipe, into: &mut Vec<u8>, bytes_max: usize) -> io::Result<usize> {

@@ -29,6 +29,8 @@ pub(super) struct Plan {
     pub(super) reset_handlers: bool,
     /// The mask to put back, where the parent blocked all signals for the clone.
     pub(super) mask: Option<u64>,
+    /// The directory of the cgroup that the child is born in. For the clone alone.
+    pub(super) cgroup: Option<i32>,
     /// `cgroup.procs`, where the child was not born in its cgroup.
     pub(super) cgroup_procs: Option<i32>,
     /// The terminal whose foreground to take.

@@ -12,7 +12,6 @@ use super::cradle::Carried;
 use super::layout::{foreign, layout, stashes};
 use super::plan::{Plan, Report, gate};
 use super::spawn::Spawner;
-use crate::sys::attributes::Attributes;
 use crate::sys::fd::{fd_limit_before_raise, is_open};
 use crate::sys::mapping::{Mapping, gaps};
 use crate::sys::{Launch, StartFailure, StartStep, Stdio, cvt};
@@ -28,7 +27,7 @@ impl Spawner {
         shares: bool,
     ) -> Result<(Box<Plan>, Carried), StartFailure> {
         let attributes = &launch.program.attributes;
-        let carried = self.carry(index, attributes, shares)?;
+        let carried = self.carry(index, launch, shares)?;
         let failed = |error| StartFailure::new(StartStep::Open, error);
         let mut mappings = Vec::with_capacity(3 + launch.extra.len());
         let mut pipes = Vec::new();
@@ -94,6 +93,7 @@ impl Spawner {
             gaps: late,
             reset_handlers: !self.has_clone3,
             mask: None,
+            cgroup: cgroup_of(launch).map(|cgroup| cgroup.as_raw_fd()),
             cgroup_procs: carried.cgroup_procs,
             foreground: carried.foreground,
             fd_limit: fd_limit_before_raise(),
@@ -123,16 +123,17 @@ impl Spawner {
     fn carry(
         &mut self,
         index: usize,
-        attributes: &Attributes,
+        launch: &Launch,
         shares: bool,
     ) -> Result<Carried, StartFailure> {
+        let attributes = &launch.program.attributes;
         let failed = |step| move |error| StartFailure::new(step, error);
         let mut carried = Carried::default();
         if let Some(terminal) = &attributes.foreground {
             let placed = self.place(index, terminal.as_fd(), shares, false);
             carried.foreground = Some(placed.map_err(failed(StartStep::Open))?);
         }
-        if let Some(cgroup) = &attributes.cgroup
+        if let Some(cgroup) = cgroup_of(launch)
             && !self.has_clone3
         {
             let procs = open_procs(cgroup.as_fd()).map_err(failed(StartStep::Cgroup))?;
@@ -142,6 +143,13 @@ impl Spawner {
         }
         Ok(carried)
     }
+}
+
+/// The directory of the cgroup that the child is to be in.
+fn cgroup_of(launch: &Launch) -> Option<BorrowedFd<'_>> {
+    let own = launch.cgroup.as_ref();
+    let given = launch.program.attributes.cgroup.as_deref();
+    own.or(given).map(AsFd::as_fd)
 }
 
 /// The first descriptor that the child needs no copy of.

@@ -11,6 +11,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
+use super::cgroup::OwnCgroup;
 use super::cradle::Birth;
 use super::fd::above_stdio_if_possible;
 use crate::sys::usage::raw_usage;
@@ -28,6 +29,8 @@ pub(crate) struct Child {
     reaped: bool,
     /// Who is left of its group is killed before it is reaped.
     sweeps_group: bool,
+    /// Who is left in the child's cgroup is killed before it is reaped, and then the cgroup is removed.
+    cgroup: Option<OwnCgroup>,
     /// The child's program may not be executed yet.
     birth: Option<Birth>,
 }
@@ -46,6 +49,7 @@ impl Child {
             pidfd,
             reaped: false,
             sweeps_group: false,
+            cgroup: None,
             birth: None,
         })
     }
@@ -66,6 +70,11 @@ impl Child {
     /// Who is left of its group is to be killed before it is reaped.
     pub(super) fn set_sweeps_group(&mut self, sweeps_group: bool) {
         self.sweeps_group = sweeps_group;
+    }
+
+    /// It was born in this cgroup, which ends with it.
+    pub(super) fn owns_cgroup(&mut self, cgroup: Option<OwnCgroup>) {
+        self.cgroup = cgroup;
     }
 
     /// Signals the child or the group that it leads. A group can be reached after its leader was reaped where the kernel
@@ -114,9 +123,34 @@ impl Child {
                 let _ = self.signal(Target::Group, Signal::KILL);
             }
         }
-        let exit = self.wait_either_way(libc::WEXITED | libc::WNOHANG)?;
+        if self.cgroup.is_some() && !self.is_cgroup_empty() {
+            // Asked again by timer: those that were killed are on their way.
+            return Ok(None);
+        }
+        let mut exit = self.wait_either_way(libc::WEXITED | libc::WNOHANG)?;
         self.reaped = exit.is_some();
+        if self.reaped
+            && let Some(cgroup) = self.cgroup.take()
+            && let Some(usage) = exit.as_mut().and_then(|exit| exit.usage.as_mut())
+        {
+            usage.memory_bytes_peak = cgroup.memory_peak();
+        }
         Ok(exit)
+    }
+
+    /// Once the child has exited, ends who is left. `false`: not yet, or somebody is.
+    fn is_cgroup_empty(&self) -> bool {
+        let peek = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+        let Some(cgroup) = &self.cgroup else {
+            return true;
+        };
+        if matches!(self.wait(peek), Ok(None)) {
+            return false;
+        }
+        if cgroup.is_populated() {
+            let _ = cgroup.kill();
+        }
+        !cgroup.is_populated()
     }
 
     /// Waits for a child that is exiting because its start failed. Its status tells nothing.

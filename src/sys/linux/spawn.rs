@@ -248,7 +248,7 @@ impl Spawner {
         drop(dumpable);
         drop(mask);
         match result {
-            Err(error) => self.clone_failed(error, attributes),
+            Err(error) => self.clone_failed(error, plan.cgroup.is_some()),
             Ok(Err(error)) => Attempt::Failed(StartFailure::new(StartStep::Clone, error)),
             Ok(Ok(child)) if !waits => Attempt::Started(child, Some((plan, carried))),
             Ok(Ok(child)) => match plan.report.failure() {
@@ -263,7 +263,7 @@ impl Spawner {
     }
 
     /// Old kernels and seccomp filters refuse clone3(2) as a whole; clone(2) will tell whether it was that.
-    fn clone_failed(&mut self, error: io::Error, attributes: &Attributes) -> Attempt {
+    fn clone_failed(&mut self, error: io::Error, has_cgroup: bool) -> Attempt {
         let number = error.raw_os_error().unwrap_or(libc::EIO);
         let refused = matches!(
             number,
@@ -282,7 +282,7 @@ impl Spawner {
                 | libc::ENOENT
                 | libc::ENODEV
         );
-        let step = if attributes.cgroup.is_some() && of_cgroup {
+        let step = if has_cgroup && of_cgroup {
             StartStep::Cgroup
         } else {
             StartStep::Clone

@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use execloop::linux::{CommandExt, Namespaces};
+use execloop::linux::{Cgroup as OwnCgroup, CommandExt, Namespaces};
 use execloop::{Command, Reactor, StartError, StartStep};
 
 use super::{cat, fails, finish, is_root, open, print, skip};
@@ -78,6 +78,15 @@ pub(super) fn placement(reactor: &mut Reactor) {
     let procs = fs::read_to_string(cgroup.0.join("cgroup.procs")).expect("its processes");
     assert_eq!(procs, "");
     assert_eq!(print(reactor, &mut cat("cgroup")), own);
+
+    let mut owns = cat("cgroup");
+    let text = print(reactor, owns.own_cgroup(OwnCgroup::under(&cgroup.0)));
+    let below = format!("{name}/execloop-");
+    assert!(
+        text.lines()
+            .any(|line| line.starts_with("0::") && line.contains(&below)),
+        "{text}"
+    );
 
     let true_in = |directory: &str| {
         let mut command = Command::new("/bin/true");

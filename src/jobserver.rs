@@ -1,0 +1,488 @@
+//! GNU make's jobserver: one limit shared with make, cargo, ninja and compilers, as their child or as their parent.
+//! Unaware of commands' lives and of the loop, which asks for permits (`permits.rs`).
+//!
+//! Many build tools under one another would start as many jobs each as the machine has processors. So they share tokens,
+//! one byte each, in a pipe: who wants to run a second job reads one first, and writes it back afterwards. The first
+//! job of each process is free, as its parent has a token for it. The protocol is in make's manual, "POSIX Jobserver";
+//! `MAKEFLAGS` in the environment names the pipe.
+//!
+//! ```
+//! use execloop::jobserver::Jobserver;
+//! use execloop::{Command, Reactor};
+//!
+//! // The limit of who has started this program, if there is one that works, or one of our own.
+//! let jobserver = match Jobserver::from_env() {
+//!     Ok(Some(theirs)) => theirs,
+//!     Ok(None) | Err(_) => Jobserver::fifo(8)?,
+//! };
+//! let mut reactor = Reactor::builder().jobserver(&jobserver).build()?;
+//! let mut build = Command::new("echo"); // make, cargo, ninja ..
+//! jobserver.pass_to(&mut build)?;
+//! reactor.start(&mut build)?;
+//! # while reactor.wait_any()?.is_some() {}
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use crate::command::Command;
+use crate::permits::{Permit, Permits};
+use crate::sys::make_fifo;
+
+mod makeflags;
+
+use makeflags::Auth;
+
+/// What make writes for each token.
+const TOKEN: u8 = b'+';
+/// A pipe of one page holds so many tokens, and a user may have used up his share of larger ones.
+const TOKENS_MAX: usize = 4096;
+/// What a child has the two ends of a pipe as.
+const CHILD_READ: i32 = 8;
+const CHILD_WRITE: i32 = 9;
+
+/// A jobserver: that of who started this process, or one of our own for those that it starts. A clone is the same one.
+///
+/// Give it to one reactor ([`ReactorBuilder::jobserver`](crate::ReactorBuilder::jobserver)): each further one would start a
+/// command without a token.
+///
+/// Tokens go back, byte for byte as they came, when their command is over, when the reactor is dropped or shut down, and
+/// when it unwinds. The trap: a process that ends by `std::process::exit` or by a signal gives nothing back, as nothing
+/// runs then; so drop the reactor first, and catch the signals that ask the program to end.
+#[derive(Clone)]
+pub struct Jobserver {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    /// An open file of our own, which never blocks: that flag belongs to the open file, which others share.
+    pipe: File,
+    way: Way,
+    /// `-j8`, or `-j` where the number is not known.
+    jobs: String,
+    /// How many there are in all, where it is ours.
+    slots: Option<usize>,
+    /// How many commands have a permit, in all reactors.
+    running: Mutex<usize>,
+    /// A forked copy owns neither tokens nor the file.
+    pid: u32,
+}
+
+/// How others get at it.
+enum Way {
+    Fifo {
+        path: PathBuf,
+        /// It is ours to remove.
+        is_ours: bool,
+    },
+    /// Both ends block.
+    Pipe(OwnedFd, OwnedFd),
+}
+
+impl Jobserver {
+    /// The jobserver that `MAKEFLAGS` in this process's environment names, or, if that names none, `CARGO_MAKEFLAGS`, as
+    /// cargo sets it for build scripts; `None` if neither does. Ask early: a pipe is named by numbers, which the program may
+    /// use for something else meanwhile.
+    ///
+    /// It is checked before it is trusted: a fifo, or two ends of one pipe. Pipes are opened anew by `/proc/self/fd`.
+    ///
+    /// # Errors
+    /// When it is not there, as make gives its pipe to recipes alone that are marked by `+` or use `$(MAKE)`
+    /// ([`NotFound`](io::ErrorKind::NotFound)), or is no jobserver at all ([`InvalidInput`](io::ErrorKind::InvalidInput)).
+    /// A build tool goes on then without one. [`Unsupported`](io::ErrorKind::Unsupported) for a pipe on systems without
+    /// `/proc/self/fd`.
+    pub fn from_env() -> io::Result<Option<Jobserver>> {
+        for name in ["MAKEFLAGS", "CARGO_MAKEFLAGS"] {
+            let flags = std::env::var_os(name).unwrap_or_default();
+            if let Some(jobserver) = Jobserver::from_makeflags(flags)? {
+                return Ok(Some(jobserver));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The same for this value of `MAKEFLAGS`.
+    ///
+    /// # Errors
+    /// As [`from_env`](Jobserver::from_env).
+    pub fn from_makeflags(flags: impl AsRef<OsStr>) -> io::Result<Option<Jobserver>> {
+        let flags = flags.as_ref().as_bytes();
+        let Some(auth) = makeflags::auth(flags) else {
+            return Ok(None);
+        };
+        let explain = |error: io::Error| {
+            let text = format!("no jobserver at {auth}: {error}");
+            io::Error::new(error.kind(), text)
+        };
+        let (pipe, way) = open(&auth).map_err(explain)?;
+        let jobs = makeflags::jobs(flags).unwrap_or_else(|| "-j".to_owned());
+        Ok(Some(Jobserver::new(pipe, way, jobs, None)))
+    }
+
+    /// A jobserver of our own for so many jobs in all, at least 1 and at most 4097, as a fifo in the directory for temporary
+    /// files. GNU make understands that since 4.4, ninja since 1.13, cargo since 1.71; see [`pipe`](Jobserver::pipe) for older
+    /// ones. The fifo is removed with the last clone.
+    ///
+    /// # Errors
+    /// What the system says of the fifo; [`InvalidInput`](io::ErrorKind::InvalidInput) for too many jobs, and for a directory
+    /// whose name cannot be told in `MAKEFLAGS`.
+    pub fn fifo(jobs: usize) -> io::Result<Jobserver> {
+        Jobserver::fifo_in(std::env::temp_dir(), jobs)
+    }
+
+    /// The same in this directory.
+    ///
+    /// # Errors
+    /// As [`fifo`](Jobserver::fifo).
+    pub fn fifo_in(directory: impl AsRef<Path>, jobs: usize) -> io::Result<Jobserver> {
+        let directory = std::path::absolute(directory)?;
+        if !makeflags::is_plain(directory.as_os_str()) {
+            let text = "the directory's name cannot be told in MAKEFLAGS";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
+        let path = make_new_fifo(&directory)?;
+        let opened = open_fifo(&path);
+        let way = Way::Fifo {
+            path,
+            is_ours: true,
+        };
+        match opened {
+            Ok(pipe) => Jobserver::serve(pipe, way, jobs),
+            Err(error) => {
+                way.remove();
+                Err(error)
+            }
+        }
+    }
+
+    /// A jobserver of our own as a pipe, which GNU make understands since 4.2. Each child needs the pipe's ends, as
+    /// descriptors 8 and 9: see [`pass_to`](Jobserver::pass_to) for what that means.
+    ///
+    /// # Errors
+    /// As [`fifo`](Jobserver::fifo); [`Unsupported`](io::ErrorKind::Unsupported) on systems without `/proc/self/fd`.
+    pub fn pipe(jobs: usize) -> io::Result<Jobserver> {
+        let (read, write) = io::pipe()?;
+        let (read, write) = (OwnedFd::from(read), OwnedFd::from(write));
+        let pipe = open_again(read.as_raw_fd())?;
+        Jobserver::serve(pipe, Way::Pipe(read, write), jobs)
+    }
+
+    fn serve(pipe: File, way: Way, jobs: usize) -> io::Result<Jobserver> {
+        let jobs = jobs.max(1);
+        let flag = format!("-j{jobs}");
+        // What was made so far goes with this, whatever comes.
+        let jobserver = Jobserver::new(pipe, way, flag, Some(jobs));
+        if jobs - 1 > TOKENS_MAX {
+            let text = format!("a jobserver's pipe holds {TOKENS_MAX} tokens");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
+        (&jobserver.shared.pipe).write_all(&vec![TOKEN; jobs - 1])?;
+        Ok(jobserver)
+    }
+
+    fn new(pipe: File, way: Way, jobs: String, slots: Option<usize>) -> Jobserver {
+        Jobserver {
+            shared: Arc::new(Shared {
+                pipe,
+                way,
+                jobs,
+                slots,
+                running: Mutex::new(0),
+                pid: std::process::id(),
+            }),
+        }
+    }
+
+    /// Tells a command of it, by `MAKEFLAGS`: what this process's says otherwise, with the jobserver named anew.
+    /// `CARGO_MAKEFLAGS` and `MFLAGS`, by which some programs look first, are removed. Default: a command knows what it
+    /// inherits, which is right for a fifo alone, as no descriptor is inherited.
+    ///
+    /// A pipe's ends are given as [extra descriptors](Command::extra_fd), for one start: call it again for the next.
+    /// Such a start waits for the program's exec.
+    ///
+    /// # Errors
+    /// When there is no descriptor left for a copy of a pipe's ends.
+    pub fn pass_to(&self, command: &mut Command) -> io::Result<()> {
+        let auth = match &self.shared.way {
+            Way::Fifo { path, .. } => {
+                let mut auth = OsString::from("fifo:");
+                auth.push(path);
+                auth
+            }
+            Way::Pipe(read, write) => {
+                let (read, write) = (read.try_clone()?, write.try_clone()?);
+                command
+                    .extra_fd(CHILD_READ, read)
+                    .extra_fd(CHILD_WRITE, write);
+                format!("{CHILD_READ},{CHILD_WRITE}").into()
+            }
+        };
+        let inherited = std::env::var_os("MAKEFLAGS").unwrap_or_default();
+        let flags = makeflags::with(inherited.as_bytes(), &self.shared.jobs, auth.as_bytes());
+        command
+            .env("MAKEFLAGS", OsString::from_vec(flags))
+            .env_remove("CARGO_MAKEFLAGS")
+            .env_remove("MFLAGS");
+        Ok(())
+    }
+
+    /// How many jobs there may be in all, where that is known: it is a jobserver of our own.
+    pub fn jobs(&self) -> Option<usize> {
+        self.shared.slots
+    }
+
+    /// What a reactor asks.
+    pub(crate) fn permits(&self) -> Client {
+        Client {
+            shared: Arc::clone(&self.shared),
+            tokens: Vec::new(),
+            taken: 0,
+        }
+    }
+}
+
+impl fmt::Debug for Jobserver {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut name = formatter.debug_struct("Jobserver");
+        match &self.shared.way {
+            Way::Fifo { path, .. } => name.field("fifo", path),
+            Way::Pipe(read, write) => name.field("pipe", &(read, write)),
+        };
+        name.field("jobs", &self.shared.jobs).finish()
+    }
+}
+
+fn open(auth: &Auth) -> io::Result<(File, Way)> {
+    match auth {
+        Auth::Fifo(path) => {
+            let way = Way::Fifo {
+                path: path.clone(),
+                is_ours: false,
+            };
+            Ok((open_fifo(path)?, way))
+        }
+        Auth::Pipe(read, write) => {
+            let ends = (pipe_of(*read)?, pipe_of(*write)?);
+            if ends.0 != ends.1 {
+                return Err(no_jobserver("they are not the ends of one pipe"));
+            }
+            let pipe = open_again(*read)?;
+            // There is a reader and a writer now, so that these do not wait for one.
+            let read = File::open(path_of(*read))?;
+            let write = OpenOptions::new().write(true).open(path_of(*write))?;
+            Ok((pipe, Way::Pipe(read.into(), write.into())))
+        }
+        Auth::Other(_) => Err(no_jobserver("neither a fifo nor a pipe")),
+    }
+}
+
+fn no_jobserver(why: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, why)
+}
+
+/// Opened for both, so that there is a reader and a writer for as long as we have it.
+fn open_fifo(path: &Path) -> io::Result<File> {
+    // Before it is opened: to open a device may do something.
+    if !fs::metadata(path)?.file_type().is_fifo() {
+        return Err(no_jobserver("that is no fifo"));
+    }
+    let pipe = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open(path)?;
+    if pipe.metadata()?.file_type().is_fifo() {
+        Ok(pipe)
+    } else {
+        Err(no_jobserver("that is no fifo"))
+    }
+}
+
+fn path_of(number: i32) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{number}"))
+}
+
+/// What tells the pipe of this descriptor from others.
+fn pipe_of(number: i32) -> io::Result<(u64, u64)> {
+    let metadata = fs::metadata(path_of(number)).map_err(of_proc)?;
+    if metadata.file_type().is_fifo() {
+        Ok((metadata.dev(), metadata.ino()))
+    } else {
+        Err(no_jobserver("that is no pipe"))
+    }
+}
+
+/// An open file of our own for the pipe of this descriptor. It never blocks, not even to be opened.
+fn open_again(number: i32) -> io::Result<File> {
+    let opened = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open(path_of(number));
+    opened.map_err(of_proc)
+}
+
+/// Tells a missing descriptor from a missing `/proc/self/fd`.
+fn of_proc(error: io::Error) -> io::Error {
+    if error.kind() == io::ErrorKind::NotFound && !Path::new("/proc/self/fd").is_dir() {
+        let text =
+            "a pipe can be opened anew by /proc/self/fd alone, which this system does not have";
+        return io::Error::new(io::ErrorKind::Unsupported, text);
+    }
+    error
+}
+
+fn make_new_fifo(directory: &Path) -> io::Result<PathBuf> {
+    let pid = std::process::id();
+    for number in 0.. {
+        let path = directory.join(format!("execloop-jobserver-{pid}-{number}"));
+        match make_fifo(&path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && number < 10_000 => {}
+            result => return result.map(|()| path),
+        }
+    }
+    Err(io::ErrorKind::AlreadyExists.into())
+}
+
+impl Way {
+    fn remove(&self) {
+        if let Way::Fifo {
+            path,
+            is_ours: true,
+        } = self
+        {
+            // Who cleans up temporary files may have been faster.
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if self.pid == std::process::id() {
+            self.way.remove();
+        }
+    }
+}
+
+impl Shared {
+    fn running(&self) -> MutexGuard<'_, usize> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One token, if there is one.
+    fn read_token(&self) -> Option<u8> {
+        let mut token = [0];
+        loop {
+            match (&self.pipe).read(&mut token) {
+                Ok(1) => return Some(token[0]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                _ => return None,
+            }
+        }
+    }
+
+    /// `false`: the pipe is full, which it can't be with what was read of it.
+    fn write_token(&self, token: u8) -> bool {
+        loop {
+            match (&self.pipe).write(&[token]) {
+                Ok(1) => return true,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                _ => return false,
+            }
+        }
+    }
+
+    /// Nobody of ours runs, so all tokens are to be there: those of clients that were killed are made anew, and those of
+    /// who has outlived its command and gave one back since are taken out.
+    fn refill(&self) {
+        if let Some(slots) = self.slots {
+            while self.read_token().is_some() {}
+            for _ in 1..slots {
+                self.write_token(TOKEN);
+            }
+        }
+    }
+}
+
+/// One reactor's part in a jobserver: the tokens that it has.
+pub(crate) struct Client {
+    shared: Arc<Shared>,
+    tokens: Vec<u8>,
+    /// How many permits were given: one of them is for free.
+    taken: usize,
+}
+
+impl Permits for Client {
+    fn take(&mut self, _running: usize, _now: Instant) -> Permit {
+        let mut running = self.shared.running();
+        if self.taken > 0 {
+            match self.shared.read_token() {
+                Some(token) => self.tokens.push(token),
+                None => return Permit::Announced,
+            }
+        }
+        self.taken += 1;
+        *running += 1;
+        Permit::Granted
+    }
+
+    fn give_back(&mut self) {
+        let mut running = self.shared.running();
+        self.taken -= 1;
+        *running -= 1;
+        while self.tokens.len() > self.taken.saturating_sub(1) {
+            match self.tokens.pop() {
+                Some(token) if !self.shared.write_token(token) => {
+                    // It is tried again with the next.
+                    return self.tokens.push(token);
+                }
+                _ => {}
+            }
+        }
+        if *running == 0 {
+            self.shared.refill();
+        }
+    }
+
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.shared.pipe.as_fd())
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        if self.shared.pid != std::process::id() {
+            return;
+        }
+        let mut running = self.shared.running();
+        *running -= self.taken;
+        for token in self.tokens.drain(..) {
+            self.shared.write_token(token);
+        }
+        if *running == 0 {
+            self.shared.refill();
+        }
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Client")
+            .field("taken", &self.taken)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

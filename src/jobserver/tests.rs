@@ -1,0 +1,187 @@
+//! Tokens: who has them, who gets them back, and what is refused. `tests/jobserver.rs` has the tools that speak it.
+
+use super::*;
+
+fn now() -> Instant {
+    crate::sys::now()
+}
+
+fn flags(auth: &str) -> String {
+    format!(" -j3 --jobserver-auth={auth}")
+}
+
+/// All tokens that are there, which are taken.
+fn drain(jobserver: &Jobserver) -> Vec<u8> {
+    std::iter::from_fn(|| jobserver.shared.read_token()).collect()
+}
+
+fn fifo_of(jobserver: &Jobserver) -> PathBuf {
+    match &jobserver.shared.way {
+        Way::Fifo { path, .. } => path.clone(),
+        Way::Pipe(..) => panic!("a fifo was asked for"),
+    }
+}
+
+/// One of ours, and a client of it as another process has it.
+fn both() -> (Jobserver, Jobserver) {
+    let ours = Jobserver::fifo(3).expect("a fifo");
+    let auth = flags(&format!("fifo:{}", fifo_of(&ours).display()));
+    let theirs = Jobserver::from_makeflags(auth).expect("it is there");
+    (ours, theirs.expect("it is named"))
+}
+
+#[test]
+fn the_first_permit_is_free_and_each_further_one_is_a_token_that_goes_back_as_it_came() {
+    let (_server, jobserver) = both();
+    drain(&jobserver);
+    for token in *b"xy" {
+        assert!(jobserver.shared.write_token(token));
+    }
+    let mut client = jobserver.permits();
+    for expected in [
+        Permit::Granted,
+        Permit::Granted,
+        Permit::Granted,
+        Permit::Announced,
+    ] {
+        assert_eq!(client.take(0, now()), expected);
+    }
+    client.give_back();
+    assert_eq!(drain(&jobserver), b"y");
+    client.give_back();
+    assert_eq!(drain(&jobserver), b"x");
+    client.give_back();
+    assert_eq!(drain(&jobserver), b"", "the free one is no token");
+    assert_eq!(client.take(0, now()), Permit::Granted);
+}
+
+#[test]
+fn a_client_that_is_dropped_gives_back_what_it_has() {
+    let (_server, jobserver) = both();
+    let mut client = jobserver.permits();
+    for _ in 0..3 {
+        assert_eq!(client.take(0, now()), Permit::Granted);
+    }
+    assert_eq!(drain(&jobserver), b"");
+    drop(client);
+    assert_eq!(drain(&jobserver), b"++");
+}
+
+#[test]
+fn two_reactors_share_the_tokens_and_each_has_one_permit_for_free() {
+    let (server, _) = both();
+    let (mut one, mut other) = (server.permits(), server.permits());
+    for _ in 0..2 {
+        assert_eq!(one.take(0, now()), Permit::Granted);
+        assert_eq!(other.take(0, now()), Permit::Granted);
+    }
+    assert_eq!(one.take(0, now()), Permit::Announced);
+    other.give_back();
+    assert_eq!(one.take(0, now()), Permit::Granted);
+}
+
+#[test]
+fn tokens_of_clients_that_were_killed_are_made_anew_once_nobody_runs() {
+    let (server, theirs) = both();
+    let mut client = server.permits();
+    assert_eq!(client.take(0, now()), Permit::Granted);
+    let mut killed = theirs.permits();
+    assert_eq!(killed.take(0, now()), Permit::Granted);
+    assert_eq!(killed.take(0, now()), Permit::Granted);
+    std::mem::forget(killed);
+    assert_eq!(client.take(0, now()), Permit::Granted);
+    assert_eq!(client.take(0, now()), Permit::Announced, "one is lost");
+    client.give_back();
+    client.give_back();
+    assert_eq!(drain(&server), b"++");
+    // And one too many is taken out.
+    assert!((0..5).all(|_| server.shared.write_token(TOKEN)));
+    assert_eq!(client.take(0, now()), Permit::Granted);
+    drop(client);
+    assert_eq!(drain(&server), b"++");
+}
+
+#[test]
+fn a_fifo_is_for_its_user_alone_and_goes_with_the_last_clone_but_not_with_a_client() {
+    let (server, theirs) = both();
+    let path = fifo_of(&server);
+    let mode = fs::metadata(&path).expect("it is there").mode();
+    assert_eq!(mode & 0o077, 0, "{mode:o}");
+    drop(theirs);
+    let clone = server.clone();
+    drop(server);
+    assert!(path.exists());
+    drop(clone);
+    assert!(!path.exists());
+}
+
+#[test]
+fn what_is_no_jobserver_is_refused_before_it_is_used() {
+    let directory =
+        std::env::temp_dir().join(format!("execloop-no-jobserver-{}", std::process::id()));
+    fs::create_dir_all(&directory).expect("a directory");
+    let file = directory.join("file");
+    fs::write(&file, "+++").expect("a file");
+    let (read, write) = io::pipe().expect("a pipe");
+    let (other, _kept) = io::pipe().expect("a pipe");
+    let read = read.as_raw_fd();
+    let kind = |auth: String| {
+        let opened = Jobserver::from_makeflags(flags(&auth));
+        opened.map(drop).expect_err(&auth).kind()
+    };
+    use io::ErrorKind::{InvalidInput, NotFound, Unsupported};
+    assert_eq!(kind(format!("fifo:{}", file.display())), InvalidInput);
+    assert_eq!(
+        kind(format!("fifo:{}", directory.join("none").display())),
+        NotFound
+    );
+    assert_eq!(kind("sem".to_owned()), InvalidInput);
+    let has_proc = Path::new("/proc/self/fd").is_dir();
+    let at_least = |kind| if has_proc { kind } else { Unsupported };
+    assert_eq!(kind("-2,-2".to_owned()), at_least(NotFound));
+    assert_eq!(kind("9998,9999".to_owned()), at_least(NotFound));
+    let file = File::open(&file).expect("it is there");
+    let odd = format!("{read},{}", file.as_raw_fd());
+    assert_eq!(kind(odd), at_least(InvalidInput));
+    let two = format!("{},{}", other.as_raw_fd(), write.as_raw_fd());
+    assert_eq!(kind(two), at_least(InvalidInput), "of two pipes");
+    fs::remove_dir_all(&directory).expect("it is ours");
+    assert!(Jobserver::from_makeflags("k -j4").expect("fine").is_none());
+    let refused = Jobserver::fifo(TOKENS_MAX + 2).map(drop);
+    assert_eq!(refused.expect_err("too many").kind(), InvalidInput);
+    let refused = Jobserver::fifo_in("/tmp/with a blank", 2).map(drop);
+    assert_eq!(refused.expect_err("it would be cut").kind(), InvalidInput);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_pipes_shared_open_file_stays_blocking() {
+    let (read, write) = io::pipe().expect("a pipe");
+    let auth = flags(&format!("{},{}", read.as_raw_fd(), write.as_raw_fd()));
+    let jobserver = Jobserver::from_makeflags(auth)
+        .expect("it is there")
+        .expect("it is named");
+    let flags_of =
+        |fd: i32| fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).expect("it is open");
+    let Way::Pipe(ours, theirs) = &jobserver.shared.way else {
+        panic!("{jobserver:?}");
+    };
+    let nonblocking = |fd: i32| {
+        let text = flags_of(fd);
+        let flags = text.lines().find_map(|line| line.strip_prefix("flags:"));
+        let flags = i32::from_str_radix(flags.expect("flags").trim(), 8).expect("octal");
+        flags & libc::O_NONBLOCK != 0
+    };
+    for fd in [
+        read.as_raw_fd(),
+        write.as_raw_fd(),
+        ours.as_raw_fd(),
+        theirs.as_raw_fd(),
+    ] {
+        assert!(!nonblocking(fd));
+    }
+    assert!(nonblocking(jobserver.shared.pipe.as_raw_fd()));
+    // And it is the same pipe.
+    (&write).write_all(b"q").expect("room");
+    assert_eq!(jobserver.shared.read_token(), Some(b'q'));
+}

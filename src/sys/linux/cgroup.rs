@@ -1,0 +1,119 @@
+//! A cgroup of one command's own: made for its start, killed as a whole, removed when nobody is in it.
+//! Unaware of how a child gets in.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::sys::CgroupPlan;
+use crate::sys::{StartFailure, StartStep};
+
+/// Told apart from those that other reactors of this process make.
+static NEXT: AtomicU64 = AtomicU64::new(0);
+
+/// The directory, which is removed with this.
+#[derive(Debug)]
+pub(super) struct OwnCgroup(PathBuf);
+
+impl OwnCgroup {
+    /// Makes it, and opens its directory for the start.
+    pub(super) fn make(plan: &CgroupPlan) -> Result<(OwnCgroup, OwnedFd), StartFailure> {
+        let failed = |what: &Path, error: io::Error| {
+            let text = format!("{}: {error}", what.display());
+            let error = io::Error::new(error.kind(), text);
+            StartFailure::new(StartStep::Cgroup, error)
+        };
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("execloop-{}-{number}", std::process::id());
+        let path = plan.under.join(name);
+        fs::create_dir(&path).map_err(|error| failed(&path, error))?;
+        let cgroup = OwnCgroup(path);
+        for (file, value) in &plan.settings {
+            let file = cgroup.0.join(file);
+            write(&file, value).map_err(|error| failed(&file, error))?;
+        }
+        // Before anybody is in it: whether it can be ended (Linux 5.14), and is a cgroup at all.
+        let kill = cgroup.0.join(KILL);
+        fs::metadata(&kill).map_err(|error| failed(&kill, error))?;
+        let directory = File::open(&cgroup.0).map_err(|error| failed(&cgroup.0, error))?;
+        Ok((cgroup, directory.into()))
+    }
+
+    /// SIGKILL to all that are in it and below it, also to those that are being forked.
+    pub(super) fn kill(&self) -> io::Result<()> {
+        write(&self.0.join(KILL), "1")
+    }
+
+    /// Somebody lives in it or below it. One that is not there any more is empty.
+    pub(super) fn is_populated(&self) -> bool {
+        let events = fs::read_to_string(self.0.join("cgroup.events"));
+        events.is_ok_and(|text| text.lines().any(|line| line == "populated 1"))
+    }
+
+    /// The most memory that it had at once, where the controller is there (Linux 5.19).
+    pub(super) fn memory_peak(&self) -> Option<u64> {
+        let text = fs::read_to_string(self.0.join("memory.peak")).ok()?;
+        text.trim_end().parse().ok()
+    }
+}
+
+const KILL: &str = "cgroup.kill";
+
+/// Writes to a file that the kernel has made: none is created.
+fn write(path: &Path, text: &str) -> io::Result<()> {
+    use std::io::Write;
+    File::options()
+        .write(true)
+        .open(path)?
+        .write_all(text.as_bytes())
+}
+
+impl Drop for OwnCgroup {
+    fn drop(&mut self) {
+        remove(&self.0);
+    }
+}
+
+/// With those that the command has made in it. One where somebody lives stays.
+fn remove(path: &Path) {
+    if fs::remove_dir(path).is_ok() {
+        return;
+    }
+    let entries = fs::read_dir(path).into_iter().flatten().flatten();
+    for entry in entries {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            remove(&entry.path());
+        }
+    }
+    let _ = fs::remove_dir(path);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_files_of_a_cgroup_say() {
+        let path = std::env::temp_dir().join(format!("execloop-cgroup-{}", std::process::id()));
+        fs::create_dir_all(path.join("below")).expect("a directory");
+        let cgroup = OwnCgroup(path.clone());
+        assert!(!cgroup.is_populated() && cgroup.memory_peak().is_none() && cgroup.kill().is_err());
+        let put = |name: &str, text: &str| fs::write(path.join(name), text).expect("a file");
+        put("memory.peak", "20971520\n");
+        assert_eq!(cgroup.memory_peak(), Some(20_971_520));
+        for (text, expected) in [
+            ("populated 1\nfrozen 0\n", true),
+            ("populated 0\nfrozen 1\n", false),
+        ] {
+            put("cgroup.events", text);
+            assert_eq!(cgroup.is_populated(), expected);
+        }
+        // A cgroup's files go with their directory; these do not.
+        fs::remove_file(path.join("memory.peak")).expect("it is there");
+        fs::remove_file(path.join("cgroup.events")).expect("it is there");
+        drop(cgroup);
+        assert!(!path.exists());
+    }
+}
