@@ -377,7 +377,7 @@ impl Command {
     /// Bounds the time that its pipes may be held after its exit, apart from the [wait delay](Command::wait_delay), which
     /// bounds the exit alone then. Default: the wait delay is for both. The clock starts when its exit is seen and what the
     /// pipes held was read once: a busy machine is no leak. What is cut then is told as by the wait delay
-    /// ([`Error::WaitDelay`], [`Finished::leaked`]).
+    /// ([`Error::WaitDelay`](crate::Error::WaitDelay), [`Finished::leaked`](crate::Finished::leaked)).
     ///
     /// ```
     /// use execloop::{Command, Error, Output};
@@ -393,14 +393,14 @@ impl Command {
         self.change(|command| command.policy.leak_timeout = Some(timeout))
     }
 
-    /// With `true`, who holds a pipe that has to be cut is looked up then, for [`Finished::holders`]. Default: `false`, as
+    /// With `true`, who holds a pipe that has to be cut is looked up then, for [`Finished::holders`](crate::Finished::holders). Default: `false`, as
     /// that reads the descriptors of all processes ([`pipe_holders`](crate::linux::pipe_holders)), on the reactor's
     /// thread. Linux only; elsewhere nobody is found.
     pub fn name_holders(&mut self, name: bool) -> &mut Command {
         self.change(|command| command.policy.names_holders = name)
     }
 
-    /// Has [`Reactor::wait_event`] tell, after each such period that it runs, that it still does
+    /// Has [`Reactor::wait_event`](crate::Reactor::wait_event) tell, after each such period that it runs, that it still does
     /// ([`Event::Slow`](crate::Event::Slow)). Default: never. It goes on; [`timeout`](Command::timeout) ends it.
     pub fn slow_after(&mut self, period: Duration) -> &mut Command {
         self.change(|command| command.policy.slow_after = (!period.is_zero()).then_some(period))
@@ -484,13 +484,13 @@ impl Command {
         self.change(|command| command.allows_dot = allow)
     }
 
-    /// Gives the command something of the caller's to carry: it comes back with its [`Finished`], by
-    /// [`Finished::take_data`], also where it could not be started. For one start. Default: nothing. A second call replaces
+    /// Gives the command something of the caller's to carry: it comes back with its [`Finished`](crate::Finished), by
+    /// [`Finished::take_data`](crate::Finished::take_data), also where it could not be started. For one start. Default: nothing. A second call replaces
     /// what the first gave.
     ///
     /// So no caller needs a table from ids to what a command is about; the reactor has no type parameter for it, as commands
-    /// of several parts of a program, each with data of its own, may share one. Where [`Reactor::start`] refuses the
-    /// command, its data stays in it. The trap: data of a command that is [detached](Reactor::detach), or left to the
+    /// of several parts of a program, each with data of its own, may share one. Where [`Reactor::start`](crate::Reactor::start) refuses the
+    /// command, its data stays in it. The trap: data of a command that is [detached](crate::Reactor::detach), or left to the
     /// reactor's drop, is dropped.
     pub fn data(&mut self, data: impl Any + Send) -> &mut Command {
         self.data = Carried::Data(Data::new(data));
