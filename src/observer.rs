@@ -44,7 +44,8 @@ pub trait Observer: Send {
         let _ = (id, pid, at);
     }
 
-    /// The first bytes of this stream were read, by the reactor or by the caller.
+    /// The first bytes of this stream were read, by the reactor or by the caller. What the caller reads of a finished
+    /// command is not told: `finished` is the last.
     fn first_output(&mut self, id: CommandId, stream: Stream, at: Instant) {
         let _ = (id, stream, at);
     }

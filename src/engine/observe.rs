@@ -42,7 +42,7 @@ impl<K: Kernel> Engine<K> {
 
     /// So much of a command's output was read. An idle timeout and an output limit want to know.
     pub(super) fn note_output(&mut self, slot: u32, stream: Stream, read: usize) {
-        let Some(running) = self.table.begun(slot) else {
+        let Some(running) = self.table.running(slot) else {
             return;
         };
         let is_first = !running.heard.contains(stream);

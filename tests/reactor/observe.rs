@@ -60,7 +60,7 @@ fn an_observer_is_told_of_each_instant_once_and_in_order() {
     let mut reactor = reactor();
     let (sender, receiver) = channel();
     reactor.observe(Recorder(sender));
-    let mut talks = shell("echo one >&2; echo two >&2; read line; echo three");
+    let mut talks = shell("echo one >&2; read line; echo two >&2; echo three; read line");
     talks
         .stdin(Input::pipe())
         .stdout(Output::pipe())
@@ -77,10 +77,12 @@ fn an_observer_is_told_of_each_instant_once_and_in_order() {
         .expect("a pipe")
         .write_all(b"go\n")
         .expect("it reads");
-    let mut text = String::new();
+    let mut text = [0; 6];
     let mut stdout = reactor.stdout(id).expect("a pipe");
-    stdout.read_to_string(&mut text).expect("read");
-    assert!(wait(&mut reactor, id).success());
+    stdout.read_exact(&mut text).expect("read");
+    assert_eq!(&text, b"three\n");
+    reactor.stdin(id).expect("a pipe").close();
+    wait(&mut reactor, id);
     heard.extend(told(&receiver));
     let expected = [
         Told::Queued(id),
@@ -88,7 +90,7 @@ fn an_observer_is_told_of_each_instant_once_and_in_order() {
         Told::FirstOutput(id, Stream::Stderr),
         Told::FirstOutput(id, Stream::Stdout),
         Told::Exited(id),
-        Told::Finished(id, true),
+        Told::Finished(id, false),
     ];
     assert_eq!(heard, expected);
     let id = start(&mut reactor, &mut Command::new("/no/such/program"));
@@ -174,4 +176,25 @@ fn too_much_output_ends_a_command_and_one_that_had_exited_is_no_success() {
     io::copy(&mut stdout, &mut io::sink()).expect("to its end");
     let error = wait(&mut reactor, yes).outcome.expect_err("killed");
     assert_eq!(error.cause(), Some(Cause::OutputLimit), "{error}");
+}
+
+#[test]
+fn nothing_is_told_after_the_end_also_where_the_caller_reads_on() {
+    let mut reactor = reactor();
+    let (sender, receiver) = channel();
+    reactor.observe(Recorder(sender));
+    let mut talks = shell("echo one");
+    talks.stdout(Output::pipe());
+    let id = start(&mut reactor, &mut talks);
+    let mut heard = Vec::new();
+    while !heard.contains(&Told::Finished(id, true)) {
+        reactor.turn(None).expect("turn");
+        heard.extend(told(&receiver));
+    }
+    let mut text = String::new();
+    let mut stdout = reactor.stdout(id).expect("a pipe");
+    stdout.read_to_string(&mut text).expect("read");
+    assert_eq!(text, "one\n");
+    assert!(wait(&mut reactor, id).success());
+    assert_eq!(told(&receiver), []);
 }

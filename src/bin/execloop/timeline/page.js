@@ -64,27 +64,31 @@ function draw() {
   const gap = laneHeight > 5 ? 1 : 0;
   lanes.forEach((lane, number) => {
     const y = AXIS + number * laneHeight;
-    let drawnTo = -1, drawn = null;
-    for (let at = firstBehind(lane, view[0]); at < lane.length && lane[at][START] <= view[1]; at++) {
-      const row = lane[at], isDim = matches && !matches.has(row);
-      let x = (row[START] - view[0]) * scale, w = row[TIME] * scale - 0.5;
-      // Not between two pixels, where it would be pale.
-      if (w < 1) [x, w] = [Math.min(Math.floor(x), width - 1), 1];
-      const look = isDim ? "dim" : row[OUTCOME];
-      // Many that are narrower than a pixel are one; what has failed is seen nevertheless.
-      if (x + w <= drawnTo + 0.5 && (look === drawn || look !== 1)) continue;
-      c.globalAlpha = isDim ? 0.15 : 1;
-      c.fillStyle = COLOURS[row[OUTCOME]];
-      c.fillRect(x, y, w, laneHeight - gap);
-      if (row === hovered) { c.strokeStyle = style("text"); c.strokeRect(x, y, w, laneHeight - gap); }
-      if (laneHeight > 12 && w > 40) {
-        c.fillStyle = "#fff";
-        const from = Math.max(x, 0);
-        c.save(); c.beginPath(); c.rect(from, y, x + w - from - 3, laneHeight); c.clip();
-        c.fillText(row[NAME], from + 4, y + laneHeight / 2 + 3.5);
-        c.restore();
+    // What has failed is drawn last: others that share its pixels do not hide it.
+    for (const isFailed of [false, true]) {
+      let drawnTo = -1, drawn = null;
+      for (let at = firstBehind(lane, view[0]); at < lane.length && lane[at][START] <= view[1]; at++) {
+        const row = lane[at], isDim = matches && !matches.has(row);
+        if ((row[OUTCOME] === 1) !== isFailed) continue;
+        let x = (row[START] - view[0]) * scale, w = row[TIME] * scale - 0.5;
+        // Not between two pixels, where it would be pale.
+        if (w < 1) [x, w] = [Math.min(Math.floor(x), width - 1), 1];
+        const look = isDim ? "dim" : row[OUTCOME];
+        // Many that are narrower than a pixel are one.
+        if (x + w <= drawnTo + 0.5 && look === drawn) continue;
+        c.globalAlpha = isDim ? 0.15 : 1;
+        c.fillStyle = COLOURS[row[OUTCOME]];
+        c.fillRect(x, y, w, laneHeight - gap);
+        if (row === hovered) { c.strokeStyle = style("text"); c.strokeRect(x, y, w, laneHeight - gap); }
+        if (laneHeight > 12 && w > 40) {
+          c.fillStyle = "#fff";
+          const from = Math.max(x, 0);
+          c.save(); c.beginPath(); c.rect(from, y, x + w - from - 3, laneHeight); c.clip();
+          c.fillText(row[NAME], from + 4, y + laneHeight / 2 + 3.5);
+          c.restore();
+        }
+        drawnTo = x + w; drawn = look;
       }
-      drawnTo = x + w; drawn = look;
     }
   });
   c.globalAlpha = 1;
