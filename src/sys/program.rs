@@ -1,11 +1,14 @@
 //! What the program `execloop` asks of the system and no safe interface has: the state at its start, signals at their
-//! default, and zombies that are no command's.
+//! default, zombies that are no command's, and its own CPU time.
 //! Unaware of commands; nothing in the library calls it.
-#![allow(unsafe_code, reason = "signal dispositions and waitid")]
+#![allow(unsafe_code, reason = "signal dispositions, waitid and getrusage")]
 
 use std::io;
+use std::mem;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
+use super::usage::raw_usage;
 use super::{Signal, cvt};
 
 /// Descriptors that were closed when the process began: bit 0 stands for stdin.
@@ -23,6 +26,16 @@ extern "C" fn look() {
             CLOSED.fetch_or(1 << number, Ordering::Relaxed);
         }
     }
+}
+
+/// The CPU time of this process so far, without its children's.
+pub fn own_cpu_time() -> Duration {
+    // SAFETY: rusage is plain numbers, for which zero is valid.
+    let mut usage: libc::rusage = unsafe { mem::zeroed() };
+    // SAFETY: there is room for the answer. It fails for an unknown first argument alone.
+    unsafe { libc::getrusage(libc::RUSAGE_SELF, &raw mut usage) };
+    let usage = raw_usage(&usage);
+    usage.user + usage.system
 }
 
 /// Descriptor 0, 1 or 2 was closed when the process began.
@@ -58,7 +71,7 @@ pub fn set_default_action(signal: Signal) {
 /// Stops this process as a signal's default action does, until it is continued: the kernel does not stop one whose
 /// process group is orphaned, as no shell would continue it. The present action is back in place afterwards.
 pub fn stop_by_default_action(signal: Signal) {
-    let mut before = std::mem::MaybeUninit::<libc::sigaction>::uninit();
+    let mut before = mem::MaybeUninit::<libc::sigaction>::uninit();
     // SAFETY: a null action asks for the present one, and `before` has room for it.
     let asked = unsafe { libc::sigaction(signal.number(), std::ptr::null(), before.as_mut_ptr()) };
     if asked == -1 {
@@ -84,7 +97,7 @@ pub fn reap(pid: u32) {
 
 fn wait(whose: libc::idtype_t, id: libc::id_t, flags: libc::c_int) -> Option<u32> {
     // SAFETY: all of it is numbers, and zero is one of each.
-    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    let mut info: libc::siginfo_t = unsafe { mem::zeroed() };
     // SAFETY: `info` has room for the answer.
     cvt(unsafe { libc::waitid(whose, id, &raw mut info, flags) }).ok()?;
     // SAFETY: waitid(2) has filled in a child's, or left the zeros.

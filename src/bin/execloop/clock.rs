@@ -15,16 +15,7 @@ pub(crate) fn now() -> Instant {
 
 /// Nanoseconds of a clock that all processes share.
 pub(crate) fn monotonic_ns() -> u64 {
-    nanoseconds(ClockId::Monotonic)
-}
-
-/// The CPU time of this process, without its children's.
-pub(crate) fn process_cpu() -> Duration {
-    Duration::from_nanos(nanoseconds(ClockId::ProcessCPUTime))
-}
-
-fn nanoseconds(clock: ClockId) -> u64 {
-    let time = clock_gettime(clock);
+    let time = clock_gettime(ClockId::Monotonic);
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 

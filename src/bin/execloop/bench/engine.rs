@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use clap::ValueEnum;
-use execloop::{Command, Input, Output, Reactor};
+use execloop::{Command, Input, Output, Reactor, program};
 
 use super::{Engine, Figures, Workload, child};
 use crate::clock;
@@ -55,12 +55,12 @@ pub(super) fn run(
     children: usize,
     at_once: usize,
 ) -> io::Result<Figures> {
-    let (begin, cpu) = (clock::now(), clock::process_cpu());
+    let (begin, cpu) = (clock::now(), program::own_cpu_time());
     let mut seen = match engine {
         Engine::Execloop => by_execloop(workload, children, at_once)?,
         Engine::Threads => by_threads(workload, children, at_once)?,
     };
-    let (wall, cpu) = (clock::now() - begin, clock::process_cpu() - cpu);
+    let (wall, cpu) = (clock::now() - begin, program::own_cpu_time() - cpu);
     seen.latencies_ns.sort_unstable();
     let at = |share: f64| {
         let place = (share * seen.latencies_ns.len() as f64) as usize;
