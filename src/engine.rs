@@ -20,6 +20,7 @@ use crate::table::{Table, Wait};
 use crate::watches::Watches;
 
 use aside::Asides;
+pub(crate) use callers::Patience;
 use ready::Readiness;
 
 mod aside;

@@ -4,6 +4,7 @@
 use std::io::{self, IoSlice, Read, Write};
 use std::os::fd::OwnedFd;
 
+use crate::engine::Patience;
 use crate::error::Stream;
 use crate::finished::CommandId;
 use crate::reactor::Reactor;
@@ -29,7 +30,12 @@ impl<'a> StdinPipe<'a> {
     /// # Errors
     /// `WouldBlock`, and as [`write`](Write::write).
     pub fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.reactor.engine.try_write_callers_pipe(self.id, bytes);
+        self.write_with(bytes, Patience::Tries)
+    }
+
+    fn write_with(&mut self, bytes: &[u8], patience: Patience) -> io::Result<usize> {
+        let engine = &mut self.reactor.engine;
+        let written = engine.write_callers_pipe(self.id, bytes, patience);
         self.reactor.tell_outer_loop();
         written
     }
@@ -60,9 +66,7 @@ impl Write for StdinPipe<'_> {
     /// # Errors
     /// `BrokenPipe` when the command reads no more, `NotConnected` after `close` or after the pipe was cut; its text says by what.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.reactor.engine.write_callers_pipe(self.id, bytes);
-        self.reactor.tell_outer_loop();
-        written
+        self.write_with(bytes, Patience::Waits)
     }
 
     /// Many pieces in one write: small ones are put together first, up to 64 KiB.
@@ -129,8 +133,12 @@ impl<'a> StdoutPipe<'a> {
     /// # Errors
     /// `WouldBlock`, and as [`read`](Read::read).
     pub fn try_read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let held = &mut self.reactor.engine;
-        let read = held.try_read_callers_pipe(self.id, self.stream, buffer);
+        self.read_with(buffer, Patience::Tries)
+    }
+
+    fn read_with(&mut self, buffer: &mut [u8], patience: Patience) -> io::Result<usize> {
+        let engine = &mut self.reactor.engine;
+        let read = engine.read_callers_pipe(self.id, self.stream, buffer, patience);
         self.reactor.tell_outer_loop();
         read
     }
@@ -157,9 +165,6 @@ impl Read for StdoutPipe<'_> {
     /// # Errors
     /// `NotConnected` after `close` or after the pipe was cut; its text says by what.
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let held = &mut self.reactor.engine;
-        let read = held.read_callers_pipe(self.id, self.stream, buffer);
-        self.reactor.tell_outer_loop();
-        read
+        self.read_with(buffer, Patience::Waits)
     }
 }

@@ -21,8 +21,8 @@ const CALLER_PIECES_PER_TURN_MAX: usize = 16;
 const UNWATCHED_ASKED: u32 = 3;
 
 /// Whether the caller sleeps while his pipe has nothing for him.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Patience {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Patience {
     Waits,
     Tries,
 }
@@ -53,34 +53,19 @@ impl<K: Kernel> Engine<K> {
         our_end.is_some_and(|our_end| our_end.is_callers())
     }
 
-    /// Reads from the caller's pipe; the other commands go on while it has nothing.
+    /// Reads from the caller's pipe. Who waits while it has nothing has the other commands go on; who only tries gets
+    /// `WouldBlock`.
     pub(crate) fn read_callers_pipe(
         &mut self,
         id: CommandId,
         stream: Stream,
         buffer: &mut [u8],
+        patience: Patience,
     ) -> io::Result<usize> {
         if buffer.is_empty() {
             return Ok(0);
         }
-        let read = self.until_done(id, stream, |kernel, scratch, pipe| {
-            pipe.read(kernel, stream, scratch, buffer)
-        })?;
-        self.note_callers_read(id, stream, read);
-        Ok(read)
-    }
-
-    /// The same without waiting: `WouldBlock` while it has nothing.
-    pub(crate) fn try_read_callers_pipe(
-        &mut self,
-        id: CommandId,
-        stream: Stream,
-        buffer: &mut [u8],
-    ) -> io::Result<usize> {
-        if buffer.is_empty() {
-            return Ok(0);
-        }
-        let read = self.at_once(id, stream, |kernel, scratch, pipe| {
+        let read = self.with(patience, id, stream, |kernel, scratch, pipe| {
             pipe.read(kernel, stream, scratch, buffer)
         })?;
         self.note_callers_read(id, stream, read);
@@ -96,26 +81,17 @@ impl<K: Kernel> Engine<K> {
         }
     }
 
-    /// Writes to the caller's pipe; the other commands go on while it is full.
-    pub(crate) fn write_callers_pipe(&mut self, id: CommandId, bytes: &[u8]) -> io::Result<usize> {
-        if bytes.is_empty() {
-            return Ok(0);
-        }
-        self.until_done(id, Stream::Stdin, |kernel, _, pipe| {
-            pipe.write(kernel, bytes)
-        })
-    }
-
-    /// The same without waiting: `WouldBlock` while it is full.
-    pub(crate) fn try_write_callers_pipe(
+    /// Writes to the caller's pipe, as [`read_callers_pipe`](Engine::read_callers_pipe) reads.
+    pub(crate) fn write_callers_pipe(
         &mut self,
         id: CommandId,
         bytes: &[u8],
+        patience: Patience,
     ) -> io::Result<usize> {
         if bytes.is_empty() {
             return Ok(0);
         }
-        self.at_once(id, Stream::Stdin, |kernel, _, pipe| {
+        self.with(patience, id, Stream::Stdin, |kernel, _, pipe| {
             pipe.write(kernel, bytes)
         })
     }
@@ -150,6 +126,19 @@ impl<K: Kernel> Engine<K> {
     /// There is one.
     pub(crate) fn is_any_ready(&self) -> bool {
         self.readiness.is_any_noted()
+    }
+
+    fn with<T>(
+        &mut self,
+        patience: Patience,
+        id: CommandId,
+        stream: Stream,
+        attempt: impl FnMut(&mut K, &mut Vec<u8>, &mut CallerPipe<K::Pipe>) -> io::Result<T>,
+    ) -> io::Result<T> {
+        match patience {
+            Patience::Waits => self.until_done(id, stream, attempt),
+            Patience::Tries => self.at_once(id, stream, attempt),
+        }
     }
 
     /// Tries until the kernel neither blocks nor is interrupted. The loop turns while it blocks, and now and then when it

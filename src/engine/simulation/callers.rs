@@ -5,6 +5,7 @@ use std::io::ErrorKind;
 
 use super::Driver;
 use super::plan::{Feed, Take};
+use crate::engine::Patience;
 use crate::finished::CommandId;
 use crate::sys::Stream;
 use crate::sys::simulated::append;
@@ -47,11 +48,8 @@ impl Driver {
         let count = 1 + self.random.below(5000);
         append(key, at, count, &mut bytes);
         let tries = self.random.one_in(2);
-        let written = if tries {
-            self.engine().try_write_callers_pipe(id, &bytes)
-        } else {
-            self.engine().write_callers_pipe(id, &bytes)
-        };
+        let patience = patience(tries);
+        let written = self.engine().write_callers_pipe(id, &bytes, patience);
         match written {
             Err(error) if tries && error.kind() == ErrorKind::WouldBlock => {
                 self.wanted.push((id, Stream::Stdin));
@@ -71,11 +69,8 @@ impl Driver {
         }
         let mut buffer = vec![0; 4096 + self.random.below(5000)];
         let tries = self.random.one_in(2);
-        let read = if tries {
-            self.engine().try_read_callers_pipe(id, stream, &mut buffer)
-        } else {
-            self.engine().read_callers_pipe(id, stream, &mut buffer)
-        };
+        let (engine, patience) = (self.engine(), patience(tries));
+        let read = engine.read_callers_pipe(id, stream, &mut buffer, patience);
         match read {
             Err(error) if tries && error.kind() == ErrorKind::WouldBlock => {
                 self.wanted.push((id, stream));
@@ -95,5 +90,13 @@ impl Driver {
                 assert!(is_closed || is_injected, "{error}");
             }
         }
+    }
+}
+
+fn patience(tries: bool) -> Patience {
+    if tries {
+        Patience::Tries
+    } else {
+        Patience::Waits
     }
 }

@@ -4,7 +4,7 @@
 use super::*;
 use crate::command::Command;
 use crate::engine::reap::UNWATCHED_MAX;
-use crate::engine::{AWAY_MAX, HOLD_ON_TURNS};
+use crate::engine::{AWAY_MAX, HOLD_ON_TURNS, Patience};
 use crate::pipe_limits::PIECES_PER_TURN_MAX;
 use crate::stdio::Output;
 use crate::sys::Stream;
@@ -374,7 +374,7 @@ fn what_the_caller_reads_counts_against_silence() {
     let id = engine.start(&mut talks).expect("it starts");
     let mut read = 0;
     while engine
-        .read_callers_pipe(id, Stream::Stdout, &mut [0; 8])
+        .read_callers_pipe(id, Stream::Stdout, &mut [0; 8], Patience::Waits)
         .is_ok_and(|count| count > 0)
     {
         read += 1;
@@ -409,4 +409,32 @@ fn an_exit_that_came_before_the_time_limit_counts_also_where_the_loop_was_late()
         let finished = finish(&mut engine, id);
         assert!(finished.success(), "{:?}", finished.outcome);
     }
+}
+
+#[test]
+fn an_orphan_that_writes_without_end_does_not_put_off_the_leak_timeout() {
+    let (world, mut engine) = calm(1);
+    let endless = Script {
+        acts: vec![Act::Write(1, usize::MAX)],
+        survives_pipe: true,
+        ..Script::default()
+    };
+    let parent = Script {
+        acts: vec![Act::Fork(Rc::new(endless)), Act::Exit(0)],
+        ..Script::default()
+    };
+    let mut command = command(&world, parent);
+    command
+        .stdout(Output::capture_ends(100))
+        .leak_timeout(Duration::from_millis(50));
+    let id = engine.start(&mut command).expect("it starts");
+    for _ in 0..1000 {
+        Simulated::dawdle(&world, Duration::from_millis(1));
+        engine.turn(None).expect("the weather is calm");
+        if let Some(finished) = engine.take_finished(id) {
+            assert_eq!(finished.leaked, [Stream::Stdout]);
+            return;
+        }
+    }
+    panic!("it is read without end");
 }
