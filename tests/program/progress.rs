@@ -112,6 +112,31 @@ fn on_a_terminal_lines_at_the_bottom_say_how_it_stands_and_are_gone_at_the_end()
 }
 
 #[test]
+fn a_failure_stands_behind_its_own_output_also_where_nobody_has_read_the_terminal_yet() {
+    let scratch = Scratch::new();
+    let gate = fifo(&scratch, "gate");
+    let list = scratch.join("list").display().to_string();
+    // More than all pipes on the way to us hold: what comes behind it is written once we read.
+    let much = "head -c 300000 /dev/zero | tr '\\0' x; echo";
+    let lines = format!("{much}\nprintf early; exit 3\necho last\n:\n:\necho > {gate}\n");
+    fs::write(&list, lines).expect("a file");
+    let Some(live) = live_at_terminal(&format!("-j 1 {list}"), "NO_COLOR=1") else {
+        return;
+    };
+    assert_eq!(fs::read_to_string(&gate).expect("the gate"), "\n");
+    let done = live.finish();
+    let (screen, _) = shown(&done.stdout);
+    let begin = screen.iter().position(|line| line.starts_with("early"));
+    assert_eq!(
+        screen[begin.expect("it is shown")..][..2],
+        [
+            "earlyfailed: line 2: printf early; exit 3: exit status 3",
+            "last"
+        ]
+    );
+}
+
+#[test]
 fn colours_are_for_terminals_and_not_where_nobody_wants_them() {
     let scratch = Scratch::new();
     let list = scratch.join("list").display().to_string();

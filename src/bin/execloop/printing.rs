@@ -37,6 +37,8 @@ pub(crate) struct Printer {
     pub(crate) outbox: Outbox,
     /// To stderr.
     notes: Outbox,
+    /// Both are the same.
+    is_one: bool,
     order: Order,
     /// Streams that wait for others to be written.
     pub(crate) backlog: Backlog,
@@ -60,6 +62,7 @@ impl Printer {
             printing,
             outbox,
             notes,
+            is_one,
             order: Order::default(),
             backlog: Backlog::default(),
         })
@@ -108,8 +111,8 @@ impl Printer {
 
     /// Tells something once what was printed before is written.
     pub(crate) fn tell_behind_output(&self, note: Vec<u8>) {
-        if self.printing == Printing::InOrder {
-            // The output may have to wait for others.
+        // In order, the output may have to wait for others. In one outbox, the note is behind it already.
+        if self.printing == Printing::InOrder || self.is_one {
             self.notes.push(note);
         } else {
             self.outbox.push_note(note, &self.notes);
