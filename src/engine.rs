@@ -242,9 +242,15 @@ impl<K: Kernel> Engine<K> {
         self.set_timer();
     }
 
+    /// So much waits for the caller: finished commands, and pipes that are worth another try.
+    fn to_take(&self) -> usize {
+        self.table.finished() + self.readiness.noted()
+    }
+
     /// One pass: what is over already, a poll of at most `timeout`, what it brought, what was left over, what is due.
     pub(crate) fn turn(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         self.kernel.check_process()?;
+        let to_take = self.to_take();
         self.take_messages();
         if !self.admission.queue().is_blocked() {
             // What is started now has its time limits from now, however long the caller stayed away.
@@ -257,7 +263,8 @@ impl<K: Kernel> Engine<K> {
         let timeout = if self.is_left_over() {
             self.give_way();
             Some(Duration::ZERO)
-        } else if is_any_over {
+        } else if is_any_over || self.to_take() > to_take {
+            // No event will announce what was found out just now.
             Some(Duration::ZERO)
         } else {
             let wait = self.look_again_after();

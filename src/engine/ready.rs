@@ -81,6 +81,11 @@ impl Readiness {
                 .any(|stream| self.stages.contains_key(&(number, *stream)))
     }
 
+    /// Of so many pipes he has not heard.
+    pub(super) fn noted(&self) -> usize {
+        self.noted.len()
+    }
+
     /// There is something that he has not heard of.
     pub(super) fn is_any_noted(&self) -> bool {
         !self.noted.is_empty()

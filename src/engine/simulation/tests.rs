@@ -1,12 +1,14 @@
 //! A thousand seeds a run, each through another schedule; more or one alone by the environment. And the order of service.
 //! Unaware of what a schedule holds.
 
+use std::io::ErrorKind;
+
 use super::*;
 use crate::command::Command;
 use crate::engine::reap::UNWATCHED_MAX;
 use crate::engine::{AWAY_MAX, HOLD_ON_TURNS, Patience};
 use crate::pipe_limits::PIECES_PER_TURN_MAX;
-use crate::stdio::Output;
+use crate::stdio::{Input, Output};
 use crate::sys::Stream;
 use crate::sys::simulated::{Act, Script, spend};
 
@@ -437,4 +439,27 @@ fn an_orphan_that_writes_without_end_does_not_put_off_the_leak_timeout() {
         }
     }
     panic!("it is read without end");
+}
+
+#[test]
+fn a_turn_that_finds_a_program_executed_does_not_sleep_on_its_pipe() {
+    let (world, mut engine) = calm(1);
+    world.borrow_mut().weather.late_execs = 1;
+    let reads = Script {
+        acts: vec![Act::Read(None)],
+        exec_takes: Some(Duration::from_millis(5)),
+        ..Script::default()
+    };
+    let mut command = command(&world, reads);
+    let id = engine
+        .start(command.stdin(Input::pipe()))
+        .expect("it starts");
+    let error = engine
+        .write_callers_pipe(id, b"x", Patience::Tries)
+        .expect_err("its program is not executed");
+    assert_eq!(error.kind(), ErrorKind::WouldBlock);
+    Simulated::dawdle(&world, Duration::from_millis(10));
+    // Nothing else will happen: a sleep would be for ever, which the simulated machine finds out.
+    engine.turn(None).expect("the weather is calm");
+    assert_eq!(engine.pop_ready(), Some((id, Stream::Stdin)));
 }
