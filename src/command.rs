@@ -23,6 +23,7 @@ mod identity;
 mod limits;
 mod order;
 mod prepare;
+mod shell_line;
 mod streams;
 
 use prepare::Prepared;

@@ -198,6 +198,29 @@ fn what_was_captured_so_far_is_seen_while_the_command_runs_and_until_it_is_taken
 }
 
 #[test]
+fn what_was_captured_is_seen_after_the_end_of_its_stream() {
+    let mut reactor = reactor();
+    let (stdin, leash) = io::pipe().expect("a pipe");
+    let mut talks = shell("echo said; exec >&-; echo closed >&2; read line");
+    talks
+        .stdin(Input::file(stdin))
+        .stdout(Output::capture())
+        .stderr(Output::capture());
+    let id = start(&mut reactor, &mut talks);
+    let has_ended = |reactor: &mut Reactor| {
+        let holders = reactor.holders(id, Stream::Stdout).expect("there is /proc");
+        let stderr = reactor.output_so_far(id, Stream::Stderr);
+        !stderr.expect("known").is_empty() && holders.is_empty()
+    };
+    while !has_ended(&mut reactor) {
+        reactor.turn(None).expect("turn");
+    }
+    assert_eq!(so_far(&reactor, id).as_deref(), Some(&b"said\n"[..]));
+    drop(leash);
+    assert_eq!(wait(&mut reactor, id).stdout, b"said\n");
+}
+
+#[test]
 fn both_ends_are_seen_of_what_was_captured_so_far() {
     let mut reactor = reactor();
     let (stdin, leash) = io::pipe().expect("a pipe");
