@@ -101,6 +101,7 @@ pub struct Command {
     priority: i32,
     weight: u32,
     counts_queue: bool,
+    survives: bool,
     prepared: Option<Prepared>,
 }
 
@@ -147,6 +148,7 @@ impl Command {
             priority: 0,
             weight: 1,
             counts_queue: true,
+            survives: false,
             prepared: None,
         }
     }

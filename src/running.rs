@@ -33,6 +33,8 @@ pub(crate) struct Running<K: Kernel> {
     pub(crate) missed: Streams,
     /// The caller has let the command go: it survives the reactor, and its outcome is not reported.
     pub(crate) is_detached: bool,
+    /// The reactor's end lets the command go, in place of killing it.
+    pub(crate) survives: bool,
     /// The caller has cancelled the command: once more, and it is killed.
     pub(crate) is_cancelled: bool,
     /// Outputs of which something was read, and how much of both.
@@ -62,6 +64,11 @@ impl<K: Kernel> Running<K> {
     /// The program is not known to be executed.
     pub(crate) fn is_starting(&self) -> bool {
         self.start.is_some()
+    }
+
+    /// The reactor's end is not to touch it: it was let go, or is to be. One that has exited cannot be any more.
+    pub(crate) fn is_left_alone(&self) -> bool {
+        self.is_detached || (self.survives && self.reaped.is_none())
     }
 
     pub(crate) fn stream(&mut self, stream: Stream) -> &mut OurEnd<K::Pipe> {

@@ -23,6 +23,7 @@ impl<K: Kernel> Engine<K> {
         self.kernel.check_process()?;
         self.close_inbox();
         self.abort_all();
+        self.let_go_of_survivors();
         for slot in self.table.slots() {
             let running = self.table.running(slot);
             if running.is_some_and(|running| running.job.kill_failed()) {
@@ -41,12 +42,22 @@ impl<K: Kernel> Engine<K> {
         for slot in self.table.slots() {
             let running = self.table.running(slot);
             if let Some(running) = &running {
-                if running.is_detached {
+                if running.is_left_alone() {
                     continue;
                 }
                 running.kill_group(&mut self.kernel);
             }
             self.abort(slot, StartError::ShutDown);
+        }
+    }
+
+    /// Once nobody waits any more who could be started in their places.
+    fn let_go_of_survivors(&mut self) {
+        for slot in self.table.slots() {
+            let running = self.table.running(slot);
+            if running.is_some_and(|running| running.survives && !running.is_detached) {
+                self.detach(self.table.id_of(slot));
+            }
         }
     }
 
@@ -58,7 +69,7 @@ impl<K: Kernel> Engine<K> {
             let Some(running) = self.table.running(slot) else {
                 continue;
             };
-            if running.is_detached {
+            if running.is_left_alone() {
                 continue;
             }
             running.kill_group(&mut self.kernel);
