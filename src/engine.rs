@@ -38,6 +38,7 @@ mod shutdown;
 pub(crate) mod simulation;
 mod start;
 mod stop;
+mod terminals;
 
 /// Longer than a short child's whole life, and shorter than the slice of a process that only computes.
 const AWAY_MAX: Duration = Duration::from_millis(1);

@@ -450,7 +450,7 @@ impl<K: Kernel> Engine<K> {
 }
 
 fn cost_of(spec: &Spec) -> Cost {
-    let is_pipe = |stdio: &&Stdio| matches!(stdio, Stdio::Pipe);
+    let is_pipe = |stdio: &&Stdio| stdio.has_our_end();
     let extra = spec.launch.extra.iter();
     Cost {
         pipes: spec.launch.stdio.iter().filter(is_pipe).count() as u64,

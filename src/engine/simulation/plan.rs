@@ -13,8 +13,8 @@ use crate::command::Command;
 use crate::error::Cause;
 use crate::finished::CommandId;
 use crate::stdio::{Input, Output};
-use crate::sys::Signal;
 use crate::sys::simulated::{Act, Random, Script, prefix};
+use crate::sys::{Signal, TerminalSize};
 use choices::{
     forget_input, random_acts, random_feed, random_reaction, random_stop, random_takes, traffic,
 };
@@ -221,7 +221,7 @@ impl Job {
     pub(super) fn command(&self, path: &str, number: usize, random: &mut Random) -> Command {
         let mut command = Command::new(path);
         command.data(number);
-        command.stdin(match self.feed {
+        let stdin = match self.feed {
             Feed::Null => Input::null(),
             Feed::Bytes(bytes) => Input::bytes(prefix(self.program, bytes)),
             Feed::Reader { bytes, fails_at } => Input::reader(Source {
@@ -235,7 +235,9 @@ impl Job {
             }),
             Feed::Stalled(bytes) => Input::reader(Stalled(prefix(self.program, bytes))),
             Feed::Caller => Input::pipe(),
-        });
+        };
+        let is_typed = self.is_on_terminal(0) && self.program.is_multiple_of(2);
+        command.stdin(if is_typed { stdin.terminal() } else { stdin });
         command.stdout(self.output(0, number, random));
         if self.is_merged {
             command.stderr_to_stdout(true);
@@ -272,7 +274,21 @@ impl Job {
         command
     }
 
+    /// One of its outputs is a terminal: of every seventh command, so that no seed's choices change by it.
+    fn is_on_terminal(&self, which: usize) -> bool {
+        self.program % 7 == 3 && self.takes[which] != Take::Null
+    }
+
     fn output(&self, which: usize, number: usize, random: &mut Random) -> Output {
+        let output = self.piped_output(which, number, random);
+        if self.is_on_terminal(which) {
+            output.terminal(TerminalSize::default())
+        } else {
+            output
+        }
+    }
+
+    fn piped_output(&self, which: usize, number: usize, random: &mut Random) -> Output {
         let shelf = Arc::clone(&self.got[which]);
         match self.takes[which] {
             Take::Null => Output::null(),
