@@ -161,7 +161,7 @@ impl Shared {
         let Some(drawing) = &self.drawing else {
             let counts = self.progress.counts(now, [""; 2]);
             self.outbox
-                .push(format!("progress: {counts}\n").into_bytes());
+                .push_message(format!("progress: {counts}\n").into_bytes());
             self.line_every = (self.line_every * 2).min(LINE_EVERY_MAX);
             self.next_at = now + self.line_every;
             return;

@@ -55,6 +55,8 @@ struct State {
 #[derive(Debug)]
 enum Chunk {
     Bytes(Vec<u8>),
+    /// Bytes that begin on a line of their own.
+    Line(Vec<u8>),
     Output(Output),
     /// For another outbox, once all before it is written.
     Note(Vec<u8>, Outbox),
@@ -63,7 +65,7 @@ enum Chunk {
 impl Chunk {
     fn bytes(&self) -> usize {
         match self {
-            Chunk::Bytes(bytes) => bytes.len(),
+            Chunk::Bytes(bytes) | Chunk::Line(bytes) => bytes.len(),
             Chunk::Output(output) => usize::try_from(output.held_bytes()).unwrap_or(usize::MAX),
             Chunk::Note(..) => 0,
         }
@@ -90,6 +92,13 @@ impl Outbox {
     pub(crate) fn push(&self, bytes: Vec<u8>) {
         if !bytes.is_empty() {
             self.shared.add(Chunk::Bytes(bytes));
+        }
+    }
+
+    /// Adds a message of the program's own, which begins on a line of its own wherever a command's output has ended.
+    pub(crate) fn push_message(&self, message: Vec<u8>) {
+        if !message.is_empty() {
+            self.shared.add(Chunk::Line(message));
         }
     }
 
@@ -162,7 +171,7 @@ impl Outbox {
 fn pass_on(chunks: VecDeque<Chunk>) {
     for chunk in chunks {
         if let Chunk::Note(note, to) = chunk {
-            to.push(note);
+            to.push_message(note);
         }
     }
 }
@@ -208,10 +217,11 @@ impl Shared {
             let (chunk, frame) = self.next();
             let bytes = chunk.as_ref().map_or(0, Chunk::bytes);
             let written = match chunk {
-                Some(Chunk::Bytes(bytes)) => screen.write(&[&bytes], frame.as_ref()),
+                Some(Chunk::Bytes(bytes)) => screen.write(&bytes, frame.as_ref()),
+                Some(Chunk::Line(bytes)) => screen.write_on_new_line(&bytes, frame.as_ref()),
                 Some(Chunk::Output(chunk)) => screen.write_pieces(&chunk, frame.as_ref()),
                 Some(Chunk::Note(note, to)) => {
-                    to.push(note);
+                    to.push_message(note);
                     Ok(())
                 }
                 None => screen.write(&[], frame.as_ref()),
@@ -273,8 +283,13 @@ impl State {
 
     fn add(&mut self, chunk: Chunk) {
         match (self.chunks.back_mut(), chunk) {
-            (Some(Chunk::Bytes(last)), Chunk::Bytes(bytes))
+            (Some(Chunk::Bytes(last) | Chunk::Line(last)), Chunk::Bytes(bytes))
                 if last.len() + bytes.len() <= CHUNK_BYTES =>
+            {
+                last.extend_from_slice(&bytes);
+            }
+            (Some(Chunk::Bytes(last) | Chunk::Line(last)), Chunk::Line(bytes))
+                if last.len() + bytes.len() <= CHUNK_BYTES && last.ends_with(b"\n") =>
             {
                 last.extend_from_slice(&bytes);
             }

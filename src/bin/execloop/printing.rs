@@ -46,7 +46,7 @@ pub(crate) struct Printer {
 
 impl Printer {
     /// `waker` makes what is called when there is room, or when all is written. `is_one`: what goes to stderr goes the way
-    /// of stdout, as both are one terminal, on which lines are drawn.
+    /// of stdout, as both are one terminal.
     pub(crate) fn start<W: Fn() + Send + 'static>(
         printing: Printing,
         is_one: bool,
@@ -106,14 +106,14 @@ impl Printer {
 
     /// Tells something at once.
     pub(crate) fn tell(&self, note: Vec<u8>) {
-        self.notes.push(note);
+        self.notes.push_message(note);
     }
 
     /// Tells something once what was printed before is written.
     pub(crate) fn tell_behind_output(&self, note: Vec<u8>) {
         // In order, the output may have to wait for others. In one outbox, the note is behind it already.
         if self.printing == Printing::InOrder || self.is_one {
-            self.notes.push(note);
+            self.notes.push_message(note);
         } else {
             self.outbox.push_note(note, &self.notes);
         }

@@ -132,9 +132,7 @@ impl Run {
         }
         let reactor = builder.build()?;
         let waker = || waker(reactor.handle());
-        let is_drawn = options.progress == Some(Style::Drawn);
-        let is_one = is_drawn && bar::is_one_terminal();
-        let printer = Printer::start(options.printing, is_one, waker)?;
+        let printer = Printer::start(options.printing, bar::is_one_terminal(), waker)?;
         let notes = || printer.notes().clone();
         let bar = options
             .progress
