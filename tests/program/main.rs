@@ -6,11 +6,13 @@ mod arguments;
 mod bench;
 #[path = "../common"]
 mod common {
+    pub mod helper_path;
     pub mod scratch;
     pub mod shell;
     pub mod text;
     mod watchdog;
 }
+mod defect;
 mod failures;
 #[cfg(target_os = "linux")]
 #[path = "../common/fuse.rs"]

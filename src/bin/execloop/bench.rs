@@ -1,8 +1,12 @@
-//! `execloop bench`: many children by this engine and by threads of std, in one run, each in a process of its own.
+//! `execloop bench`: many children by this engine and by threads of std (and, with the feature `bench-peers`, by tokio and
+//! async-process), in one run, each in a process of its own.
 //! Unaware of how an engine works.
 
+mod batch;
 mod child;
 mod engine;
+#[cfg(feature = "bench-peers")]
+mod peers;
 mod plot;
 
 use std::ffi::OsString;
@@ -43,7 +47,7 @@ pub(crate) struct BenchArguments {
         long,
         value_name = "ENGINE",
         value_delimiter = ',',
-        default_value = "execloop,threads"
+        default_value = ENGINES
     )]
     engines: Vec<Engine>,
 
@@ -55,6 +59,13 @@ pub(crate) struct BenchArguments {
     #[arg(long, value_name = "FILE.svg")]
     plot: Option<PathBuf>,
 }
+
+/// All there are.
+const ENGINES: &str = if cfg!(feature = "bench-peers") {
+    "execloop,threads,tokio,async-process"
+} else {
+    "execloop,threads"
+};
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -82,6 +93,12 @@ pub(crate) enum Engine {
     Execloop,
     /// A thread of std for each child that runs
     Threads,
+    /// tokio's runtime of one thread
+    #[cfg(feature = "bench-peers")]
+    Tokio,
+    /// async-process, with its own threads
+    #[cfg(feature = "bench-peers")]
+    AsyncProcess,
 }
 
 fn name(value: impl ValueEnum) -> String {
@@ -154,7 +171,7 @@ impl Figures {
 /// The table, with what is measured and in which unit.
 fn table(arguments: &BenchArguments, all: &[Figures]) -> String {
     let mut text = format!(
-        "{} children, {} at once, each: {}\n\n{:10}{:>12}{:>14}{:>14}{:>14}{:>12}{:>4}\n",
+        "{} children, {} at once, each: {}\n\n{:14}{:>11}{:>13}{:>12}{:>13}{:>12}{:>4}\n",
         arguments.children,
         arguments.at_once,
         name(arguments.workload),
@@ -169,7 +186,7 @@ fn table(arguments: &BenchArguments, all: &[Figures]) -> String {
     for figures in all {
         let _ = writeln!(
             text,
-            "{:10}{:>12.0}{:>11.0} us{:>11.0} us{:>11.0} us{:>8.1} MiB{:>4}",
+            "{:14}{:>11.0}{:>10.0} us{:>9.0} us{:>10.0} us{:>8.1} MiB{:>4}",
             figures.engine,
             figures.per_second,
             figures.p50_us,

@@ -18,6 +18,7 @@ mod clock;
 mod command_line;
 mod count;
 mod cut;
+mod defect;
 mod invocation;
 mod job;
 mod joblog;
@@ -53,7 +54,6 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
-use std::panic::{self, PanicHookInfo};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -71,13 +71,11 @@ use trace::Trace;
 const FAILURE: u8 = 1;
 /// The same as clap's.
 const USAGE: u8 = 2;
-/// `EX_SOFTWARE` of sysexits(3).
-const DEFECT: u8 = 70;
 
 fn main() -> ExitCode {
     // Else nobody is told how a child ended (waitpid(2)). Children get the default anyway.
     program::set_default_action(Signal::CHLD);
-    panic::set_hook(Box::new(tell_defect));
+    defect::end_program_at_panic();
     let words: Vec<OsString> = std::env::args_os().skip(1).collect();
     if let Some(code) = bench::serve(&words) {
         return code;
@@ -203,20 +201,6 @@ fn print(text: Vec<u8>) -> ExitCode {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => signals::end_by(Signal::PIPE),
         Err(error) => fail(FAILURE, "stdout", &error),
     }
-}
-
-/// A panic is a defect of this program, which is told as such. Nothing goes on after it: commands die with the program.
-fn tell_defect(panic: &PanicHookInfo<'_>) {
-    let place = panic.location().map_or_else(String::new, |place| {
-        format!(" ({}:{})", place.file(), place.line())
-    });
-    let text = format!(
-        "this is a defect of execloop {}{place}; please report it at {}/issues",
-        env!("CARGO_PKG_VERSION"),
-        env!("CARGO_PKG_REPOSITORY"),
-    );
-    write_to_stderr(&message(&text));
-    std::process::exit(DEFECT.into());
 }
 
 fn fail(status: u8, what: &str, error: &io::Error) -> ExitCode {

@@ -379,6 +379,28 @@ mod tests {
     }
 
     #[test]
+    fn a_message_has_its_own_line_also_among_pieces_that_are_written_together() {
+        let (outbox, mut reader, _woken) = outbox();
+        // All that follows waits behind this, and is put together.
+        outbox.push(vec![b'\n'; 4 * CHUNK_BYTES]);
+        outbox.push(b"early".to_vec());
+        outbox.push_message(b"one\n".to_vec());
+        outbox.push_message(b"two\n".to_vec());
+        outbox.push(b"late".to_vec());
+        outbox.push_message(b"three\n".to_vec());
+        let mut all = vec![0; 4 * CHUNK_BYTES];
+        reader.read_exact(&mut all).expect("the pipe");
+        let mut lines = Vec::new();
+        for line in BufReader::new(reader).lines() {
+            lines.push(line.expect("the pipe"));
+            if lines.last().is_some_and(|line| line.ends_with("three")) {
+                break;
+            }
+        }
+        assert_eq!(lines, ["early", "one", "two", "late", "three"]);
+    }
+
+    #[test]
     fn a_failed_write_is_told_once_and_nothing_is_kept_after_it() {
         let (outbox, reader, woken) = outbox();
         drop(reader);
