@@ -6,6 +6,8 @@ mod arguments;
 mod bench;
 #[path = "../common"]
 mod common {
+    #[cfg(target_os = "linux")]
+    pub mod fuse;
     pub mod helper_path;
     pub mod scratch;
     pub mod shell;
@@ -14,9 +16,6 @@ mod common {
 }
 mod defect;
 mod failures;
-#[cfg(target_os = "linux")]
-#[path = "../common/fuse.rs"]
-mod fuse;
 mod jobserver;
 mod list;
 mod manners;
