@@ -34,6 +34,7 @@
 //!
 //! # Where things are
 //!
+//! - [The guide](guide), from one command to ten thousand, and [the cookbook](cookbook), with a page of error messages.
 //! - [`Command`], [`Input`], [`Output`]: what to run. [`Command::run`], [`Command::output`] and
 //!   [`Command::combined_output`] are the forms for a single one.
 //! - [`Reactor`], [`Handle`]: many at once. [`Finished`], [`Usage`]: what became of each.
@@ -101,6 +102,30 @@ mod table;
 #[path = "../tests/common/watchdog.rs"]
 mod watchdog;
 mod watches;
+
+// The books, for docs.rs, and for the compiler, which runs their programs as tests. What a page calls `[cookbook]` leads to a
+// file of the repository in its own last lines; here the first definition counts.
+
+/// From one command to ten thousand: for who embeds the library.
+///
+/// [cookbook]: crate::cookbook
+/// [ctrl-c]: crate::cookbook#ctrl-c
+/// [dead]: crate::cookbook#what-a-dead-parent-leaves
+/// [embedding]: https://github.com/execloop/execloop/blob/main/docs/embedding.md
+/// [limits]: crate::cookbook#limits
+/// [performance]: https://github.com/execloop/execloop/blob/main/docs/performance.md
+/// [trees]: crate::cookbook#trees-that-must-die
+#[cfg(doc)]
+#[doc = include_str!("../docs/guide.md")]
+pub mod guide {}
+
+/// Recipes, and a page of error messages.
+///
+/// [embedding]: https://github.com/execloop/execloop/blob/main/docs/embedding.md
+/// [guide]: crate::guide
+#[cfg(doc)]
+#[doc = include_str!("../docs/cookbook.md")]
+pub mod cookbook {}
 
 pub use cancel::{Cancel, CancelTarget};
 pub use command::Command;

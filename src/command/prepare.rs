@@ -190,6 +190,14 @@ impl Command {
         )
     }
 
+    pub(crate) fn refuse_set(&self, is_set: bool, why: &'static str) -> Result<(), StartError> {
+        if is_set {
+            Err(StartError::Refused(why))
+        } else {
+            Ok(())
+        }
+    }
+
     /// All that it writes can be seen, or goes to `/dev/null`.
     fn can_hear_silence(&self) -> bool {
         let outputs = [&self.stdout, &self.stderr].into_iter().flatten();
