@@ -3,8 +3,6 @@
 
 #[path = "common"]
 mod common {
-    pub mod helper;
-    pub mod helper_path;
     pub mod pass;
     pub mod shell;
     pub mod text;

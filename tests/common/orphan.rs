@@ -5,12 +5,6 @@
 use super::stay::Stay;
 
 impl Stay {
-    /// The orphan's pid, once it is there.
-    #[track_caller]
-    pub fn orphan(&mut self) -> u32 {
-        self.pids().1
-    }
-
     /// Lets the orphan come to its end.
     pub fn release_orphan(&mut self) {
         self.leashes[1] = None;

@@ -48,7 +48,7 @@ impl Stay {
 
     /// Waits until everything that was asked for is in place, without a turn of any reactor. The child's pid, and the orphan's.
     #[track_caller]
-    pub(super) fn pids(&mut self) -> (u32, u32) {
+    pub fn pids(&mut self) -> (u32, u32) {
         if self.pids.is_none() {
             let mut line = String::new();
             self.says[0].read_line(&mut line).expect("the pipe");

@@ -61,10 +61,18 @@ use common::stay::Stay;
 use common::wait::wait;
 use common::word::word;
 
+impl Stay {
+    /// The orphan's pid, once it is there.
+    #[track_caller]
+    fn orphan(&mut self) -> u32 {
+        self.pids().1
+    }
+}
+
 impl Shared {
     /// Turns until this much has come.
     #[track_caller]
-    pub fn turn_until(&self, reactor: &mut Reactor, text: &str) {
+    fn turn_until(&self, reactor: &mut Reactor, text: &str) {
         while !self.text().contains(text) {
             reactor.turn(None).expect("turn");
         }

@@ -122,17 +122,23 @@ struct Figures {
 }
 
 impl Figures {
+    /// All figures, under the names that they have in JSON.
+    fn numbers(&self) -> [(&'static str, f64); 6] {
+        [
+            ("per_second", self.per_second),
+            ("p50_us", self.p50_us),
+            ("p99_us", self.p99_us),
+            ("cpu_us_per_command", self.cpu_us_per_command),
+            ("rss_bytes", self.rss_bytes as f64),
+            ("descriptors", self.fds as f64),
+        ]
+    }
+
     /// As the process of an engine prints them.
     fn line(&self) -> String {
-        format!(
-            "{} {} {} {} {} {}",
-            self.per_second,
-            self.p50_us,
-            self.p99_us,
-            self.cpu_us_per_command,
-            self.rss_bytes,
-            self.fds
-        )
+        self.numbers()
+            .map(|(_, number)| number.to_string())
+            .join(" ")
     }
 
     fn parse(engine: Engine, line: &str) -> Option<Figures> {
@@ -150,21 +156,17 @@ impl Figures {
     }
 
     fn json(&self, arguments: &BenchArguments) -> String {
-        format!(
-            "{{\"engine\":\"{}\",\"workload\":\"{}\",\"children\":{},\"at_once\":{},\
-            \"per_second\":{:.1},\"p50_us\":{:.1},\"p99_us\":{:.1},\"cpu_us_per_command\":{:.1},\
-            \"rss_bytes\":{},\"descriptors\":{}}}\n",
+        let mut object = format!(
+            "{{\"engine\":\"{}\",\"workload\":\"{}\",\"children\":{},\"at_once\":{}",
             self.engine,
             name(arguments.workload),
             arguments.children,
             arguments.at_once,
-            self.per_second,
-            self.p50_us,
-            self.p99_us,
-            self.cpu_us_per_command,
-            self.rss_bytes,
-            self.fds
-        )
+        );
+        for (name, number) in self.numbers() {
+            let _ = write!(object, ",\"{name}\":{}", (number * 10.0).round() / 10.0);
+        }
+        object + "}\n"
     }
 }
 
