@@ -63,7 +63,7 @@ pub fn pipe_holders(pipe: impl AsFd) -> io::Result<Vec<Holder>> {
     Ok(holders)
 }
 
-/// One that is gone meanwhile, or another user's, holds nothing that could be told.
+/// A process that is gone meanwhile, or another user's, counts as one that holds nothing.
 fn holds(process: &Path, name: &Path) -> bool {
     let Ok(fds) = fs::read_dir(process.join("fd")) else {
         return false;

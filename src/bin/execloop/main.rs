@@ -4,7 +4,7 @@
 //!
 //! What there is to run goes through four layers. `source.rs` has the items: `lines.rs` reads a list, which `cut.rs` cuts
 //! up. `job.rs` makes a task of each, by `template.rs` and `words.rs`; `launch.rs` makes that a command of the library;
-//! and `sink.rs` is what is told of it: `joblog.rs`, `trace.rs`, `timeline.rs`, `bar.rs`, `json.rs`.
+//! and `sink.rs` has the events of its life, for `joblog.rs`, `trace.rs`, `timeline.rs`, `bar.rs`, `json.rs`.
 //!
 //! The list is read, stdout and stderr are written (`outbox.rs`) and signals are received (`signals.rs`) by threads of
 //! their own, as each may have to wait for ever (`patient.rs` does). `output.rs`, `capture.rs` and `tagged.rs` take what
@@ -73,7 +73,7 @@ const FAILURE: u8 = 1;
 const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
-    // Else nobody is told how a child ended (waitpid(2)). Children get the default anyway.
+    // With SIGCHLD ignored, waitpid(2) reports no exit status. Children get the default anyway.
     program::set_default_action(Signal::CHLD);
     defect::end_program_at_panic();
     let words: Vec<OsString> = std::env::args_os().skip(1).collect();
@@ -228,7 +228,7 @@ fn message(text: &str) -> Vec<u8> {
     format!("execloop: {text}\n").into_bytes()
 }
 
-/// Where stderr is closed, nobody wants to know.
+/// Where stderr is closed, the text is lost, which is no error.
 fn write_to_stderr(text: &[u8]) {
     if let Ok(stderr) = io::stderr().as_fd().try_clone_to_owned() {
         let _ = Patient(File::from(stderr)).write_all(text);

@@ -201,7 +201,7 @@ impl Shared {
         self.wake_writer(state);
     }
 
-    /// A wake-up is a system call, also where nobody sleeps.
+    /// A wake-up is a system call, also where no thread sleeps.
     fn wake_writer(&self, mut state: MutexGuard<'_, State>) {
         let is_idle = std::mem::take(&mut state.is_idle);
         drop(state);

@@ -1,4 +1,4 @@
-//! Where that goes which commands write, and what is told of them: two outboxes, and the order of the list.
+//! Where the output of commands and the messages about them go: two outboxes, and the order of the list.
 //! Unaware of commands.
 
 use std::fs::File;
@@ -99,7 +99,7 @@ impl Printer {
         }
     }
 
-    /// Where things are told.
+    /// Where messages go.
     pub(crate) fn notes(&self) -> &Outbox {
         &self.notes
     }
@@ -119,12 +119,12 @@ impl Printer {
         }
     }
 
-    /// Has everything told, although what was printed before it may never be written.
+    /// Lets all messages go, although the output before them may never be written.
     pub(crate) fn let_notes_go(&self) {
         self.outbox.let_notes_go();
     }
 
-    /// Everything is told. If not, somebody is woken when it is.
+    /// All messages are written. If not, the waker is called when they are.
     pub(crate) fn is_told(&self) -> bool {
         self.notes.is_empty()
     }
