@@ -145,4 +145,4 @@ pub use stdio::{Input, Output};
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub use sys::program;
-pub use sys::{Signal, SignalParseError, StartStep};
+pub use sys::{Signal, SignalParseError, StartStep, TerminalSize};

@@ -14,14 +14,14 @@ use std::time::{Duration, Instant};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Registry};
 
-use super::fd::{is_abandoned, read_into};
-use super::pipe::{Pipe, give, watch};
+use super::fd::is_abandoned;
+use super::pipe::{Pipe, watch};
 use super::quiet::QuietWrites;
 use super::token::{INTERNAL, untoken};
 use super::waker::Waker;
 use super::{
     Exit, Kernel, Launch, Moved, Ready, Signal, Source, StartFailure, StartStep, Started, Stream,
-    Target, Tenant, Wake,
+    Target, Tenant, TerminalSize, Wake,
 };
 
 /// How many events one poll takes. More only wait for the next one.
@@ -148,7 +148,7 @@ impl<B: Backend> Kernel for Unix<B> {
     fn watch_pipe(&mut self, pipe: &Pipe, stream: Stream, tenant: Tenant) -> io::Result<()> {
         self.check()?;
         let source = Source::Stream(stream);
-        watch(self.poll.registry(), pipe.0.as_fd(), source, tenant)
+        watch(self.poll.registry(), pipe.fd.as_fd(), source, tenant)
     }
 
     fn watch_child(&mut self, child: &B::Child, tenant: Tenant) -> io::Result<()> {
@@ -169,37 +169,44 @@ impl<B: Backend> Kernel for Unix<B> {
 
     fn read(&mut self, pipe: &Pipe, into: &mut Vec<u8>, bytes_max: usize) -> io::Result<usize> {
         self.check()?;
-        let read = read_into(&pipe.0, into, bytes_max)?;
+        let read = pipe.read(into, bytes_max)?;
         self.moved.read += read as u64;
         Ok(read)
     }
 
     fn write(&mut self, pipe: &Pipe, bytes: &[u8]) -> io::Result<usize> {
         self.check()?;
-        let written = self.writes.write(&pipe.0, bytes)?;
+        let written = pipe.write(&mut self.writes, bytes)?;
         self.moved.written += written as u64;
         Ok(written)
     }
 
     fn is_abandoned(&mut self, pipe: &Pipe) -> bool {
-        is_abandoned(&pipe.0)
+        is_abandoned(&pipe.fd)
     }
 
     fn close(&mut self, pipe: Pipe) {
-        drop(pipe);
+        pipe.close(self.poll.registry());
     }
 
-    fn give(&mut self, pipe: Pipe) -> io::Result<OwnedFd> {
-        self.check()?;
-        give(self.poll.registry(), pipe)
+    fn give(&mut self, pipe: Pipe) -> Result<OwnedFd, (Pipe, io::Error)> {
+        match self.check() {
+            Ok(()) => pipe.give(self.poll.registry()),
+            Err(error) => Err((pipe, error)),
+        }
     }
 
     fn fd(pipe: &Pipe) -> Option<BorrowedFd<'_>> {
-        Some(pipe.0.as_fd())
+        Some(pipe.fd.as_fd())
     }
 
     fn enlarge(&mut self, pipe: &Pipe) {
         self.backend.enlarge(pipe);
+    }
+
+    fn resize(&mut self, pipe: &Pipe, size: TerminalSize) -> io::Result<()> {
+        self.check()?;
+        pipe.resize(size)
     }
 
     fn signal(&mut self, child: &B::Child, target: Target, signal: Signal) -> io::Result<()> {

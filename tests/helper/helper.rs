@@ -28,6 +28,8 @@ mod look;
 mod patient;
 #[path = "../common/start_error.rs"]
 mod start_error;
+#[cfg(target_os = "linux")]
+mod terminals;
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1);
@@ -79,6 +81,8 @@ fn main() -> ExitCode {
         #[cfg(target_os = "linux")]
         "above-the-limit" => layout::above_the_limit(),
         "defect" => defect::run(&arguments),
+        #[cfg(target_os = "linux")]
+        "terminals" => terminals::many(&arguments),
         "jobserver" => jobserver::client(&arguments),
         // Children that live until they are told otherwise, and programs that embed a reactor.
         "stay" => life::stay(&arguments),

@@ -37,6 +37,7 @@ use super::{
     Exit, Launch, Ready, Signal, Source, StartFailure, StartStep, Started, Target, Tenant,
 };
 use events::Queue;
+pub(super) use fd::CreationLock;
 use process::Child;
 use spawn::Spawner;
 
@@ -73,7 +74,7 @@ impl Backend for System {
         let (pipes, ends) = pipes(launch, fd::pipe)?;
         for pipe in pipes.iter().flatten() {
             let failed = |error| StartFailure::new(StartStep::Pipe, error);
-            fd::never_block(&pipe.0).map_err(failed)?;
+            fd::never_block(&pipe.fd).map_err(failed)?;
         }
         let mut child = self.spawner.spawn(launch, &ends)?;
         child.set_sweeps_group(launch.program.attributes.sweeps_group);

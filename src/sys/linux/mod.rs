@@ -65,7 +65,7 @@ impl System {
         let ours: Vec<i32> = pipes
             .iter()
             .flatten()
-            .map(|pipe| pipe.0.as_raw_fd())
+            .map(|pipe| pipe.fd.as_raw_fd())
             .collect();
         let mut child = self.spawner.spawn(launch, ends, &ours)?;
         child.set_sweeps_group(launch.program.attributes.sweeps_group);
@@ -133,7 +133,7 @@ impl Backend for System {
     }
 
     fn enlarge(&mut self, pipe: &Pipe) {
-        fd::set_pipe_bytes(&pipe.0, PIPE_BYTES_LARGE);
+        fd::set_pipe_bytes(&pipe.fd, PIPE_BYTES_LARGE);
     }
 
     fn signal(&mut self, child: &Child, target: Target, signal: Signal) -> io::Result<()> {
