@@ -100,9 +100,9 @@ def main():
             without, bar = table(count, rounds, progress(count, arguments.name, terminal))
             # Each round's own difference: what else the machine does changes both.
             costs = [(with_bar[1] - plain[1]) / count * 1e6 for plain, with_bar in zip(without[-1], bar[-1])]
-            costs.sort()
+            low, middle, high = statistics.quantiles(costs, n=4)
             rate = count / statistics.median(wall for wall, *_ in bar[-1])
-            print(f"\nthe bar: {statistics.median(costs):.2f} us of CPU a command (rounds: {costs[0]:.2f} to {costs[-1]:.2f}), at {rate:.0f} commands a second; {terminal.taken} bytes on the terminal")
+            print(f"\nthe bar: {middle:.1f} us of CPU a command (quartiles {low:.1f} and {high:.1f}), at {rate:.0f} commands a second; {terminal.taken} bytes on the terminal")
             return
         here = []
         only = os.environ.get("ONLY", "").split(",")

@@ -6,6 +6,7 @@ mod common {
     pub mod finish;
     pub mod helper;
     pub mod helper_path;
+    mod orphan_pid;
     pub mod shell;
     pub mod stay;
     pub mod text;
@@ -324,6 +325,7 @@ fn who_has_no_terminal_has_no_size() {
     let mut stay = Stay::new(&[]);
     stay.command.stdout(Output::capture());
     let id = reactor.start(&mut stay.command).expect("it starts");
+    stay.pid();
     let refused = |result: io::Result<()>| result.expect_err("it has none").kind();
     assert_eq!(
         refused(reactor.resize_terminal(id, SIZE)),

@@ -1,6 +1,6 @@
 //! Children on a leash: they live until the test lets go, and say when they are ready.
-//! Unaware of what the tests do to them. What few tests do with one is in `unseen.rs`, `orphan.rs`, `leash.rs`, `alive.rs` and
-//! `gone.rs`.
+//! Unaware of what the tests do to them. What few tests do with one is in `unseen.rs`, `orphan.rs`, `orphan_pid.rs`,
+//! `leash.rs`, `alive.rs` and `gone.rs`.
 #![allow(unreachable_pub, reason = "each test file is a crate of its own")]
 
 use std::io::{self, BufRead, BufReader, PipeReader, PipeWriter};
@@ -48,7 +48,7 @@ impl Stay {
 
     /// Waits until everything that was asked for is in place, without a turn of any reactor. The child's pid, and the orphan's.
     #[track_caller]
-    pub fn pids(&mut self) -> (u32, u32) {
+    pub(super) fn pids(&mut self) -> (u32, u32) {
         if self.pids.is_none() {
             let mut line = String::new();
             self.says[0].read_line(&mut line).expect("the pipe");

@@ -12,6 +12,7 @@ mod common {
     mod leash;
     pub mod now;
     mod orphan;
+    mod orphan_pid;
     pub mod pass;
     pub mod reaped;
     pub mod scratch;
@@ -60,14 +61,6 @@ use common::start_error::start_error;
 use common::stay::Stay;
 use common::wait::wait;
 use common::word::word;
-
-impl Stay {
-    /// The orphan's pid, once it is there.
-    #[track_caller]
-    fn orphan(&mut self) -> u32 {
-        self.pids().1
-    }
-}
 
 impl Shared {
     /// Turns until this much has come.
