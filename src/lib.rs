@@ -109,6 +109,7 @@ mod watches;
 /// From one command to ten thousand: for who embeds the library.
 ///
 /// [cookbook]: crate::cookbook
+/// [colours]: crate::cookbook#colours
 /// [ctrl-c]: crate::cookbook#ctrl-c
 /// [dead]: crate::cookbook#what-a-dead-parent-leaves
 /// [embedding]: https://github.com/execloop/execloop/blob/main/docs/embedding.md
@@ -145,4 +146,4 @@ pub use stdio::{Input, Output};
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub use sys::program;
-pub use sys::{Signal, SignalParseError, StartStep};
+pub use sys::{Signal, SignalParseError, StartStep, TerminalSize};

@@ -8,6 +8,7 @@ use crate::error::Stream;
 use crate::finished::CommandId;
 use crate::holders::Holder;
 use crate::pipes::{StdinPipe, StdoutPipe};
+use crate::sys::TerminalSize;
 
 impl Reactor {
     /// The write end of a command's stdin, if that is [`Input::pipe`](crate::Input::pipe) and its outcome was not handed
@@ -41,6 +42,35 @@ impl Reactor {
     /// Where /proc cannot be read.
     pub fn holders(&mut self, id: CommandId, stream: Stream) -> io::Result<Vec<Holder>> {
         self.engine.holders(id, stream)
+    }
+
+    /// Gives the terminal of a command ([`Output::terminal`](crate::Output::terminal)) another size, or both of its
+    /// terminals; one that is not started begins with that. Who is in the foreground of the terminal that it controls gets
+    /// SIGWINCH. A new size is not passed on by itself: call it when this process hears of SIGWINCH.
+    ///
+    /// ```
+    /// use execloop::linux::CommandExt;
+    /// use execloop::{Command, Output, Reactor, TerminalSize};
+    /// use std::io::Read;
+    /// let mut reactor = Reactor::new()?;
+    /// let mut sized = Command::new("sh");
+    /// sized.args(["-c", "trap 'stty size <&1; exit' WINCH; echo ready; while :; do sleep 0.01; done"]);
+    /// sized.session(true).controlling_terminal(1);
+    /// sized.stdout(Output::pipe().raw_terminal(TerminalSize::default()));
+    /// let id = reactor.start(&mut sized)?;
+    /// let mut said = [0; 6];
+    /// reactor.stdout(id).expect("a pipe").read_exact(&mut said)?;
+    /// reactor.resize_terminal(id, TerminalSize { rows: 30, columns: 100 })?;
+    /// let mut size = String::new();
+    /// reactor.stdout(id).expect("a pipe").read_to_string(&mut size)?;
+    /// assert_eq!(size, "30 100\n");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `NotConnected` where it has no terminal, or its end has come.
+    pub fn resize_terminal(&mut self, id: CommandId, size: TerminalSize) -> io::Result<()> {
+        self.engine.resize_terminal(id, size)
     }
 
     /// Goes on with the reader and the writers of a command that had returned

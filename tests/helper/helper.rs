@@ -25,6 +25,8 @@ mod life;
 mod look;
 #[path = "../common/start_error.rs"]
 mod start_error;
+#[cfg(target_os = "linux")]
+mod terminals;
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1);
@@ -75,6 +77,8 @@ fn main() -> ExitCode {
         "dropped" => layout::dropped(),
         #[cfg(target_os = "linux")]
         "above-the-limit" => layout::above_the_limit(),
+        #[cfg(target_os = "linux")]
+        "terminals" => terminals::many(&arguments),
         "jobserver" => jobserver::client(&arguments),
         // Children that live until they are told otherwise, and programs that embed a reactor.
         "stay" => life::stay(&arguments),

@@ -36,7 +36,9 @@ use std::time::Duration;
 use common::scratch::Scratch;
 use common::shell::shell;
 use common::text::text;
-use execloop::{Command, CommandId, Finished, Input, Output, Reactor, Signal, Stream};
+use execloop::{
+    Command, CommandId, Finished, Input, Output, Reactor, Signal, Stream, TerminalSize,
+};
 
 /// A run that hangs is a failure; none takes longer than seconds.
 const GUARD: Duration = Duration::from_secs(300);

@@ -243,6 +243,15 @@ pub(crate) struct OutputArguments {
         "idle_timeout", "json", "results"])]
     pub(crate) ungroup: bool,
 
+    /// Give each command a terminal to write to, so that its colours stay
+    ///
+    /// It is as large as the one that execloop writes to, or else 80 by 24,
+    /// and is no place to read from: commands have no stdin all the same. What
+    /// is printed, recorded or limited is what the command writes there. With
+    /// --results, stdout and stderr have one each.
+    #[arg(long, verbatim_doc_comment, conflicts_with = "ungroup")]
+    pub(crate) tty: bool,
+
     /// Put the arguments before each line of output, or the command
     #[arg(long)]
     pub(crate) tag: bool,

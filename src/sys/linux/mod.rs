@@ -30,13 +30,13 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll};
 
 use super::fd as any_fd;
-use super::pipe::{Pipe, give, pipes, watch};
+use super::pipe::{Pipe, pipes, watch};
 use super::quiet::QuietWrites;
 use super::token::{INTERNAL, untoken};
 use super::waker::Waker;
 use super::{
     Exit, Kernel, Launch, Moved, Ready, Signal, Source, StartFailure, StartStep, Started, Stream,
-    Target, Tenant,
+    Target, Tenant, TerminalSize,
 };
 use cgroup::OwnCgroup;
 use process::{Child, check_floor};
@@ -136,7 +136,7 @@ impl Unix {
         let ours: Vec<i32> = pipes
             .iter()
             .flatten()
-            .map(|pipe| pipe.0.as_raw_fd())
+            .map(|pipe| pipe.fd.as_raw_fd())
             .collect();
         let mut child = self.spawner.spawn(launch, ends, &ours)?;
         child.set_sweeps_group(launch.program.attributes.sweeps_group);
@@ -183,7 +183,7 @@ impl Kernel for Unix {
     }
 
     fn watch_pipe(&mut self, pipe: &Pipe, stream: Stream, tenant: Tenant) -> io::Result<()> {
-        self.watch(pipe.0.as_fd(), Source::Stream(stream), tenant)
+        self.watch(pipe.fd.as_fd(), Source::Stream(stream), tenant)
     }
 
     fn watch_child(&mut self, child: &Child, tenant: Tenant) -> io::Result<()> {
@@ -198,37 +198,44 @@ impl Kernel for Unix {
 
     fn read(&mut self, pipe: &Pipe, into: &mut Vec<u8>, bytes_max: usize) -> io::Result<usize> {
         self.check()?;
-        let read = any_fd::read_into(&pipe.0, into, bytes_max)?;
+        let read = pipe.read(into, bytes_max)?;
         self.moved.read += read as u64;
         Ok(read)
     }
 
     fn write(&mut self, pipe: &Pipe, bytes: &[u8]) -> io::Result<usize> {
         self.check()?;
-        let written = self.writes.write(&pipe.0, bytes)?;
+        let written = pipe.write(&mut self.writes, bytes)?;
         self.moved.written += written as u64;
         Ok(written)
     }
 
     fn is_abandoned(&mut self, pipe: &Pipe) -> bool {
-        any_fd::is_abandoned(&pipe.0)
+        any_fd::is_abandoned(&pipe.fd)
     }
 
     fn close(&mut self, pipe: Pipe) {
-        drop(pipe);
+        pipe.close(self.poll.registry());
     }
 
-    fn give(&mut self, pipe: Pipe) -> io::Result<OwnedFd> {
-        self.check()?;
-        give(self.poll.registry(), pipe)
+    fn give(&mut self, pipe: Pipe) -> Result<OwnedFd, (Pipe, io::Error)> {
+        match self.check() {
+            Ok(()) => pipe.give(self.poll.registry()),
+            Err(error) => Err((pipe, error)),
+        }
     }
 
     fn fd(pipe: &Pipe) -> Option<BorrowedFd<'_>> {
-        Some(pipe.0.as_fd())
+        Some(pipe.fd.as_fd())
     }
 
     fn enlarge(&mut self, pipe: &Pipe) {
-        fd::set_pipe_bytes(&pipe.0, PIPE_BYTES_LARGE);
+        fd::set_pipe_bytes(&pipe.fd, PIPE_BYTES_LARGE);
+    }
+
+    fn resize(&mut self, pipe: &Pipe, size: TerminalSize) -> io::Result<()> {
+        self.check()?;
+        pipe.resize(size)
     }
 
     fn signal(&mut self, child: &Child, target: Target, signal: Signal) -> io::Result<()> {

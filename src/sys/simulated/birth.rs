@@ -22,7 +22,7 @@ impl Simulated {
             let time = Duration::from_micros(world.random.below(60_000) as u64);
             world.pass(time);
         }
-        let is_pipe = |stdio: &&Stdio| matches!(stdio, Stdio::Pipe);
+        let is_pipe = |stdio: &&Stdio| stdio.has_our_end();
         let count = launch.stdio.iter().filter(is_pipe).count();
         let pidfds = usize::from(!world.weather.by_kqueue);
         if let Some(failure) = Simulated::start_failure(world, launch, pidfds + 2 * count) {
@@ -135,11 +135,12 @@ fn pipes_of(world: &mut World, launch: &Launch) -> [Option<usize>; 3] {
     let program = program_of(launch);
     let script = Rc::clone(&world.programs[program]);
     for ((pipe, stdio), stream) in pipes.iter_mut().zip(&launch.stdio).zip(Stream::ALL) {
-        if matches!(stdio, Stdio::Pipe) {
+        if stdio.has_our_end() {
             // The input of a command is known by its program, as its caller has to know it before there is a pipe.
             let is_input = stream == Stream::Stdin;
             let key = if is_input { program } else { world.pipes.len() };
             let mut new = Pipe::new(stream, key, world.free_descriptor());
+            new.is_terminal = !matches!(stdio, Stdio::Pipe);
             let sizes = world.weather.pipe_bytes.len();
             let size = world.weather.pipe_bytes[world.random.below(sizes)];
             new.bytes_max = size.max(script.traffic / PIECES_MAX);

@@ -9,9 +9,10 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::super::terminal::{read_of_master, write_to_master};
 use super::super::{
     Exit, Kernel, Launch, Moved, RawUsage, Ready, Signal, StartFailure, StartStep, Started, Stream,
-    Target, Tenant,
+    Target, Tenant, TerminalSize,
 };
 use super::world::Watched;
 use super::{
@@ -72,7 +73,13 @@ impl Kernel for Simulated {
         }
         if world.strikes(world.weather.read_errors) {
             world.pipes[pipe.pipe].has_failed = true;
-            return Err(io::Error::from_raw_os_error(libc::EIO));
+            // Of a terminal, EIO would be its end.
+            let number = if world.pipes[pipe.pipe].is_terminal {
+                libc::ENOMEM
+            } else {
+                libc::EIO
+            };
+            return Err(io::Error::from_raw_os_error(number));
         }
         assert!(bytes_max > 0, "a read of nothing says nothing");
         if world.lies_of(pipe.pipe) {
@@ -83,7 +90,9 @@ impl Kernel for Simulated {
             end.was_found_ended = end.holders == 0;
             end.was_found_empty = true;
             world.was_used |= end.was_found_ended;
-            return if end.was_found_ended {
+            return if end.was_found_ended && end.is_terminal {
+                read_of_master(Err(io::Error::from_raw_os_error(libc::EIO)))
+            } else if end.was_found_ended {
                 Ok(0)
             } else {
                 Err(io::ErrorKind::WouldBlock.into())
@@ -109,8 +118,13 @@ impl Kernel for Simulated {
         let end = &mut world.pipes[pipe.pipe];
         end.was_found_ended = end.holders == 0;
         if end.was_found_ended {
+            let number = if end.is_terminal {
+                libc::EIO
+            } else {
+                libc::EPIPE
+            };
             world.was_used = true;
-            return Err(io::Error::from_raw_os_error(libc::EPIPE));
+            return write_to_master(Err(io::Error::from_raw_os_error(number)));
         }
         let from = end.written;
         let count = end.put(bytes.len());
@@ -142,8 +156,8 @@ impl Kernel for Simulated {
         drop(pipe);
     }
 
-    fn give(&mut self, _pipe: SimulatedPipe) -> io::Result<OwnedFd> {
-        Err(io::ErrorKind::Unsupported.into())
+    fn give(&mut self, pipe: SimulatedPipe) -> Result<OwnedFd, (SimulatedPipe, io::Error)> {
+        Err((pipe, io::ErrorKind::Unsupported.into()))
     }
 
     fn fd(_pipe: &SimulatedPipe) -> Option<BorrowedFd<'_>> {
@@ -156,6 +170,15 @@ impl Kernel for Simulated {
         if world.random.one_in(2) {
             world.pipes[pipe.pipe].bytes_max *= 4;
             world.stir(pipe.pipe);
+        }
+    }
+
+    fn resize(&mut self, pipe: &SimulatedPipe, _: TerminalSize) -> io::Result<()> {
+        let world = &mut *self.world.borrow_mut();
+        if world.pipes[pipe.pipe].is_terminal {
+            Ok(())
+        } else {
+            Err(io::Error::from_raw_os_error(libc::ENOTTY))
         }
     }
 
