@@ -38,6 +38,16 @@ enum Extra {
 
 /// What to run, and how.
 ///
+/// ```
+/// use execloop::Command;
+/// use std::time::Duration;
+/// let mut make = Command::new("echo");
+/// make.args(["all", "check"]).env("LC_ALL", "C").timeout(Duration::from_secs(60));
+/// println!("{make}"); // a line that a shell takes: /usr/bin/echo all check
+/// assert_eq!(make.output()?, b"all check\n");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// The builder has the names of [`std::process::Command`] and the rules of Go's `os/exec`: no shell, no stdin, and output
 /// that goes nowhere unless asked for.
 ///
@@ -66,15 +76,6 @@ enum Extra {
 ///     assert_eq!(done.stdout, format!("cc {unit}\n").into_bytes());
 /// }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-///
-/// # Example
-///
-/// ```
-/// use execloop::Command;
-/// let greeting = Command::new("echo").arg("hello").output()?;
-/// assert_eq!(greeting, b"hello\n");
-/// # Ok::<(), execloop::CommandError>(())
 /// ```
 pub struct Command {
     /// As it was given.

@@ -12,6 +12,20 @@ use crate::reactor::Reactor;
 /// The write end of a command's stdin. A write waits while the pipe is full, and all other commands go on meanwhile;
 /// [`try_write`](StdinPipe::try_write) does not wait.
 ///
+/// ```
+/// use execloop::{Command, Input, Output, Reactor};
+/// use std::io::Write;
+/// let mut reactor = Reactor::new()?;
+/// let mut sort = Command::new("sort");
+/// let id = reactor.start(sort.stdin(Input::pipe()).stdout(Output::capture()))?;
+/// let mut stdin = reactor.stdin(id).expect("it has this pipe");
+/// writeln!(stdin, "pear")?;
+/// writeln!(stdin, "apple")?;
+/// stdin.close();
+/// assert_eq!(reactor.wait(id)?.expect("it was started here").stdout, b"apple\npear\n");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// Dropping it closes nothing, as it only borrows: call [`close`](StdinPipe::close) to give the command its end of input.
 #[derive(Debug)]
 pub struct StdinPipe<'a> {
@@ -105,12 +119,11 @@ const GATHERED_BYTES_MAX: usize = 64 * 1024;
 /// The read end of a command's stdout or stderr. A read waits until there is something, and all other commands go on
 /// meanwhile; [`try_read`](StdoutPipe::try_read) does not wait. The end of the stream is `Ok(0)`, as ever.
 ///
-/// `a | b` without a copy on the way:
-///
 /// ```
 /// use execloop::{Command, Input, Output, Reactor};
 /// let mut reactor = Reactor::new()?;
 /// let a = reactor.start(Command::new("printf").arg(r"pear\napple\n").stdout(Output::pipe()))?;
+/// // `a | b` without a copy on the way.
 /// let words = reactor.stdout(a).expect("it has this pipe").into_fd()?;
 /// let mut sort = Command::new("sort");
 /// let b = reactor.start(sort.stdin(Input::file(words)).stdout(Output::capture()))?;

@@ -25,6 +25,18 @@ pub use wait::Event;
 
 /// Owns every child that it starts, and drives them all on the thread that calls it.
 ///
+/// ```
+/// use execloop::{Command, Output, Reactor};
+/// let mut reactor = Reactor::builder().max_running(8).build()?;
+/// for name in ["a", "b", "c"] {
+///     reactor.start(Command::new("echo").arg(name).stdout(Output::capture()))?;
+/// }
+/// while let Some(done) = reactor.wait_any()? {
+///     assert!(done.success(), "{}: {:?}", done.id, done.outcome);
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// Nothing happens between calls: a program either waits in it ([`wait_any`](Reactor::wait_any),
 /// [`wait`](Reactor::wait)) or polls its descriptor ([`AsFd`](std::os::fd::AsFd)) in a loop of its own, and calls
 /// [`turn`](Reactor::turn) with a zero timeout when that is readable.
@@ -49,18 +61,6 @@ pub use wait::Event;
 /// original feels none of it. The copy may make a reactor of its own; a copy of a process with several threads may call
 /// little more than exec or _exit, here as everywhere (fork(2)). One that is made while a start is under way has the
 /// child's ends of that command's pipes, too, until it execs or exits.
-///
-/// ```
-/// use execloop::{Command, Output, Reactor};
-/// let mut reactor = Reactor::builder().max_running(8).build()?;
-/// for name in ["a", "b", "c"] {
-///     reactor.start(Command::new("echo").arg(name).stdout(Output::capture()))?;
-/// }
-/// while let Some(done) = reactor.wait_any()? {
-///     assert!(done.success(), "{}: {:?}", done.id, done.outcome);
-/// }
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
 pub struct Reactor {
     pub(crate) engine: Engine<Unix>,
     /// Somebody polls the descriptor, so it has to tell of work that no event will announce.

@@ -279,6 +279,7 @@ impl Command {
         let mut policy = self.policy.clone();
         policy.ignores_context = self.cancel.is_nothing();
         policy.kills_group = self.cancel.target == Target::Group;
+        policy.sweeps_group = self.attributes.sweeps_group;
         policy.rungs = self.cancel.rungs.iter().map(|(after, _)| *after).collect();
         Ok(Prepared {
             program: Arc::new(Program {

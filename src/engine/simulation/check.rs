@@ -145,14 +145,13 @@ impl Evidence<'_> {
     fn causes(&self) -> Vec<Cause> {
         let until = self.finished.drained.unwrap_or(self.world.now());
         let mut causes = self.requests_until(until);
-        // What its caller reads counts until it is finished.
         if self.is_output_too_much(true) {
             causes.push(Cause::OutputLimit);
         }
         causes
     }
 
-    /// More was read of it than it may write; by its caller, too, or by the loop alone.
+    /// More was read of it than it may write, with what its caller has read or without.
     fn is_output_too_much(&self, with_callers: bool) -> bool {
         let child = self.finished.pid.and_then(|pid| self.world.child(pid));
         let Some((limit, (child, _))) = self.job.output_limit.zip(child) else {
@@ -273,7 +272,7 @@ impl Evidence<'_> {
             Err(_) => false,
         };
         self.confirm(is_true, "its outcome");
-        // What a delay has read at last is not counted.
+        // What a delay has read at last is not counted, nor what the caller reads afterwards.
         let has_delay = self.job.wait_delay.is_some() || self.job.leak_timeout.is_some();
         if self.is_output_too_much(false) && !has_delay && self.job.stop == Stop::Kill {
             self.confirm(

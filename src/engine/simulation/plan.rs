@@ -84,8 +84,8 @@ pub(super) struct Job {
     pub(super) leak_timeout: Option<Duration>,
     pub(super) output_limit: Option<u64>,
     pub(super) slow_after: Option<Duration>,
-    /// How often it was said to be slow.
-    pub(super) slow_notices: u32,
+    /// How often it was said to be slow since this start, as it may be started again.
+    pub(super) slow_notices: (Option<Instant>, u32),
     pub(super) context: Option<usize>,
     /// Its pool by name, its priority and its weight.
     pub(super) pool: Option<&'static str>,
@@ -211,7 +211,7 @@ impl Job {
             leak_timeout: after(random, 8),
             output_limit: random.one_in(8).then(|| random.below(6_000) as u64),
             slow_after: after(random, 8),
-            slow_notices: 0,
+            slow_notices: (None, 0),
             context: (contexts > 0 && random.one_in(3)).then(|| random.below(contexts)),
             pool: random.one_in(3).then(|| *random.pick(&POOLS)),
             priority: if random.one_in(4) {

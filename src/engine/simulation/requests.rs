@@ -60,12 +60,7 @@ impl Driver {
     }
 
     pub(super) fn detach_one(&mut self) {
-        let Some((number, id)) = self.pick() else {
-            return;
-        };
-        // Only its limits would end one that nobody lets go on.
-        let stopped_for = self.book.borrow()[number].script.stopped_for;
-        if stopped_for != Some(Duration::MAX)
+        if let Some((number, id)) = self.pick()
             && let Some(pid) = self.engine().detach(id)
         {
             self.live.retain(|live| *live != number);
