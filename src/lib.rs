@@ -85,6 +85,7 @@ mod lines;
 pub mod linux;
 mod lookpath;
 mod observer;
+mod orphans;
 mod permits;
 mod pipe_limits;
 mod pipes;

@@ -340,8 +340,28 @@ fn nobody_would_continue_an_orphaned_process_group_so_it_is_not_suspended() {
     assert_eq!(live.finish().code, Some(0));
 }
 
+#[cfg(all(target_os = "linux", not(execloop_kqueue_shim)))]
+#[test]
+fn orphans_of_commands_are_taken_over_and_told() {
+    let scratch = Scratch::new();
+    let pid = scratch.join("pid");
+    let pid = pid.display();
+    // The second ends once the orphan of the first is reaped, which nobody else would do here.
+    let list = format!(
+        "(sleep 0.01; exit 7) >/dev/null 2>&1 & echo $! > '{pid}'\n\
+         while kill -0 $(cat '{pid}') 2>/dev/null; do sleep 0.01; done; cat '{pid}'\n"
+    );
+    let done = run(&["-j", "1", "--subreaper"], list);
+    assert_eq!(done.code, Some(0), "{done:?}");
+    let expected = format!("execloop: orphan {}: exit status 7\n", done.output().trim());
+    assert!(done.told().starts_with(&expected), "{done:?}");
+}
+
 #[test]
 fn process_one_of_a_container_reaps_orphans_and_no_command() {
+    if cfg!(execloop_kqueue_shim) {
+        return eprintln!("skipped: without pidfds no orphan is told from a command");
+    }
     let container = "unshare --pid --fork --mount-proc --kill-child";
     if shell(&format!("{container} true 2>&-")).run().is_err() {
         return eprintln!("skipped: no new pid namespace is to be had");

@@ -301,6 +301,13 @@ pub(crate) struct ChildArguments {
     /// Run everything with a niceness that is N higher
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub(crate) nice: Option<i32>,
+
+    /// Take the place of init for what commands leave behind
+    ///
+    /// A process whose parent has ended becomes a child of this program. It
+    /// is reaped when it ends, and told on stderr with its status. Linux only.
+    #[arg(long, verbatim_doc_comment)]
+    pub(crate) subreaper: bool,
 }
 
 #[derive(Args, Debug)]

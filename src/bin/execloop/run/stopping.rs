@@ -23,8 +23,11 @@ impl Run {
                 Request::Suspend => self.suspend(),
                 Request::More => self.options.jobs = self.options.jobs.saturating_add(1),
                 Request::Fewer => self.options.jobs = (self.options.jobs - 1).max(1),
-                // Each pass does it.
-                Request::Reap => {}
+                Request::Reap => {
+                    if let Some(reaper) = &mut self.reaper {
+                        reaper.ask();
+                    }
+                }
             }
         }
     }
@@ -89,15 +92,15 @@ impl Run {
         }
     }
 
-    /// Process 1 has the orphans of all others. The zombie that came first is looked at: if it is a command, the reactor is
-    /// about to take its status, and the next pass finds whatever is behind it.
+    /// Takes the statuses of orphans, and tells of them if they were asked for.
     pub(super) fn reap_orphans(&mut self) {
-        while let Some(pid) = program::first_zombie() {
-            let is_command = |id: &CommandId| self.reactor.pid(*id) == Some(pid);
-            if self.running.keys().any(is_command) {
-                return;
+        let Some(reaper) = &mut self.reaper else {
+            return;
+        };
+        for orphan in reaper.look(&mut self.reactor) {
+            if self.options.subreaper && !self.options.quiet {
+                self.printer.tell(crate::message(&orphan.to_string()));
             }
-            program::reap(pid);
         }
     }
 
