@@ -23,6 +23,8 @@ impl<K: Kernel> Engine<K> {
         self.kernel.check_process()?;
         self.close_inbox();
         self.abort_all();
+        // What is left is ended by its limits.
+        self.go_on();
         for slot in self.table.slots() {
             let running = self.table.running(slot);
             if running.is_some_and(|running| running.job.kill_failed()) {
@@ -37,7 +39,7 @@ impl<K: Kernel> Engine<K> {
 
     /// What waits is not started, what runs is killed.
     fn abort_all(&mut self) {
-        self.now = self.kernel.now();
+        self.clock.read(self.kernel.now());
         for slot in self.table.slots() {
             let running = self.table.running(slot);
             if let Some(running) = &running {

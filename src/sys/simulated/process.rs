@@ -28,6 +28,10 @@ pub(crate) struct Process {
     closed: [Option<usize>; 3],
     /// It was killed by this signal, and dies in a moment.
     dying: Option<i32>,
+    /// Stopped by SIGSTOP; `owes`: something was to happen meanwhile. What it is signalled waits.
+    pub(crate) is_stopped: bool,
+    owes: bool,
+    pending: Vec<Signal>,
     /// The process that leads its group; `None`: ours.
     group: Option<usize>,
     pub(crate) is_alive: bool,
@@ -99,6 +103,9 @@ impl World {
             ends,
             closed: [None; 3],
             dying: None,
+            is_stopped: false,
+            owes: false,
+            pending: Vec::new(),
             group,
             is_alive: true,
             epoch: 0,
@@ -147,6 +154,10 @@ impl World {
         }
         if let Some(signal) = this.dying {
             return self.end(process, signal);
+        }
+        if this.is_stopped {
+            this.owes = true;
+            return;
         }
         if let Some(child) = &mut this.child
             && let Exec::UnderWay(failure) = child.exec
@@ -330,7 +341,10 @@ impl World {
         let script = Rc::clone(&self.processes[process].script);
         let answer = self.may_send(process, target, &script);
         let now = self.now();
-        if let Some(child) = &mut self.processes[process].child {
+        let steers = signal == Signal::STOP || signal == Signal::CONT;
+        if let Some(child) = &mut self.processes[process].child
+            && !steers
+        {
             child
                 .signals
                 .push((now, signal.number(), target, answer.err()));
@@ -376,9 +390,19 @@ impl World {
     }
 
     fn hit(&mut self, process: usize, signal: Signal) {
-        let this = &self.processes[process];
+        let this = &mut self.processes[process];
         if !this.is_alive {
             return;
+        }
+        if signal == Signal::STOP {
+            this.is_stopped = true;
+            return;
+        }
+        if signal == Signal::CONT {
+            return self.let_go_on(process);
+        }
+        if this.is_stopped && signal != Signal::KILL {
+            return this.pending.push(signal);
         }
         let number = signal.number();
         let is_born = |child: &ChildFacts| matches!(child.exec, Exec::UnderWay(_));
@@ -402,6 +426,19 @@ impl World {
                 this.left = None;
                 self.resume(process, Duration::ZERO);
             }
+        }
+    }
+
+    /// What it was to do, and what it was signalled, happens now.
+    fn let_go_on(&mut self, process: usize) {
+        let this = &mut self.processes[process];
+        this.is_stopped = false;
+        let pending = std::mem::take(&mut this.pending);
+        if std::mem::take(&mut this.owes) {
+            self.next_moment(process);
+        }
+        for signal in pending {
+            self.hit(process, signal);
         }
     }
 
