@@ -26,7 +26,8 @@ def peers(count, arguments):
     yield "execloop", [PROGRAM, "run", "-q", "-j", JOBS, "/bin/true", "{}"], arguments
     yield "xargs -P", ["xargs", "-P", JOBS, "-I{}", "/bin/true", "{}"], arguments
     yield "moreutils parallel", moreutils and [moreutils, "-j", JOBS, "/bin/true", "--", *numbers], None
-    yield "rust-parallel", ["rust-parallel", "-j", JOBS, "/bin/true", "{}"], arguments
+    # It appends the argument, and passes a `{}` on as it is: `true` would have two then, and spare itself its locale.
+    yield "rust-parallel", ["rust-parallel", "-j", JOBS, "/bin/true"], arguments
     yield "GNU parallel", ["parallel", "-j", JOBS, "/bin/true", "{}"], arguments
 
 

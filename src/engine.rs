@@ -2,7 +2,7 @@
 //! over. The parts of a turn are in `engine/`.
 //! Unaware of Linux, of mio and of the public types around it; generic over `sys::Kernel`.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -100,8 +100,8 @@ pub(crate) struct Engine<K: Kernel> {
     snapshot: Snapshot,
     asides: Asides,
     readiness: Readiness,
-    /// Commands that still run after a while, of which nobody has heard.
-    slow: VecDeque<CommandId>,
+    /// Commands that still run after a while, of which the caller has not heard: since when, and their slots.
+    slow: BTreeSet<(Instant, u32)>,
     observer: Option<Box<dyn Observer>>,
     stats: Stats,
     /// Streams that used up their share of a turn. While there are any, no poll sleeps.
@@ -142,7 +142,7 @@ impl<K: Kernel> Engine<K> {
             snapshot: Snapshot::default(),
             asides: Asides::default(),
             readiness: Readiness::default(),
-            slow: VecDeque::new(),
+            slow: BTreeSet::new(),
             observer: None,
             stats: Stats::default(),
             backlog: VecDeque::new(),

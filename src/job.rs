@@ -458,6 +458,8 @@ impl Job {
         if let State::Draining { close_at } | State::Lingering { close_at } = &mut self.state {
             *close_at = next;
         }
+        // Nothing that is read from here on gives them more time.
+        self.awaits_leaks = false;
         if next.is_some() {
             self.is_group_killed = true;
             effects.push(Effect::KillRest);

@@ -231,6 +231,7 @@ impl Driver {
         self.note_told();
         if self.random.one_in(3) {
             self.take_ready();
+            self.take_slow();
         }
     }
 

@@ -320,6 +320,7 @@ impl<K: Kernel> Engine<K> {
             is_cancelled: false,
             heard: Streams::default(),
             slow_at: None,
+            noted_slow: None,
             holders: Vec::new(),
             read_since_exit: 0,
             output_bytes: 0,

@@ -377,6 +377,24 @@ fn a_killed_group_has_a_while_to_let_go_of_the_pipes() {
 }
 
 #[test]
+fn what_a_killed_group_has_left_in_a_pipe_gives_it_no_second_leak_timeout() {
+    let policy = Policy {
+        kills_group: true,
+        leak_timeout: Some(10 * GROUP_DEATH_MAX),
+        ..Policy::default()
+    };
+    let now = sys::now();
+    let mut play = Play::new(policy, streams(&[Stream::Stdout]), false, now);
+    play.happen(Happening::Exits(Ending::Zero), PLAIN);
+    play.happen(Happening::Stop(Cause::Cancelled), PLAIN);
+    assert_eq!(play.asked_for, [Effect::KillRest]);
+    play.happen(Happening::Empties(Stream::Stdout), PLAIN);
+    play.happen(Happening::Pass(GROUP_DEATH_MAX), PLAIN);
+    let closed = [Effect::DrainOnceThenClose, Effect::Finish];
+    assert_eq!(play.asked_for[1..], closed);
+}
+
+#[test]
 fn a_pipe_of_the_callers_is_not_waited_for_and_is_closed_by_the_delay_and_by_the_limits() {
     for (wait_delay, timeout) in [(Some(DELAY), None), (None, Some(DELAY))] {
         let policy = Policy {
@@ -466,6 +484,12 @@ fn all_policies() -> Vec<Policy> {
             kills_group: wait_delay.is_some(),
             ..Policy::default()
         });
+        all.push(Policy {
+            wait_delay,
+            leak_timeout: Some(HALF),
+            kills_group: ignores_context,
+            ..Policy::default()
+        });
     }
     all
 }
@@ -480,6 +504,7 @@ fn all_short_histories_agree_with_the_rules() {
         Happening::Stop(Cause::DeadlineExceeded),
         Happening::Abort(Cause::Cancelled),
         Happening::Output,
+        Happening::Empties(Stream::Stdout),
         Happening::Pass(HALF),
     ];
     const LENGTH: u32 = 4;
@@ -529,7 +554,8 @@ fn random_histories_agree_with_the_rules() {
                 2 => Happening::Fails(stream),
                 3 => Happening::Stop(*random.pick(&causes)),
                 4 => Happening::Abort(Cause::Cancelled),
-                5..=6 => Happening::Output,
+                5 => Happening::Output,
+                6 => Happening::Empties(stream),
                 _ => Happening::Pass(HALF / 5 * random.below(6) as u32),
             };
             if play.is_possible(happening) {

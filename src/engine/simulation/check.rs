@@ -8,7 +8,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::time::{Duration, Instant};
 
 use super::pauses::Pauses;
-use super::plan::{Job, Stop};
+use super::plan::{Job, Stop, Take};
 use crate::error::{Cause, Error, StartError};
 use crate::finished::Finished;
 use crate::job::GROUP_DEATH_MAX;
@@ -146,7 +146,26 @@ impl Evidence<'_> {
     /// Everything that may have asked it to stop before its end.
     fn causes(&self) -> Vec<Cause> {
         let until = self.finished.drained.unwrap_or(self.world.now());
-        self.requests_until(until)
+        let mut causes = self.requests_until(until);
+        if self.is_output_too_much() {
+            causes.push(Cause::OutputLimit);
+        }
+        causes
+    }
+
+    /// More was read of it than it may write.
+    fn is_output_too_much(&self) -> bool {
+        let child = self.finished.pid.and_then(|pid| self.world.child(pid));
+        let Some((limit, (child, _))) = self.job.output_limit.zip(child) else {
+            return false;
+        };
+        let mut read = 0;
+        for (pipe, take) in child.pipes[1..].iter().zip(self.job.takes) {
+            if let Some(pipe) = pipe.filter(|_| take != Take::Caller) {
+                read += self.world.pipes[pipe].read as u64;
+            }
+        }
+        read > limit
     }
 
     fn requests_until(&self, until: Instant) -> Vec<Cause> {
@@ -205,7 +224,11 @@ impl Evidence<'_> {
             return;
         }
         self.confirm(reaped <= ended + slack, "reaped late");
-        if let Some(delay) = self.job.wait_delay {
+        if let Some(timeout) = self.job.leak_timeout {
+            let is_early = !finished.leaked.is_empty() && drained < reaped + timeout;
+            let was_asked = !self.causes().is_empty() || self.job.signals > 0;
+            self.confirm(!is_early || was_asked, "the leak timeout was cut short");
+        } else if let Some(delay) = self.job.wait_delay {
             let stopped = child.signals.first().map(|(at, ..)| *at);
             let start = stopped.filter(|_| self.job.signals == 0);
             let clock = start.unwrap_or(reaped).min(reaped);
@@ -249,7 +272,8 @@ impl Evidence<'_> {
             Err(Error::Kill(error)) => is_zero && refused(error.raw_os_error()),
             Err(Error::WaitDelay { streams }) => {
                 let is_told = *streams == self.finished.leaked;
-                is_zero && is_cut && is_told && self.job.wait_delay.is_some()
+                let has_delay = self.job.wait_delay.is_some() || self.job.leak_timeout.is_some();
+                is_zero && is_cut && is_told && has_delay
             }
             Err(Error::Copy { stream, source }) => {
                 let is_blocked = source.kind() == io::ErrorKind::WouldBlock;
@@ -258,6 +282,14 @@ impl Evidence<'_> {
             Err(_) => false,
         };
         self.confirm(is_true, "its outcome");
+        // What a delay has read at last is not counted.
+        let has_delay = self.job.wait_delay.is_some() || self.job.leak_timeout.is_some();
+        if self.is_output_too_much() && !has_delay && self.job.stop == Stop::Kill {
+            self.confirm(
+                self.finished.outcome.is_err(),
+                "its output limit is passed over",
+            );
+        }
         if causes.is_empty() && is_zero {
             let is_plain = match &self.finished.outcome {
                 Ok(()) => failures.is_empty() && !is_cut,

@@ -75,6 +75,7 @@ impl Driver {
         assert!(engine.watches.is_empty(), "{:?}", engine.watches);
         assert_eq!(engine.backlog.len(), 0, "backlog");
         assert_eq!(engine.starting.len(), 0, "starting");
+        assert!(engine.slow.is_empty(), "slow: {:?}", engine.slow);
         assert!(engine.asides.is_empty(), "{:?}", engine.asides);
         assert!(engine.readiness.is_empty(), "{:?}", engine.readiness);
         let left: Vec<_> = std::iter::from_fn(|| {

@@ -81,6 +81,11 @@ pub(super) struct Job {
     pub(super) wait_delay: Option<Duration>,
     pub(super) timeout: Option<Duration>,
     pub(super) idle_timeout: Option<Duration>,
+    pub(super) leak_timeout: Option<Duration>,
+    pub(super) output_limit: Option<u64>,
+    pub(super) slow_after: Option<Duration>,
+    /// How often it was said to be slow.
+    pub(super) slow_notices: u32,
     pub(super) context: Option<usize>,
     /// Its pool by name, its priority and its weight.
     pub(super) pool: Option<&'static str>,
@@ -136,6 +141,7 @@ impl Job {
             },
             traffic: 0,
             exec_takes: None,
+            stopped_for: None,
             exec_error: random.one_in(30).then_some(libc::EACCES),
             clone_error: random
                 .one_in(60)
@@ -159,17 +165,36 @@ impl Job {
         let counts_queue = script.busy_times > 0 || random.one_in(2);
         let delay = |random: &mut Random| Duration::from_micros(1 + random.below(40_000) as u64);
         let after = |random: &mut Random, one_in| random.one_in(one_in).then(|| delay(random));
+        let stop = if is_callers {
+            Stop::Kill
+        } else {
+            random_stop(random)
+        };
+        // What outlives a command may wait for its caller to read, who waits for the command.
+        let wait_delay =
+            after(random, if is_callers { 1 } else { 2 }).filter(|delay| !delay.is_zero());
+        // A caller may stop to serve his pipe; the command must not wait for ever then.
+        let timeout = if is_callers {
+            Some(Duration::from_millis(50 + random.below(200) as u64))
+        } else {
+            after(random, 5)
+        };
+        if random.one_in(25) {
+            // Where nothing would kill it, somebody lets it go on.
+            let is_ended = wait_delay.is_some() && timeout.is_some() && !script.is_foreign;
+            script.stopped_for = Some(if is_ended && random.one_in(2) {
+                Duration::MAX
+            } else {
+                Duration::from_micros(random.below(2_000_000) as u64)
+            });
+        }
         Job {
             program,
             script,
             feed,
             takes,
             is_merged: takes[1] == Take::Null && random.one_in(4),
-            stop: if is_callers {
-                Stop::Kill
-            } else {
-                random_stop(random)
-            },
+            stop,
             rungs: if random.one_in(6) {
                 1 + random.below(3)
             } else {
@@ -178,16 +203,13 @@ impl Job {
             is_group: random.one_in(6),
             sweeps: random.one_in(3),
             is_rude: random.one_in(8),
-            // What outlives a command may wait for its caller to read, who waits for the command.
-            wait_delay: after(random, if is_callers { 1 } else { 2 })
-                .filter(|delay| !delay.is_zero()),
-            // A caller may stop to serve his pipe; the command must not wait for ever then.
-            timeout: if is_callers {
-                Some(Duration::from_millis(50 + random.below(200) as u64))
-            } else {
-                after(random, 5)
-            },
+            wait_delay,
+            timeout,
             idle_timeout: after(random, 8),
+            leak_timeout: after(random, 8),
+            output_limit: random.one_in(8).then(|| random.below(6_000) as u64),
+            slow_after: after(random, 8),
+            slow_notices: 0,
             context: (contexts > 0 && random.one_in(3)).then(|| random.below(contexts)),
             pool: random.one_in(3).then(|| *random.pick(&POOLS)),
             priority: if random.one_in(4) {
@@ -265,6 +287,15 @@ impl Job {
         }
         if let Some(timeout) = self.timeout {
             command.timeout(timeout);
+        }
+        if let Some(timeout) = self.leak_timeout {
+            command.leak_timeout(timeout);
+        }
+        if let Some(bytes) = self.output_limit {
+            command.output_limit(bytes);
+        }
+        if let Some(period) = self.slow_after {
+            command.slow_after(period);
         }
         if let Some(timeout) = self.idle_timeout
             && self.takes != [Take::Null; 2]

@@ -109,6 +109,22 @@ impl Driver {
         }
     }
 
+    /// Only what runs is said to be slow, and at most once a period.
+    pub(super) fn take_slow(&mut self) {
+        while let Some(id) = self.engine().pop_slow() {
+            let number = self.numbers.borrow()[&id.number];
+            let now = self.world.borrow().now();
+            let slot = self.engine().table.slot_of(id).expect("it runs");
+            let running = self.engine().table.running(slot).expect("it runs");
+            let ran = now - running.started;
+            let job = &mut self.book.borrow_mut()[number];
+            job.slow_notices += 1;
+            let period = job.slow_after.expect("it was asked for");
+            assert!(!job.is_over && !job.is_detached, "{job:#?}");
+            assert!(period * job.slow_notices <= ran, "not yet slow: {job:#?}");
+        }
+    }
+
     /// What came back to those who had sent it.
     pub(super) fn note_told(&mut self) {
         let told = std::mem::take(&mut *self.told.lock().expect("no panic while it is locked"));

@@ -29,9 +29,12 @@ pub(crate) struct Process {
     /// It was killed by this signal, and dies in a moment.
     dying: Option<i32>,
     /// Stopped by SIGSTOP; `owes`: something was to happen meanwhile. What it is signalled waits.
-    pub(crate) is_stopped: bool,
+    is_suspended: bool,
     owes: bool,
-    pending: Vec<Signal>,
+    held: Vec<Signal>,
+    /// It was stopped before its exec: what comes of signals, but for SIGKILL, comes when it goes on.
+    is_stopped: bool,
+    pending: Option<i32>,
     /// The process that leads its group; `None`: ours.
     group: Option<usize>,
     pub(crate) is_alive: bool,
@@ -104,8 +107,10 @@ impl World {
             closed: [None; 3],
             dying: None,
             is_stopped: false,
+            is_suspended: false,
             owes: false,
-            pending: Vec::new(),
+            held: Vec::new(),
+            pending: None,
             group,
             is_alive: true,
             epoch: 0,
@@ -127,8 +132,17 @@ impl World {
                 _ => 300,
             };
             let by_chance = Duration::from_micros(self.random.below(longest) as u64);
-            let known = self.processes[process].script.exec_takes;
-            self.resume(process, known.unwrap_or(by_chance));
+            let this = &mut self.processes[process];
+            let (known, stopped) = (this.script.exec_takes, this.script.stopped_for);
+            this.is_stopped = stopped.is_some();
+            match stopped {
+                // Nobody lets it go on.
+                Some(Duration::MAX) => {
+                    this.next_epoch();
+                }
+                Some(time) => self.resume(process, time),
+                None => self.resume(process, known.unwrap_or(by_chance)),
+            }
         }
     }
 
@@ -155,9 +169,13 @@ impl World {
         if let Some(signal) = this.dying {
             return self.end(process, signal);
         }
-        if this.is_stopped {
+        if this.is_suspended {
             this.owes = true;
             return;
+        }
+        this.is_stopped = false;
+        if let Some(signal) = this.pending.take() {
+            return self.kill(process, signal);
         }
         if let Some(child) = &mut this.child
             && let Exec::UnderWay(failure) = child.exec
@@ -395,16 +413,20 @@ impl World {
             return;
         }
         if signal == Signal::STOP {
-            this.is_stopped = true;
+            this.is_suspended = true;
             return;
         }
         if signal == Signal::CONT {
             return self.let_go_on(process);
         }
-        if this.is_stopped && signal != Signal::KILL {
-            return this.pending.push(signal);
+        if this.is_suspended && signal != Signal::KILL {
+            return this.held.push(signal);
         }
         let number = signal.number();
+        if this.is_stopped && number != libc::SIGKILL {
+            this.pending.get_or_insert(number);
+            return;
+        }
         let is_born = |child: &ChildFacts| matches!(child.exec, Exec::UnderWay(_));
         match this.script.reaction {
             _ if this.dying.is_some() => {}
@@ -432,12 +454,12 @@ impl World {
     /// What it was to do, and what it was signalled, happens now.
     fn let_go_on(&mut self, process: usize) {
         let this = &mut self.processes[process];
-        this.is_stopped = false;
-        let pending = std::mem::take(&mut this.pending);
+        this.is_suspended = false;
+        let held = std::mem::take(&mut this.held);
         if std::mem::take(&mut this.owes) {
             self.next_moment(process);
         }
-        for signal in pending {
+        for signal in held {
             self.hit(process, signal);
         }
     }
