@@ -108,7 +108,7 @@ impl Handle {
         self.tell(id, Message::Cancel(id.number));
     }
 
-    /// Asks a command to stop that nobody waits for any more.
+    /// Asks a command to stop whose reply was dropped.
     pub(crate) fn abandon(&self, id: CommandId) {
         self.tell(id, Message::Abandon(id.number));
     }

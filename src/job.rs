@@ -32,7 +32,7 @@ pub(crate) struct Policy {
     pub(crate) output_limit: Option<u64>,
     /// How long its pipes may be held, once they were read after its exit. `None`: the wait delay is for both.
     pub(crate) leak_timeout: Option<Duration>,
-    /// How often it is told that it still runs.
+    /// How often the command is reported as still running.
     pub(crate) slow_after: Option<Duration>,
     /// Who holds a pipe that is cut is looked up.
     pub(crate) names_holders: bool,

@@ -402,7 +402,7 @@ impl Shared {
         }
     }
 
-    /// Nobody of ours runs, so all tokens are to be there: those of clients that were killed are made anew, and those of
+    /// None of our commands runs, so all tokens are to be there: those of clients that were killed are made anew, and those of
     /// who has outlived its command and gave one back since are taken out.
     fn refill(&self) {
         if let Some(slots) = self.slots {

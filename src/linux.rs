@@ -149,7 +149,7 @@ pub trait CommandExt: sealed::Sealed {
     /// Makes a cgroup for each start, below a directory of the caller's, and starts the child in it. Default: that of this
     /// process. Excludes [`cgroup`](CommandExt::cgroup).
     ///
-    /// Nobody survives the command: when its process has exited, also after a normal end, whoever is left in the cgroup is
+    /// No process of its cgroup survives the command: when its process has exited, also after a normal end, whoever is left in the cgroup is
     /// killed by `cgroup.kill`, wherever it has moved its session and its group to. The command is finished when the cgroup is empty (`populated 0`), which is then removed.
     ///
     /// The start fails with [`StartStep::Cgroup`](crate::StartStep::Cgroup) where no cgroup can be made, a setting is

@@ -25,7 +25,7 @@ impl<'a> StdinPipe<'a> {
     }
 
     /// Writes what fits now, without a turn of the reactor. After [`WouldBlock`](io::ErrorKind::WouldBlock), also of a
-    /// command that is not started yet, the pipe is [told](crate::Event::Ready) once it is worth another try.
+    /// command that is not started yet, the pipe is [reported](crate::Event::Ready) once it is worth another try.
     ///
     /// # Errors
     /// `WouldBlock`, and as [`write`](Write::write).
@@ -127,8 +127,8 @@ impl<'a> StdoutPipe<'a> {
     }
 
     /// Reads what is there now, without a turn of the reactor. After [`WouldBlock`](io::ErrorKind::WouldBlock), also of a
-    /// command that is not started yet, the pipe is [told](crate::Event::Ready) once it is worth another try: it has
-    /// something, or its end. The trap: who waits before he was told `WouldBlock` may wait for ever.
+    /// command that is not started yet, the pipe is [reported](crate::Event::Ready) once it is worth another try: it has
+    /// something, or its end. The trap: a caller that waits for the event before it got `WouldBlock` may wait for ever.
     ///
     /// # Errors
     /// `WouldBlock`, and as [`read`](Read::read).

@@ -214,7 +214,7 @@ enum OutputKind {
     CaptureEnds(usize),
     Writer(Box<dyn Write + Send>),
     Lines(LineCallback),
-    /// Lines of a callback that is told whose they are.
+    /// Lines for a callback that gets their command with them.
     Shared(Lines),
     File(OwnedFd),
     /// An earlier start took it.

@@ -4,17 +4,22 @@
 
 #[path = "common"]
 mod common {
+    mod alive;
+    mod gone;
     pub mod helper;
     pub mod helper_path;
+    mod orphan;
+    mod orphan_pid;
+    pub mod stay;
+    pub mod wait;
     mod watchdog;
 }
-#[path = "common/life.rs"]
-mod life;
 
 use std::fs;
 
+use common::stay::Stay;
+use common::wait::wait;
 use execloop::{Cancel, Reactor, Signal};
-use life::Stay;
 
 /// Waits until the process is in this state of proc(5).
 fn await_state(pid: u32, state: char) {
@@ -50,8 +55,8 @@ fn all_processes_of_a_group_stand_and_go_on() {
     stay.release();
     stay.release_orphan();
     alone.release();
-    assert!(life::wait(&mut reactor, id).success());
-    assert!(life::wait(&mut reactor, other).success());
+    assert!(wait(&mut reactor, id).success());
+    assert!(wait(&mut reactor, other).success());
 }
 
 #[test]
@@ -65,11 +70,11 @@ fn what_stands_can_be_killed_and_is_cancelled_when_it_goes_on() {
     let pid = asked.pid();
     reactor.suspend().expect("our own process");
     reactor.kill(first);
-    assert!(!life::wait(&mut reactor, first).success());
+    assert!(!wait(&mut reactor, first).success());
     reactor.cancel(second);
     await_state(pid, 'T');
     reactor.unsuspend();
-    let done = life::wait(&mut reactor, second);
+    let done = wait(&mut reactor, second);
     assert_eq!(done.status.and_then(|status| status.code()), Some(7));
 }
 

@@ -6,12 +6,12 @@ mod common {
     pub mod finish;
     pub mod helper;
     pub mod helper_path;
+    mod orphan_pid;
     pub mod shell;
+    pub mod stay;
     pub mod text;
     mod watchdog;
 }
-#[path = "common/life.rs"]
-mod life;
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::sync::{Arc, Mutex};
@@ -20,10 +20,10 @@ use std::time::Duration;
 use common::finish::finish;
 use common::helper::helper;
 use common::shell::shell;
+use common::stay::Stay;
 use common::text::text;
 use execloop::linux::CommandExt;
 use execloop::{Command, Error, Input, Output, Reactor, StartError, Stream, TerminalSize};
-use life::Stay;
 
 const SIZE: TerminalSize = TerminalSize {
     rows: 50,
@@ -325,6 +325,7 @@ fn who_has_no_terminal_has_no_size() {
     let mut stay = Stay::new(&[]);
     stay.command.stdout(Output::capture());
     let id = reactor.start(&mut stay.command).expect("it starts");
+    stay.pid();
     let refused = |result: io::Result<()>| result.expect_err("it has none").kind();
     assert_eq!(
         refused(reactor.resize_terminal(id, SIZE)),

@@ -1,9 +1,9 @@
 //! The boundary to the operating system: the contract `Kernel`, and the data that crosses it.
 //! Unaware of jobs, contexts, queues and callers; imports nothing of ours.
 //!
-//! Each implementation of [`Kernel`] defines: a child's handle, our end of a pipe, a waker, and some calls. The real
-//! ones are `linux/` and `kqueue/`, over mio; `simulated.rs` is a machine in memory. What both real ones share stands
-//! here beside them. Every `unsafe` block of the crate is in this folder.
+//! Each implementation of [`Kernel`] defines: a child's handle, our end of a pipe, a waker, and some calls. The real one
+//! is `unix.rs`, over mio and one of two backends, `linux/` and `kqueue/`, which share what stands here beside them;
+//! `simulated.rs` is a machine in memory. Every `unsafe` block of the crate is in this folder.
 
 mod attributes;
 // Which of the real ones this is.
@@ -41,6 +41,7 @@ pub(crate) mod simulated;
 mod stream;
 mod terminal;
 mod token;
+mod unix;
 mod usage;
 mod waker;
 
@@ -53,7 +54,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub(crate) use attributes::{Attributes, CgroupPlan, Groups, IdMap, Program, Rlimit};
-pub(crate) use backend::Unix;
 #[cfg(not(any(test, fuzzing)))]
 pub(crate) use clock::now;
 pub(crate) use cstr::{CStrings, nul_free};
@@ -68,6 +68,9 @@ pub use stream::Stream;
 pub(crate) use terminal::TerminalPlan;
 pub use terminal::TerminalSize;
 pub(crate) use token::SLOTS_MAX;
+
+/// The kernel that this process runs on.
+pub(crate) type Unix = unix::Unix<backend::System>;
 
 /// The system, as the loop sees it.
 pub(crate) trait Kernel {

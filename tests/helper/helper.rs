@@ -16,6 +16,7 @@ mod child;
 #[cfg(target_os = "linux")]
 mod cost;
 mod counts;
+mod defect;
 #[cfg(target_os = "linux")]
 mod faults;
 mod jobserver;
@@ -23,6 +24,8 @@ mod jobserver;
 mod layout;
 mod life;
 mod look;
+#[path = "../../src/bin/execloop/patient.rs"]
+mod patient;
 #[path = "../common/start_error.rs"]
 mod start_error;
 #[cfg(target_os = "linux")]
@@ -77,6 +80,7 @@ fn main() -> ExitCode {
         "dropped" => layout::dropped(),
         #[cfg(target_os = "linux")]
         "above-the-limit" => layout::above_the_limit(),
+        "defect" => defect::run(&arguments),
         #[cfg(target_os = "linux")]
         "terminals" => terminals::many(&arguments),
         "jobserver" => jobserver::client(&arguments),

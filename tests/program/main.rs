@@ -6,15 +6,16 @@ mod arguments;
 mod bench;
 #[path = "../common"]
 mod common {
+    #[cfg(target_os = "linux")]
+    pub mod fuse;
+    pub mod helper_path;
     pub mod scratch;
     pub mod shell;
     pub mod text;
     mod watchdog;
 }
+mod defect;
 mod failures;
-#[cfg(target_os = "linux")]
-#[path = "../common/fuse.rs"]
-mod fuse;
 mod jobserver;
 mod list;
 mod manners;

@@ -233,8 +233,8 @@ pub(crate) struct OutputArguments {
     /// Print each line as it comes, with its command's number
     ///
     /// The number is that of the command's line in the list. A line longer
-    /// than 1 MiB is cut into pieces of that size. While nobody reads the
-    /// output, commands that write have to wait; timeouts run on.
+    /// than 1 MiB is cut into pieces of that size. While the output is not
+    /// read, commands that write have to wait; timeouts run on.
     #[arg(short, long, verbatim_doc_comment, conflicts_with = "keep_order")]
     pub(crate) stream: bool,
 
@@ -282,7 +282,7 @@ pub(crate) struct OutputArguments {
     )]
     pub(crate) progress: When,
 
-    /// Print no summary; failures are told all the same
+    /// Print no summary; failures are reported all the same
     #[arg(short, long)]
     pub(crate) quiet: bool,
 }
