@@ -77,5 +77,7 @@ impl Driver {
         if let Some((_, end)) = self.pauses.0.last_mut() {
             *end = Some(now);
         }
+        // What was started now may be more than the next act allows.
+        self.check_limits();
     }
 }
