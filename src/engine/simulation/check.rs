@@ -161,9 +161,12 @@ impl Evidence<'_> {
         };
         let mut read = 0;
         for (pipe, take) in child.pipes[1..].iter().zip(self.job.takes) {
-            if let Some(pipe) = pipe.filter(|_| take != Take::Caller) {
-                read += self.world.pipes[pipe].read as u64;
-            }
+            // Of a pipe of the caller's counts what he has read, not what was kept for him when it was cut.
+            read += match pipe {
+                Some(_) if take == Take::Caller => self.job.callers_read as u64,
+                Some(pipe) => self.world.pipes[*pipe].read as u64,
+                None => 0,
+            };
         }
         read > limit
     }
@@ -284,7 +287,9 @@ impl Evidence<'_> {
         self.confirm(is_true, "its outcome");
         // What a delay has read at last is not counted.
         let has_delay = self.job.wait_delay.is_some() || self.job.leak_timeout.is_some();
-        if self.is_output_too_much() && !has_delay && self.job.stop == Stop::Kill {
+        // Nor what the caller reads when it is finished.
+        let is_callers = self.job.takes.contains(&Take::Caller);
+        if self.is_output_too_much() && !has_delay && !is_callers && self.job.stop == Stop::Kill {
             self.confirm(
                 self.finished.outcome.is_err(),
                 "its output limit is passed over",
