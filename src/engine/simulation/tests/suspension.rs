@@ -166,3 +166,26 @@ fn one_that_is_let_go_while_all_is_suspended_goes_on() {
     assert!(has_ended(&world));
     engine.unsuspend();
 }
+
+#[test]
+fn a_context_that_comes_after_a_pause_ends_its_commands_at_its_own_time() {
+    let (world, mut engine) = calm(1);
+    engine.suspend().expect("our own process");
+    pass(&world, &mut engine, PAUSE);
+    engine.unsuspend();
+    let start = world.borrow().now();
+    for counts_queue in [true, false] {
+        let context = Context::new().with_deadline(world.borrow().now() + LIMIT);
+        let mut command = command(&world, sleep(10 * PAUSE));
+        command
+            .context(&context)
+            .deadline_counts_queue(counts_queue);
+        let id = engine.start(&mut command).expect("it starts");
+        let finished = finish(&mut engine, id);
+        let error = finished.outcome.as_ref().expect_err("its time is over");
+        assert_eq!(error.cause(), Some(Cause::DeadlineExceeded));
+        let late = finished.elapsed().saturating_sub(LIMIT);
+        assert!(late < SLACK, "{late:?}");
+    }
+    assert!(world.borrow().now() - start < 3 * LIMIT);
+}
