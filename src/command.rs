@@ -23,6 +23,7 @@ mod identity;
 mod limits;
 mod order;
 mod prepare;
+mod shell_line;
 mod streams;
 
 use prepare::Prepared;
@@ -36,6 +37,16 @@ enum Extra {
 }
 
 /// What to run, and how.
+///
+/// ```
+/// use execloop::Command;
+/// use std::time::Duration;
+/// let mut make = Command::new("echo");
+/// make.args(["all", "check"]).env("LC_ALL", "C").timeout(Duration::from_secs(60));
+/// println!("{make}"); // a line that a shell takes: /usr/bin/echo all check
+/// assert_eq!(make.output()?, b"all check\n");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 ///
 /// The builder has the names of [`std::process::Command`] and the rules of Go's `os/exec`: no shell, no stdin, and output
 /// that goes nowhere unless asked for.
@@ -66,15 +77,6 @@ enum Extra {
 /// }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-///
-/// # Example
-///
-/// ```
-/// use execloop::Command;
-/// let greeting = Command::new("echo").arg("hello").output()?;
-/// assert_eq!(greeting, b"hello\n");
-/// # Ok::<(), execloop::CommandError>(())
-/// ```
 pub struct Command {
     /// As it was given.
     program: OsString,
@@ -100,6 +102,7 @@ pub struct Command {
     priority: i32,
     weight: u32,
     counts_queue: bool,
+    survives: bool,
     prepared: Option<Prepared>,
 }
 
@@ -146,6 +149,7 @@ impl Command {
             priority: 0,
             weight: 1,
             counts_queue: true,
+            survives: false,
             prepared: None,
         }
     }

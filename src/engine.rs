@@ -29,6 +29,7 @@ mod callers;
 mod effects;
 mod finish;
 mod leak;
+mod look;
 mod mail;
 mod observe;
 mod ready;

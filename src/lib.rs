@@ -110,6 +110,7 @@ mod watches;
 /// From one command to ten thousand: for who embeds the library.
 ///
 /// [cookbook]: crate::cookbook
+/// [colours]: crate::cookbook#colours
 /// [ctrl-c]: crate::cookbook#ctrl-c
 /// [dead]: crate::cookbook#what-a-dead-parent-leaves
 /// [embedding]: https://github.com/execloop/execloop/blob/main/docs/embedding.md

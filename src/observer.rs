@@ -68,6 +68,15 @@ impl fmt::Debug for dyn Observer {
 }
 
 /// What a reactor has done since it was made: [`Reactor::stats`](crate::Reactor::stats).
+///
+/// ```
+/// use execloop::{Command, Reactor};
+/// let mut reactor = Reactor::new()?;
+/// reactor.start(&mut Command::new("true"))?;
+/// while reactor.wait_any()?.is_some() {}
+/// assert_eq!((reactor.stats().started, reactor.stats().finished), (1, 1));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {

@@ -2,7 +2,7 @@
 //! Unaware of how a pipe is waited for, which is the engine's.
 
 use std::io::{self, IoSlice, Read, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 use crate::engine::Patience;
 use crate::error::Stream;
@@ -11,6 +11,20 @@ use crate::reactor::Reactor;
 
 /// The write end of a command's stdin. A write waits while the pipe is full, and all other commands go on meanwhile;
 /// [`try_write`](StdinPipe::try_write) does not wait.
+///
+/// ```
+/// use execloop::{Command, Input, Output, Reactor};
+/// use std::io::Write;
+/// let mut reactor = Reactor::new()?;
+/// let mut sort = Command::new("sort");
+/// let id = reactor.start(sort.stdin(Input::pipe()).stdout(Output::capture()))?;
+/// let mut stdin = reactor.stdin(id).expect("it has this pipe");
+/// writeln!(stdin, "pear")?;
+/// writeln!(stdin, "apple")?;
+/// stdin.close();
+/// assert_eq!(reactor.wait(id)?.expect("it was started here").stdout, b"apple\npear\n");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 ///
 /// Dropping it closes nothing, as it only borrows: call [`close`](StdinPipe::close) to give the command its end of input.
 #[derive(Debug)]
@@ -38,6 +52,14 @@ impl<'a> StdinPipe<'a> {
         let written = engine.write_callers_pipe(self.id, bytes, patience);
         self.reactor.tell_outer_loop();
         written
+    }
+
+    /// The pipe as a descriptor, for another poller: as [`StdoutPipe::try_fd`]. It can be written when there is room.
+    ///
+    /// # Errors
+    /// As [`StdoutPipe::try_fd`].
+    pub fn try_fd(&mut self) -> io::Result<BorrowedFd<'_>> {
+        self.reactor.engine.callers_fd(self.id, Stream::Stdin)
     }
 
     /// Takes the pipe out, as a descriptor that blocks: for a thread of its own, or for another command's output
@@ -97,12 +119,11 @@ const GATHERED_BYTES_MAX: usize = 64 * 1024;
 /// The read end of a command's stdout or stderr. A read waits until there is something, and all other commands go on
 /// meanwhile; [`try_read`](StdoutPipe::try_read) does not wait. The end of the stream is `Ok(0)`, as ever.
 ///
-/// `a | b` without a copy on the way:
-///
 /// ```
 /// use execloop::{Command, Input, Output, Reactor};
 /// let mut reactor = Reactor::new()?;
 /// let a = reactor.start(Command::new("printf").arg(r"pear\napple\n").stdout(Output::pipe()))?;
+/// // `a | b` without a copy on the way.
 /// let words = reactor.stdout(a).expect("it has this pipe").into_fd()?;
 /// let mut sort = Command::new("sort");
 /// let b = reactor.start(sort.stdin(Input::file(words)).stdout(Output::capture()))?;
@@ -141,6 +162,38 @@ impl<'a> StdoutPipe<'a> {
         let read = engine.read_callers_pipe(self.id, self.stream, buffer, patience);
         self.reactor.tell_outer_loop();
         read
+    }
+
+    /// The pipe as a descriptor, for another poller, whose word that it is ready is followed by a
+    /// [`try_read`](StdoutPipe::try_read). It does not block, and stays the reactor's: open until
+    /// [`close`](StdoutPipe::close), until the pipe is cut, or until the [`Finished`](crate::Finished) is taken. It is no
+    /// [`AsFd`](std::os::fd::AsFd), as there is none before the command's program is executed.
+    ///
+    /// The trap: who leaves a closed number in a poller, or a copy of a read end open, hears of another file, or keeps the
+    /// command from getting its SIGPIPE. [`Reactor::wait_event`] needs no other poller.
+    ///
+    /// ```
+    /// use execloop::{Command, Output, Reactor, Stream};
+    /// use std::os::fd::AsRawFd;
+    /// let mut reactor = Reactor::new()?;
+    /// let id = reactor.start(Command::new("echo").arg("hello").stdout(Output::pipe()))?;
+    /// let number = loop {
+    ///     match reactor.stdout(id).expect("it has this pipe").try_fd() {
+    ///         Ok(fd) => break fd.as_raw_fd(),
+    ///         Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+    ///         Err(error) => return Err(error.into()),
+    ///     }
+    ///     reactor.wait_event(None)?; // its pipe is ready now
+    /// };
+    /// # assert!(number > 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `WouldBlock` before the program is executed; the pipe is [told](crate::Event::Ready) then. `NotConnected` after
+    /// `close` or after the pipe was cut.
+    pub fn try_fd(&mut self) -> io::Result<BorrowedFd<'_>> {
+        self.reactor.engine.callers_fd(self.id, self.stream)
     }
 
     /// Takes the pipe out, as a descriptor that blocks: for a thread of its own, or for another command's

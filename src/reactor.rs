@@ -25,12 +25,24 @@ pub use wait::Event;
 
 /// Owns every child that it starts, and drives them all on the thread that calls it.
 ///
+/// ```
+/// use execloop::{Command, Output, Reactor};
+/// let mut reactor = Reactor::builder().max_running(8).build()?;
+/// for name in ["a", "b", "c"] {
+///     reactor.start(Command::new("echo").arg(name).stdout(Output::capture()))?;
+/// }
+/// while let Some(done) = reactor.wait_any()? {
+///     assert!(done.success(), "{}: {:?}", done.id, done.outcome);
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// Nothing happens between calls: a program either waits in it ([`wait_any`](Reactor::wait_any),
 /// [`wait`](Reactor::wait)) or polls its descriptor ([`AsFd`](std::os::fd::AsFd)) in a loop of its own, and calls
 /// [`turn`](Reactor::turn) with a zero timeout when that is readable.
 ///
 /// Dropping it kills what still runs, with the process groups that commands lead, and reaps it: no zombie and no child
-/// is left. It owns no signal handler; several reactors in one process do not know of each other.
+/// is left, but for those that are [not to be killed](crate::Command::kill_on_drop). It owns no signal handler; several reactors in one process do not know of each other.
 ///
 /// # Make it early
 ///
@@ -49,18 +61,6 @@ pub use wait::Event;
 /// original feels none of it. The copy may make a reactor of its own; a copy of a process with several threads may call
 /// little more than exec or _exit, here as everywhere (fork(2)). One that is made while a start is under way has the
 /// child's ends of that command's pipes, too, until it execs or exits.
-///
-/// ```
-/// use execloop::{Command, Output, Reactor};
-/// let mut reactor = Reactor::builder().max_running(8).build()?;
-/// for name in ["a", "b", "c"] {
-///     reactor.start(Command::new("echo").arg(name).stdout(Output::capture()))?;
-/// }
-/// while let Some(done) = reactor.wait_any()? {
-///     assert!(done.success(), "{}: {:?}", done.id, done.outcome);
-/// }
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
 pub struct Reactor {
     pub(crate) engine: Engine<Unix>,
     /// Somebody polls the descriptor, so it has to tell of work that no event will announce.
@@ -86,7 +86,8 @@ impl Reactor {
     /// out everything that was not yet. Commands in the queue end with
     /// [`StartError::ShutDown`](crate::StartError::ShutDown). A command that this process may not kill, as it took
     /// another user's identity, is not waited for: its pipes are closed, and it is handed out with
-    /// [`Error::Kill`](crate::Error::Kill) and without a status. To ask first, cancel a [`Context`](crate::Context) and
+    /// [`Error::Kill`](crate::Error::Kill) and without a status. One that [is not to be
+    /// killed](crate::Command::kill_on_drop) is let go, and not handed out. To ask first, cancel a [`Context`](crate::Context) and
     /// use [`wait_any`](Reactor::wait_any).
     ///
     /// # Errors

@@ -11,6 +11,15 @@ use crate::lines::{LineCallback, Lines};
 use crate::sys::{Stdio, Stream, TerminalPlan, TerminalSize};
 
 /// Where a command's stdin comes from. Default: [`null`](Input::null).
+///
+/// ```
+/// use execloop::{Command, Input};
+/// let sorted = Command::new("sort").stdin(Input::bytes(*b"pear\napple\n")).output()?;
+/// assert_eq!(sorted, b"apple\npear\n");
+/// let file = std::fs::File::open("/dev/null")?; // the child's own, without a copy
+/// assert_eq!(Command::new("cat").stdin(Input::file(file)).output()?, b"");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Input {
     kind: InputKind,
     /// Typed into the terminal that its stdout is.
@@ -201,6 +210,16 @@ pub(crate) enum Feed {
 }
 
 /// Where a command's stdout or stderr goes. Default: [`null`](Output::null).
+///
+/// ```
+/// use execloop::{Command, Output};
+/// let mut lines = Command::new("sh");
+/// lines.args(["-c", "echo one; echo two; echo three >&2"]);
+/// lines.stdout(Output::lines(|line| println!("it says {}", String::from_utf8_lossy(line))));
+/// lines.stderr(Output::capture_ends(1000)); // the first and the last 1,000 bytes, for the report
+/// assert_eq!(lines.finish()?.stderr, b"three\n");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Output {
     kind: OutputKind,
     terminal: Option<TerminalPlan>,

@@ -428,6 +428,49 @@ fn sources() -> String {
     text
 }
 
+#[test]
+fn each_type_of_the_crates_page_opens_with_an_example() {
+    // Names, and what another type's example tells of.
+    const WITHOUT: [&str; 7] = [
+        "CallbackPanicked",
+        "Capability",
+        "Holder",
+        "NotRunning",
+        "Resource",
+        "SignalParseError",
+        "Stream",
+    ];
+    let sources = sources();
+    let lines: Vec<_> = sources.lines().collect();
+    let mut count = 0;
+    for (place, line) in lines.iter().enumerate() {
+        let declared = ["pub struct ", "pub enum ", "pub trait "];
+        let Some(rest) = declared.iter().find_map(|kind| line.strip_prefix(kind)) else {
+            continue;
+        };
+        let end = rest
+            .find(|c: char| !c.is_alphanumeric())
+            .unwrap_or(rest.len());
+        let name = &rest[..end];
+        if WITHOUT.contains(&name) {
+            continue;
+        }
+        let above = lines[..place].iter().rev();
+        let documented = above.skip_while(|line| !line.starts_with("///"));
+        let mut comment: Vec<_> = documented
+            .take_while(|line| line.starts_with("///"))
+            .collect();
+        comment.reverse();
+        let second = comment.split(|line| **line == "///").nth(1);
+        let opens = second
+            .and_then(|lines| lines.first())
+            .is_some_and(|line| line.starts_with("/// ```"));
+        assert!(opens, "{name} does not open with an example");
+        count += 1;
+    }
+    assert!(count > 20, "{count} types");
+}
+
 // https://docs.rs/execloop/latest/execloop/struct.Reactor.html#method.start
 #[test]
 fn every_link_to_the_crates_page_names_something_public() {

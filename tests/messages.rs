@@ -23,7 +23,8 @@ use common::shell::shell;
 use execloop::jobserver::Jobserver;
 use execloop::linux::{CommandExt, Resource};
 use execloop::{
-    Cancel, Command, CommandId, Context, Finished, Input, Output, Reactor, Signal, look_path,
+    Cancel, Command, CommandId, Context, Finished, Input, Output, Reactor, Signal, TerminalSize,
+    look_path,
 };
 
 /// Messages that need a process of their own, with the test that provokes each and looks at its text.
@@ -107,6 +108,14 @@ fn wrong_commands(told: &mut Told) {
     told.add_outcome(&mut truth(|command| {
         command.idle_timeout(Duration::from_secs(1))
     }));
+    let size = TerminalSize::default();
+    told.add_outcome(&mut truth(|command| {
+        command.stdout(Output::null().terminal(size))
+    }));
+    told.add_outcome(&mut truth(|command| {
+        command.stdin(Input::null().terminal())
+    }));
+    told.add_outcome(&mut truth(|command| command.controlling_terminal(1)));
     told.add_error(Command::new("true").stdout(Output::null()).output());
     told.add_error(
         Command::new("true")

@@ -94,3 +94,17 @@ fn a_reactor_that_is_dropped_or_shut_down_while_all_stands_ends_all() {
         stay.wait_until_gone();
     }
 }
+
+#[test]
+fn one_that_survives_its_reactor_goes_on() {
+    let mut reactor = Reactor::new().expect("a reactor");
+    let mut stay = Stay::new(&[]);
+    stay.command.kill_on_drop(false);
+    reactor.start(&mut stay.command).expect("it starts");
+    let pid = stay.pid();
+    reactor.suspend().expect("our own process");
+    await_state(pid, 'T');
+    drop(reactor);
+    assert!(stay.is_alive());
+    stay.release();
+}

@@ -32,6 +32,7 @@ use crate::inbox::{Inbox, Message};
 use crate::sys::Stream;
 use crate::sys::simulated::{Random, Shared, Simulated, SimulatedWaker, World};
 use contexts::Ending;
+use invariants::Survivor;
 use pauses::Pauses;
 use plan::{Job, POOLS};
 use tokens::Tokens;
@@ -70,6 +71,8 @@ struct Driver {
     is_dawdling: bool,
     may_fail: bool,
     is_shut_down: bool,
+    /// Children that its end is to leave alone.
+    survivors: Vec<Survivor>,
     last_drained: Option<Instant>,
     /// The loop is broken on purpose: it forgets that streams have used up their share.
     is_broken: bool,
@@ -153,6 +156,7 @@ impl Driver {
             order: Vec::new(),
             may_fail,
             is_shut_down: false,
+            survivors: Vec::new(),
             last_drained: None,
             is_broken: false,
             pauses: Pauses::default(),
@@ -238,6 +242,7 @@ impl Driver {
     /// The engine is dropped or shut down while commands are under way.
     fn end_early(mut self) {
         self.is_shut_down = true;
+        self.survivors = self.survivors();
         if self.random.one_in(2) {
             let now = self.world.borrow().now();
             for job in self.book.borrow_mut().iter_mut().filter(|job| !job.is_over) {
@@ -258,7 +263,8 @@ impl Driver {
             let book = self.book.borrow();
             let lost = book.iter().find(|job| {
                 let is_told = job.is_over || job.is_detached || job.id.is_none();
-                !is_told
+                let mut survivors = self.survivors.iter();
+                !is_told && !survivors.any(|survivor| survivor.program == job.program)
             });
             assert!(lost.is_none(), "never finished: {lost:#?}");
         }

@@ -317,6 +317,7 @@ impl<K: Kernel> Engine<K> {
             start: Some(Box::new((spec.launch, spec.retry, spec.rank))),
             missed: Streams::default(),
             is_detached: false,
+            survives: spec.survives,
             is_cancelled: false,
             heard: Streams::default(),
             slow_at: None,
@@ -434,6 +435,7 @@ impl<K: Kernel> Engine<K> {
             cancel: running.cancel,
             context: None,
             closed,
+            survives: running.survives,
         });
         if running.is_detached {
             drop_callers("command", spec);

@@ -103,6 +103,19 @@ impl<K: Kernel> Engine<K> {
         }
     }
 
+    /// Whether the engine's end lets a command go, in place of killing it. `false`: it is not here or has finished.
+    pub(crate) fn set_survives(&mut self, id: CommandId, survives: bool) -> bool {
+        let Some(slot) = self.table.slot_of(id) else {
+            return false;
+        };
+        if let Some((spec, _)) = self.table.unstarted(slot) {
+            spec.survives = survives;
+        } else if let Some(running) = self.table.running(slot) {
+            running.survives = survives;
+        }
+        true
+    }
+
     /// Lets a command go: it survives the engine, and its outcome is not reported.
     pub(crate) fn detach(&mut self, id: CommandId) -> Option<u32> {
         let slot = self.table.slot_of(id)?;
@@ -113,12 +126,7 @@ impl<K: Kernel> Engine<K> {
         let pid = K::pid(&running.child);
         if self.clock.is_stopped() {
             // Nobody would let it go on.
-            let target = if running.leads_group {
-                Target::Group
-            } else {
-                Target::Process
-            };
-            let _ = self.kernel.signal(&running.child, target, Signal::CONT);
+            running.let_go_on(&mut self.kernel);
         }
         running.is_detached = true;
         let cost = running.cost;

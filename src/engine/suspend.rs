@@ -4,7 +4,7 @@
 use std::io;
 
 use super::Engine;
-use crate::sys::{Kernel, Signal, Target};
+use crate::sys::{Kernel, Signal};
 
 impl<K: Kernel> Engine<K> {
     /// Stops what runs. Nothing is started, and no limit comes, before `unsuspend`.
@@ -39,13 +39,7 @@ impl<K: Kernel> Engine<K> {
             if let Some(running) = self.table.running(slot)
                 && !running.is_detached
             {
-                let target = if running.leads_group {
-                    Target::Group
-                } else {
-                    Target::Process
-                };
-                // One that has ended meanwhile, or is another user's now, is let be.
-                let _ = self.kernel.signal(&running.child, target, signal);
+                running.steer(signal, &mut self.kernel);
             }
         }
     }

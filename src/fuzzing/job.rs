@@ -37,6 +37,7 @@ pub fn job(data: &[u8]) {
         names_holders: false,
         idle_timeout: delay(shape & 8 != 0),
         kills_group: shape & 128 != 0,
+        sweeps_group: ends & 32 != 0,
         rungs: (0..shape >> 4 & 3).filter_map(|_| delay(true)).collect(),
     };
     let rungs = policy.rungs.len();

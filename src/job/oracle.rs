@@ -292,7 +292,7 @@ impl Facts {
                 self.unread = self.open;
                 self.note_read(Stream::Stdin, now);
                 let mut effects = Vec::new();
-                if self.is_killed && policy.kills_group {
+                if self.is_killed && (policy.kills_group || policy.sweeps_group) {
                     self.group_dies = Some(now);
                 } else if self.is_killed {
                     effects = self.close_by_force();
@@ -363,6 +363,11 @@ impl Facts {
     /// The pipes' time is over: those of the group who hold them die first, and have a while for it.
     fn end_pipes(&mut self, policy: &Policy, now: Instant) -> Vec<Effect> {
         let spares_group = !policy.kills_group || self.asked.is_none() || self.is_over();
+        let swept = self.group_is_swept(policy).filter(|at| *at > now);
+        if spares_group && swept.is_some() {
+            self.group_dies = self.exit.map(|(at, _)| at);
+            return Vec::new();
+        }
         if spares_group || self.group_dies.is_some() || self.is_closed_by_force {
             return self.close_by_force();
         }
@@ -511,12 +516,25 @@ impl Facts {
         }
         match self.group_dies {
             Some(since) => since.checked_add(GROUP_DEATH_MAX),
-            None if policy.leak_timeout.is_some() && !self.is_killed => {
-                // The child is not who holds them: what it has used of the delay does not count.
-                self.leaks_since?.checked_add(policy.leak_timeout?)
+            None => {
+                let end = if policy.leak_timeout.is_some() && !self.is_killed {
+                    // The child is not who holds them: what it has used of the delay does not count.
+                    self.leaks_since?.checked_add(policy.leak_timeout?)?
+                } else {
+                    self.delay_ends(policy)?
+                };
+                Some(
+                    self.group_is_swept(policy)
+                        .map_or(end, |swept| end.max(swept)),
+                )
             }
-            None => self.delay_ends(policy),
         }
+    }
+
+    /// When those are dead who were killed with the child's end.
+    fn group_is_swept(&self, policy: &Policy) -> Option<Instant> {
+        let (exit, _) = self.exit.filter(|_| policy.sweeps_group)?;
+        exit.checked_add(GROUP_DEATH_MAX)
     }
 
     fn timeout_ends(&self, policy: &Policy) -> Option<Instant> {

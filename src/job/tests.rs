@@ -395,6 +395,34 @@ fn what_a_killed_group_has_left_in_a_pipe_gives_it_no_second_leak_timeout() {
 }
 
 #[test]
+fn a_swept_group_has_a_while_to_let_go_of_the_pipes_however_short_the_delay() {
+    let policy = Policy {
+        sweeps_group: true,
+        wait_delay: Some(GROUP_DEATH_MAX / 10),
+        ..Policy::default()
+    };
+    let start = || {
+        let copied = streams(&[Stream::Stdout]);
+        Play::new(policy.clone(), copied, false, sys::now())
+    };
+    let mut exits = start();
+    exits.happen(Happening::Exits(Ending::Zero), PLAIN);
+    exits.happen(Happening::Pass(GROUP_DEATH_MAX / 2), PLAIN);
+    exits.happen(Happening::Stop(Cause::Cancelled), PLAIN);
+    assert_eq!(exits.asked_for, []);
+    exits.happen(Happening::Pass(GROUP_DEATH_MAX / 2), PLAIN);
+    let closed = [Effect::DrainOnceThenClose, Effect::Finish];
+    assert_eq!(exits.asked_for, closed);
+
+    let mut killed = start();
+    killed.happen(Happening::Abort(Cause::Cancelled), PLAIN);
+    killed.happen(Happening::Exits(Ending::Signal(9)), PLAIN);
+    assert_eq!(killed.asked_for, [Effect::Kill]);
+    killed.happen(Happening::Pass(GROUP_DEATH_MAX), PLAIN);
+    assert_eq!(killed.asked_for[1..], closed);
+}
+
+#[test]
 fn a_pipe_of_the_callers_is_not_waited_for_and_is_closed_by_the_delay_and_by_the_limits() {
     for (wait_delay, timeout) in [(Some(DELAY), None), (None, Some(DELAY))] {
         let policy = Policy {
@@ -477,6 +505,7 @@ fn all_policies() -> Vec<Policy> {
             names_holders: false,
             idle_timeout: Some(HALF),
             kills_group: false,
+            sweeps_group: false,
         });
         all.push(Policy {
             wait_delay,
@@ -488,6 +517,12 @@ fn all_policies() -> Vec<Policy> {
             wait_delay,
             leak_timeout: Some(HALF),
             kills_group: ignores_context,
+            ..Policy::default()
+        });
+        all.push(Policy {
+            wait_delay,
+            kills_group: ignores_context,
+            sweeps_group: true,
             ..Policy::default()
         });
     }

@@ -13,6 +13,14 @@ use crate::jobserver::Jobserver;
 use crate::sys::{Unix, fd_limit_soft, raise_fd_limit};
 
 /// The limits of a [`Reactor`].
+///
+/// ```
+/// use execloop::{Command, Reactor};
+/// let mut reactor = Reactor::builder().max_running(16).pool("link", 2).raise_fd_limit(true).build()?;
+/// reactor.start(Command::new("true").pool("link"))?;
+/// # while reactor.wait_any()?.is_some() {}
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct ReactorBuilder {
     running_max: usize,

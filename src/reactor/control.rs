@@ -140,9 +140,17 @@ impl Reactor {
         self.engine.is_suspended()
     }
 
-    /// Lets a running command go: it survives the reactor, its outcome is not reported, and its pipes are closed.
-    /// Returns its pid; `None` when it is not running. The trap: once the reactor is dropped, it is not reaped before
-    /// this process ends.
+    /// Changes [`Command::kill_on_drop`](crate::Command::kill_on_drop) of a command that was started or queued: with
+    /// `false`, it survives the reactor, and its end is told while that lives. `false` when it has finished or is not this
+    /// reactor's.
+    pub fn set_kill_on_drop(&mut self, id: CommandId, kill: bool) -> bool {
+        self.engine.set_survives(id, !kill)
+    }
+
+    /// Lets a running command go: it survives the reactor, its outcome is not reported, no limit of it counts any more, and
+    /// its pipes are closed. Returns its pid; `None` when it is not running. To hear of its end all the same, use
+    /// [`set_kill_on_drop`](Reactor::set_kill_on_drop). The trap: once the reactor is dropped, it is not reaped before this
+    /// process ends.
     pub fn detach(&mut self, id: CommandId) -> Option<u32> {
         let pid = self.engine.detach(id);
         self.tell_outer_loop();

@@ -8,6 +8,21 @@ use std::time::{Duration, Instant};
 use super::Reactor;
 
 /// What a [turn](Reactor::turn) has left.
+///
+/// ```
+/// use execloop::{Command, Reactor, Turn};
+/// use std::time::Duration;
+/// let mut reactor = Reactor::new()?;
+/// reactor.start(&mut Command::new("true"))?;
+/// while !reactor.is_empty() {
+///     // A loop of one's own does other things here, and sleeps only after `Done`.
+///     let is_done = reactor.turn(Some(Duration::from_millis(10)))? == Turn::Done;
+///     while let Some(done) = reactor.try_wait_any() {
+///         println!("{} is finished, {is_done}", done.id);
+///     }
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Turn {
     /// Nothing to do before something happens.

@@ -11,6 +11,22 @@ use crate::finished::{CommandId, Finished};
 use crate::sys::{Unix, now};
 
 /// What [`Reactor::wait_event`] tells.
+///
+/// ```
+/// use execloop::{Command, Event, Reactor};
+/// use std::time::Duration;
+/// let mut reactor = Reactor::new()?;
+/// reactor.start(Command::new("sleep").arg("0.2").slow_after(Duration::from_millis(50)))?;
+/// while let Some(event) = reactor.wait_event(None)? {
+///     match event {
+///         Event::Finished(done) => println!("{}: {:?}", done.id, done.outcome),
+///         Event::Ready(id, stream) => println!("{id}: {stream} is worth a try"),
+///         Event::Slow(id) => println!("{id} still runs"),
+///         _ => {}
+///     }
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 #[allow(

@@ -13,12 +13,12 @@ use super::fd::above_stdio;
 
 /// How large a terminal is, in characters.
 ///
-/// The default is that of the DEC VT100, which most programs assume where they find no size.
-///
 /// ```
 /// use execloop::TerminalSize;
 /// assert_eq!(TerminalSize::default(), TerminalSize { rows: 24, columns: 80 });
 /// ```
+///
+/// The default is that of the DEC VT100, which most programs assume where they find no size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TerminalSize {
     /// Its lines.

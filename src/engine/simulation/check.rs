@@ -147,26 +147,23 @@ impl Evidence<'_> {
     fn causes(&self) -> Vec<Cause> {
         let until = self.finished.drained.unwrap_or(self.world.now());
         let mut causes = self.requests_until(until);
-        if self.is_output_too_much() {
+        if self.is_output_too_much(true) {
             causes.push(Cause::OutputLimit);
         }
         causes
     }
 
-    /// More was read of it than it may write.
-    fn is_output_too_much(&self) -> bool {
+    /// More was read of it than it may write, with what its caller has read or without.
+    fn is_output_too_much(&self, with_callers: bool) -> bool {
         let child = self.finished.pid.and_then(|pid| self.world.child(pid));
         let Some((limit, (child, _))) = self.job.output_limit.zip(child) else {
             return false;
         };
         let mut read = 0;
         for (pipe, take) in child.pipes[1..].iter().zip(self.job.takes) {
-            // Of a pipe of the caller's counts what he has read, not what was kept for him when it was cut.
-            read += match pipe {
-                Some(_) if take == Take::Caller => self.job.callers_read as u64,
-                Some(pipe) => self.world.pipes[*pipe].read as u64,
-                None => 0,
-            };
+            if let Some(pipe) = pipe.filter(|_| with_callers || take != Take::Caller) {
+                read += self.world.pipes[pipe].read as u64;
+            }
         }
         read > limit
     }
@@ -285,11 +282,9 @@ impl Evidence<'_> {
             Err(_) => false,
         };
         self.confirm(is_true, "its outcome");
-        // What a delay has read at last is not counted.
+        // What a delay has read at last is not counted, nor what the caller reads afterwards.
         let has_delay = self.job.wait_delay.is_some() || self.job.leak_timeout.is_some();
-        // Nor what the caller reads when it is finished.
-        let is_callers = self.job.takes.contains(&Take::Caller);
-        if self.is_output_too_much() && !has_delay && !is_callers && self.job.stop == Stop::Kill {
+        if self.is_output_too_much(false) && !has_delay && self.job.stop == Stop::Kill {
             self.confirm(
                 self.finished.outcome.is_err(),
                 "its output limit is passed over",

@@ -10,6 +10,15 @@ use super::plan::POOLS;
 use crate::engine::Look;
 use crate::queue::Pool;
 
+/// A child that the engine's end is to leave alone.
+#[derive(Debug)]
+pub(super) struct Survivor {
+    pid: u32,
+    pub(super) program: usize,
+    /// Nobody had asked anything of it before.
+    is_untouched: bool,
+}
+
 impl Driver {
     /// Never more at once than were asked for, unless it is one alone, or fewer than before.
     pub(super) fn check_limits(&mut self) {
@@ -64,6 +73,23 @@ impl Driver {
         let_go.filter(|pid| world.is_child_open(**pid)).count()
     }
 
+    /// Children that the engine's end, which is to come now, is to leave alone.
+    pub(super) fn survivors(&self) -> Vec<Survivor> {
+        let (book, world) = (self.book.borrow(), self.world.borrow());
+        let mut survivors = Vec::new();
+        for (pid, child) in world.children() {
+            let job = book.iter().find(|job| job.program == child.program);
+            if let Some(job) = job.filter(|job| job.survives && child.reaped.is_none()) {
+                survivors.push(Survivor {
+                    pid,
+                    program: job.program,
+                    is_untouched: job.requests.is_empty() && child.signals.is_empty(),
+                });
+            }
+        }
+        survivors
+    }
+
     /// Nothing may be left in the engine.
     pub(super) fn check_leftovers(&mut self) {
         // A stream that was listed just before its command ended is dropped from the list by the next turn.
@@ -97,10 +123,17 @@ impl Driver {
         let book = self.book.borrow();
         for (pid, child) in world.children() {
             let job = book.iter().find(|job| job.program == child.program);
+            let is_survivor = self.survivors.iter().any(|survivor| survivor.pid == pid);
             let is_excused = job.is_some_and(|job| {
                 let is_out_of_reach = job.script.is_foreign || job.script.loses_status;
-                job.is_detached || (self.is_shut_down && is_out_of_reach)
+                job.is_detached || (self.is_shut_down && (is_out_of_reach || is_survivor))
             });
+            let mut survivors = self.survivors.iter();
+            let is_spared = survivors.any(|survivor| survivor.pid == pid && survivor.is_untouched);
+            assert!(
+                !is_spared || child.signals.is_empty(),
+                "child {pid} was to survive: {child:#?}"
+            );
             assert!(
                 child.reaped.is_some() || is_excused,
                 "child {pid} was not reaped: {child:#?}"

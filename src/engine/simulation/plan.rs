@@ -84,8 +84,8 @@ pub(super) struct Job {
     pub(super) leak_timeout: Option<Duration>,
     pub(super) output_limit: Option<u64>,
     pub(super) slow_after: Option<Duration>,
-    /// How often it was said to be slow.
-    pub(super) slow_notices: u32,
+    /// How often it was said to be slow since this start, as it may be started again.
+    pub(super) slow_notices: (Option<Instant>, u32),
     pub(super) context: Option<usize>,
     /// Its pool by name, its priority and its weight.
     pub(super) pool: Option<&'static str>,
@@ -93,6 +93,8 @@ pub(super) struct Job {
     pub(super) weight: u32,
     /// The queue counts for the deadline of its context.
     pub(super) counts_queue: bool,
+    /// The reactor's end lets it go.
+    pub(super) survives: bool,
     /// When it was queued by the driver itself.
     pub(super) queued: Option<Instant>,
     pub(super) got: [Shelf; 2],
@@ -209,7 +211,7 @@ impl Job {
             leak_timeout: after(random, 8),
             output_limit: random.one_in(8).then(|| random.below(6_000) as u64),
             slow_after: after(random, 8),
-            slow_notices: 0,
+            slow_notices: (None, 0),
             context: (contexts > 0 && random.one_in(3)).then(|| random.below(contexts)),
             pool: random.one_in(3).then(|| *random.pick(&POOLS)),
             priority: if random.one_in(4) {
@@ -223,6 +225,7 @@ impl Job {
                 1
             },
             counts_queue,
+            survives: random.one_in(4),
             queued: None,
             got: Default::default(),
             fed: Shelf::default(),
@@ -278,7 +281,8 @@ impl Job {
         command
             .priority(self.priority)
             .weight(self.weight)
-            .deadline_counts_queue(self.counts_queue);
+            .deadline_counts_queue(self.counts_queue)
+            .kill_on_drop(!self.survives);
         if let Some(pool) = self.pool {
             command.pool(pool);
         }

@@ -146,6 +146,15 @@ impl World {
         }
     }
 
+    /// Whoever was stopped before its exec goes on.
+    pub(crate) fn let_stopped_go_on(&mut self) {
+        for process in 0..self.processes.len() {
+            if self.processes[process].is_stopped {
+                self.next_moment(process);
+            }
+        }
+    }
+
     /// How many children are on their way to their exec.
     pub(super) fn starts_under_way(&self) -> usize {
         let is_under_way = |process: &&Process| {

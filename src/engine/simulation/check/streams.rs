@@ -83,7 +83,9 @@ impl Evidence<'_> {
             Take::Lines(panics_at) => {
                 let mut lines: Vec<_> = read.split(|byte| *byte == b'\n').collect();
                 let rest = lines.pop().unwrap_or_default();
-                if !rest.is_empty() && !pipe.has_failed {
+                // Unless a read failed. A last one, where an output limit cut the pipe at that instant, may have gone well.
+                let may_lack_rest = pipe.has_failed && got.lines == lines;
+                if !rest.is_empty() && !may_lack_rest {
                     lines.push(rest);
                 }
                 lines.truncate(panics_at);
