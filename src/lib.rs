@@ -84,6 +84,7 @@ pub mod jobserver;
 mod lines;
 pub mod linux;
 mod lookpath;
+mod loop_clock;
 mod observer;
 mod orphans;
 mod permits;

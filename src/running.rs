@@ -125,6 +125,21 @@ impl<K: Kernel> Running<K> {
         }
     }
 
+    /// Has it, and the group that it leads, stop or go on. One that has ended meanwhile, or is another user's now, is let be.
+    pub(crate) fn steer(&self, signal: Signal, kernel: &mut K) {
+        let target = if self.leads_group {
+            Target::Group
+        } else {
+            Target::Process
+        };
+        let _ = kernel.signal(&self.child, target, signal);
+    }
+
+    /// It was suspended, and nobody else would let it go on.
+    pub(crate) fn let_go_on(&self, kernel: &mut K) {
+        self.steer(Signal::CONT, kernel);
+    }
+
     /// Moves what a copied stream's budget allows. Returns how many bytes were read, too. `None`: it is not copied.
     pub(crate) fn serve(
         &mut self,

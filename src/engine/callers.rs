@@ -310,7 +310,7 @@ impl<K: Kernel> Engine<K> {
         let Some(slot) = self.table.slot_of(id) else {
             return;
         };
-        self.now = self.kernel.now();
+        self.clock.read(self.kernel.now());
         self.visit_all(slot);
     }
 }

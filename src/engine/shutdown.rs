@@ -24,6 +24,8 @@ impl<K: Kernel> Engine<K> {
         self.close_inbox();
         self.abort_all();
         self.let_go_of_survivors();
+        // What is left is ended by its limits.
+        self.go_on();
         for slot in self.table.slots() {
             let running = self.table.running(slot);
             if running.is_some_and(|running| running.job.kill_failed()) {
@@ -38,7 +40,7 @@ impl<K: Kernel> Engine<K> {
 
     /// What waits is not started, what runs is killed.
     fn abort_all(&mut self) {
-        self.now = self.kernel.now();
+        self.clock.read(self.kernel.now());
         for slot in self.table.slots() {
             let running = self.table.running(slot);
             if let Some(running) = &running {
@@ -70,6 +72,9 @@ impl<K: Kernel> Engine<K> {
                 continue;
             };
             if running.is_left_alone() {
+                if self.clock.is_stopped() && !running.is_detached {
+                    running.let_go_on(&mut self.kernel);
+                }
                 continue;
             }
             running.kill_group(&mut self.kernel);

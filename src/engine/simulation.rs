@@ -6,6 +6,7 @@ mod callers;
 mod check;
 mod contexts;
 mod invariants;
+mod pauses;
 mod plan;
 mod requests;
 mod starts;
@@ -32,6 +33,7 @@ use crate::sys::Stream;
 use crate::sys::simulated::{Random, Shared, Simulated, SimulatedWaker, World};
 use contexts::Ending;
 use invariants::Survivor;
+use pauses::Pauses;
 use plan::{Job, POOLS};
 use tokens::Tokens;
 use weather::random_weather;
@@ -74,6 +76,8 @@ struct Driver {
     last_drained: Option<Instant>,
     /// The loop is broken on purpose: it forgets that streams have used up their share.
     is_broken: bool,
+    /// When all was suspended, and when it went on.
+    pauses: Pauses,
     /// To find out whether a context still knows it.
     inbox: Arc<Inbox<SimulatedWaker>>,
     /// What was handed to those who had sent it.
@@ -155,6 +159,7 @@ impl Driver {
             survivors: Vec::new(),
             last_drained: None,
             is_broken: false,
+            pauses: Pauses::default(),
             told: Arc::default(),
             wanted: Vec::new(),
         };
@@ -191,6 +196,7 @@ impl Driver {
                 return self.end_early();
             }
         }
+        self.unsuspend();
         self.outlive_detached();
         self.check_order();
         self.check_leftovers();
@@ -204,6 +210,9 @@ impl Driver {
     }
 
     fn act(&mut self) {
+        if self.is_suspended() && self.random.one_in(6) {
+            self.unsuspend();
+        }
         match self.random.below(40) {
             0..=9 => self.start_one(),
             10..=27 => self.turn(),
@@ -220,6 +229,7 @@ impl Driver {
             38 if self.random.one_in(2) => self.change_limits(),
             38 => self.resume_one(),
             _ if self.random.one_in(4) => self.detach_one(),
+            _ if self.random.one_in(3) => self.suspend_or_not(),
             _ => self.let_another_thread_speak(),
         }
         self.note_told();

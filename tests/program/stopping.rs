@@ -383,3 +383,62 @@ fn process_one_of_a_container_reaps_orphans_and_no_command() {
     assert_eq!(failures.count(), 100, "{done:?}");
     assert_eq!(done.summary(), "101 commands: 1 succeeded, 100 failed");
 }
+
+/// Longer than the time limit of the command that it suspends.
+const SUSPENDED: &str = "5.5";
+
+#[test]
+fn ctrl_z_stops_the_commands_with_their_time_limits_and_fg_lets_both_go_on() {
+    let program = env!("CARGO_BIN_EXE_execloop");
+    // A shell with job control, as the leader of a session on a terminal: what is typed there is for its foreground job.
+    let list = "trap 'echo continued' CONT; echo ready $$; until test -e \"$GO\"; do sleep 0.02; done; echo done";
+    let script = "set -m; \"$EXECLOOP\" run --stream --quiet --timeout 5s ::: \"$LIST\"; echo stopped; \
+        read line; fg >/dev/null; echo \"status $?\"";
+    let scratch = Scratch::new();
+    let go = scratch.join("go");
+    let mut command = shell(script);
+    command
+        .env("EXECLOOP", program)
+        .env("LIST", list)
+        .env("GO", &go)
+        .session(true)
+        .stdin(Input::pipe().terminal())
+        .stdout(Output::pipe().terminal(TerminalSize::default()))
+        .stderr_to_stdout(true)
+        .timeout(GUARD);
+    execloop::linux::CommandExt::controlling_terminal(&mut command, 0);
+    let mut reactor = Reactor::new().expect("a reactor");
+    let id = reactor.start(&mut command).expect("it starts");
+    let mut live = Live {
+        reactor,
+        id,
+        unread: Default::default(),
+    };
+    let ready = line_with(&mut live, "ready");
+    let pid = ready.rsplit(' ').next().expect("a pid").to_owned();
+    live.list("\x1a");
+    line_with(&mut live, "stopped");
+    wait_until_stopped(&pid);
+    shell(&format!("sleep {SUSPENDED}"))
+        .run()
+        .expect("it passes");
+    live.list("\n");
+    line_with(&mut live, "continued");
+    fs::write(&go, "").expect("a file");
+    line_with(&mut live, "done");
+    line_with(&mut live, "status 0");
+    while live.read(Stream::Stdout) {}
+    let done = live.reactor.wait(id).expect("a reactor").expect("it ran");
+    assert!(done.success(), "{:?}", done.outcome);
+}
+
+/// The first line from here on that has this word.
+fn line_with(live: &mut Live, word: &str) -> String {
+    loop {
+        let line = live.output_line();
+        if line.contains(word) {
+            return line.trim_end().to_owned();
+        }
+        assert!(!line.is_empty() || live.read(Stream::Stdout), "no {word:?}");
+    }
+}

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::Driver;
 use super::plan::POOLS;
+use crate::engine::Look;
 use crate::queue::Pool;
 
 /// A child that the engine's end is to leave alone.
@@ -104,11 +105,15 @@ impl Driver {
         assert!(engine.asides.is_empty(), "{:?}", engine.asides);
         assert!(engine.readiness.is_empty(), "{:?}", engine.readiness);
         let left: Vec<_> = std::iter::from_fn(|| {
-            let far = engine.now + Duration::from_secs(1 << 30);
+            let far = engine.clock.now() + Duration::from_secs(1 << 30);
             engine.deadlines.pop_due(far)
         })
         .collect();
         assert!(left.is_empty(), "{left:?}");
+        let far = engine.clock.real() + Duration::from_secs(1 << 30);
+        let looks: Vec<_> = std::iter::from_fn(|| engine.looks.pop_due(far)).collect();
+        let is_caller = |(_, look): &(_, Look)| *look == Look::Wake;
+        assert!(looks.iter().all(is_caller), "{looks:?}");
     }
 
     /// Nothing may be left in the machine: no descriptor, and no child but those that were let go or cannot be killed.

@@ -62,12 +62,14 @@ impl Run {
         }
     }
 
-    /// Ctrl-Z: the commands are in groups of their own, so they stop and go on with us by this alone.
+    /// Ctrl-Z: the commands are in groups of their own, so they stop and go on with us by this alone, and so do their limits.
     fn suspend(&mut self) {
-        self.signal_all(Signal::STOP);
+        if self.reactor.suspend().is_err() {
+            return;
+        }
         self.hide_bar();
         signals::suspend();
-        self.signal_all(Signal::CONT);
+        self.reactor.unsuspend();
     }
 
     /// Takes the bar away, and waits a little until it is gone: the shell writes next.
@@ -82,13 +84,6 @@ impl Run {
             if timeout.is_zero() || self.reactor.turn(Some(timeout)).is_err() {
                 return;
             }
-        }
-    }
-
-    fn signal_all(&mut self, signal: Signal) {
-        for id in self.running.keys() {
-            // One that has ended meanwhile needs no signal.
-            let _ = self.reactor.signal_group(*id, signal);
         }
     }
 
