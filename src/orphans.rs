@@ -17,23 +17,6 @@ const HELD_MAX: usize = 64;
 
 /// The right to reap the orphans of this process: what its commands have left in the background, and what those did.
 ///
-/// By default a process whose parent has ended is given to init, and nobody here hears of it. A *subreaper* takes the
-/// place of init for its descendants ([PR_SET_CHILD_SUBREAPER], Linux 3.4): they become its children, and stay zombies
-/// when they exit until it [reaps](Orphans::reap) them. Process 1 of a container has them in any case.
-///
-/// This is a matter of the **whole process**: of all its threads, of every reactor, and of whatever else in it starts
-/// children. It lasts until the process ends, and is not inherited by children. A reactor knows nothing of it; dropping
-/// this changes nothing.
-///
-/// # Whose child it is
-///
-/// The kernel does not say whether a child was born as one, or is an orphan. Orphans are what is left: no child for which
-/// this process has a pidfd open, as every [`Reactor`](crate::Reactor) has for each of its commands until that is reaped,
-/// and as tokio has; and none that the caller says is his own. So there is one condition: **whatever is started
-/// without a pidfd has to be named**, as a [`std::process::Child`] until it is waited for. A program that starts
-/// everything by this crate names nothing. A command that a dropped reactor has
-/// [left running](crate::Command::kill_on_drop) counts as an orphan from then on.
-///
 /// ```
 /// use execloop::linux::Orphans;
 /// use execloop::{Command, Reactor};
@@ -52,6 +35,23 @@ const HELD_MAX: usize = 64;
 /// assert_eq!(told.code(), Some(3));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+///
+/// By default a process whose parent has ended is given to init, and nobody here hears of it. A *subreaper* takes the
+/// place of init for its descendants ([PR_SET_CHILD_SUBREAPER], Linux 3.4): they become its children, and stay zombies
+/// when they exit until it [reaps](Orphans::reap) them. Process 1 of a container has them in any case.
+///
+/// This is a matter of the **whole process**: of all its threads, of every reactor, and of whatever else in it starts
+/// children. It lasts until the process ends, and is not inherited by children. A reactor knows nothing of it; dropping
+/// this changes nothing.
+///
+/// # Whose child it is
+///
+/// The kernel does not say whether a child was born as one, or is an orphan. Orphans are what is left: no child for which
+/// this process has a pidfd open, as every [`Reactor`](crate::Reactor) has for each of its commands until that is reaped,
+/// and as tokio has; and none that the caller says is his own. So there is one condition: **whatever is started
+/// without a pidfd has to be named**, as a [`std::process::Child`] until it is waited for. A program that starts
+/// everything by this crate names nothing. A command that a dropped reactor has
+/// [left running](crate::Command::kill_on_drop) counts as an orphan from then on.
 ///
 /// [PR_SET_CHILD_SUBREAPER]: https://man7.org/linux/man-pages/man2/PR_SET_CHILD_SUBREAPER.2const.html
 #[derive(Debug)]
@@ -96,8 +96,9 @@ impl Orphans {
     /// Call it now and then: after a command is [finished](crate::Finished), by a timer
     /// ([`Reactor::wake_at`](crate::Reactor::wake_at)), or whenever there was a SIGCHLD. While no child at all is a zombie,
     /// it costs one system call; else it looks at each child and, if some may be an orphan, at each descriptor of this
-    /// process. The traps: nothing is told where SIGCHLD is ignored, as the kernel reaps then; and a child of
-    /// [`std::process`] that another thread starts can be a zombie before that thread has named it.
+    /// process. The traps: nothing is told where SIGCHLD is ignored, as the kernel reaps then; and a child that another
+    /// thread starts by other means than this crate can be a zombie before that thread has named it, or has opened a
+    /// pidfd for it.
     ///
     /// # Errors
     /// Where /proc is missing, or is another pid namespace's, or no descriptor is to be had. Nothing is reaped then.
