@@ -77,6 +77,8 @@ pub(crate) struct Engine<K: Kernel> {
     table: Table<K>,
     admission: Admission,
     permits: Sources,
+    /// Nobody starts while a finished command was not taken.
+    takes_before_start: bool,
     /// What is due when, but for the two below, of which there is one each.
     deadlines: Deadlines<Due>,
     /// When to admit from the queue again.
@@ -124,6 +126,7 @@ impl<K: Kernel> Engine<K> {
             table: Table::new(reactor),
             admission,
             permits: Sources::default(),
+            takes_before_start: false,
             deadlines: Deadlines::new(),
             admission_due: None,
             armed: None,
