@@ -24,8 +24,8 @@ for what in "$@"; do
             continue
         fi
         # The clock is read for a base to count from.
-        MIRIFLAGS=-Zmiri-disable-isolation cargo +nightly miri test --lib -- ends:: deadlines:: admission:: sys::spawn::plan::tests::a \
-            sys::spawn::plan::tests::gaps sys::cstr sys::signal
+        MIRIFLAGS=-Zmiri-disable-isolation cargo +nightly miri test --lib -- head_tail:: deadlines:: admission:: queue:: permits:: \
+            sys::backend::layout::tests::a_plain sys::backend::layout::tests::gaps sys::cstr sys::signal sys::token sys::names jobserver::makeflags
         ;;
     address | thread)
         build=

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::permits::{Permit, Permits};
 use crate::sys::load_average;
 
-/// The gauges are read this often, and not at all while nobody wants to start.
+/// The gauges are read this often, and not at all while no command waits for its start.
 const READ_AGAIN: Duration = Duration::from_secs(1);
 
 /// What is measured.
@@ -58,7 +58,7 @@ impl Brakes {
         Ok(())
     }
 
-    /// How many more may start. A gauge that cannot be read any more brakes nobody.
+    /// How many more may start. A gauge that cannot be read any more holds up no start.
     fn read(&self) -> usize {
         let mut left = usize::MAX;
         for (gauge, max) in &self.gauges {

@@ -96,7 +96,14 @@ impl<P> CallerPipe<P> {
             }
         }
         match std::mem::replace(self, CallerPipe::Closed) {
-            CallerPipe::Open { pipe, .. } => kernel.give(pipe),
+            CallerPipe::Open { pipe, .. } => kernel.give(pipe).map_err(|(pipe, error)| {
+                *self = CallerPipe::Open {
+                    pipe,
+                    ready: true,
+                    is_watched: false,
+                };
+                error
+            }),
             CallerPipe::Cut { .. } | CallerPipe::Closed => Err(Closed::ByCaller.error(stream)),
         }
     }

@@ -12,16 +12,19 @@ use crate::sys::{Signal, Target};
 /// What happens to a running command when its [`Context`](crate::Context) ends, its
 /// [timeout](crate::Command::timeout) is over, or [`Reactor::cancel`](crate::Reactor::cancel) names it.
 ///
+/// ```
+/// use execloop::{Cancel, Command, Signal};
+/// use std::time::Duration;
+/// let mut server = Command::new("server");
+/// server
+///     .process_group(0)
+///     .on_cancel(Cancel::signal(Signal::INT).then(Duration::from_secs(2), Signal::TERM).to_group())
+///     .wait_delay(Duration::from_secs(10)); // SIGINT, SIGTERM, SIGKILL
+/// ```
+///
 /// The default is [`Cancel::kill`] (Go: `CommandContext`). A gentler one asks first; then
 /// [`Command::wait_delay`](crate::Command::wait_delay) says how long it may take before it is killed. The trap: without
 /// a wait delay, a command that ignores the request is waited for as long as it likes.
-///
-/// ```
-/// use execloop::{Cancel, Signal};
-/// use std::time::Duration;
-/// let ladder = Cancel::signal(Signal::INT).then(Duration::from_secs(2), Signal::TERM).to_group();
-/// # let _ = ladder;
-/// ```
 #[derive(Clone)]
 pub struct Cancel {
     pub(crate) action: Action,
@@ -118,6 +121,15 @@ impl fmt::Debug for Cancel {
 }
 
 /// The running child, as lent to the callback of [`Cancel::with`].
+///
+/// ```
+/// use execloop::{Cancel, Command, Signal};
+/// let mut server = Command::new("server");
+/// server.on_cancel(Cancel::with(|child| {
+///     eprintln!("asking {} to stop", child.pid());
+///     child.signal(Signal::HUP)
+/// }));
+/// ```
 pub struct CancelTarget<'a> {
     pub(crate) pid: u32,
     pub(crate) signal: &'a dyn Fn(Target, Signal) -> io::Result<()>,

@@ -10,16 +10,22 @@ use crate::sys;
 
 /// Ends the commands that carry it: when it is cancelled, when its deadline passes, or when its parent ends.
 ///
+/// ```
+/// use execloop::{Cause, Command, Context, Reactor};
+/// use std::time::Duration;
+/// let build = Context::new();
+/// let step = build.with_timeout(Duration::from_secs(60)); // ends with the build, too
+/// let mut reactor = Reactor::new()?;
+/// reactor.start(Command::new("sleep").arg("600").context(&step))?;
+/// build.cancel(); // from any thread
+/// let done = reactor.wait_any()?.expect("it was started");
+/// assert_eq!(done.outcome.unwrap_err().cause(), Some(Cause::Cancelled));
+/// assert_eq!(step.cause(), Some(Cause::Cancelled));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// A clone is the same context. It can be cancelled from any thread, also while the reactor's thread sleeps. Go's
 /// `context.Context`, without values. A deadline acts on a reactor's commands by the reactor's timer, not by a thread.
-///
-/// ```
-/// use execloop::{Cause, Context};
-/// let build = Context::new();
-/// let step = build.child();
-/// build.cancel();
-/// assert_eq!(step.cause(), Some(Cause::Cancelled));
-/// ```
 #[derive(Clone)]
 pub struct Context {
     node: Arc<Node>,

@@ -2,7 +2,7 @@
 //! over. The parts of a turn are in `engine/`.
 //! Unaware of Linux, of mio and of the public types around it; generic over `sys::Kernel`.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -38,6 +38,7 @@ mod shutdown;
 pub(crate) mod simulation;
 mod start;
 mod stop;
+mod terminals;
 
 /// Longer than a short child's whole life, and shorter than the slice of a process that only computes.
 const AWAY_MAX: Duration = Duration::from_millis(1);
@@ -92,8 +93,8 @@ pub(crate) struct Engine<K: Kernel> {
     snapshot: Snapshot,
     asides: Asides,
     readiness: Readiness,
-    /// Commands that still run after a while, of which nobody has heard.
-    slow: VecDeque<CommandId>,
+    /// Commands that still run after a while, of which the caller has not heard: since when, and their slots.
+    slow: BTreeSet<(Instant, u32)>,
     observer: Option<Box<dyn Observer>>,
     stats: Stats,
     /// Streams that used up their share of a turn. While there are any, no poll sleeps.
@@ -134,7 +135,7 @@ impl<K: Kernel> Engine<K> {
             snapshot: Snapshot::default(),
             asides: Asides::default(),
             readiness: Readiness::default(),
-            slow: VecDeque::new(),
+            slow: BTreeSet::new(),
             observer: None,
             stats: Stats::default(),
             backlog: VecDeque::new(),

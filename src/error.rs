@@ -23,6 +23,13 @@ pub use command::CommandError;
 pub use start::StartError;
 
 /// Why a command was asked to stop.
+///
+/// ```
+/// use execloop::{Cause, Command};
+/// use std::time::Duration;
+/// let error = Command::new("sleep").arg("600").timeout(Duration::from_millis(10)).run().unwrap_err();
+/// assert_eq!(error.cause(), Some(Cause::Timeout));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Cause {
@@ -66,6 +73,22 @@ impl Cause {
 }
 
 /// How a command ended, when it did not simply succeed.
+///
+/// ```
+/// use execloop::{Cause, Command, Error, Reactor};
+/// use std::time::Duration;
+/// let mut reactor = Reactor::new()?;
+/// reactor.start(Command::new("sleep").arg("600").timeout(Duration::from_millis(10)))?;
+/// let error = reactor.wait_any()?.expect("it was started").outcome.unwrap_err();
+/// assert_eq!(error.to_string(), "signal: SIGKILL (timed out)");
+/// assert_eq!(error.cause(), Some(Cause::Timeout));
+/// match error {
+///     Error::Start(error) => println!("not started: {error}"),
+///     Error::Exit(exit) => println!("status {}", exit.status),
+///     error => println!("{error}"),
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 ///
 /// Of several things that went wrong the first in this order is reported (Go: `Cmd.Wait`): the start, a lost status, an
 /// exit status that is not 0; then, for exit status 0, what came of stopping it, cut pipes, and a failed copy.
@@ -198,6 +221,14 @@ impl From<Error> for io::Error {
 }
 
 /// A command's exit with a status other than 0, or by a signal.
+///
+/// ```
+/// use execloop::{Command, Error};
+/// let error = Command::new("sh").args(["-c", "kill -TERM $$"]).run().unwrap_err();
+/// let Error::Exit(exit) = error.into_reason() else { panic!("it was started") };
+/// assert_eq!(exit.to_string(), "signal: SIGTERM");
+/// assert_eq!((exit.status.code(), exit.cause), (None, None));
+/// ```
 ///
 /// Printed like Go's: `exit status 1`, `signal: SIGKILL`, `signal: SIGSEGV (core dumped)`, and with the cause behind
 /// it if the command was asked to stop: `signal: SIGKILL (timed out)`.

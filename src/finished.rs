@@ -13,6 +13,16 @@ use crate::plain::Excerpt;
 use crate::sys::{RawUsage, Stream};
 
 /// Names one started or queued command of one reactor. Never used twice; counts up.
+///
+/// ```
+/// use execloop::{Command, Reactor};
+/// let mut reactor = Reactor::new()?;
+/// let first = reactor.start(&mut Command::new("true"))?;
+/// let second = reactor.start(&mut Command::new("true"))?;
+/// assert!(first < second);
+/// assert_eq!(reactor.wait(second)?.map(|done| done.id), Some(second));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CommandId {
     pub(crate) number: u64,
@@ -33,6 +43,20 @@ impl fmt::Debug for CommandId {
 
 /// What became of one command. Handed out exactly once, when it is reaped and each of its copied pipes has ended or
 /// was cut.
+///
+/// ```
+/// use execloop::{Command, Output, Reactor};
+/// let mut reactor = Reactor::new()?;
+/// let mut report = Command::new("sh");
+/// report.args(["-c", "echo half; exit 3"]).stdout(Output::capture()).data("the report");
+/// reactor.start(&mut report)?;
+/// let mut done = reactor.wait_any()?.expect("it was started");
+/// assert_eq!(done.take_data(), Some("the report"));
+/// assert_eq!(done.stdout, b"half\n");
+/// assert_eq!(done.outcome.unwrap_err().to_string(), "exit status 3");
+/// assert_eq!(done.status.and_then(|status| status.code()), Some(3));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[non_exhaustive]
 pub struct Finished {
     /// Which command.
@@ -131,6 +155,15 @@ impl fmt::Debug for Finished {
 }
 
 /// What a command used, with those of its descendants that it waited for (getrusage(2)).
+///
+/// ```
+/// use execloop::Command;
+/// let done = Command::new("true").finish()?;
+/// if let Some(usage) = done.usage {
+///     println!("{:?} on a processor, {} KiB", usage.user + usage.system, usage.rss_bytes_max / 1024);
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Usage {

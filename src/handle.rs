@@ -16,6 +16,21 @@ type UnixInbox = Inbox<<Unix as Kernel>::Waker>;
 /// wakes; after the reactor is gone, nothing is. Cheap to clone. [`Reactor::serve`](crate::Reactor::serve) goes on for as
 /// long as there is one.
 ///
+/// ```
+/// use execloop::{Command, Output, Reactor};
+/// let mut reactor = Reactor::new()?;
+/// let handle = reactor.handle();
+/// let server = std::thread::spawn(move || {
+///     while reactor.serve()?.is_some() {}
+///     Ok::<(), std::io::Error>(())
+/// });
+/// let done = handle.run(Command::new("echo").arg("hello").stdout(Output::capture())).wait();
+/// assert_eq!(done.stdout, b"hello\n");
+/// drop(handle);
+/// server.join().expect("no panic")?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// # Commands
 ///
 /// Each call that takes a [`Command`] takes the chain of its builder as it is, too: `handle.run(Command::new("make")
@@ -108,7 +123,7 @@ impl Handle {
         self.tell(id, Message::Cancel(id.number));
     }
 
-    /// Asks a command to stop that nobody waits for any more.
+    /// Asks a command to stop whose reply was dropped.
     pub(crate) fn abandon(&self, id: CommandId) {
         self.tell(id, Message::Abandon(id.number));
     }

@@ -4,7 +4,7 @@
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::plain::ShellWord;
 
@@ -18,7 +18,7 @@ pub struct Holder {
     pub command_line: String,
 }
 
-/// The processes, other than this one, that have an end of this pipe open, by their pids.
+/// The processes, other than this one, that have an end of this pipe open, by their pids; or the terminal behind this master of a pseudo-terminal.
 ///
 /// It reads the descriptors of every process that this one may look into, which takes milliseconds on a busy machine: for
 /// reports, not for loops. The trap: a process of another user's is not seen, and one that ends or forks meanwhile may be
@@ -36,13 +36,15 @@ pub struct Holder {
 /// ```
 ///
 /// # Errors
-/// `InvalidInput` where this is no pipe; what reading /proc fails with, where there is none.
+/// `InvalidInput` where this is neither; what reading /proc fails with, where there is none.
 pub fn pipe_holders(pipe: impl AsFd) -> io::Result<Vec<Holder>> {
     let number = pipe.as_fd().as_raw_fd();
     let name = fs::read_link(format!("/proc/self/fd/{number}"))?;
-    if !name.as_os_str().as_encoded_bytes().starts_with(b"pipe:") {
-        return Err(io::ErrorKind::InvalidInput.into());
-    }
+    let name = if name.as_os_str().as_encoded_bytes().starts_with(b"pipe:") {
+        name
+    } else {
+        slave_of(number).ok_or(io::ErrorKind::InvalidInput)?
+    };
     let this = std::process::id();
     let mut holders = Vec::new();
     for entry in fs::read_dir("/proc")? {
@@ -63,7 +65,15 @@ pub fn pipe_holders(pipe: impl AsFd) -> io::Result<Vec<Holder>> {
     Ok(holders)
 }
 
-/// One that is gone meanwhile, or another user's, holds nothing that could be told.
+/// The terminal behind the master of a pseudo-terminal (Linux 4.11).
+fn slave_of(number: i32) -> Option<PathBuf> {
+    let information = fs::read_to_string(format!("/proc/self/fdinfo/{number}")).ok()?;
+    let mut lines = information.lines();
+    let index = lines.find_map(|line| line.strip_prefix("tty-index:"))?;
+    Some(Path::new("/dev/pts").join(index.trim()))
+}
+
+/// A process that is gone meanwhile, or another user's, counts as one that holds nothing.
 fn holds(process: &Path, name: &Path) -> bool {
     let Ok(fds) = fs::read_dir(process.join("fd")) else {
         return false;

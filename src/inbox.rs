@@ -21,7 +21,7 @@ pub(crate) enum Message {
     /// The same, and its `Finished` goes there.
     Run(u64, Box<Command>, Reply),
     Cancel(u64),
-    /// Nobody waits for it any more.
+    /// The one who sent the command has dropped its reply.
     Abandon(u64),
     Kill(u64),
     Signal(u64, Signal),

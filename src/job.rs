@@ -32,12 +32,14 @@ pub(crate) struct Policy {
     pub(crate) output_limit: Option<u64>,
     /// How long its pipes may be held, once they were read after its exit. `None`: the wait delay is for both.
     pub(crate) leak_timeout: Option<Duration>,
-    /// How often it is told that it still runs.
+    /// How often the command is reported as still running.
     pub(crate) slow_after: Option<Duration>,
     /// Who holds a pipe that is cut is looked up.
     pub(crate) names_holders: bool,
     /// Signals go to the process group that the child leads, and so does the kill.
     pub(crate) kills_group: bool,
+    /// Who is left of that group is killed when the child is reaped, whatever ended it.
+    pub(crate) sweeps_group: bool,
 }
 
 /// How long a killed process group has to let go of the command's pipes. Of such a death its own parent alone learns
@@ -172,6 +174,8 @@ pub(crate) struct Job {
     is_closed: bool,
     /// The rest of the group was killed, or all of it.
     is_group_killed: bool,
+    /// Those of the group who outlived the child were killed with its end, and are dead by then.
+    group_dead_at: Option<Instant>,
     /// A kill got through before the exit was seen: what copies failed of no longer counts.
     killed: bool,
     copy_error: Option<(Stream, io::Error)>,
@@ -195,6 +199,7 @@ impl Job {
             lends,
             is_closed: false,
             is_group_killed: false,
+            group_dead_at: None,
             killed: false,
             copy_error: None,
             timeout_at: after(policy.timeout),
@@ -303,6 +308,10 @@ impl Job {
                 .wait_delay
                 .and_then(|delay| now.checked_add(delay))
         };
+        let was_killed = matches!(self.state, State::Killed) && self.policy.kills_group;
+        self.group_dead_at = now
+            .checked_add(GROUP_DEATH_MAX)
+            .filter(|_| was_killed || self.policy.sweeps_group);
         let times_leaks = self.policy.leak_timeout.is_some();
         let close_at = match self.state {
             State::Running | State::Stopping { .. } if times_leaks => {
@@ -311,10 +320,12 @@ impl Job {
                 self.awaits_leaks = true;
                 None
             }
-            State::Running => delay_from_now(),
+            State::Running => self.once_group_is_dead(delay_from_now()),
             // One clock: what stopping has used of the delay is not given again to the pipes.
-            State::Stopping { kill_at, .. } => kill_at.or_else(delay_from_now),
-            State::Killed if self.policy.kills_group => now.checked_add(GROUP_DEATH_MAX),
+            State::Stopping { kill_at, .. } => {
+                self.once_group_is_dead(kill_at.or_else(delay_from_now))
+            }
+            State::Killed if self.group_dead_at.is_some() => self.group_dead_at,
             State::Killed => {
                 // The child has let go of its pipes: another process holds them.
                 self.close_pipes(effects);
@@ -332,16 +343,25 @@ impl Job {
         self.finish_if_drained(effects);
     }
 
+    /// Whoever dies lets go of the pipes, and is not taken for one who holds them.
+    fn once_group_is_dead(&self, at: Option<Instant>) -> Option<Instant> {
+        at.map(|at| self.group_dead_at.map_or(at, |dead| at.max(dead)))
+    }
+
     /// Once all outputs were read after the exit.
     fn start_leak_window(&mut self, now: Instant) {
-        if let State::Draining { close_at } = &mut self.state
-            && self.awaits_leaks
-            && self.unread.is_empty()
+        if !matches!(self.state, State::Draining { .. })
+            || !self.awaits_leaks
+            || !self.unread.is_empty()
         {
-            self.awaits_leaks = false;
-            let leak_timeout = self.policy.leak_timeout.filter(|_| !self.is_closed);
-            *close_at = leak_timeout.and_then(|timeout| now.checked_add(timeout));
+            return;
         }
+        self.awaits_leaks = false;
+        let leak_timeout = self.policy.leak_timeout.filter(|_| !self.is_closed);
+        let close_at = leak_timeout.and_then(|timeout| now.checked_add(timeout));
+        self.state = State::Draining {
+            close_at: self.once_group_is_dead(close_at),
+        };
     }
 
     /// It waits for its outputs to be read after its exit.
@@ -452,17 +472,25 @@ impl Job {
         let is_draining = matches!(self.state, State::Draining { .. });
         let is_for_group = self.policy.kills_group && self.cause.is_some();
         let kills = is_draining && is_for_group && !self.is_group_killed;
-        let next = now
-            .checked_add(GROUP_DEATH_MAX)
-            .filter(|_| kills && !self.is_closed);
+        let is_dying = |at: &Instant| *at > now;
+        let next = if kills {
+            now.checked_add(GROUP_DEATH_MAX)
+        } else {
+            self.group_dead_at.filter(is_dying)
+        };
+        let next = next.filter(|_| !self.is_closed);
         if let State::Draining { close_at } | State::Lingering { close_at } = &mut self.state {
             *close_at = next;
         }
-        if next.is_some() {
-            self.is_group_killed = true;
-            effects.push(Effect::KillRest);
-        } else {
-            self.close_pipes(effects);
+        // Nothing that is read from here on gives them more time.
+        self.awaits_leaks = false;
+        match next {
+            Some(_) if kills => {
+                self.is_group_killed = true;
+                effects.push(Effect::KillRest);
+            }
+            Some(_) => {}
+            None => self.close_pipes(effects),
         }
     }
 

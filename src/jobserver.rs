@@ -52,6 +52,20 @@ const CHILD_WRITE: i32 = 9;
 
 /// A jobserver: that of who started this process, or one of our own for those that it starts. A clone is the same one.
 ///
+/// ```
+/// use execloop::jobserver::Jobserver;
+/// use execloop::{Command, Output, Reactor};
+/// let jobserver = Jobserver::fifo(8)?;
+/// let mut reactor = Reactor::builder().jobserver(&jobserver).build()?;
+/// let mut make = Command::new("sh");
+/// make.args(["-c", "echo $MAKEFLAGS"]).stdout(Output::capture());
+/// jobserver.pass_to(&mut make)?;
+/// reactor.start(&mut make)?;
+/// let done = reactor.wait_any()?.expect("it was started");
+/// assert!(String::from_utf8(done.stdout)?.contains("--jobserver-auth=fifo:/"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// Give it to one reactor ([`ReactorBuilder::jobserver`](crate::ReactorBuilder::jobserver)): each further one would start a
 /// command without a token.
 ///
@@ -402,7 +416,7 @@ impl Shared {
         }
     }
 
-    /// Nobody of ours runs, so all tokens are to be there: those of clients that were killed are made anew, and those of
+    /// None of our commands runs, so all tokens are to be there: those of clients that were killed are made anew, and those of
     /// who has outlived its command and gave one back since are taken out.
     fn refill(&self) {
         if let Some(slots) = self.slots {

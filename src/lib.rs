@@ -34,6 +34,7 @@
 //!
 //! # Where things are
 //!
+//! - [The guide](guide), from one command to ten thousand, and [the cookbook](cookbook), with a page of error messages.
 //! - [`Command`], [`Input`], [`Output`]: what to run. [`Command::run`], [`Command::output`] and
 //!   [`Command::combined_output`] are the forms for a single one.
 //! - [`Reactor`], [`Handle`]: many at once. [`Finished`], [`Usage`]: what became of each.
@@ -102,6 +103,31 @@ mod table;
 mod watchdog;
 mod watches;
 
+// The books, for docs.rs, and for the compiler, which runs their programs as tests. What a page calls `[cookbook]` leads to a
+// file of the repository in its own last lines; here the first definition counts.
+
+/// From one command to ten thousand: for who embeds the library.
+///
+/// [cookbook]: crate::cookbook
+/// [colours]: crate::cookbook#colours
+/// [ctrl-c]: crate::cookbook#ctrl-c
+/// [dead]: crate::cookbook#what-a-dead-parent-leaves
+/// [embedding]: https://github.com/execloop/execloop/blob/main/docs/embedding.md
+/// [limits]: crate::cookbook#limits
+/// [performance]: https://github.com/execloop/execloop/blob/main/docs/performance.md
+/// [trees]: crate::cookbook#trees-that-must-die
+#[cfg(doc)]
+#[doc = include_str!("../docs/guide.md")]
+pub mod guide {}
+
+/// Recipes, and a page of error messages.
+///
+/// [embedding]: https://github.com/execloop/execloop/blob/main/docs/embedding.md
+/// [guide]: crate::guide
+#[cfg(doc)]
+#[doc = include_str!("../docs/cookbook.md")]
+pub mod cookbook {}
+
 pub use cancel::{Cancel, CancelTarget};
 pub use command::Command;
 pub use context::Context;
@@ -120,4 +146,4 @@ pub use stdio::{Input, Output};
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub use sys::program;
-pub use sys::{Signal, SignalParseError, StartStep};
+pub use sys::{Signal, SignalParseError, StartStep, TerminalSize};

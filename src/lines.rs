@@ -1,4 +1,4 @@
-//! `Lines`: one callback for the lines of any number of commands, told whose each is.
+//! `Lines`: one callback for the lines of any number of commands, which gets the command of each line with it.
 //! Unaware of how a stream becomes lines.
 
 use std::fmt;

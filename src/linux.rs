@@ -51,6 +51,14 @@ mod sealed {
 
 /// Child attributes of Linux, for [`Command`]. Implemented for it alone.
 ///
+/// ```
+/// use execloop::linux::{CommandExt, Resource};
+/// use execloop::Command;
+/// let limits = Command::new("sh").args(["-c", "ulimit -c"]).rlimit(Resource::CORE, 0, 0).output()?;
+/// assert_eq!(limits, b"0\n");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// Some of them work on other Unixes too and may move; the names stay.
 pub trait CommandExt: sealed::Sealed {
     /// Makes `directory` the child's root, and its working directory unless [`Command::current_dir`] names another.
@@ -149,7 +157,7 @@ pub trait CommandExt: sealed::Sealed {
     /// Makes a cgroup for each start, below a directory of the caller's, and starts the child in it. Default: that of this
     /// process. Excludes [`cgroup`](CommandExt::cgroup).
     ///
-    /// Nobody survives the command: when its process has exited, also after a normal end, whoever is left in the cgroup is
+    /// No process of its cgroup survives the command: when its process has exited, also after a normal end, whoever is left in the cgroup is
     /// killed by `cgroup.kill`, wherever it has moved its session and its group to. The command is finished when the cgroup is empty (`populated 0`), which is then removed.
     ///
     /// The start fails with [`StartStep::Cgroup`](crate::StartStep::Cgroup) where no cgroup can be made, a setting is
@@ -179,6 +187,14 @@ pub trait CommandExt: sealed::Sealed {
 }
 
 /// A cgroup to be made, for [`CommandExt::own_cgroup`].
+///
+/// ```no_run
+/// use execloop::Command;
+/// use execloop::linux::{Cgroup, CommandExt};
+/// let limits = Cgroup::under("/sys/fs/cgroup/build").memory_max(1 << 30).set("cpu.max", "50000 100000");
+/// Command::new("make").own_cgroup(limits).run()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cgroup(CgroupPlan);
 

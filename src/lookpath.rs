@@ -81,6 +81,12 @@ fn entries(path: Option<&OsStr>) -> impl Iterator<Item = &Path> {
 }
 
 /// Why [`look_path`] has no path that is safe to run.
+///
+/// ```
+/// let error = execloop::look_path("no-such-program").unwrap_err();
+/// assert_eq!(error.to_string(), "\"no-such-program\": executable file not found in $PATH");
+/// assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum LookPathError {

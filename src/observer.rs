@@ -1,4 +1,4 @@
-//! `Observer`: who is told of each command's instants as they happen; `Stats`: what a reactor has done so far.
+//! `Observer`: its methods are called at each command's instants as they happen; `Stats`: what a reactor has done so far.
 //! Unaware of how either comes about.
 
 use std::fmt;
@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use crate::finished::{CommandId, Finished};
 use crate::sys::Stream;
 
-/// Is told of each command's life as it happens, on the reactor's thread: enough for a timeline. Each method does nothing
+/// Hears of each command's life as it happens, on the reactor's thread: enough for a timeline. Each method does nothing
 /// unless it is defined, must not block, and cannot reach the reactor but by a [`Handle`](crate::Handle). After a panic in
-/// one, the observer is dropped and told no more. Set by [`Reactor::observe`](crate::Reactor::observe); without one,
+/// one, the observer is dropped and hears no more. Set by [`Reactor::observe`](crate::Reactor::observe); without one,
 /// nothing is spent on it.
 ///
 /// ```
@@ -45,7 +45,7 @@ pub trait Observer: Send {
     }
 
     /// The first bytes of this stream were read, by the reactor or by the caller. What the caller reads of a finished
-    /// command is not told: `finished` is the last.
+    /// command is not reported: `finished` is the last.
     fn first_output(&mut self, id: CommandId, stream: Stream, at: Instant) {
         let _ = (id, stream, at);
     }
@@ -68,6 +68,15 @@ impl fmt::Debug for dyn Observer {
 }
 
 /// What a reactor has done since it was made: [`Reactor::stats`](crate::Reactor::stats).
+///
+/// ```
+/// use execloop::{Command, Reactor};
+/// let mut reactor = Reactor::new()?;
+/// reactor.start(&mut Command::new("true"))?;
+/// while reactor.wait_any()?.is_some() {}
+/// assert_eq!((reactor.stats().started, reactor.stats().finished), (1, 1));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {

@@ -17,7 +17,7 @@ pub(crate) enum Permit {
 
 /// Whoever gives permits. Asked once for each start, when nothing else is in its way.
 pub(crate) trait Permits: fmt::Debug + Send {
-    /// Asks for one more, beside the `running` ones. Where nothing runs, one must be granted: nobody else would end
+    /// Asks for one more, beside the `running` ones. Where nothing runs, one must be granted: nothing else would end
     /// the wait.
     fn take(&mut self, running: usize, now: Instant) -> Permit;
     /// One that was granted is free again: its command is over.

@@ -12,6 +12,20 @@ use crate::reactor::Reactor;
 /// The write end of a command's stdin. A write waits while the pipe is full, and all other commands go on meanwhile;
 /// [`try_write`](StdinPipe::try_write) does not wait.
 ///
+/// ```
+/// use execloop::{Command, Input, Output, Reactor};
+/// use std::io::Write;
+/// let mut reactor = Reactor::new()?;
+/// let mut sort = Command::new("sort");
+/// let id = reactor.start(sort.stdin(Input::pipe()).stdout(Output::capture()))?;
+/// let mut stdin = reactor.stdin(id).expect("it has this pipe");
+/// writeln!(stdin, "pear")?;
+/// writeln!(stdin, "apple")?;
+/// stdin.close();
+/// assert_eq!(reactor.wait(id)?.expect("it was started here").stdout, b"apple\npear\n");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// Dropping it closes nothing, as it only borrows: call [`close`](StdinPipe::close) to give the command its end of input.
 #[derive(Debug)]
 pub struct StdinPipe<'a> {
@@ -25,7 +39,7 @@ impl<'a> StdinPipe<'a> {
     }
 
     /// Writes what fits now, without a turn of the reactor. After [`WouldBlock`](io::ErrorKind::WouldBlock), also of a
-    /// command that is not started yet, the pipe is [told](crate::Event::Ready) once it is worth another try.
+    /// command that is not started yet, the pipe is [reported](crate::Event::Ready) once it is worth another try.
     ///
     /// # Errors
     /// `WouldBlock`, and as [`write`](Write::write).
@@ -97,12 +111,11 @@ const GATHERED_BYTES_MAX: usize = 64 * 1024;
 /// The read end of a command's stdout or stderr. A read waits until there is something, and all other commands go on
 /// meanwhile; [`try_read`](StdoutPipe::try_read) does not wait. The end of the stream is `Ok(0)`, as ever.
 ///
-/// `a | b` without a copy on the way:
-///
 /// ```
 /// use execloop::{Command, Input, Output, Reactor};
 /// let mut reactor = Reactor::new()?;
 /// let a = reactor.start(Command::new("printf").arg(r"pear\napple\n").stdout(Output::pipe()))?;
+/// // `a | b` without a copy on the way.
 /// let words = reactor.stdout(a).expect("it has this pipe").into_fd()?;
 /// let mut sort = Command::new("sort");
 /// let b = reactor.start(sort.stdin(Input::file(words)).stdout(Output::capture()))?;
@@ -127,8 +140,8 @@ impl<'a> StdoutPipe<'a> {
     }
 
     /// Reads what is there now, without a turn of the reactor. After [`WouldBlock`](io::ErrorKind::WouldBlock), also of a
-    /// command that is not started yet, the pipe is [told](crate::Event::Ready) once it is worth another try: it has
-    /// something, or its end. The trap: who waits before he was told `WouldBlock` may wait for ever.
+    /// command that is not started yet, the pipe is [reported](crate::Event::Ready) once it is worth another try: it has
+    /// something, or its end. The trap: a caller that waits for the event before it got `WouldBlock` may wait for ever.
     ///
     /// # Errors
     /// `WouldBlock`, and as [`read`](Read::read).

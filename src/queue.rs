@@ -42,8 +42,8 @@ struct Waiting {
     weight: u32,
 }
 
-/// All that wait. In a pool, nobody overtakes who has the same priority or a higher one; a pool that is full holds up
-/// nobody else. Each call is O(log n).
+/// All that wait. In a pool, no command overtakes one of the same priority or a higher one; a pool that is full holds
+/// up no other pool. Each call is O(log n).
 #[derive(Debug)]
 pub(crate) struct Queue {
     lanes: Vec<Lane>,
@@ -87,12 +87,12 @@ impl Queue {
         self.names.get(name).copied()
     }
 
-    /// Nobody waits who could be next.
+    /// No command waits that could be next.
     pub(crate) fn is_blocked(&self) -> bool {
         self.heads.is_empty()
     }
 
-    /// Nobody waits, and nobody runs.
+    /// No command waits, and none runs.
     pub(crate) fn is_idle(&self) -> bool {
         self.lanes
             .iter()

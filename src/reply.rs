@@ -16,6 +16,20 @@ use crate::inbox::Reply;
 /// A command that was sent by [`Handle::run`], and its [`Finished`] to be: a future that needs no runtime of any kind, or
 /// by [`wait`](Pending::wait) a call that blocks.
 ///
+/// ```
+/// use execloop::{Command, Reactor};
+/// let mut reactor = Reactor::new()?;
+/// let handle = reactor.handle();
+/// let server = std::thread::spawn(move || while reactor.serve().unwrap().is_some() {});
+/// let quick = handle.run(Command::new("true"));
+/// let slow = handle.run(Command::new("sleep").arg("600"));
+/// assert!(quick.wait().success()); // or, in a future: quick.await
+/// drop(slow); // cancels it
+/// drop(handle);
+/// server.join().expect("no panic");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// Somebody else has to drive the reactor meanwhile, on its own thread or in the outer loop. Dropping this cancels the
 /// command, as the first [`Handle::cancel`] does; what becomes of it is then not reported. So a future that loses a race, or a
 /// task that is aborted, leaves no command behind, as long as that heeds its [`Cancel`](crate::Cancel).

@@ -40,6 +40,8 @@ pub(crate) struct Running<K: Kernel> {
     pub(crate) output_bytes: u64,
     /// When it is noticed again that the command still runs.
     pub(crate) slow_at: Option<Instant>,
+    /// That it is slow was due then, and its caller has not heard of it.
+    pub(crate) noted_slow: Option<Instant>,
     /// Who held the pipes when they were cut, if that was asked for.
     pub(crate) holders: Vec<Holder>,
     /// How much output was read since the child's exit was seen.

@@ -8,10 +8,23 @@ use std::sync::Arc;
 
 use crate::guard::drop_callers;
 use crate::lines::{LineCallback, Lines};
-use crate::sys::{Stdio, Stream};
+use crate::sys::{Stdio, Stream, TerminalPlan, TerminalSize};
 
 /// Where a command's stdin comes from. Default: [`null`](Input::null).
-pub struct Input(InputKind);
+///
+/// ```
+/// use execloop::{Command, Input};
+/// let sorted = Command::new("sort").stdin(Input::bytes(*b"pear\napple\n")).output()?;
+/// assert_eq!(sorted, b"apple\npear\n");
+/// let file = std::fs::File::open("/dev/null")?; // the child's own, without a copy
+/// assert_eq!(Command::new("cat").stdin(Input::file(file)).output()?, b"");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Input {
+    kind: InputKind,
+    /// Typed into the terminal that its stdout is.
+    is_typed: bool,
+}
 
 enum InputKind {
     Null,
@@ -28,49 +41,89 @@ enum InputKind {
 impl Input {
     /// `/dev/null`: reads give the end at once. The default.
     pub fn null() -> Input {
-        Input(InputKind::Null)
+        Input::of(InputKind::Null)
     }
 
     /// The parent's own stdin, shared with it and with every other child that inherits it.
     pub fn inherit() -> Input {
-        Input(InputKind::Inherit)
+        Input::of(InputKind::Inherit)
     }
 
     /// A pipe, written by the caller through [`Reactor::stdin`](crate::Reactor::stdin). The trap: a command that reads to the end runs until the
     /// caller closes it (Go: `StdinPipe`).
     pub fn pipe() -> Input {
-        Input(InputKind::Pipe)
+        Input::of(InputKind::Pipe)
     }
 
     /// These bytes, then the end. Shared, not copied, when the command is started again. A command that exits or
     /// closes its stdin without reading them all has done nothing wrong.
     pub fn bytes(bytes: impl Into<Arc<[u8]>>) -> Input {
-        Input(InputKind::Bytes(bytes.into()))
+        Input::of(InputKind::Bytes(bytes.into()))
     }
 
     /// What `reader` gives, then the end. It is read on the reactor's thread and must not block; one that returns
     /// [`WouldBlock`](std::io::ErrorKind::WouldBlock) pauses the stream until [`Reactor::resume`](crate::Reactor::resume). For one start.
     pub fn reader(reader: impl Read + Send + 'static) -> Input {
-        Input(InputKind::Reader(Box::new(reader)))
+        Input::of(InputKind::Reader(Box::new(reader)))
     }
 
     /// As [`reader`](Input::reader), written straight out of the reader's own buffer: nothing is copied on the way. For
     /// what has one anyway, such as a [`Cursor`](std::io::Cursor) over shared bytes or a
     /// [`BufReader`](std::io::BufReader). For one start.
     pub fn buffered(reader: impl BufRead + Send + 'static) -> Input {
-        Input(InputKind::Buffered(Box::new(reader)))
+        Input::of(InputKind::Buffered(Box::new(reader)))
     }
 
     /// This file, socket or pipe end itself, without copying. Ours is closed once the child has it, which is when its start
     /// returns: such a start waits for the program's exec. For one start.
     pub fn file(file: impl Into<OwnedFd>) -> Input {
-        Input(InputKind::File(file.into()))
+        Input::of(InputKind::File(file.into()))
+    }
+
+    /// Types it into the terminal that the command's stdout is ([`Output::terminal`]), which then is its stdin, too. Default:
+    /// a pipe. For what this process gives: of [`inherit`](Input::inherit) and [`file`](Input::file), or without such
+    /// a stdout, it is refused by the start.
+    ///
+    /// A terminal echoes what is typed into its output, hands it out by lines, and takes Ctrl-C for an interrupt; one
+    /// that is [raw](Output::raw_terminal) does nothing of that. At the end, Ctrl-D is typed, which ends the input of a
+    /// terminal that is not raw; [`Input::null`] types that alone. The traps: a raw terminal's input has no end; a line of
+    /// more than 4095 bytes loses the rest (termios(3)); what a program flushes when it asks for a password is lost.
+    ///
+    /// ```
+    /// use execloop::{Command, Input, Output, TerminalSize};
+    /// let mut asks = Command::new("sh");
+    /// asks.args(["-c", "test -t 0 && read answer && echo got $answer"]);
+    /// asks.stdin(Input::bytes(*b"yes\n").terminal());
+    /// asks.stdout(Output::capture().terminal(TerminalSize::default()));
+    /// assert_eq!(asks.finish()?.stdout, b"yes\r\ngot yes\r\n");
+    /// # Ok::<(), execloop::CommandError>(())
+    /// ```
+    pub fn terminal(mut self) -> Input {
+        self.is_typed = true;
+        self
+    }
+
+    fn of(kind: InputKind) -> Input {
+        Input {
+            kind,
+            is_typed: false,
+        }
+    }
+
+    /// It is to be typed into the terminal of stdout.
+    pub(crate) fn is_typed(&self) -> bool {
+        self.is_typed
+    }
+
+    /// What is typed has to come from here.
+    pub(crate) fn comes_from_elsewhere(&self) -> bool {
+        matches!(self.kind, InputKind::Inherit | InputKind::File(_))
     }
 
     /// Splits it for one start: what the child gets, and what we do with our end, if there is a pipe. What can be had
     /// once is used up.
     pub(crate) fn take(&mut self) -> (Stdio, Option<Feed>) {
-        let (kept, stdio, feed) = match std::mem::replace(&mut self.0, InputKind::Consumed) {
+        let (kept, stdio, feed) = match std::mem::replace(&mut self.kind, InputKind::Consumed) {
             InputKind::Null => (InputKind::Null, Stdio::Null, None),
             InputKind::Inherit => (InputKind::Inherit, Stdio::Inherit, None),
             InputKind::Pipe => (InputKind::Pipe, Stdio::Pipe, Some(Feed::Caller)),
@@ -93,13 +146,21 @@ impl Input {
             InputKind::File(file) => (InputKind::Consumed, Stdio::File(file), None),
             InputKind::Consumed => (InputKind::Consumed, Stdio::Null, None),
         };
-        self.0 = kept;
-        (stdio, feed)
+        self.kind = kept;
+        match stdio {
+            Stdio::Pipe if self.is_typed => (Stdio::TerminalOfStdout, feed),
+            // Nothing is typed but the end.
+            Stdio::Null if self.is_typed => {
+                let nothing = Feed::Bytes(Arc::default());
+                (Stdio::TerminalOfStdout, Some(nothing))
+            }
+            stdio => (stdio, feed),
+        }
     }
 
     /// An earlier start has used it up.
     pub(crate) fn is_consumed(&self) -> bool {
-        matches!(self.0, InputKind::Consumed)
+        matches!(self.kind, InputKind::Consumed)
     }
 
     /// What one start gets; a second finds [`again`](Input::again).
@@ -110,19 +171,23 @@ impl Input {
 
     /// As a second start would find it.
     pub(crate) fn again(&self) -> Input {
-        Input(match &self.0 {
+        let kind = match &self.kind {
             InputKind::Null => InputKind::Null,
             InputKind::Inherit => InputKind::Inherit,
             InputKind::Pipe => InputKind::Pipe,
             InputKind::Bytes(bytes) => InputKind::Bytes(Arc::clone(bytes)),
             _ => InputKind::Consumed,
-        })
+        };
+        Input {
+            kind,
+            is_typed: self.is_typed,
+        }
     }
 }
 
 impl fmt::Debug for Input {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match &self.0 {
+        formatter.write_str(match &self.kind {
             InputKind::Null => "Input::null",
             InputKind::Inherit => "Input::inherit",
             InputKind::Pipe => "Input::pipe",
@@ -145,7 +210,20 @@ pub(crate) enum Feed {
 }
 
 /// Where a command's stdout or stderr goes. Default: [`null`](Output::null).
-pub struct Output(OutputKind);
+///
+/// ```
+/// use execloop::{Command, Output};
+/// let mut lines = Command::new("sh");
+/// lines.args(["-c", "echo one; echo two; echo three >&2"]);
+/// lines.stdout(Output::lines(|line| println!("it says {}", String::from_utf8_lossy(line))));
+/// lines.stderr(Output::capture_ends(1000)); // the first and the last 1,000 bytes, for the report
+/// assert_eq!(lines.finish()?.stderr, b"three\n");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Output {
+    kind: OutputKind,
+    terminal: Option<TerminalPlan>,
+}
 
 enum OutputKind {
     Null,
@@ -155,7 +233,7 @@ enum OutputKind {
     CaptureEnds(usize),
     Writer(Box<dyn Write + Send>),
     Lines(LineCallback),
-    /// Lines of a callback that is told whose they are.
+    /// Lines for a callback that gets their command with them.
     Shared(Lines),
     File(OwnedFd),
     /// An earlier start took it.
@@ -165,61 +243,122 @@ enum OutputKind {
 impl Output {
     /// `/dev/null`. The default.
     pub fn null() -> Output {
-        Output(OutputKind::Null)
+        Output::of(OutputKind::Null)
     }
 
     /// The parent's own descriptor of the same number.
     pub fn inherit() -> Output {
-        Output(OutputKind::Inherit)
+        Output::of(OutputKind::Inherit)
     }
 
     /// A pipe, read by the caller through [`Reactor::stdout`](crate::Reactor::stdout) or [`Reactor::stderr`](crate::Reactor::stderr). The trap: no one else reads it, so a
     /// command that fills it waits for the caller; what is unread when its [`Finished`](crate::Finished) is handed out is lost (Go:
     /// `StdoutPipe`).
     pub fn pipe() -> Output {
-        Output(OutputKind::Pipe)
+        Output::of(OutputKind::Pipe)
     }
 
     /// Collects everything, for [`Finished::stdout`](crate::Finished::stdout) or [`Finished::stderr`](crate::Finished::stderr). Without a limit: see
     /// [`capture_ends`](Output::capture_ends) for output that may be endless.
     pub fn capture() -> Output {
-        Output(OutputKind::Capture)
+        Output::of(OutputKind::Capture)
     }
 
     /// Collects the first and the last `bytes` bytes. If anything between was left out, a line
     /// `... omitting 123 bytes ...` stands in its place. The command is read to its end all the same.
     pub fn capture_ends(bytes: usize) -> Output {
-        Output(OutputKind::CaptureEnds(bytes))
+        Output::of(OutputKind::CaptureEnds(bytes))
     }
 
     /// Hands each chunk to `writer`, on the reactor's thread; it must not block, and one that returns
     /// [`WouldBlock`](std::io::ErrorKind::WouldBlock) pauses the stream until [`Reactor::resume`](crate::Reactor::resume). Its first error ends the
     /// stream: the command then sees a closed pipe. Flushed at the end. For one start.
     pub fn writer(writer: impl Write + Send + 'static) -> Output {
-        Output(OutputKind::Writer(Box::new(writer)))
+        Output::of(OutputKind::Writer(Box::new(writer)))
     }
 
     /// Calls `callback` with each line, without its newline, on the reactor's thread. A last line without a newline
     /// counts. A line longer than 1 MiB comes in pieces of that size. For one start.
     pub fn lines(callback: impl FnMut(&[u8]) + Send + 'static) -> Output {
-        Output(OutputKind::Lines(Box::new(callback)))
+        Output::of(OutputKind::Lines(Box::new(callback)))
     }
 
     /// This file, socket or pipe end itself, without copying. Ours is closed once the child has it, which is when its start
     /// returns: such a start waits for the program's exec. For one start.
     pub fn file(file: impl Into<OwnedFd>) -> Output {
-        Output(OutputKind::File(file.into()))
+        Output::of(OutputKind::File(file.into()))
+    }
+
+    /// Gives the command a terminal of this size in place of the pipe, a pseudo-terminal (pty(7)), for programs that print in
+    /// colour or by lines only there. Default: a pipe. For what this process reads: of [`null`](Output::null),
+    /// [`inherit`](Output::inherit) and [`file`](Output::file) it is refused by the start.
+    ///
+    /// - *What arrives* is what a terminal would be sent: each `\n` as `\r\n`. [`raw_terminal`](Output::raw_terminal) passes
+    ///   on what was written.
+    /// - *The end* comes when no process has the terminal any more, as with a pipe: the `EIO` that Linux gives then is no
+    ///   error. What an orphan holds is bounded by [`wait_delay`](crate::Command::wait_delay) and
+    ///   [`leak_timeout`](crate::Command::leak_timeout), as a pipe is. When it is closed before its end, the command gets
+    ///   `EIO` in place of SIGPIPE.
+    /// - *stdout and stderr* each have a terminal of their own if both ask for one, so that they stay apart; with
+    ///   [`stderr_to_stdout`](crate::Command::stderr_to_stdout) there is one, which has both in their order.
+    /// - *stdin* stays what it is, unless [`Input::terminal`] puts it there, too.
+    /// - *The controlling terminal* of the command is still that of this process. Who needs `/dev/tty`, Ctrl-C by what is typed, or SIGWINCH
+    ///   at a [new size](crate::Reactor::resize_terminal), makes a [session](crate::Command::session) with
+    ///   [`controlling_terminal(1)`](crate::linux::CommandExt::controlling_terminal).
+    ///
+    /// The system has a limit on their number (`/proc/sys/kernel/pty/max`, 4096); a start beyond it waits as for a
+    /// descriptor. The trap: a program that asks a terminal questions (its cursor's place, its colours) waits for an answer
+    /// that nobody types.
+    ///
+    /// ```
+    /// use execloop::{Command, Output, TerminalSize};
+    /// let mut size = Command::new("sh");
+    /// size.args(["-c", "test -t 1 && stty size <&1"]);
+    /// size.stdout(Output::capture().terminal(TerminalSize { rows: 50, columns: 132 }));
+    /// assert_eq!(size.finish()?.stdout, b"50 132\r\n");
+    /// # Ok::<(), execloop::CommandError>(())
+    /// ```
+    #[doc(alias("pty", "tty", "openpty"))]
+    pub fn terminal(self, size: TerminalSize) -> Output {
+        self.with(TerminalPlan {
+            size,
+            is_raw: false,
+        })
+    }
+
+    /// As [`terminal`](Output::terminal), in raw mode (cfmakeraw(3)): what the command writes arrives as it was written,
+    /// and what is typed arrives as it was typed, without an echo. For output that goes on to another terminal or into
+    /// a log. The trap: a program may set other modes.
+    pub fn raw_terminal(self, size: TerminalSize) -> Output {
+        self.with(TerminalPlan { size, is_raw: true })
+    }
+
+    fn with(mut self, plan: TerminalPlan) -> Output {
+        self.terminal = Some(plan);
+        self
+    }
+
+    fn of(kind: OutputKind) -> Output {
+        Output {
+            kind,
+            terminal: None,
+        }
+    }
+
+    /// It asks for a terminal.
+    pub(crate) fn is_terminal(&self) -> bool {
+        self.terminal.is_some()
     }
 
     /// To lines of a callback that learns whose they are.
     pub(crate) fn shared(lines: &Lines) -> Output {
-        Output(OutputKind::Shared(lines.clone()))
+        Output::of(OutputKind::Shared(lines.clone()))
     }
 
     /// Splits it for one start: what the child gets, and what we do with our end, if there is a pipe. What can be had
     /// once is used up.
     pub(crate) fn take(&mut self) -> (Stdio, Option<SinkKind>) {
-        let (kept, stdio, sink) = match std::mem::replace(&mut self.0, OutputKind::Consumed) {
+        let (kept, stdio, sink) = match std::mem::replace(&mut self.kind, OutputKind::Consumed) {
             OutputKind::Null => (OutputKind::Null, Stdio::Null, None),
             OutputKind::Inherit => (OutputKind::Inherit, Stdio::Inherit, None),
             OutputKind::Pipe => (OutputKind::Pipe, Stdio::Pipe, Some(SinkKind::Caller)),
@@ -245,18 +384,21 @@ impl Output {
             OutputKind::File(file) => (OutputKind::Consumed, Stdio::File(file), None),
             OutputKind::Consumed => (OutputKind::Consumed, Stdio::Null, None),
         };
-        self.0 = kept;
-        (stdio, sink)
+        self.kind = kept;
+        match (stdio, self.terminal) {
+            (Stdio::Pipe, Some(plan)) => (Stdio::Terminal(plan), sink),
+            (stdio, _) => (stdio, sink),
+        }
     }
 
     /// An earlier start has used it up.
     pub(crate) fn is_consumed(&self) -> bool {
-        matches!(self.0, OutputKind::Consumed)
+        matches!(self.kind, OutputKind::Consumed)
     }
 
     /// Whether what is written to it passes through this process; `None`: it goes nowhere.
     pub(crate) fn passes_through(&self) -> Option<bool> {
-        match self.0 {
+        match self.kind {
             OutputKind::Null => None,
             OutputKind::Inherit | OutputKind::File(_) => Some(false),
             OutputKind::Pipe
@@ -277,7 +419,7 @@ impl Output {
 
     /// As a second start would find it.
     pub(crate) fn again(&self) -> Output {
-        Output(match &self.0 {
+        let kind = match &self.kind {
             OutputKind::Null => OutputKind::Null,
             OutputKind::Inherit => OutputKind::Inherit,
             OutputKind::Pipe => OutputKind::Pipe,
@@ -285,13 +427,17 @@ impl Output {
             OutputKind::CaptureEnds(bytes) => OutputKind::CaptureEnds(*bytes),
             OutputKind::Shared(lines) => OutputKind::Shared(lines.clone()),
             _ => OutputKind::Consumed,
-        })
+        };
+        Output {
+            kind,
+            terminal: self.terminal,
+        }
     }
 }
 
 impl fmt::Debug for Output {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match &self.0 {
+        formatter.write_str(match &self.kind {
             OutputKind::Null => "Output::null",
             OutputKind::Inherit => "Output::inherit",
             OutputKind::Pipe => "Output::pipe",

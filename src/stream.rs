@@ -165,6 +165,14 @@ impl<P> OurEnd<P> {
         }
     }
 
+    /// The pipe, whoever reads or writes it, until it is closed.
+    pub(crate) fn pipe(&self) -> Option<&P> {
+        match self {
+            OurEnd::Caller(CallerPipe::Open { pipe, .. }) => Some(pipe),
+            our_end => our_end.copied_pipe(),
+        }
+    }
+
     /// The stream used up its budget, and has its turn without an event.
     pub(crate) fn is_backlogged(&self) -> bool {
         match self {

@@ -3,13 +3,18 @@
 
 #[path = "common"]
 mod common {
+    mod alive;
+    mod gone;
     pub mod helper;
     pub mod helper_path;
+    pub mod pass;
     pub mod shell;
+    pub mod stay;
+    pub mod unseen;
+    pub mod wait;
     mod watchdog;
+    pub mod word;
 }
-#[path = "common/life.rs"]
-mod life;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -17,8 +22,12 @@ use std::time::Duration;
 
 use execloop::{Cause, Command, CommandId, Context, Error, Output, Reactor, Signal, StartError};
 
+use common::pass::pass_ms;
 use common::shell::shell;
-use life::{Stay, exited, pass_ms, wait, word};
+use common::stay::Stay;
+use common::unseen::exited;
+use common::wait::wait;
+use common::word::word;
 
 const NOW: Option<Duration> = Some(Duration::ZERO);
 

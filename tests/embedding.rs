@@ -5,12 +5,17 @@
 mod common {
     pub mod helper;
     pub mod helper_path;
+    pub mod now;
+    pub mod reaped;
     pub mod scratch;
+    pub mod shared;
     pub mod shell;
+    pub mod stay;
+    mod unseen;
+    pub mod wait;
     mod watchdog;
+    pub mod word;
 }
-#[path = "common/life.rs"]
-mod life;
 
 #[allow(unsafe_code, reason = "std has no poll(2)")]
 mod outer {
@@ -84,8 +89,11 @@ use std::time::Duration;
 use execloop::{Cancel, Command, CommandId, Context, Finished, Input, Output, Reactor, Signal};
 use mio::unix::SourceFd;
 
+use common::shared::Shared;
 use common::shell::shell;
-use life::{Shared, Stay, wait, word};
+use common::stay::Stay;
+use common::wait::wait;
+use common::word::word;
 use outer::Embedded;
 
 const NOW: Option<Duration> = Some(Duration::ZERO);
@@ -338,7 +346,7 @@ fn work_done_outside_of_turns_makes_it_readable() {
     let queued = start(&mut reactor, &mut shell("exit 2"));
     let next = start(&mut reactor, &mut shell("exit 3"));
     stay.exit_unseen();
-    life::turn_until_reaped(&mut reactor, first);
+    common::reaped::turn_until_reaped(&mut reactor, first);
     settle(&mut reactor);
     // A queued command that is cancelled is finished, without any event.
     assert!(reactor.cancel(queued));
@@ -528,7 +536,7 @@ fn the_last_handle_that_goes_makes_it_readable() {
 #[test]
 fn the_callers_time_makes_it_readable() {
     let mut reactor = reactor();
-    reactor.wake_at(life::now() + Duration::from_millis(20));
+    reactor.wake_at(common::now::now() + Duration::from_millis(20));
     reactor.sleep();
     settle(&mut reactor);
     assert_eq!(reactor.next_deadline(), None);

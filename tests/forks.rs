@@ -3,14 +3,13 @@
 
 #[path = "common"]
 mod common {
+    pub mod embed;
     pub mod helper;
     pub mod helper_path;
     mod watchdog;
 }
-#[path = "common/life.rs"]
-mod life;
 
-use life::embed;
+use common::embed::embed;
 
 #[test]
 fn reactor_dropped_in_a_forked_copy_leaves_the_originals_commands_alone() {

@@ -7,11 +7,10 @@ mod common {
     pub mod helper_path;
     pub mod scratch;
     pub mod shell;
+    pub mod stay;
     pub mod text;
     mod watchdog;
 }
-#[path = "common/life.rs"]
-mod life;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
@@ -23,10 +22,10 @@ use std::time::Duration;
 use common::helper_path::helper_path;
 use common::scratch::Scratch;
 use common::shell::shell;
+use common::stay::Stay;
 use common::text::text;
 use execloop::jobserver::Jobserver;
 use execloop::{Command, CommandId, Finished, Output, Reactor};
-use life::Stay;
 
 fn reactor(jobserver: &Jobserver) -> Reactor {
     let builder = Reactor::builder().jobserver(jobserver);

@@ -5,14 +5,26 @@
 
 #[path = "common"]
 mod common {
+    mod alive;
+    pub mod embed;
+    pub mod failing;
     pub mod finish;
     pub mod helper;
     pub mod helper_path;
+    mod kernel;
+    mod leash;
+    mod orphan;
+    pub mod pass;
+    pub mod reaped;
+    pub mod shared;
     pub mod shell;
+    pub mod stay;
+    pub mod stolen_status;
+    pub mod unseen;
+    pub mod wait;
     mod watchdog;
+    pub mod word;
 }
-#[path = "common/life.rs"]
-mod life;
 
 use std::io;
 use std::sync::Arc;
@@ -24,10 +36,17 @@ use execloop::{
     Cancel, Cause, Command, CommandId, Context, Error, Finished, Output, Reactor, Signal, Stream,
 };
 
-use life::{
-    Failing, Shared, Stay, embed, exited, keeps_statuses, pass_ms, steal_status, turn_until_reaped,
-    wait, word,
-};
+use common::embed::embed;
+use common::failing::Failing;
+use common::pass::pass_ms;
+use common::reaped::turn_until_reaped;
+use common::shared::Shared;
+use common::stay::Stay;
+use common::stolen_status::keeps_statuses;
+use common::stolen_status::steal_status;
+use common::unseen::exited;
+use common::wait::wait;
+use common::word::word;
 
 /// A delay that no test waits for.
 const LONG: Duration = Duration::from_secs(600);

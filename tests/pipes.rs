@@ -3,25 +3,22 @@
 
 #[path = "common"]
 mod common {
-    pub mod helper;
-    pub mod helper_path;
+    pub mod pass;
     pub mod shell;
     pub mod text;
     mod watchdog;
 }
-#[path = "common/life.rs"]
-mod life;
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 
+use common::pass::pass_ms;
 use common::shell::shell;
 use common::text::text;
 use execloop::{
     Cancel, Command, CommandId, Error, Finished, Input, Output, Reactor, Signal, StartError,
 };
-use life::pass_ms;
 
 fn reactor() -> Reactor {
     Reactor::new().expect("a reactor")

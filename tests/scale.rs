@@ -2,14 +2,13 @@
 
 #[path = "common"]
 mod common {
+    pub mod embed;
     pub mod helper;
     pub mod helper_path;
     mod watchdog;
 }
-#[path = "common/life.rs"]
-mod life;
 
-use life::embed;
+use common::embed::embed;
 
 #[test]
 fn three_thousand_children_at_once_are_cancelled_by_one_context_and_all_reaped() {

@@ -3,14 +3,13 @@
 
 #[path = "common"]
 mod common {
+    pub mod embed;
     pub mod helper;
     pub mod helper_path;
     mod watchdog;
 }
-#[path = "common/life.rs"]
-mod life;
 
-use life::embed;
+use common::embed::embed;
 
 #[test]
 fn ignored_signals_stay_ignored_caught_ones_are_default_and_the_mask_is_the_callers() {

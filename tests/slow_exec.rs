@@ -8,12 +8,12 @@
 
 #[path = "common"]
 mod common {
+    pub mod fuse;
+    pub mod fuse_ends;
     pub mod scratch;
     pub mod shell;
     mod watchdog;
 }
-#[path = "common/fuse.rs"]
-mod fuse;
 
 use std::fs;
 use std::io;
@@ -21,18 +21,22 @@ use std::os::unix::process::ExitStatusExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
+use common::fuse::{Interrupted, Stall, deaf};
+use common::fuse_ends::polite;
 use common::scratch::Scratch;
 use common::shell::shell;
 use execloop::{Cause, Command, CommandId, Error, Finished, Output, Reactor, Signal};
-use fuse::{SAYS, Server, Stall};
+
+/// What the program says.
+const SAYS: &str = "executed";
 
 /// A file system that does not answer, in a directory of its own, which goes after it. `None`, and a word about it, where
 /// nothing can be mounted.
-fn stall(server: Server) -> Option<(Scratch, Stall)> {
+fn stall(interrupted: Interrupted) -> Option<(Scratch, Stall)> {
     let scratch = Scratch::new();
     let directory = scratch.join("stall");
     fs::create_dir(&directory).expect("a directory");
-    match Stall::mount(&directory, server) {
+    match Stall::mount(&directory, interrupted) {
         Ok(stall) => Some((scratch, stall)),
         Err(error) => {
             eprintln!("skipped: no FUSE here: {error}");
@@ -42,8 +46,8 @@ fn stall(server: Server) -> Option<(Scratch, Stall)> {
 }
 
 /// The same, and a reactor, which goes before it.
-fn stalled(server: Server) -> Option<(Scratch, Stall, Reactor)> {
-    let (scratch, stall) = stall(server)?;
+fn stalled(interrupted: Interrupted) -> Option<(Scratch, Stall, Reactor)> {
+    let (scratch, stall) = stall(interrupted)?;
     Some((scratch, stall, reactor()))
 }
 
@@ -86,7 +90,7 @@ fn said() -> Vec<u8> {
 
 #[test]
 fn an_exec_that_takes_long_holds_up_nobody_and_is_not_lost() {
-    let Some((_scratch, stall, mut reactor)) = stalled(Server::Deaf) else {
+    let Some((_scratch, stall, mut reactor)) = stalled(deaf) else {
         return;
     };
     let id = start(&mut reactor, &stall, &mut program(&stall));
@@ -98,7 +102,7 @@ fn an_exec_that_takes_long_holds_up_nobody_and_is_not_lost() {
 
 #[test]
 fn a_time_limit_counts_from_the_birth_and_ends_an_exec() {
-    let Some((_scratch, stall, mut reactor)) = stalled(Server::Polite) else {
+    let Some((_scratch, stall, mut reactor)) = stalled(polite) else {
         return;
     };
     let mut command = program(&stall);
@@ -112,7 +116,7 @@ fn a_time_limit_counts_from_the_birth_and_ends_an_exec() {
 
 #[test]
 fn a_signal_before_the_exec_ends_the_child() {
-    let Some((_scratch, stall, mut reactor)) = stalled(Server::Polite) else {
+    let Some((_scratch, stall, mut reactor)) = stalled(polite) else {
         return;
     };
     for signal in [Signal::TERM, Signal::KILL] {
@@ -127,7 +131,7 @@ fn a_signal_before_the_exec_ends_the_child() {
 
 #[test]
 fn a_child_that_is_stopped_before_its_exec_holds_up_nobody_and_goes_on() {
-    let Some((_scratch, stall, mut reactor)) = stalled(Server::Deaf) else {
+    let Some((_scratch, stall, mut reactor)) = stalled(deaf) else {
         return;
     };
     let id = start(&mut reactor, &stall, &mut program(&stall));
@@ -142,7 +146,7 @@ fn a_child_that_is_stopped_before_its_exec_holds_up_nobody_and_goes_on() {
 
 #[test]
 fn drop_shutdown_and_panic_end_a_child_before_its_exec() {
-    let Some((_scratch, stall)) = stall(Server::Polite) else {
+    let Some((_scratch, stall)) = stall(polite) else {
         return;
     };
     let end = |how: fn(Reactor)| {
@@ -174,7 +178,7 @@ fn drop_shutdown_and_panic_end_a_child_before_its_exec() {
 /// arguments then, a failure is reported.
 #[test]
 fn nothing_is_freed_under_a_child_that_outlives_its_reactor() {
-    let Some((scratch, stall)) = stall(Server::Deaf) else {
+    let Some((scratch, stall)) = stall(deaf) else {
         return;
     };
     let told = scratch.join("told");
@@ -213,7 +217,7 @@ fn status_of(pid: u32) -> libc::c_int {
 
 #[test]
 fn an_exec_that_fails_late_is_told_by_the_end_of_its_command() {
-    let Some((_scratch, stall, mut reactor)) = stalled(Server::Deaf) else {
+    let Some((_scratch, stall, mut reactor)) = stalled(deaf) else {
         return;
     };
     let id = start(&mut reactor, &stall, &mut program(&stall));
@@ -235,7 +239,7 @@ const UNDER_WAY_MAX: usize = 16;
 
 #[test]
 fn with_all_starts_under_way_the_next_waits_in_the_queue_and_not_in_the_kernel() {
-    let Some((_scratch, stall, mut reactor)) = stalled(Server::Polite) else {
+    let Some((_scratch, stall, mut reactor)) = stalled(polite) else {
         return;
     };
     let mut command = program(&stall);

@@ -3,28 +3,42 @@
 
 #[path = "common"]
 mod common {
+    pub mod embed;
+    pub mod failing;
     pub mod finish;
     pub mod helper;
     pub mod helper_path;
+    mod kernel;
+    pub mod pass;
+    pub mod reaped;
     pub mod shell;
+    pub mod stay;
+    pub mod stolen_status;
+    pub mod unseen;
+    pub mod wait;
     mod watchdog;
+    pub mod word;
 }
-#[path = "common/life.rs"]
-mod life;
 
 use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 
 use execloop::{Cancel, Command, Error, Input, Output, Reactor, Signal};
 
+#[cfg(target_os = "linux")]
+use common::embed::embed;
+use common::failing::Failing;
 use common::finish::finish;
 use common::helper_path::helper_path;
+use common::pass::pass_ms;
+use common::reaped::turn_until_reaped;
 use common::shell::shell;
-#[cfg(target_os = "linux")]
-use life::embed;
-use life::{
-    Failing, Stay, exited, keeps_statuses, pass_ms, steal_status, turn_until_reaped, wait, word,
-};
+use common::stay::Stay;
+use common::stolen_status::keeps_statuses;
+use common::stolen_status::steal_status;
+use common::unseen::exited;
+use common::wait::wait;
+use common::word::word;
 
 const NOW: Option<Duration> = Some(Duration::ZERO);
 
@@ -197,8 +211,7 @@ fn status_that_was_taken_before_the_reactor_saw_the_exit_is_known_all_the_same()
         stay.command.stdout(Output::capture());
         let id = reactor.start(&mut stay.command).expect("start");
         let pid = stay.pid();
-        stay.release();
-        exited(pid);
+        stay.exit_unseen();
         steal_status(pid);
         let done = wait(&mut reactor, id);
         assert_eq!(done.stdout, b"x");

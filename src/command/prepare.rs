@@ -154,6 +154,7 @@ impl Command {
         )?;
         let no_session = attributes.controlling_terminal.is_some() && !attributes.session;
         self.refuse_set(no_session, "a controlling terminal needs session(true)")?;
+        self.refuse_false_terminals()?;
         let has_number = |number| {
             let extra = self.extra.iter().find(|(other, _)| *other == number);
             match extra {
@@ -187,6 +188,42 @@ impl Command {
         self.refuse_set(
             self.extra.iter().any(low),
             "descriptors 0, 1 and 2 are set by stdin, stdout and stderr",
+        )
+    }
+
+    pub(crate) fn refuse_set(&self, is_set: bool, why: &'static str) -> Result<(), StartError> {
+        if is_set {
+            Err(StartError::Refused(why))
+        } else {
+            Ok(())
+        }
+    }
+
+    /// A terminal is read and typed into by this process, and stdin's is that of stdout.
+    fn refuse_false_terminals(&self) -> Result<(), StartError> {
+        let outputs = [&self.stdout, &self.stderr];
+        let mut terminals = outputs
+            .into_iter()
+            .flatten()
+            .filter(|output| output.is_terminal());
+        self.refuse_set(
+            terminals.any(|output| output.passes_through() != Some(true)),
+            "a terminal is for an output that this process reads",
+        )?;
+        let Some(input) = self.stdin.as_ref().filter(|input| input.is_typed()) else {
+            return Ok(());
+        };
+        let is_closed = |(number, extra): &(i32, Extra)| {
+            (0..2).contains(number) && matches!(extra, Extra::Closed)
+        };
+        let has_terminal = self.stdout.as_ref().is_some_and(Output::is_terminal);
+        self.refuse_set(
+            input.comes_from_elsewhere(),
+            "what is typed into a terminal comes from this process",
+        )?;
+        self.refuse_set(
+            !has_terminal || self.extra.iter().any(is_closed),
+            "stdin can be on a terminal only where stdout is on one",
         )
     }
 
@@ -239,6 +276,7 @@ impl Command {
         let mut policy = self.policy.clone();
         policy.ignores_context = self.cancel.is_nothing();
         policy.kills_group = self.cancel.target == Target::Group;
+        policy.sweeps_group = self.attributes.sweeps_group;
         policy.rungs = self.cancel.rungs.iter().map(|(after, _)| *after).collect();
         Ok(Prepared {
             program: Arc::new(Program {

@@ -26,21 +26,28 @@ impl<K: Kernel> Engine<K> {
         let Some(running) = self.table.running(slot) else {
             return;
         };
-        running.slow_at = None;
+        let Some(at) = running.slow_at.take() else {
+            return;
+        };
         if running.reaped.is_some() || running.is_detached {
             return;
         }
-        let id = self.table.id_of(slot);
-        if !self.slow.contains(&id) {
-            self.slow.push_back(id);
+        // Once, however often it was due.
+        if running.noted_slow.is_none() {
+            running.noted_slow = Some(at);
+            self.slow.insert((at, slot));
         }
         self.notice_slow_later(slot);
     }
 
     pub(super) fn stop_noticing(&mut self, slot: u32) {
-        if let Some(running) = self.table.running(slot)
-            && let Some(at) = running.slow_at.take()
-        {
+        let Some(running) = self.table.running(slot) else {
+            return;
+        };
+        if let Some(at) = running.noted_slow.take() {
+            self.slow.remove(&(at, slot));
+        }
+        if let Some(at) = running.slow_at.take() {
             self.deadlines.move_to(Due::Slow(slot), Some(at), None);
         }
     }
@@ -48,11 +55,13 @@ impl<K: Kernel> Engine<K> {
     /// The next command that is slow, and still runs.
     pub(crate) fn pop_slow(&mut self) -> Option<CommandId> {
         loop {
-            let id = self.slow.pop_front()?;
-            let slot = self.table.slot_of(id);
-            let running = slot.and_then(|slot| self.table.running(slot));
-            if running.is_some_and(|running| running.reaped.is_none()) {
-                return Some(id);
+            let (_, slot) = self.slow.pop_first()?;
+            let Some(running) = self.table.running(slot) else {
+                continue;
+            };
+            running.noted_slow = None;
+            if running.reaped.is_none() && !running.is_detached {
+                return Some(self.table.id_of(slot));
             }
         }
     }

@@ -322,6 +322,7 @@ impl<K: Kernel> Engine<K> {
             is_cancelled: false,
             heard: Streams::default(),
             slow_at: None,
+            noted_slow: None,
             holders: Vec::new(),
             read_since_exit: 0,
             output_bytes: 0,
@@ -460,7 +461,7 @@ impl<K: Kernel> Engine<K> {
 }
 
 fn cost_of(spec: &Spec) -> Cost {
-    let is_pipe = |stdio: &&Stdio| matches!(stdio, Stdio::Pipe);
+    let is_pipe = |stdio: &&Stdio| stdio.has_our_end();
     let extra = spec.launch.extra.iter();
     Cost {
         pipes: spec.launch.stdio.iter().filter(is_pipe).count() as u64,

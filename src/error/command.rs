@@ -11,9 +11,6 @@ use crate::plain::Excerpt;
 /// Why [`Command::run`](crate::Command::run), [`output`](crate::Command::output) and the other forms for one command
 /// failed, with everything that the command wrote before.
 ///
-/// Its text names the program: `git: exit status 128`, `make: signal: SIGKILL (timed out)`. The arguments are left out, as
-/// they may be long or secret. [`Finished`](crate::Finished) is the same for commands of a reactor.
-///
 /// ```
 /// use execloop::{Command, Error};
 /// let mut command = Command::new("sh");
@@ -22,6 +19,9 @@ use crate::plain::Excerpt;
 /// assert_eq!((error.stdout(), error.stderr()), (&b"half\n"[..], &b"why\n"[..]));
 /// assert!(matches!(error.reason(), Error::Exit(exit) if exit.status.code() == Some(3)));
 /// ```
+///
+/// Its text names the program: `git: exit status 128`, `make: signal: SIGKILL (timed out)`. The arguments are left out, as
+/// they may be long or secret. [`Finished`](crate::Finished) is the same for commands of a reactor.
 // Boxed, as it is larger than what it stands beside in a `Result`.
 pub struct CommandError(Box<Parts>);
 

@@ -12,6 +12,18 @@ use crate::sys::StartStep;
 
 /// A command that could not be started. No child is left behind.
 ///
+/// ```
+/// use execloop::{Command, Error, Reactor, StartError, StartStep};
+/// let mut reactor = Reactor::new()?;
+/// let refused = reactor.start(&mut Command::new("no-such-program"));
+/// assert!(matches!(refused, Err(StartError::LookPath(_))));
+/// reactor.start(Command::new("ls").current_dir("/no/such"))?; // what the system says comes at its end
+/// let error = reactor.wait_any()?.expect("it was accepted").outcome.unwrap_err();
+/// assert_eq!(error.to_string(), "chdir /no/such: No such file or directory");
+/// assert!(matches!(error, Error::Start(StartError::Step { step: StartStep::Chdir, .. })));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// [`Reactor::start`](crate::Reactor::start) returns what is wrong with the command itself. What the system says of its
 /// start ([`StartStep`](StartError::Step), [`Interpreter`](StartError::Interpreter)) is in its
 /// [`Finished`](crate::Finished), also when it is found out at once, and so is what ended it before it was started. The

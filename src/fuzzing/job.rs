@@ -32,11 +32,12 @@ pub fn job(data: &[u8]) {
         wait_delay: delay(shape & 2 != 0),
         timeout: delay(shape & 4 != 0),
         output_limit: None,
-        leak_timeout: None,
+        leak_timeout: delay(ends & 16 != 0),
         slow_after: None,
         names_holders: false,
         idle_timeout: delay(shape & 8 != 0),
         kills_group: shape & 128 != 0,
+        sweeps_group: ends & 32 != 0,
         rungs: (0..shape >> 4 & 3).filter_map(|_| delay(true)).collect(),
     };
     let rungs = policy.rungs.len();
@@ -102,6 +103,7 @@ fn happening(bytes: &mut Bytes<'_>) -> Happening {
         6..=7 => Happening::Stop(bytes.pick(&CAUSES)),
         8 => Happening::Abort(bytes.pick(&CAUSES)),
         9..=10 => Happening::Output,
+        11 => Happening::Empties(bytes.pick(&Stream::ALL)),
         _ => Happening::Pass(duration(bytes).min(LONGEST_PASS)),
     }
 }

@@ -60,6 +60,8 @@ pub(crate) enum Happening {
     Stop(Cause),
     Abort(Cause),
     Output,
+    /// After the exit, this output was read until its pipe was empty.
+    Empties(Stream),
     /// So much time passes.
     Pass(Duration),
 }
@@ -106,6 +108,10 @@ struct Facts {
     is_closed_by_force: bool,
     open: Streams,
     cut: Streams,
+    /// Outputs that were not read to their end since the exit.
+    unread: Streams,
+    /// Since when a leak timeout counts: all that was in the pipes at the exit is read.
+    leaks_since: Option<Instant>,
     copy_error: Option<Stream>,
     last_output: Instant,
     timeout_is_over: bool,
@@ -143,6 +149,8 @@ impl Play {
             is_closed_by_force: false,
             open: copied,
             cut: Streams::default(),
+            unread: Streams::default(),
+            leaks_since: None,
             copy_error: None,
             last_output: now,
             timeout_is_over: false,
@@ -170,6 +178,11 @@ impl Play {
         match happening {
             Happening::Exits(_) => self.facts.exit.is_none(),
             Happening::Ends(stream) | Happening::Fails(stream) => self.facts.open.contains(stream),
+            Happening::Empties(stream) => {
+                self.facts.exit.is_some()
+                    && stream != Stream::Stdin
+                    && self.facts.open.contains(stream)
+            }
             _ => true,
         }
     }
@@ -183,6 +196,7 @@ impl Play {
             Happening::Stop(cause) => Event::Stop(cause),
             Happening::Abort(cause) => Event::Abort(cause),
             Happening::Output => Event::Output,
+            Happening::Empties(stream) => Event::Emptied(stream),
             Happening::Pass(duration) => {
                 self.now += duration;
                 Event::Tick
@@ -275,8 +289,10 @@ impl Facts {
         match happening {
             Happening::Exits(ending) => {
                 self.exit = Some((now, ending));
+                self.unread = self.open;
+                self.note_read(Stream::Stdin, now);
                 let mut effects = Vec::new();
-                if self.is_killed && policy.kills_group {
+                if self.is_killed && (policy.kills_group || policy.sweeps_group) {
                     self.group_dies = Some(now);
                 } else if self.is_killed {
                     effects = self.close_by_force();
@@ -286,10 +302,16 @@ impl Facts {
             }
             Happening::Ends(stream) => {
                 self.open.remove(stream);
+                self.note_read(stream, now);
                 self.finish_if_over()
+            }
+            Happening::Empties(stream) => {
+                self.note_read(stream, now);
+                Vec::new()
             }
             Happening::Fails(stream) => {
                 self.open.remove(stream);
+                self.note_read(stream, now);
                 self.copy_error.get_or_insert(stream);
                 self.finish_if_over()
             }
@@ -301,6 +323,14 @@ impl Facts {
             Happening::Stop(cause) => self.note_stop(cause, policy, now),
             Happening::Abort(cause) => self.note_abort(cause, policy, now),
             Happening::Pass(_) => self.note_time(policy, now),
+        }
+    }
+
+    /// There is nothing more in this stream's pipe that was there at the exit.
+    fn note_read(&mut self, stream: Stream, now: Instant) {
+        self.unread.remove(stream);
+        if self.exit.is_some() && self.unread.is_empty() {
+            self.leaks_since.get_or_insert(now);
         }
     }
 
@@ -333,6 +363,11 @@ impl Facts {
     /// The pipes' time is over: those of the group who hold them die first, and have a while for it.
     fn end_pipes(&mut self, policy: &Policy, now: Instant) -> Vec<Effect> {
         let spares_group = !policy.kills_group || self.asked.is_none() || self.is_over();
+        let swept = self.group_is_swept(policy).filter(|at| *at > now);
+        if spares_group && swept.is_some() {
+            self.group_dies = self.exit.map(|(at, _)| at);
+            return Vec::new();
+        }
         if spares_group || self.group_dies.is_some() || self.is_closed_by_force {
             return self.close_by_force();
         }
@@ -481,8 +516,25 @@ impl Facts {
         }
         match self.group_dies {
             Some(since) => since.checked_add(GROUP_DEATH_MAX),
-            None => self.delay_ends(policy),
+            None => {
+                let end = if policy.leak_timeout.is_some() && !self.is_killed {
+                    // The child is not who holds them: what it has used of the delay does not count.
+                    self.leaks_since?.checked_add(policy.leak_timeout?)?
+                } else {
+                    self.delay_ends(policy)?
+                };
+                Some(
+                    self.group_is_swept(policy)
+                        .map_or(end, |swept| end.max(swept)),
+                )
+            }
         }
+    }
+
+    /// When those are dead who were killed with the child's end.
+    fn group_is_swept(&self, policy: &Policy) -> Option<Instant> {
+        let (exit, _) = self.exit.filter(|_| policy.sweeps_group)?;
+        exit.checked_add(GROUP_DEATH_MAX)
     }
 
     fn timeout_ends(&self, policy: &Policy) -> Option<Instant> {

@@ -377,6 +377,52 @@ fn a_killed_group_has_a_while_to_let_go_of_the_pipes() {
 }
 
 #[test]
+fn what_a_killed_group_has_left_in_a_pipe_gives_it_no_second_leak_timeout() {
+    let policy = Policy {
+        kills_group: true,
+        leak_timeout: Some(10 * GROUP_DEATH_MAX),
+        ..Policy::default()
+    };
+    let now = sys::now();
+    let mut play = Play::new(policy, streams(&[Stream::Stdout]), false, now);
+    play.happen(Happening::Exits(Ending::Zero), PLAIN);
+    play.happen(Happening::Stop(Cause::Cancelled), PLAIN);
+    assert_eq!(play.asked_for, [Effect::KillRest]);
+    play.happen(Happening::Empties(Stream::Stdout), PLAIN);
+    play.happen(Happening::Pass(GROUP_DEATH_MAX), PLAIN);
+    let closed = [Effect::DrainOnceThenClose, Effect::Finish];
+    assert_eq!(play.asked_for[1..], closed);
+}
+
+#[test]
+fn a_swept_group_has_a_while_to_let_go_of_the_pipes_however_short_the_delay() {
+    let policy = Policy {
+        sweeps_group: true,
+        wait_delay: Some(GROUP_DEATH_MAX / 10),
+        ..Policy::default()
+    };
+    let start = || {
+        let copied = streams(&[Stream::Stdout]);
+        Play::new(policy.clone(), copied, false, sys::now())
+    };
+    let mut exits = start();
+    exits.happen(Happening::Exits(Ending::Zero), PLAIN);
+    exits.happen(Happening::Pass(GROUP_DEATH_MAX / 2), PLAIN);
+    exits.happen(Happening::Stop(Cause::Cancelled), PLAIN);
+    assert_eq!(exits.asked_for, []);
+    exits.happen(Happening::Pass(GROUP_DEATH_MAX / 2), PLAIN);
+    let closed = [Effect::DrainOnceThenClose, Effect::Finish];
+    assert_eq!(exits.asked_for, closed);
+
+    let mut killed = start();
+    killed.happen(Happening::Abort(Cause::Cancelled), PLAIN);
+    killed.happen(Happening::Exits(Ending::Signal(9)), PLAIN);
+    assert_eq!(killed.asked_for, [Effect::Kill]);
+    killed.happen(Happening::Pass(GROUP_DEATH_MAX), PLAIN);
+    assert_eq!(killed.asked_for[1..], closed);
+}
+
+#[test]
 fn a_pipe_of_the_callers_is_not_waited_for_and_is_closed_by_the_delay_and_by_the_limits() {
     for (wait_delay, timeout) in [(Some(DELAY), None), (None, Some(DELAY))] {
         let policy = Policy {
@@ -459,11 +505,24 @@ fn all_policies() -> Vec<Policy> {
             names_holders: false,
             idle_timeout: Some(HALF),
             kills_group: false,
+            sweeps_group: false,
         });
         all.push(Policy {
             wait_delay,
             ignores_context,
             kills_group: wait_delay.is_some(),
+            ..Policy::default()
+        });
+        all.push(Policy {
+            wait_delay,
+            leak_timeout: Some(HALF),
+            kills_group: ignores_context,
+            ..Policy::default()
+        });
+        all.push(Policy {
+            wait_delay,
+            kills_group: ignores_context,
+            sweeps_group: true,
             ..Policy::default()
         });
     }
@@ -480,6 +539,7 @@ fn all_short_histories_agree_with_the_rules() {
         Happening::Stop(Cause::DeadlineExceeded),
         Happening::Abort(Cause::Cancelled),
         Happening::Output,
+        Happening::Empties(Stream::Stdout),
         Happening::Pass(HALF),
     ];
     const LENGTH: u32 = 4;
@@ -529,7 +589,8 @@ fn random_histories_agree_with_the_rules() {
                 2 => Happening::Fails(stream),
                 3 => Happening::Stop(*random.pick(&causes)),
                 4 => Happening::Abort(Cause::Cancelled),
-                5..=6 => Happening::Output,
+                5 => Happening::Output,
+                6 => Happening::Empties(stream),
                 _ => Happening::Pass(HALF / 5 * random.below(6) as u32),
             };
             if play.is_possible(happening) {

@@ -1,9 +1,9 @@
 //! The boundary to the operating system: the contract `Kernel`, and the data that crosses it.
 //! Unaware of jobs, contexts, queues and callers; imports nothing of ours.
 //!
-//! Each implementation of [`Kernel`] defines: a child's handle, our end of a pipe, a waker, and some calls. The real
-//! ones are `linux/` and `kqueue/`, over mio; `simulated.rs` is a machine in memory. What both real ones share stands
-//! here beside them. Every `unsafe` block of the crate is in this folder.
+//! Each implementation of [`Kernel`] defines: a child's handle, our end of a pipe, a waker, and some calls. The real one
+//! is `unix.rs`, over mio and one of two backends, `linux/` and `kqueue/`, which share what stands here beside them;
+//! `simulated.rs` is a machine in memory. Every `unsafe` block of the crate is in this folder.
 
 mod attributes;
 // Which of the real ones this is.
@@ -39,7 +39,9 @@ mod signal;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod simulated;
 mod stream;
+mod terminal;
 mod token;
+mod unix;
 mod usage;
 mod waker;
 
@@ -52,7 +54,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub(crate) use attributes::{Attributes, CgroupPlan, Groups, IdMap, Program, Rlimit};
-pub(crate) use backend::Unix;
 #[cfg(not(any(test, fuzzing)))]
 pub(crate) use clock::now;
 pub(crate) use cstr::{CStrings, nul_free};
@@ -64,7 +65,12 @@ pub use signal::{Signal, SignalParseError};
 #[cfg(any(test, fuzzing))]
 pub(crate) use simulated::now;
 pub use stream::Stream;
+pub(crate) use terminal::TerminalPlan;
+pub use terminal::TerminalSize;
 pub(crate) use token::SLOTS_MAX;
+
+/// The kernel that this process runs on.
+pub(crate) type Unix = unix::Unix<backend::System>;
 
 /// The system, as the loop sees it.
 pub(crate) trait Kernel {
@@ -116,12 +122,14 @@ pub(crate) trait Kernel {
     fn is_abandoned(&mut self, pipe: &Self::Pipe) -> bool;
     /// Closes our end. Events that are already under way for it may still be reported once.
     fn close(&mut self, pipe: Self::Pipe);
-    /// Gives our end away, as a descriptor that blocks as others' do and that nothing watches.
-    fn give(&mut self, pipe: Self::Pipe) -> io::Result<OwnedFd>;
+    /// Gives our end away, as a descriptor that blocks as others' do and that nothing watches. On failure it comes back.
+    fn give(&mut self, pipe: Self::Pipe) -> Result<OwnedFd, (Self::Pipe, io::Error)>;
     /// Our end as a descriptor, where it is one.
     fn fd(pipe: &Self::Pipe) -> Option<BorrowedFd<'_>>;
     /// Asks for a pipe that holds more bytes. A wish: a refusal is no error.
     fn enlarge(&mut self, pipe: &Self::Pipe);
+    /// Gives the terminal behind our end another size; `ENOTTY` where there is none.
+    fn resize(&mut self, pipe: &Self::Pipe, size: TerminalSize) -> io::Result<()>;
     /// Signals the child or its process group. `ESRCH` once it was reaped: never another process.
     fn signal(&mut self, child: &Self::Child, target: Target, signal: Signal) -> io::Result<()>;
     /// Takes the status of a child that exited; `None` while it has not. Does not block.
@@ -194,10 +202,24 @@ pub(crate) enum Stdio {
     File(OwnedFd),
     /// A new pipe; our end is in `Started::pipes`.
     Pipe,
+    /// A new terminal; our end is in `Started::pipes`. For descriptors 1 and 2 only.
+    Terminal(TerminalPlan),
+    /// The terminal that the child's descriptor 1 is; what we type into it is in `Started::pipes`. For descriptor 0 only.
+    TerminalOfStdout,
     /// Whatever the child's descriptor 1 is. For descriptor 2 only.
     SameAsStdout,
     /// Nothing.
     Closed,
+}
+
+impl Stdio {
+    /// We get an end of it.
+    pub(crate) fn has_our_end(&self) -> bool {
+        matches!(
+            self,
+            Stdio::Pipe | Stdio::Terminal(_) | Stdio::TerminalOfStdout
+        )
+    }
 }
 
 /// Which of a command's sources an event is about.
@@ -280,6 +302,14 @@ impl StartFailure {
                 &[libc::EAGAIN, libc::EMFILE, libc::ENFILE, libc::ENOMEM]
             }
             StartStep::Exec => &[libc::EAGAIN, libc::ENFILE, libc::ENOMEM],
+            // ENOSPC: there are as many terminals as there may be (/proc/sys/kernel/pty/max).
+            StartStep::Pty => &[
+                libc::EAGAIN,
+                libc::EMFILE,
+                libc::ENFILE,
+                libc::ENOMEM,
+                libc::ENOSPC,
+            ],
             _ => &[],
         };
         let number = self.error.raw_os_error();
@@ -357,6 +387,8 @@ steps! {
     Open = "open",
     /// Making a pipe, in the parent.
     Pipe = "pipe",
+    /// Making a terminal for the child, in the parent.
+    Pty = "pty",
     /// Making the process.
     Clone = "clone",
     /// Giving the child a descriptor table of its own.

@@ -83,7 +83,8 @@ fn write_with_flag(fd: &OwnedFd, bytes: &[u8]) -> io::Result<usize> {
     usize::try_from(written).map_err(|_| io::Error::last_os_error())
 }
 
-fn write_plainly(fd: &OwnedFd, bytes: &[u8]) -> io::Result<usize> {
+/// One write, of a descriptor that raises no signal or while that is blocked.
+pub(super) fn write_plainly(fd: &OwnedFd, bytes: &[u8]) -> io::Result<usize> {
     // SAFETY: `bytes` is readable for its length.
     let written = unsafe { libc::write(fd.as_raw_fd(), bytes.as_ptr().cast(), bytes.len()) };
     usize::try_from(written).map_err(|_| io::Error::last_os_error())

@@ -6,13 +6,13 @@ use std::str::FromStr;
 
 /// A signal number. The constants carry the usual names without `SIG`.
 ///
-/// Printed as `SIGTERM`, or `signal 34` where a number has no name. Parsed from `TERM`, `SIGTERM`, `term` or `15`.
-///
 /// ```
 /// use execloop::Signal;
 /// assert_eq!("int".parse(), Ok(Signal::INT));
 /// assert_eq!(Signal::TERM.to_string(), "SIGTERM");
 /// ```
+///
+/// Printed as `SIGTERM`, or `signal 34` where a number has no name. Parsed from `TERM`, `SIGTERM`, `term` or `15`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Signal(i32);
 

@@ -1,10 +1,7 @@
 //! A file system of one file, a program whose opening takes until somebody lets it: FUSE, whose server is a thread here.
-//! Unaware of who executes the program. The protocol is that of fuse(4) and linux/fuse.h.
+//! Unaware of who executes the program. The protocol is that of fuse(4) and linux/fuse.h. What few tests do is in
+//! `fuse_ends.rs`.
 #![allow(unsafe_code, reason = "mount and unshare have no safe wrapper")]
-#![allow(
-    dead_code,
-    reason = "each test file uses the part that it needs; tests/watchdog.rs finds what none does"
-)]
 #![allow(unreachable_pub, reason = "each test file is a crate of its own")]
 
 use std::ffi::CString;
@@ -16,8 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 
-/// The program says this on stdout, or in the file that its second argument names.
-pub const SAYS: &str = "executed";
+/// The program says so on stdout, or in the file that its second argument names.
 const SCRIPT: &[u8] = b"#!/bin/sh\necho executed $1 >\"${2:-/dev/stdout}\"\n";
 
 const ROOT: u64 = 1;
@@ -35,27 +31,24 @@ const INIT: u32 = 26;
 const INTERRUPT: u32 = 36;
 const BATCH_FORGET: u32 = 42;
 
-/// What a server does with an opening that a signal interrupts.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Server {
-    /// Gives it up, as one that still works does.
-    Polite,
-    /// Does not hear of it. Such an opening cannot be killed: it ends when it is let.
-    Deaf,
-}
+/// What a server does with an opening that a signal interrupts, by its number.
+pub type Interrupted = fn(&File, &Mutex<Gate>, u64);
+
+/// Does not hear of it. Such an opening cannot be killed: it ends when it is let.
+pub fn deaf(_: &File, _: &Mutex<Gate>, _: u64) {}
 
 /// Openings that wait for their answer, and whether any has to.
 #[derive(Debug, Default)]
-struct Gate {
-    held: Vec<u64>,
+pub struct Gate {
+    pub(super) held: Vec<u64>,
     is_open: bool,
 }
 
 /// The file system, mounted for this thread and its children alone.
 #[derive(Debug)]
 pub struct Stall {
-    device: Arc<File>,
-    gate: Arc<Mutex<Gate>>,
+    pub(super) device: Arc<File>,
+    pub(super) gate: Arc<Mutex<Gate>>,
     arrivals: Receiver<()>,
     program: PathBuf,
     directory: CString,
@@ -66,7 +59,7 @@ impl Stall {
     ///
     /// # Errors
     /// Where that is forbidden, or there is no FUSE.
-    pub fn mount(directory: &Path, server: Server) -> io::Result<Stall> {
+    pub fn mount(directory: &Path, interrupted: Interrupted) -> io::Result<Stall> {
         let device = OpenOptions::new()
             .read(true)
             .write(true)
@@ -93,7 +86,7 @@ impl Stall {
             directory: path,
         };
         let (device, gate) = (Arc::clone(&stall.device), Arc::clone(&stall.gate));
-        std::thread::spawn(move || serve(&device, &gate, &arrived, server));
+        std::thread::spawn(move || serve(&device, &gate, &arrived, interrupted));
         Ok(stall)
     }
 
@@ -112,13 +105,6 @@ impl Stall {
         gate.is_open = true;
         for unique in gate.held.drain(..) {
             opened(&self.device, unique);
-        }
-    }
-
-    /// Fails all openings that wait.
-    pub fn fail(&self) {
-        for unique in self.gate.lock().expect("no panic").held.drain(..) {
-            answer(&self.device, unique, libc::EIO, &[]);
         }
     }
 }
@@ -140,7 +126,7 @@ fn cvt(result: libc::c_int) -> io::Result<()> {
     }
 }
 
-fn serve(device: &File, gate: &Mutex<Gate>, arrived: &Sender<()>, server: Server) {
+fn serve(device: &File, gate: &Mutex<Gate>, arrived: &Sender<()>, interrupted: Interrupted) {
     let mut buffer = vec![0; 1 << 17];
     loop {
         let length = match (&*device).read(&mut buffer) {
@@ -177,15 +163,8 @@ fn serve(device: &File, gate: &Mutex<Gate>, arrived: &Sender<()>, server: Server
                 answer(device, unique, 0, &SCRIPT[from..]);
             }
             RELEASE | FLUSH => answer(device, unique, 0, &[]),
-            INTERRUPT if server == Server::Polite => {
-                let interrupted = u64_at(request, 40);
-                let mut gate = gate.lock().expect("no panic");
-                if gate.held.contains(&interrupted) {
-                    gate.held.retain(|held| *held != interrupted);
-                    answer(device, interrupted, libc::EINTR, &[]);
-                }
-            }
-            FORGET | BATCH_FORGET | INTERRUPT => {}
+            INTERRUPT => interrupted(device, gate, u64_at(request, 40)),
+            FORGET | BATCH_FORGET => {}
             LOOKUP => answer(device, unique, libc::ENOENT, &[]),
             _ => answer(device, unique, libc::ENOSYS, &[]),
         }
@@ -197,7 +176,7 @@ fn opened(device: &File, unique: u64) {
 }
 
 /// An answer that comes too late finds nobody, which is not this server's business.
-fn answer(mut device: &File, unique: u64, error: i32, body: &[u8]) {
+pub(super) fn answer(mut device: &File, unique: u64, error: i32, body: &[u8]) {
     let length = 16 + body.len() as u32;
     let mut message = Vec::from(length.to_ne_bytes());
     message.extend((-error).to_ne_bytes());

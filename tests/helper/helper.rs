@@ -16,6 +16,7 @@ mod child;
 #[cfg(target_os = "linux")]
 mod cost;
 mod counts;
+mod defect;
 #[cfg(target_os = "linux")]
 mod faults;
 mod jobserver;
@@ -23,8 +24,12 @@ mod jobserver;
 mod layout;
 mod life;
 mod look;
+#[path = "../../src/bin/execloop/patient.rs"]
+mod patient;
 #[path = "../common/start_error.rs"]
 mod start_error;
+#[cfg(target_os = "linux")]
+mod terminals;
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1);
@@ -75,6 +80,9 @@ fn main() -> ExitCode {
         "dropped" => layout::dropped(),
         #[cfg(target_os = "linux")]
         "above-the-limit" => layout::above_the_limit(),
+        "defect" => defect::run(&arguments),
+        #[cfg(target_os = "linux")]
+        "terminals" => terminals::many(&arguments),
         "jobserver" => jobserver::client(&arguments),
         // Children that live until they are told otherwise, and programs that embed a reactor.
         "stay" => life::stay(&arguments),

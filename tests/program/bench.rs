@@ -2,6 +2,13 @@
 
 use super::*;
 
+/// Those that are built in, in the order of the program.
+const ENGINES: &[&str] = if cfg!(feature = "bench-peers") {
+    &["execloop", "threads", "tokio", "async-process"]
+} else {
+    &["execloop", "threads"]
+};
+
 fn bench(arguments: &[&str]) -> Done {
     let mut command = Command::new(env!("CARGO_BIN_EXE_execloop"));
     command.args(["bench", "--children", "8", "--at-once", "3"]);
@@ -23,8 +30,8 @@ fn each_workload_gives_an_object_for_each_engine() {
         assert_eq!((done.code, done.stderr.as_str()), (Some(0), ""), "{done:?}");
         let output = done.output();
         let lines: Vec<&str> = output.lines().collect();
-        assert_eq!(lines.len(), 2, "{output}");
-        for (line, engine) in lines.iter().zip(["execloop", "threads"]) {
+        assert_eq!(lines.len(), ENGINES.len(), "{output}");
+        for (line, engine) in lines.iter().zip(ENGINES) {
             let begin = format!(
                 "{{\"engine\":\"{engine}\",\"workload\":\"{workload}\",\"children\":8,\"at_once\":3,"
             );
@@ -51,17 +58,20 @@ fn each_workload_gives_an_object_for_each_engine() {
 
 #[test]
 fn a_table_has_a_row_for_each_engine_in_the_order_asked_for() {
-    let done = bench(&["--engines", "threads,execloop"]);
+    let reversed: Vec<&str> = ENGINES.iter().rev().copied().collect();
+    let done = bench(&["--engines", &reversed.join(",")]);
     let output = done.output();
     let begins: Vec<&str> = output
         .lines()
         .map(|line| line.split(' ').next().unwrap_or(""))
         .collect();
-    assert_eq!(
-        begins,
-        ["8", "", "engine", "threads", "execloop", "", "reported:"],
-        "{output}"
-    );
+    let expected = [
+        &["8", "", "engine"],
+        reversed.as_slice(),
+        &["", "reported:"],
+    ]
+    .concat();
+    assert_eq!(begins, expected, "{output}");
     assert!(
         output.lines().all(|line| line.chars().count() <= 85),
         "{output}"
@@ -80,7 +90,20 @@ fn a_plot_is_an_svg_with_a_bar_for_each_figure_of_each_engine() {
         "{svg}"
     );
     assert_eq!(svg.matches("\" fill=\"#3d8bd4\"/>").count(), 4, "{svg}");
-    assert_eq!(svg.matches(">threads: ").count(), 4, "{svg}");
+    for engine in ENGINES {
+        let named = svg.matches(&format!(">{engine}: ")).count();
+        assert_eq!(named, 4, "{engine}: {svg}");
+    }
+    // The last one's text is within the picture.
+    let numbers = |before: &str| -> Vec<usize> {
+        let parts = svg.split(before).skip(1);
+        parts
+            .map(|part| part[..part.find('"').expect("an end")].parse().expect("it"))
+            .collect()
+    };
+    let (_, rest) = svg.split_once("viewBox=\"0 0 1000 ").expect("a size");
+    let height: usize = rest[..rest.find('"').expect("an end")].parse().expect("it");
+    assert!(numbers("\" y=\"").into_iter().all(|y| y < height), "{svg}");
 }
 
 #[test]

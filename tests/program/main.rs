@@ -6,15 +6,16 @@ mod arguments;
 mod bench;
 #[path = "../common"]
 mod common {
+    #[cfg(target_os = "linux")]
+    pub mod fuse;
+    pub mod helper_path;
     pub mod scratch;
     pub mod shell;
     pub mod text;
     mod watchdog;
 }
+mod defect;
 mod failures;
-#[cfg(target_os = "linux")]
-#[path = "../common/fuse.rs"]
-mod fuse;
 mod jobserver;
 mod list;
 mod manners;
@@ -36,7 +37,9 @@ use std::time::Duration;
 use common::scratch::Scratch;
 use common::shell::shell;
 use common::text::text;
-use execloop::{Command, CommandId, Finished, Input, Output, Reactor, Signal, Stream};
+use execloop::{
+    Command, CommandId, Finished, Input, Output, Reactor, Signal, Stream, TerminalSize,
+};
 
 /// A run that hangs is a failure; none takes longer than seconds.
 const GUARD: Duration = Duration::from_secs(300);

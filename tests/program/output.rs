@@ -240,3 +240,39 @@ fn a_stdout_or_stdin_that_is_closed_at_the_start_is_told() {
     )));
     assert_eq!((done.code, done.output().as_str()), (Some(0), "yes\n"));
 }
+
+#[test]
+fn on_terminals_of_their_own_commands_write_as_on_ours() {
+    let list = "test -t 1 && test -t 2 && ! test -t 0 && stty size <&2\n";
+    let done = run(&["--tty"], list);
+    assert_eq!(
+        (done.code, done.output().as_str()),
+        (Some(0), "24 80\n"),
+        "{done:?}"
+    );
+    let piped = run(&["--quiet"], "test -t 1 || test -t 2 || echo no\n");
+    assert_eq!(piped.output(), "no\n");
+    // As large as the program's own.
+    let size = TerminalSize {
+        rows: 30,
+        columns: 100,
+    };
+    let mut command = program(&["--tty", "--quiet", "--stream"]);
+    command
+        .stdin(Input::bytes(*b"stty size <&1\n"))
+        .stdout(Output::capture().raw_terminal(size));
+    let done = command.finish().expect("it starts");
+    assert_eq!(text(&done.stdout), "1: 30 100\n");
+}
+
+#[test]
+fn results_of_commands_on_terminals_are_kept_apart() {
+    let scratch = Scratch::new();
+    let results = scratch.join("results").display().to_string();
+    let list = "test -t 1 && echo out; test -t 2 && echo err >&2\n";
+    let done = run(&["--tty", "--results", &results], list);
+    assert_eq!(done.code, Some(0), "{done:?}");
+    let kept = |name: &str| fs::read_to_string(scratch.join("results/1").join(name));
+    assert_eq!(kept("stdout").expect("a file"), "out\n");
+    assert_eq!(kept("stderr").expect("a file"), "err\n");
+}

@@ -92,14 +92,15 @@ fn on_a_terminal_lines_at_the_bottom_say_how_it_stands_and_are_gone_at_the_end()
     let (screen, all) = shown(&done.stdout);
     let told = "failed: line 1: printf early; exit 3: exit status 3";
     let expected = [
-        &format!("early{told}"),
+        "early",
+        told,
         "last",
         "late",
         "4 commands: 3 succeeded, 1 failed",
         "",
     ];
     let mut screen = screen;
-    screen[3] = untimed(&screen[3]);
+    screen[4] = untimed(&screen[4]);
     assert_eq!(screen, expected);
     let had = |text: &str| all.iter().any(|line| line.contains(text));
     assert!(
@@ -107,7 +108,7 @@ fn on_a_terminal_lines_at_the_bottom_say_how_it_stands_and_are_gone_at_the_end()
         "{all:?}"
     );
     // A line as wide as the terminal would make a second one.
-    let is_short = |line: &String| line.ends_with(told) || line.chars().count() < 60;
+    let is_short = |line: &String| line == told || line.chars().count() < 60;
     assert!(all.iter().all(is_short), "{all:?}");
 }
 
@@ -128,12 +129,31 @@ fn a_failure_stands_behind_its_own_output_also_where_nobody_has_read_the_termina
     let (screen, _) = shown(&done.stdout);
     let begin = screen.iter().position(|line| line.starts_with("early"));
     assert_eq!(
-        screen[begin.expect("it is shown")..][..2],
+        screen[begin.expect("it is shown")..][..3],
         [
-            "earlyfailed: line 2: printf early; exit 3: exit status 3",
+            "early",
+            "failed: line 2: printf early; exit 3: exit status 3",
             "last"
         ]
     );
+}
+
+#[test]
+fn on_one_terminal_a_message_has_a_line_of_its_own_also_without_a_bar() {
+    let scratch = Scratch::new();
+    let list = scratch.join("list").display().to_string();
+    fs::write(&list, "printf early; exit 3\nprintf late\n").expect("a file");
+    let told = "failed: line 1: printf early; exit 3: exit status 3";
+    let Some(done) = at_terminal(&format!("-j 1 --progress never {list}"), "NO_COLOR=1") else {
+        return;
+    };
+    let (mut screen, _) = shown(&done.stdout);
+    screen[3] = untimed(&screen[3]);
+    let summary = "2 commands: 1 succeeded, 1 failed";
+    assert_eq!(screen, ["early", told, "late", summary, ""]);
+    // What goes elsewhere is as it was written.
+    let done = run(&["-j", "1", &list], "");
+    assert_eq!(done.output(), "earlylate");
 }
 
 #[test]

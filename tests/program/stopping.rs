@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use super::*;
 #[cfg(target_os = "linux")]
-use crate::fuse::{Server, Stall};
+use crate::common::fuse::{Stall, deaf};
 
 /// A command that says `ready`, answers the given signal by `asked`, and then ends well.
 fn polite(signal: &str) -> String {
@@ -105,7 +105,7 @@ fn the_third_interrupt_ends_the_program_though_its_command_cannot_be_killed() {
     let scratch = Scratch::new();
     let directory = scratch.join("stall");
     fs::create_dir(&directory).expect("a directory");
-    let stall = match Stall::mount(&directory, Server::Deaf) {
+    let stall = match Stall::mount(&directory, deaf) {
         Ok(stall) => stall,
         Err(error) => return eprintln!("skipped: no FUSE here: {error}"),
     };

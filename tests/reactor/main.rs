@@ -3,15 +3,28 @@
 
 #[path = "../common"]
 mod common {
+    mod alive;
+    pub mod embed;
+    mod gone;
     pub mod helper;
     pub mod helper_path;
+    pub mod kernel;
+    mod leash;
+    pub mod now;
+    mod orphan;
+    mod orphan_pid;
+    pub mod pass;
+    pub mod reaped;
     pub mod scratch;
+    pub mod shared;
     pub mod shell;
     pub mod start_error;
+    pub mod stay;
+    pub mod unseen;
+    pub mod wait;
     mod watchdog;
+    pub mod word;
 }
-#[path = "../common/life.rs"]
-mod life;
 
 mod busy;
 mod caller_pipes;
@@ -39,10 +52,35 @@ use execloop::{
     Reactor, Signal, StartError, StartStep,
 };
 
+use common::embed::embed;
+use common::pass::pass_ms;
+use common::reaped::turn_until_reaped;
 use common::scratch::Scratch;
+use common::shared::Shared;
 use common::shell::shell;
 use common::start_error::start_error;
-use life::{Shared, Stay, embed, pass_ms, signals_orphaned_groups, turn_until_reaped, wait, word};
+use common::stay::Stay;
+use common::wait::wait;
+use common::word::word;
+
+impl Shared {
+    /// Turns until this much has come.
+    #[track_caller]
+    fn turn_until(&self, reactor: &mut Reactor, text: &str) {
+        while !self.text().contains(text) {
+            reactor.turn(None).expect("turn");
+        }
+    }
+}
+
+/// Whether the kernel can signal what is left of a group whose leader was reaped. Says so if not.
+fn signals_orphaned_groups() -> bool {
+    let signals = !cfg!(execloop_kqueue_shim) && common::kernel::kernel_is_at_least((6, 9));
+    if !signals {
+        eprintln!("skipped: before Linux 6.9 nothing names a group whose leader was reaped");
+    }
+    signals
+}
 
 fn reactor() -> Reactor {
     Reactor::new().expect("a reactor")

@@ -156,9 +156,9 @@ fn a_wait_for_any_ends_with_its_time_and_with_the_first_that_is_finished() {
     let id = start(&mut reactor, &mut stay.command);
     stay.pid();
     let short = Duration::from_millis(30);
-    let before = life::now();
+    let before = common::now::now();
     assert!(reactor.wait_any_timeout(short).expect("poll").is_none());
-    assert!(life::now() - before >= short && reactor.len() == 1);
+    assert!(common::now::now() - before >= short && reactor.len() == 1);
     assert!(
         reactor
             .wait_any_timeout(Duration::ZERO)
@@ -174,7 +174,7 @@ fn a_wait_for_any_ends_with_its_time_and_with_the_first_that_is_finished() {
 fn a_turn_returns_at_the_callers_time_and_the_deadlines_are_told() {
     let mut reactor = reactor();
     assert_eq!(reactor.next_deadline(), None);
-    let now = life::now();
+    let now = common::now::now();
     let (first, last) = (
         now + Duration::from_millis(20),
         now + Duration::from_millis(40),
@@ -188,7 +188,7 @@ fn a_turn_returns_at_the_callers_time_and_the_deadlines_are_told() {
             // Without the timer this would sleep for ever.
             reactor.turn(None).expect("turn");
         }
-        assert!(life::now() >= at);
+        assert!(common::now::now() >= at);
     }
     assert_eq!(reactor.next_deadline(), None);
     let mut sleeper = Command::new("sleep");

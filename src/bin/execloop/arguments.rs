@@ -233,8 +233,8 @@ pub(crate) struct OutputArguments {
     /// Print each line as it comes, with its command's number
     ///
     /// The number is that of the command's line in the list. A line longer
-    /// than 1 MiB is cut into pieces of that size. While nobody reads the
-    /// output, commands that write have to wait; timeouts run on.
+    /// than 1 MiB is cut into pieces of that size. While the output is not
+    /// read, commands that write have to wait; timeouts run on.
     #[arg(short, long, verbatim_doc_comment, conflicts_with = "keep_order")]
     pub(crate) stream: bool,
 
@@ -242,6 +242,15 @@ pub(crate) struct OutputArguments {
     #[arg(short, long, conflicts_with_all = ["keep_order", "stream", "tag", "output_limit",
         "idle_timeout", "json", "results"])]
     pub(crate) ungroup: bool,
+
+    /// Give each command a terminal to write to, so that its colours stay
+    ///
+    /// It is as large as the one that execloop writes to, or else 80 by 24,
+    /// and is no place to read from: commands have no stdin all the same. What
+    /// is printed, recorded or limited is what the command writes there. With
+    /// --results, stdout and stderr have one each.
+    #[arg(long, verbatim_doc_comment, conflicts_with = "ungroup")]
+    pub(crate) tty: bool,
 
     /// Put the arguments before each line of output, or the command
     #[arg(long)]
@@ -273,7 +282,7 @@ pub(crate) struct OutputArguments {
     )]
     pub(crate) progress: When,
 
-    /// Print no summary; failures are told all the same
+    /// Print no summary; failures are reported all the same
     #[arg(short, long)]
     pub(crate) quiet: bool,
 }

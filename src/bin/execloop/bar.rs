@@ -54,7 +54,7 @@ pub(crate) enum Style {
 }
 
 impl Style {
-    /// `None`: not at all. `is_calm`: nobody else is to write on the terminal, and the user wants to see something.
+    /// `None`: not at all. `is_calm`: no command writes on the terminal itself, and the user wants to see something.
     pub(crate) fn of(when: When, is_calm: bool) -> Option<Style> {
         match (when, is_drawable()) {
             (When::Never, _) => None,
@@ -72,7 +72,7 @@ fn is_drawable() -> bool {
         && std::env::var_os("TERM").is_some_and(|term| term != "dumb" && !term.is_empty())
 }
 
-/// What is told has colours. <https://no-color.org>: any value but an empty one means none.
+/// Messages have colours. <https://no-color.org>: any value but an empty one means none.
 pub(crate) fn has_colours() -> bool {
     is_drawable() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
@@ -161,7 +161,7 @@ impl Shared {
         let Some(drawing) = &self.drawing else {
             let counts = self.progress.counts(now, [""; 2]);
             self.outbox
-                .push(format!("progress: {counts}\n").into_bytes());
+                .push_message(format!("progress: {counts}\n").into_bytes());
             self.line_every = (self.line_every * 2).min(LINE_EVERY_MAX);
             self.next_at = now + self.line_every;
             return;

@@ -1,8 +1,12 @@
-//! `execloop bench`: many children by this engine and by threads of std, in one run, each in a process of its own.
+//! `execloop bench`: many children by this engine and by threads of std (and, with the feature `bench-peers`, by tokio and
+//! async-process), in one run, each in a process of its own.
 //! Unaware of how an engine works.
 
+mod batch;
 mod child;
 mod engine;
+#[cfg(feature = "bench-peers")]
+mod peers;
 mod plot;
 
 use std::ffi::OsString;
@@ -43,7 +47,7 @@ pub(crate) struct BenchArguments {
         long,
         value_name = "ENGINE",
         value_delimiter = ',',
-        default_value = "execloop,threads"
+        default_value = ENGINES
     )]
     engines: Vec<Engine>,
 
@@ -55,6 +59,13 @@ pub(crate) struct BenchArguments {
     #[arg(long, value_name = "FILE.svg")]
     plot: Option<PathBuf>,
 }
+
+/// All there are.
+const ENGINES: &str = if cfg!(feature = "bench-peers") {
+    "execloop,threads,tokio,async-process"
+} else {
+    "execloop,threads"
+};
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -82,6 +93,12 @@ pub(crate) enum Engine {
     Execloop,
     /// A thread of std for each child that runs
     Threads,
+    /// tokio's runtime of one thread
+    #[cfg(feature = "bench-peers")]
+    Tokio,
+    /// async-process, with its own threads
+    #[cfg(feature = "bench-peers")]
+    AsyncProcess,
 }
 
 fn name(value: impl ValueEnum) -> String {
@@ -105,17 +122,23 @@ struct Figures {
 }
 
 impl Figures {
+    /// All figures, under the names that they have in JSON.
+    fn numbers(&self) -> [(&'static str, f64); 6] {
+        [
+            ("per_second", self.per_second),
+            ("p50_us", self.p50_us),
+            ("p99_us", self.p99_us),
+            ("cpu_us_per_command", self.cpu_us_per_command),
+            ("rss_bytes", self.rss_bytes as f64),
+            ("descriptors", self.fds as f64),
+        ]
+    }
+
     /// As the process of an engine prints them.
     fn line(&self) -> String {
-        format!(
-            "{} {} {} {} {} {}",
-            self.per_second,
-            self.p50_us,
-            self.p99_us,
-            self.cpu_us_per_command,
-            self.rss_bytes,
-            self.fds
-        )
+        self.numbers()
+            .map(|(_, number)| number.to_string())
+            .join(" ")
     }
 
     fn parse(engine: Engine, line: &str) -> Option<Figures> {
@@ -133,28 +156,24 @@ impl Figures {
     }
 
     fn json(&self, arguments: &BenchArguments) -> String {
-        format!(
-            "{{\"engine\":\"{}\",\"workload\":\"{}\",\"children\":{},\"at_once\":{},\
-            \"per_second\":{:.1},\"p50_us\":{:.1},\"p99_us\":{:.1},\"cpu_us_per_command\":{:.1},\
-            \"rss_bytes\":{},\"descriptors\":{}}}\n",
+        let mut object = format!(
+            "{{\"engine\":\"{}\",\"workload\":\"{}\",\"children\":{},\"at_once\":{}",
             self.engine,
             name(arguments.workload),
             arguments.children,
             arguments.at_once,
-            self.per_second,
-            self.p50_us,
-            self.p99_us,
-            self.cpu_us_per_command,
-            self.rss_bytes,
-            self.fds
-        )
+        );
+        for (name, number) in self.numbers() {
+            let _ = write!(object, ",\"{name}\":{}", (number * 10.0).round() / 10.0);
+        }
+        object + "}\n"
     }
 }
 
 /// The table, with what is measured and in which unit.
 fn table(arguments: &BenchArguments, all: &[Figures]) -> String {
     let mut text = format!(
-        "{} children, {} at once, each: {}\n\n{:10}{:>12}{:>14}{:>14}{:>14}{:>12}{:>4}\n",
+        "{} children, {} at once, each: {}\n\n{:14}{:>11}{:>13}{:>12}{:>13}{:>12}{:>4}\n",
         arguments.children,
         arguments.at_once,
         name(arguments.workload),
@@ -169,7 +188,7 @@ fn table(arguments: &BenchArguments, all: &[Figures]) -> String {
     for figures in all {
         let _ = writeln!(
             text,
-            "{:10}{:>12.0}{:>11.0} us{:>11.0} us{:>11.0} us{:>8.1} MiB{:>4}",
+            "{:14}{:>11.0}{:>10.0} us{:>9.0} us{:>10.0} us{:>8.1} MiB{:>4}",
             figures.engine,
             figures.per_second,
             figures.p50_us,

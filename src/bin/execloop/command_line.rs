@@ -8,7 +8,7 @@ use std::time::Duration;
 #[path = "command_line/fuzzing.rs"]
 pub(crate) mod fuzzing;
 
-/// A longer line is no command. The kernel's own limit for one argument is lower on Linux (128 KiB), and told by exec.
+/// A longer line is no command. The kernel's own limit for one argument is lower on Linux (128 KiB), and is reported by exec.
 pub(crate) const LINE_BYTES_MAX: usize = 1024 * 1024;
 
 /// A line that cannot be a command.

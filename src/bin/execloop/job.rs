@@ -33,7 +33,7 @@ pub(crate) enum Work {
     Program(Vec<Vec<u8>>),
 }
 
-/// What is executed, and how it is told.
+/// What is executed, and its text for messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Task {
     pub(crate) work: Work,
@@ -41,7 +41,7 @@ pub(crate) struct Task {
 }
 
 impl Task {
-    /// What cannot be run, to be told.
+    /// The task of an item that cannot be run, for messages alone.
     pub(crate) fn faulty(values: &[Vec<u8>]) -> Task {
         Task {
             work: Work::Program(Vec::new()),
@@ -51,7 +51,7 @@ impl Task {
 }
 
 impl Recipe {
-    /// Items are told as lines of a list.
+    /// Messages call items lines of a list.
     pub(crate) fn is_list(&self) -> bool {
         matches!(self, Recipe::Lines(_))
     }

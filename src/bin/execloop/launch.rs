@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use execloop::jobserver::Jobserver;
 use execloop::linux::CommandExt;
-use execloop::{Cancel, Command, Context, Input, Output, Signal, look_path};
+use execloop::{Cancel, Command, Context, Input, Output, Signal, TerminalSize, look_path};
 
 use crate::capture::{Copied, Limited};
 use crate::job::Work;
@@ -42,6 +42,8 @@ pub(crate) struct Launch {
     pub(crate) env: Vec<(OsString, OsString)>,
     pub(crate) dir: Option<PathBuf>,
     pub(crate) output_bytes_max: Option<u64>,
+    /// They write to a terminal of this size in place of a pipe.
+    pub(crate) terminal: Option<TerminalSize>,
     /// Output's lines are tagged by the command.
     pub(crate) tags: bool,
     /// Where each has a directory for its results.
@@ -151,9 +153,14 @@ impl Launch {
     }
 
     fn limited(&self, writer: impl Write + Send + 'static) -> Output {
-        match self.output_bytes_max {
+        let output = match self.output_bytes_max {
             Some(bytes_max) => Output::writer(Limited::new(writer, bytes_max)),
             None => Output::writer(writer),
+        };
+        match self.terminal {
+            // Raw, as what is printed may go to a terminal again, or into a file.
+            Some(size) => output.raw_terminal(size),
+            None => output,
         }
     }
 

@@ -112,7 +112,7 @@ impl Lines {
         self.count_sent();
     }
 
-    /// One may be under way when nobody wants it any more.
+    /// A line may be under way when the run does not want it any more.
     fn count_sent(&self) {
         let sent = self.receiver.try_iter().filter(Result::is_ok).count() as u64;
         self.shared.unwanted.fetch_add(sent, Ordering::SeqCst);
@@ -153,12 +153,12 @@ impl<R: Read> Reader<R> {
     fn read_list(mut self, sender: SyncSender<io::Result<Item>>, wake: &impl Fn()) {
         self.send_lines(&sender, wake);
         self.shared.is_counted.store(true, Ordering::SeqCst);
-        // The end of the list is that nobody can send any more.
+        // At the end of the list the sender is gone.
         drop(sender);
         self.shared.tell(wake);
     }
 
-    /// Sends until the list is over, or counts when nobody wants it any more.
+    /// Sends lines until the list is over; once the run does not want them any more, counts them.
     fn send_lines(&mut self, sender: &SyncSender<io::Result<Item>>, wake: &impl Fn()) {
         loop {
             let item = match self.cutter.next(&mut self.input) {

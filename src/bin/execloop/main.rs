@@ -4,7 +4,7 @@
 //!
 //! What there is to run goes through four layers. `source.rs` has the items: `lines.rs` reads a list, which `cut.rs` cuts
 //! up. `job.rs` makes a task of each, by `template.rs` and `words.rs`; `launch.rs` makes that a command of the library;
-//! and `sink.rs` is what is told of it: `joblog.rs`, `trace.rs`, `timeline.rs`, `bar.rs`, `json.rs`.
+//! and `sink.rs` has the events of its life, for `joblog.rs`, `trace.rs`, `timeline.rs`, `bar.rs`, `json.rs`.
 //!
 //! The list is read, stdout and stderr are written (`outbox.rs`) and signals are received (`signals.rs`) by threads of
 //! their own, as each may have to wait for ever (`patient.rs` does). `output.rs`, `capture.rs` and `tagged.rs` take what
@@ -18,6 +18,7 @@ mod clock;
 mod command_line;
 mod count;
 mod cut;
+mod defect;
 mod invocation;
 mod job;
 mod joblog;
@@ -53,7 +54,6 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
-use std::panic::{self, PanicHookInfo};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -71,13 +71,11 @@ use trace::Trace;
 const FAILURE: u8 = 1;
 /// The same as clap's.
 const USAGE: u8 = 2;
-/// `EX_SOFTWARE` of sysexits(3).
-const DEFECT: u8 = 70;
 
 fn main() -> ExitCode {
-    // Else nobody is told how a child ended (waitpid(2)). Children get the default anyway.
+    // With SIGCHLD ignored, waitpid(2) reports no exit status. Children get the default anyway.
     program::set_default_action(Signal::CHLD);
-    panic::set_hook(Box::new(tell_defect));
+    defect::end_program_at_panic();
     let words: Vec<OsString> = std::env::args_os().skip(1).collect();
     if let Some(code) = bench::serve(&words) {
         return code;
@@ -205,20 +203,6 @@ fn print(text: Vec<u8>) -> ExitCode {
     }
 }
 
-/// A panic is a defect of this program, which is told as such. Nothing goes on after it: commands die with the program.
-fn tell_defect(panic: &PanicHookInfo<'_>) {
-    let place = panic.location().map_or_else(String::new, |place| {
-        format!(" ({}:{})", place.file(), place.line())
-    });
-    let text = format!(
-        "this is a defect of execloop {}{place}; please report it at {}/issues",
-        env!("CARGO_PKG_VERSION"),
-        env!("CARGO_PKG_REPOSITORY"),
-    );
-    write_to_stderr(&message(&text));
-    std::process::exit(DEFECT.into());
-}
-
 fn fail(status: u8, what: &str, error: &io::Error) -> ExitCode {
     write_to_stderr(&message(&about(what, error)));
     ExitCode::from(status)
@@ -244,7 +228,7 @@ fn message(text: &str) -> Vec<u8> {
     format!("execloop: {text}\n").into_bytes()
 }
 
-/// Where stderr is closed, nobody wants to know.
+/// Where stderr is closed, the text is lost, which is no error.
 fn write_to_stderr(text: &[u8]) {
     if let Ok(stderr) = io::stderr().as_fd().try_clone_to_owned() {
         let _ = Patient(File::from(stderr)).write_all(text);

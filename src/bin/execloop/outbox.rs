@@ -55,6 +55,8 @@ struct State {
 #[derive(Debug)]
 enum Chunk {
     Bytes(Vec<u8>),
+    /// Bytes that begin on a line of their own.
+    Line(Vec<u8>),
     Output(Output),
     /// For another outbox, once all before it is written.
     Note(Vec<u8>, Outbox),
@@ -63,7 +65,7 @@ enum Chunk {
 impl Chunk {
     fn bytes(&self) -> usize {
         match self {
-            Chunk::Bytes(bytes) => bytes.len(),
+            Chunk::Bytes(bytes) | Chunk::Line(bytes) => bytes.len(),
             Chunk::Output(output) => usize::try_from(output.held_bytes()).unwrap_or(usize::MAX),
             Chunk::Note(..) => 0,
         }
@@ -90,6 +92,13 @@ impl Outbox {
     pub(crate) fn push(&self, bytes: Vec<u8>) {
         if !bytes.is_empty() {
             self.shared.add(Chunk::Bytes(bytes));
+        }
+    }
+
+    /// Adds a message of the program's own, which begins on a line of its own wherever a command's output has ended.
+    pub(crate) fn push_message(&self, message: Vec<u8>) {
+        if !message.is_empty() {
+            self.shared.add(Chunk::Line(message));
         }
     }
 
@@ -162,7 +171,7 @@ impl Outbox {
 fn pass_on(chunks: VecDeque<Chunk>) {
     for chunk in chunks {
         if let Chunk::Note(note, to) = chunk {
-            to.push(note);
+            to.push_message(note);
         }
     }
 }
@@ -192,7 +201,7 @@ impl Shared {
         self.wake_writer(state);
     }
 
-    /// A wake-up is a system call, also where nobody sleeps.
+    /// A wake-up is a system call, also where no thread sleeps.
     fn wake_writer(&self, mut state: MutexGuard<'_, State>) {
         let is_idle = std::mem::take(&mut state.is_idle);
         drop(state);
@@ -208,10 +217,11 @@ impl Shared {
             let (chunk, frame) = self.next();
             let bytes = chunk.as_ref().map_or(0, Chunk::bytes);
             let written = match chunk {
-                Some(Chunk::Bytes(bytes)) => screen.write(&[&bytes], frame.as_ref()),
+                Some(Chunk::Bytes(bytes)) => screen.write(&bytes, frame.as_ref()),
+                Some(Chunk::Line(bytes)) => screen.write_on_new_line(&bytes, frame.as_ref()),
                 Some(Chunk::Output(chunk)) => screen.write_pieces(&chunk, frame.as_ref()),
                 Some(Chunk::Note(note, to)) => {
-                    to.push(note);
+                    to.push_message(note);
                     Ok(())
                 }
                 None => screen.write(&[], frame.as_ref()),
@@ -273,8 +283,13 @@ impl State {
 
     fn add(&mut self, chunk: Chunk) {
         match (self.chunks.back_mut(), chunk) {
-            (Some(Chunk::Bytes(last)), Chunk::Bytes(bytes))
+            (Some(Chunk::Bytes(last) | Chunk::Line(last)), Chunk::Bytes(bytes))
                 if last.len() + bytes.len() <= CHUNK_BYTES =>
+            {
+                last.extend_from_slice(&bytes);
+            }
+            (Some(Chunk::Bytes(last) | Chunk::Line(last)), Chunk::Line(bytes))
+                if last.len() + bytes.len() <= CHUNK_BYTES && last.ends_with(b"\n") =>
             {
                 last.extend_from_slice(&bytes);
             }
@@ -361,6 +376,28 @@ mod tests {
         assert_eq!(next(), "broken");
         outbox.push_note(b"later\n".to_vec(), &other);
         assert_eq!(next(), "later");
+    }
+
+    #[test]
+    fn a_message_has_its_own_line_also_among_pieces_that_are_written_together() {
+        let (outbox, mut reader, _woken) = outbox();
+        // All that follows waits behind this, and is put together.
+        outbox.push(vec![b'\n'; 4 * CHUNK_BYTES]);
+        outbox.push(b"early".to_vec());
+        outbox.push_message(b"one\n".to_vec());
+        outbox.push_message(b"two\n".to_vec());
+        outbox.push(b"late".to_vec());
+        outbox.push_message(b"three\n".to_vec());
+        let mut all = vec![0; 4 * CHUNK_BYTES];
+        reader.read_exact(&mut all).expect("the pipe");
+        let mut lines = Vec::new();
+        for line in BufReader::new(reader).lines() {
+            lines.push(line.expect("the pipe"));
+            if lines.last().is_some_and(|line| line.ends_with("three")) {
+                break;
+            }
+        }
+        assert_eq!(lines, ["early", "one", "two", "late", "three"]);
     }
 
     #[test]

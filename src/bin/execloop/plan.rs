@@ -10,7 +10,7 @@ use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use execloop::{Context, LookPathError, program};
+use execloop::{Context, LookPathError, TerminalSize, program};
 
 use crate::arguments::RunArguments;
 use crate::bar::{self, Style};
@@ -355,6 +355,7 @@ fn options(
             env: arguments.child.env.clone(),
             dir: arguments.child.dir.clone(),
             output_bytes_max: output.output_limit,
+            terminal: output.tty.then(terminal_size),
             tags: output.tag,
             results: arguments.record.results.clone(),
             context: Context::new(),
@@ -362,4 +363,11 @@ fn options(
         },
         done_before,
     }
+}
+
+/// The commands' terminals are as large as ours.
+fn terminal_size() -> TerminalSize {
+    TerminalSize::of(io::stdout())
+        .or_else(|| TerminalSize::of(io::stderr()))
+        .unwrap_or_default()
 }

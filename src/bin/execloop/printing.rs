@@ -1,4 +1,4 @@
-//! Where that goes which commands write, and what is told of them: two outboxes, and the order of the list.
+//! Where the output of commands and the messages about them go: two outboxes, and the order of the list.
 //! Unaware of commands.
 
 use std::fs::File;
@@ -46,7 +46,7 @@ pub(crate) struct Printer {
 
 impl Printer {
     /// `waker` makes what is called when there is room, or when all is written. `is_one`: what goes to stderr goes the way
-    /// of stdout, as both are one terminal, on which lines are drawn.
+    /// of stdout, as both are one terminal.
     pub(crate) fn start<W: Fn() + Send + 'static>(
         printing: Printing,
         is_one: bool,
@@ -99,32 +99,32 @@ impl Printer {
         }
     }
 
-    /// Where things are told.
+    /// Where messages go.
     pub(crate) fn notes(&self) -> &Outbox {
         &self.notes
     }
 
     /// Tells something at once.
     pub(crate) fn tell(&self, note: Vec<u8>) {
-        self.notes.push(note);
+        self.notes.push_message(note);
     }
 
     /// Tells something once what was printed before is written.
     pub(crate) fn tell_behind_output(&self, note: Vec<u8>) {
         // In order, the output may have to wait for others. In one outbox, the note is behind it already.
         if self.printing == Printing::InOrder || self.is_one {
-            self.notes.push(note);
+            self.notes.push_message(note);
         } else {
             self.outbox.push_note(note, &self.notes);
         }
     }
 
-    /// Has everything told, although what was printed before it may never be written.
+    /// Lets all messages go, although the output before them may never be written.
     pub(crate) fn let_notes_go(&self) {
         self.outbox.let_notes_go();
     }
 
-    /// Everything is told. If not, somebody is woken when it is.
+    /// All messages are written. If not, the waker is called when they are.
     pub(crate) fn is_told(&self) -> bool {
         self.notes.is_empty()
     }

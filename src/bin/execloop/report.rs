@@ -10,7 +10,7 @@ use crate::clock::shown;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NeverStarted {
     Exactly(u64),
-    /// Nobody has read the list to its end.
+    /// The list was not read to its end.
     AtLeast(u64),
 }
 

@@ -132,9 +132,7 @@ impl Run {
         }
         let reactor = builder.build()?;
         let waker = || waker(reactor.handle());
-        let is_drawn = options.progress == Some(Style::Drawn);
-        let is_one = is_drawn && bar::is_one_terminal();
-        let printer = Printer::start(options.printing, is_one, waker)?;
+        let printer = Printer::start(options.printing, bar::is_one_terminal(), waker)?;
         let notes = || printer.notes().clone();
         let bar = options
             .progress
@@ -183,14 +181,14 @@ impl Run {
         self.epoch
     }
 
-    /// A file that sinks write to. What goes wrong with it is told at the end, by this name.
+    /// A file that sinks write to. What goes wrong with it is reported at the end, under this name.
     pub(crate) fn file(&mut self, name: String, file: File) -> io::Result<Outbox> {
         let outbox = Outbox::start("record", file, waker(self.reactor.handle()))?;
         self.files.push((name, outbox.clone()));
         Ok(outbox)
     }
 
-    /// Has a sink told of all commands.
+    /// Adds a sink for the events of all commands.
     pub(crate) fn add_sink(&mut self, sink: Box<dyn Sink>) {
         self.sinks.push(sink);
     }
@@ -402,7 +400,7 @@ impl Run {
         }
     }
 
-    /// Nobody wants everything to stop.
+    /// The run was not asked to stop.
     fn is_going_on(&self) -> bool {
         matches!(self.state, State::Feeding | State::Fed)
     }

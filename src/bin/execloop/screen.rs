@@ -30,25 +30,33 @@ impl<W: Write> Screen<W> {
     }
 
     /// Writes text, and the frame below it.
-    pub(crate) fn write(&mut self, text: &[&[u8]], frame: Option<&Frame>) -> io::Result<()> {
+    pub(crate) fn write(&mut self, text: &[u8], frame: Option<&Frame>) -> io::Result<()> {
         if self.drawn == 0 && frame.is_none() {
-            return text.iter().try_for_each(|text| self.to.write_all(text));
+            self.look_at(text);
+            return self.to.write_all(text);
         }
         // In one piece, as a terminal shows what it has.
         let mut all = self.erase();
-        for text in text {
-            self.look_at(text);
-            all.extend_from_slice(text);
-        }
+        self.look_at(text);
+        all.extend_from_slice(text);
         self.draw(frame, &mut all);
         self.to.write_all(&all)
     }
 
+    /// The same of text that begins on a line of its own: an unfinished one before it is ended.
+    pub(crate) fn write_on_new_line(
+        &mut self,
+        text: &[u8],
+        frame: Option<&Frame>,
+    ) -> io::Result<()> {
+        if self.is_mid_line {
+            return self.write(&[b"\n", text].concat(), frame);
+        }
+        self.write(text, frame)
+    }
+
     /// The same of a command's output, which may be large.
     pub(crate) fn write_pieces(&mut self, text: &Output, frame: Option<&Frame>) -> io::Result<()> {
-        if self.drawn == 0 && frame.is_none() {
-            return text.for_each_piece(|piece| self.to.write_all(piece));
-        }
         let erasure = self.erase();
         self.to.write_all(&erasure)?;
         text.for_each_piece(|piece| {
@@ -100,13 +108,13 @@ mod tests {
     fn lines_stand_below_the_text_and_are_taken_away_before_more() {
         let mut screen = Screen::new(Vec::new());
         let frame = |lines: &str| Some(Frame(lines.into()));
-        screen.write(&[b"plain"], None).expect("a vector");
+        screen.write(b"plain", None).expect("a vector");
         assert_eq!(written(&mut screen), "plain");
         screen
-            .write(&[b"text\n"], frame("a\nb").as_ref())
+            .write(b"text\n", frame("a\nb").as_ref())
             .expect("a vector");
         assert_eq!(written(&mut screen), "text\na\nb");
-        screen.write(&[], frame("c").as_ref()).expect("a vector");
+        screen.write(b"", frame("c").as_ref()).expect("a vector");
         assert_eq!(written(&mut screen), "\r\x1b[1A\x1b[Jc");
         let mut output = Output::default();
         output.push(b"half").expect("room");
@@ -114,9 +122,25 @@ mod tests {
             .write_pieces(&output, frame("d").as_ref())
             .expect("a vector");
         assert_eq!(written(&mut screen), "\r\x1b[Jhalf\nd");
-        screen.write(&[b"last\n"], None).expect("a vector");
+        screen.write(b"last\n", None).expect("a vector");
         assert_eq!(written(&mut screen), "\r\x1b[Jlast\n");
         screen.write_pieces(&output, None).expect("a vector");
         assert_eq!(written(&mut screen), "half");
+    }
+    #[test]
+    fn a_message_begins_on_a_line_of_its_own_which_a_frame_has_begun_already() {
+        let mut screen = Screen::new(Vec::new());
+        let mut told = |text: &[u8], frame: Option<&Frame>| {
+            screen.write_on_new_line(text, frame).expect("a vector");
+            let mut output = Output::default();
+            output.push(b"half").expect("room");
+            screen.write_pieces(&output, frame).expect("a vector");
+            written(&mut screen)
+        };
+        assert_eq!(told(b"first\n", None), "first\nhalf");
+        assert_eq!(told(b"second\n", None), "\nsecond\nhalf");
+        let frame = Frame("a".into());
+        assert_eq!(told(b"third\n", Some(&frame)), "\nthird\na\r\x1b[Jhalf\na");
+        assert_eq!(told(b"fourth\n", None), "\r\x1b[Jfourth\nhalf");
     }
 }

@@ -1,5 +1,5 @@
-//! What is told of a run: that a command started, and how it ended. Whoever wants to know it is a sink.
-//! Unaware of what sinks do with it.
+//! The events of a run: a command has started, a command has ended. A sink receives them.
+//! Unaware of what sinks do with them.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -78,7 +78,7 @@ impl Ended<'_> {
     }
 }
 
-/// Is told of all commands, on the loop's thread: it must not block.
+/// Receives the events of all commands, on the loop's thread: it must not block.
 pub(crate) trait Sink: fmt::Debug {
     /// One need not run.
     fn skipped(&mut self) {}

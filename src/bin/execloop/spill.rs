@@ -115,7 +115,7 @@ impl Drop for Spilled {
     }
 }
 
-/// A file that is gone when nobody has it open any more.
+/// A file that is gone when no process has it open any more.
 fn nameless_file(directory: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).mode(0o600);

@@ -10,7 +10,7 @@ use crate::outbox::Outbox;
 /// A longer line is cut into pieces.
 const LINE_BYTES_MAX: usize = 1024 * 1024;
 /// What a command that has ended may have left in its pipe, at most: the largest that a user can make a pipe. It is taken
-/// also while nobody reads, as the wait delay would cut it off.
+/// also while stdout is not read, as the wait delay would cut it off.
 const LEFT_BYTES_MAX: usize = 1024 * 1024;
 
 /// Those whose lines wait until others are written. A clone is the same one.

@@ -1,16 +1,17 @@
 //! Whether a `Finished` tells the truth: compared with what the simulated machine knows.
 //! Unaware of the loop.
 
+mod streams;
+
 use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::time::{Duration, Instant};
 
-use super::plan::{Feed, Job, Stop, Take};
-use super::streams::Got;
+use super::plan::{Job, Stop, Take};
 use crate::error::{Cause, Error, StartError};
 use crate::finished::Finished;
 use crate::job::GROUP_DEATH_MAX;
-use crate::sys::simulated::{ChildFacts, Pipe, World, prefix};
+use crate::sys::simulated::{ChildFacts, World};
 use crate::sys::{Stream, Target};
 
 /// A timer is served within this.
@@ -143,7 +144,26 @@ impl Evidence<'_> {
     /// Everything that may have asked it to stop before its end.
     fn causes(&self) -> Vec<Cause> {
         let until = self.finished.drained.unwrap_or(self.world.now());
-        self.requests_until(until)
+        let mut causes = self.requests_until(until);
+        if self.is_output_too_much(true) {
+            causes.push(Cause::OutputLimit);
+        }
+        causes
+    }
+
+    /// More was read of it than it may write, with what its caller has read or without.
+    fn is_output_too_much(&self, with_callers: bool) -> bool {
+        let child = self.finished.pid.and_then(|pid| self.world.child(pid));
+        let Some((limit, (child, _))) = self.job.output_limit.zip(child) else {
+            return false;
+        };
+        let mut read = 0;
+        for (pipe, take) in child.pipes[1..].iter().zip(self.job.takes) {
+            if let Some(pipe) = pipe.filter(|_| with_callers || take != Take::Caller) {
+                read += self.world.pipes[pipe].read as u64;
+            }
+        }
+        read > limit
     }
 
     fn requests_until(&self, until: Instant) -> Vec<Cause> {
@@ -202,7 +222,11 @@ impl Evidence<'_> {
             return;
         }
         self.confirm(reaped <= ended + slack, "reaped late");
-        if let Some(delay) = self.job.wait_delay {
+        if let Some(timeout) = self.job.leak_timeout {
+            let is_early = !finished.leaked.is_empty() && drained < reaped + timeout;
+            let was_asked = !self.causes().is_empty() || self.job.signals > 0;
+            self.confirm(!is_early || was_asked, "the leak timeout was cut short");
+        } else if let Some(delay) = self.job.wait_delay {
             let stopped = child.signals.first().map(|(at, ..)| *at);
             let start = stopped.filter(|_| self.job.signals == 0);
             let clock = start.unwrap_or(reaped).min(reaped);
@@ -215,143 +239,6 @@ impl Evidence<'_> {
             let latest = latest + group_dies + TIMER_SLACK;
             self.confirm(drained <= latest, "the delay is over");
         }
-    }
-
-    /// What the stream must have brought, so much of it as was read.
-    fn check_output(&self, which: usize, stream: Stream, child: &ChildFacts) {
-        let finished = self.finished;
-        let collected = if which == 0 {
-            &finished.stdout
-        } else {
-            &finished.stderr
-        };
-        let Some(pipe) = child.pipes[which + 1] else {
-            return self.confirm(collected.is_empty(), "bytes from nowhere");
-        };
-        let pipe = &self.world.pipes[pipe];
-        let is_leaked = finished.leaked.contains(&stream);
-        self.confirm(!pipe.is_ours_open, "a pipe is left open");
-        let got = self.job.got[which]
-            .lock()
-            .expect("no panic while it is locked");
-        let take = self.job.takes[which];
-        self.check_bytes(take, pipe, collected, &got, is_leaked);
-        if take == Take::Caller {
-            return;
-        }
-        let may_be_paused = matches!(take, Take::Writer(_));
-        let has_failed = got.has_failed || pipe.has_failed;
-        let is_whole = if is_leaked {
-            (pipe.was_found_empty && !pipe.was_found_ended) || may_be_paused
-        } else {
-            pipe.was_found_ended || (may_be_paused && !finished.success())
-        };
-        self.confirm(is_whole || has_failed, "output was lost");
-    }
-
-    /// Who holds a leaked pipe is neither the child nor one who was killed with it.
-    fn check_leaks(&self, child: &ChildFacts) {
-        let may_be_itself = child
-            .signals
-            .iter()
-            .any(|(.., answer)| *answer == Some(libc::EPERM));
-        for stream in &self.finished.leaked {
-            let pipe = child.pipes[*stream as usize].map(|pipe| &self.world.pipes[pipe]);
-            let standing = pipe.and_then(|pipe| pipe.at_question);
-            let is_fact = standing.is_some_and(|standing| {
-                standing.holders > standing.dying && Some(standing.at) >= child.reaped
-            });
-            self.confirm(is_fact || may_be_itself, "a leak without a holder");
-        }
-        if self.job.is_group && self.job.sweeps && !self.job.script.is_foreign {
-            let pid = self.finished.pid.expect("it was started");
-            self.confirm(!self.world.has_group(pid), "its group goes on");
-        }
-    }
-
-    fn check_bytes(&self, take: Take, pipe: &Pipe, collected: &[u8], got: &Got, is_leaked: bool) {
-        let read = prefix(pipe.key, pipe.read);
-        match take {
-            Take::Capture => self.confirm(collected == read, "captured bytes"),
-            Take::Ends(bytes) => self.confirm(collected == ends(&read, bytes), "both ends"),
-            Take::Writer(fails_at) => {
-                let is_prefix = read.starts_with(&got.bytes);
-                // One that would block to the end is reported.
-                let is_told = is_leaked || !self.finished.success();
-                let is_whole = got.bytes.len() == read.len() || is_told;
-                let has_failed = got.has_failed && got.bytes.len() == fails_at;
-                self.confirm(is_prefix && (is_whole || has_failed), "written bytes");
-            }
-            Take::Lines(panics_at) => {
-                let mut lines: Vec<_> = read.split(|byte| *byte == b'\n').collect();
-                let rest = lines.pop().unwrap_or_default();
-                if !rest.is_empty() && !pipe.has_failed {
-                    lines.push(rest);
-                }
-                lines.truncate(panics_at);
-                self.confirm(got.lines == lines, "lines");
-            }
-            Take::Caller => {
-                // What was in it when it was cut may wait for him for ever.
-                let is_whole = self.job.callers_read <= pipe.read;
-                self.confirm(is_whole, "bytes that the caller read");
-                let has_end = !self.job.callers_ended
-                    || (pipe.len() == 0 && self.job.callers_read == pipe.read);
-                self.confirm(has_end, "the end that the caller saw");
-            }
-            Take::Null => self.confirm(false, "a pipe that was not asked for"),
-        }
-    }
-
-    fn check_input(&self, child: &ChildFacts) {
-        let Some(pipe) = child.pipes[0] else { return };
-        let pipe = &self.world.pipes[pipe];
-        self.confirm(!pipe.is_ours_open, "stdin is left open");
-        let is_leaked = self.finished.leaked.contains(&Stream::Stdin);
-        let is_unheard = pipe.at_close.is_some_and(|close| close.holders == 0);
-        let bytes = match self.job.feed {
-            Feed::Bytes(bytes) | Feed::Reader { bytes, .. } => bytes,
-            Feed::Stalled(_) => {
-                return self.confirm(is_leaked || is_unheard, "stdin ended by itself");
-            }
-            Feed::Null | Feed::Caller => {
-                return self.confirm(!is_leaked, "leaked what is not copied");
-            }
-        };
-        if is_leaked {
-            let may_be_paused = matches!(self.job.feed, Feed::Reader { .. });
-            let was_held = !pipe.was_found_ended || may_be_paused;
-            return self.confirm(was_held, "no process has stdin");
-        }
-        let has_failed = self
-            .job
-            .fed
-            .lock()
-            .expect("no panic while it is locked")
-            .has_failed;
-        let is_whole = pipe.written == bytes || is_unheard || has_failed;
-        self.confirm(is_whole, "input was lost");
-    }
-
-    /// The streams whose copy has failed.
-    fn failures(&self, child: &ChildFacts) -> Vec<Stream> {
-        let streams = [Stream::Stdin, Stream::Stdout, Stream::Stderr];
-        let shelves = [&self.job.fed, &self.job.got[0], &self.job.got[1]];
-        let mut failed = Vec::new();
-        for ((stream, shelf), pipe) in streams.into_iter().zip(shelves).zip(child.pipes) {
-            let is_held =
-                stream != Stream::Stdin && self.job.takes[stream as usize - 1] == Take::Caller;
-            let has_failed = pipe.is_some_and(|pipe| self.world.pipes[pipe].has_failed) && !is_held;
-            if has_failed
-                || shelf
-                    .lock()
-                    .expect("no panic while it is locked")
-                    .has_failed
-            {
-                failed.push(stream);
-            }
-        }
-        failed
     }
 
     fn check_outcome(&self, child: &ChildFacts) {
@@ -375,7 +262,8 @@ impl Evidence<'_> {
             Err(Error::Kill(error)) => is_zero && refused(error.raw_os_error()),
             Err(Error::WaitDelay { streams }) => {
                 let is_told = *streams == self.finished.leaked;
-                is_zero && is_cut && is_told && self.job.wait_delay.is_some()
+                let has_delay = self.job.wait_delay.is_some() || self.job.leak_timeout.is_some();
+                is_zero && is_cut && is_told && has_delay
             }
             Err(Error::Copy { stream, source }) => {
                 let is_blocked = source.kind() == io::ErrorKind::WouldBlock;
@@ -384,6 +272,14 @@ impl Evidence<'_> {
             Err(_) => false,
         };
         self.confirm(is_true, "its outcome");
+        // What a delay has read at last is not counted, nor what the caller reads afterwards.
+        let has_delay = self.job.wait_delay.is_some() || self.job.leak_timeout.is_some();
+        if self.is_output_too_much(false) && !has_delay && self.job.stop == Stop::Kill {
+            self.confirm(
+                self.finished.outcome.is_err(),
+                "its output limit is passed over",
+            );
+        }
         if causes.is_empty() && is_zero {
             let is_plain = match &self.finished.outcome {
                 Ok(()) => failures.is_empty() && !is_cut,
@@ -454,15 +350,4 @@ impl Evidence<'_> {
             );
         }
     }
-}
-
-/// What `Output::capture_ends` keeps of a stream.
-fn ends(stream: &[u8], bytes: usize) -> Vec<u8> {
-    if stream.len() <= 2 * bytes {
-        return stream.to_vec();
-    }
-    let omitted = stream.len() - 2 * bytes;
-    let marker = format!("\n... omitting {omitted} bytes ...\n");
-    let (head, tail) = (&stream[..bytes], &stream[stream.len() - bytes..]);
-    [head, marker.as_bytes(), tail].concat()
 }

@@ -1,8 +1,9 @@
 //! What a simulated command does, and how it is started: chosen at random, and kept to be checked against.
 //! Unaware of the loop.
 
+mod choices;
+
 use std::io;
-use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -12,8 +13,11 @@ use crate::command::Command;
 use crate::error::Cause;
 use crate::finished::CommandId;
 use crate::stdio::{Input, Output};
-use crate::sys::Signal;
-use crate::sys::simulated::{Act, Random, Reaction, Script, prefix};
+use crate::sys::simulated::{Act, Random, Script, prefix};
+use crate::sys::{Signal, TerminalSize};
+use choices::{
+    forget_input, random_acts, random_feed, random_reaction, random_stop, random_takes, traffic,
+};
 
 /// The pools of a simulation.
 pub(super) const POOLS: [&str; 2] = ["narrow", "wide"];
@@ -77,6 +81,11 @@ pub(super) struct Job {
     pub(super) wait_delay: Option<Duration>,
     pub(super) timeout: Option<Duration>,
     pub(super) idle_timeout: Option<Duration>,
+    pub(super) leak_timeout: Option<Duration>,
+    pub(super) output_limit: Option<u64>,
+    pub(super) slow_after: Option<Duration>,
+    /// How often it was said to be slow since this start, as it may be started again.
+    pub(super) slow_notices: (Option<Instant>, u32),
     pub(super) context: Option<usize>,
     /// Its pool by name, its priority and its weight.
     pub(super) pool: Option<&'static str>,
@@ -132,6 +141,7 @@ impl Job {
             },
             traffic: 0,
             exec_takes: None,
+            stopped_for: None,
             exec_error: random.one_in(30).then_some(libc::EACCES),
             clone_error: random
                 .one_in(60)
@@ -155,17 +165,36 @@ impl Job {
         let counts_queue = script.busy_times > 0 || random.one_in(2);
         let delay = |random: &mut Random| Duration::from_micros(1 + random.below(40_000) as u64);
         let after = |random: &mut Random, one_in| random.one_in(one_in).then(|| delay(random));
+        let stop = if is_callers {
+            Stop::Kill
+        } else {
+            random_stop(random)
+        };
+        // What outlives a command may wait for its caller to read, who waits for the command.
+        let wait_delay =
+            after(random, if is_callers { 1 } else { 2 }).filter(|delay| !delay.is_zero());
+        // A caller may stop to serve his pipe; the command must not wait for ever then.
+        let timeout = if is_callers {
+            Some(Duration::from_millis(50 + random.below(200) as u64))
+        } else {
+            after(random, 5)
+        };
+        if random.one_in(25) {
+            // Where nothing would kill it, somebody lets it go on.
+            let is_ended = wait_delay.is_some() && timeout.is_some() && !script.is_foreign;
+            script.stopped_for = Some(if is_ended && random.one_in(2) {
+                Duration::MAX
+            } else {
+                Duration::from_micros(random.below(2_000_000) as u64)
+            });
+        }
         Job {
             program,
             script,
             feed,
             takes,
             is_merged: takes[1] == Take::Null && random.one_in(4),
-            stop: if is_callers {
-                Stop::Kill
-            } else {
-                random_stop(random)
-            },
+            stop,
             rungs: if random.one_in(6) {
                 1 + random.below(3)
             } else {
@@ -174,16 +203,13 @@ impl Job {
             is_group: random.one_in(6),
             sweeps: random.one_in(3),
             is_rude: random.one_in(8),
-            // What outlives a command may wait for its caller to read, who waits for the command.
-            wait_delay: after(random, if is_callers { 1 } else { 2 })
-                .filter(|delay| !delay.is_zero()),
-            // A caller may stop to serve his pipe; the command must not wait for ever then.
-            timeout: if is_callers {
-                Some(Duration::from_millis(50 + random.below(200) as u64))
-            } else {
-                after(random, 5)
-            },
+            wait_delay,
+            timeout,
             idle_timeout: after(random, 8),
+            leak_timeout: after(random, 8),
+            output_limit: random.one_in(8).then(|| random.below(6_000) as u64),
+            slow_after: after(random, 8),
+            slow_notices: (None, 0),
             context: (contexts > 0 && random.one_in(3)).then(|| random.below(contexts)),
             pool: random.one_in(3).then(|| *random.pick(&POOLS)),
             priority: if random.one_in(4) {
@@ -217,7 +243,7 @@ impl Job {
     pub(super) fn command(&self, path: &str, number: usize, random: &mut Random) -> Command {
         let mut command = Command::new(path);
         command.data(number);
-        command.stdin(match self.feed {
+        let stdin = match self.feed {
             Feed::Null => Input::null(),
             Feed::Bytes(bytes) => Input::bytes(prefix(self.program, bytes)),
             Feed::Reader { bytes, fails_at } => Input::reader(Source {
@@ -231,7 +257,9 @@ impl Job {
             }),
             Feed::Stalled(bytes) => Input::reader(Stalled(prefix(self.program, bytes))),
             Feed::Caller => Input::pipe(),
-        });
+        };
+        let is_typed = self.is_on_terminal(0) && self.program.is_multiple_of(2);
+        command.stdin(if is_typed { stdin.terminal() } else { stdin });
         command.stdout(self.output(0, number, random));
         if self.is_merged {
             command.stderr_to_stdout(true);
@@ -260,6 +288,15 @@ impl Job {
         if let Some(timeout) = self.timeout {
             command.timeout(timeout);
         }
+        if let Some(timeout) = self.leak_timeout {
+            command.leak_timeout(timeout);
+        }
+        if let Some(bytes) = self.output_limit {
+            command.output_limit(bytes);
+        }
+        if let Some(period) = self.slow_after {
+            command.slow_after(period);
+        }
         if let Some(timeout) = self.idle_timeout
             && self.takes != [Take::Null; 2]
         {
@@ -268,7 +305,21 @@ impl Job {
         command
     }
 
+    /// One of its outputs is a terminal: of every seventh command, so that no seed's choices change by it.
+    fn is_on_terminal(&self, which: usize) -> bool {
+        self.program % 7 == 3 && self.takes[which] != Take::Null
+    }
+
     fn output(&self, which: usize, number: usize, random: &mut Random) -> Output {
+        let output = self.piped_output(which, number, random);
+        if self.is_on_terminal(which) {
+            output.terminal(TerminalSize::default())
+        } else {
+            output
+        }
+    }
+
+    fn piped_output(&self, which: usize, number: usize, random: &mut Random) -> Output {
         let shelf = Arc::clone(&self.got[which]);
         match self.takes[which] {
             Take::Null => Output::null(),
@@ -324,146 +375,5 @@ impl Job {
             );
         }
         cancel
-    }
-}
-
-/// Mostly small, sometimes more than a budget.
-fn random_size(random: &mut Random, is_large: bool) -> usize {
-    match random.below(4) {
-        0 => random.below(10),
-        1 | 2 => random.below(600),
-        _ if is_large => 60_000 + random.below(60_000) * 4,
-        _ => random.below(9_000),
-    }
-}
-
-fn random_feed(random: &mut Random, is_callers: bool) -> Feed {
-    match random.below(6) {
-        0 if is_callers => Feed::Caller,
-        1 | 2 => {
-            let is_large = random.one_in(8);
-            Feed::Bytes(random_size(random, is_large))
-        }
-        3 => {
-            let is_large = random.one_in(8);
-            let bytes = random_size(random, is_large);
-            let fails_at = if random.one_in(5) {
-                random.below(bytes + 1)
-            } else {
-                usize::MAX
-            };
-            Feed::Reader { bytes, fails_at }
-        }
-        4 if random.one_in(3) => Feed::Stalled(random_size(random, true)),
-        _ => Feed::Null,
-    }
-}
-
-fn random_takes(random: &mut Random, is_callers: bool) -> [Take; 2] {
-    let mut one = |may_be_callers: bool| match random.below(8) {
-        0..=2 => Take::Capture,
-        3 => Take::Ends(random.below(3000)),
-        4 => Take::Writer(random_limit(random, 5000)),
-        5 => Take::Lines(random_limit(random, 100)),
-        6 if may_be_callers => Take::Caller,
-        _ => Take::Null,
-    };
-    // One at most: its caller reads one after the other.
-    let first = one(is_callers);
-    [first, one(is_callers && first != Take::Caller)]
-}
-
-/// Mostly without a limit.
-fn random_limit(random: &mut Random, below: usize) -> usize {
-    if random.one_in(5) {
-        random.below(below)
-    } else {
-        usize::MAX
-    }
-}
-
-fn random_acts(random: &mut Random, feed: Feed, is_large: bool, depth: usize) -> Vec<Act> {
-    let mut acts = Vec::new();
-    for _ in 0..random.below(6) {
-        let act = match random.below(16) {
-            0..=4 => Act::Write(1, random_size(random, is_large)),
-            5 | 6 => Act::Write(2, random_size(random, is_large)),
-            7..=9 => Act::Sleep(Duration::from_micros(random.below(20_000) as u64)),
-            10 if random.one_in(4) => Act::Sleep(Duration::from_millis(random.below(3_000) as u64)),
-            10 | 11 if feed != Feed::Null => Act::Read(None),
-            12 if feed != Feed::Null => Act::Read(Some(random.below(3_000))),
-            13 if random.one_in(3) => {
-                let fd = 1 + random.below(2);
-                acts.push(Act::Close(fd));
-                Act::Reopen(fd)
-            }
-            13 => Act::Close(random.below(3)),
-            14 if depth > 0 => {
-                let child = Script {
-                    acts: random_acts(random, feed, false, depth - 1),
-                    reaction: random_reaction(random),
-                    ..Script::default()
-                };
-                Act::Fork(Rc::new(child))
-            }
-            _ => continue,
-        };
-        acts.push(act);
-    }
-    match random.below(8) {
-        0 => acts.push(Act::Exit(1 + random.below(255) as i32)),
-        1 => acts.push(Act::Die(*random.pick(&[
-            libc::SIGSEGV,
-            libc::SIGTERM,
-            libc::SIGKILL,
-        ]))),
-        _ => {}
-    }
-    acts
-}
-
-/// How many bytes a process and its children write.
-fn traffic(acts: &[Act]) -> usize {
-    let bytes = acts.iter().map(|act| match act {
-        Act::Write(_, bytes) => *bytes,
-        Act::Fork(script) => traffic(&script.acts),
-        _ => 0,
-    });
-    bytes.sum()
-}
-
-/// It does not read to an end that never comes.
-fn forget_input(acts: &mut Vec<Act>) {
-    acts.retain(|act| !matches!(act, Act::Read(None)));
-    for act in acts {
-        match act {
-            // What little it reads first is there.
-            Act::Read(bytes) => *bytes = Some(0),
-            Act::Fork(script) => forget_input(&mut Rc::make_mut(script).acts),
-            _ => {}
-        }
-    }
-}
-
-fn random_reaction(random: &mut Random) -> Reaction {
-    match random.below(6) {
-        0 => Reaction::Ignore,
-        1 | 2 => {
-            let after = Duration::from_micros(random.below(30_000) as u64);
-            Reaction::Exit(after, if random.one_in(2) { 0 } else { 7 })
-        }
-        _ => Reaction::Die,
-    }
-}
-
-fn random_stop(random: &mut Random) -> Stop {
-    match random.below(6) {
-        0 => Stop::Nothing,
-        1 | 2 => Stop::Signal(*random.pick(&[Signal::TERM, Signal::INT])),
-        3 => Stop::Callback {
-            sends: random.one_in(2),
-            error: *random.pick(&[0, libc::ESRCH, libc::EIO]),
-        },
-        _ => Stop::Kill,
     }
 }

@@ -15,11 +15,13 @@ use crate::sys::fd::above_stdio;
 /// macOS makes a pipe by one call and marks it by another. A lock keeps the starts of this library, by any reactor, from
 /// coming between the two. Starts by others in this process still can.
 #[cfg(target_vendor = "apple")]
-pub(super) struct CreationLock(#[expect(dead_code, reason = "held")] MutexGuard<'static, ()>);
+pub(in crate::sys) struct CreationLock(
+    #[expect(dead_code, reason = "held")] MutexGuard<'static, ()>,
+);
 
 #[cfg(target_vendor = "apple")]
 impl CreationLock {
-    pub(super) fn hold() -> CreationLock {
+    pub(in crate::sys) fn hold() -> CreationLock {
         static TURN: Mutex<()> = Mutex::new(());
         CreationLock(TURN.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -27,11 +29,11 @@ impl CreationLock {
 
 /// All others make and mark a pipe by one call: there is nothing to hold.
 #[cfg(not(target_vendor = "apple"))]
-pub(super) struct CreationLock;
+pub(in crate::sys) struct CreationLock;
 
 #[cfg(not(target_vendor = "apple"))]
 impl CreationLock {
-    pub(super) fn hold() -> CreationLock {
+    pub(in crate::sys) fn hold() -> CreationLock {
         CreationLock
     }
 }

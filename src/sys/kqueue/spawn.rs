@@ -79,7 +79,10 @@ impl Spawner {
                 Stdio::Null => Some(self.null_out.as_raw_fd()),
                 Stdio::Inherit => is_open(target).then_some(target),
                 Stdio::File(fd) => Some(fd.as_raw_fd()),
-                Stdio::Pipe => ends[target as usize].as_ref().map(AsRawFd::as_raw_fd),
+                Stdio::Pipe | Stdio::Terminal(_) => {
+                    ends[target as usize].as_ref().map(AsRawFd::as_raw_fd)
+                }
+                Stdio::TerminalOfStdout => ends[1].as_ref().map(AsRawFd::as_raw_fd),
                 Stdio::SameAsStdout => self.mappings.get(1).and_then(|(source, _)| *source),
                 Stdio::Closed => None,
             };

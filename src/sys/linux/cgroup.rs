@@ -1,4 +1,4 @@
-//! A cgroup of one command's own: made for its start, killed as a whole, removed when nobody is in it.
+//! A cgroup of one command's own: made for its start, killed as a whole, removed when no process is left in it.
 //! Unaware of how a child gets in.
 
 use std::fs::{self, File};
@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::sys::CgroupPlan;
 use crate::sys::{StartFailure, StartStep};
 
-/// Told apart from those that other reactors of this process make.
+/// Tells a cgroup from those that other reactors of this process make.
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
 /// The directory, which is removed with this.

@@ -41,13 +41,15 @@ impl Spawner {
                     self.place(index, fd.as_fd(), shares, false)
                         .map_err(failed)?,
                 ),
-                Stdio::Pipe => match &ends[target as usize] {
-                    Some(end) => Some(
-                        self.place(index, end.as_fd(), shares, true)
-                            .map_err(failed)?,
-                    ),
-                    None => None,
-                },
+                Stdio::Pipe | Stdio::Terminal(_) | Stdio::TerminalOfStdout => {
+                    match childs_end(ends, target) {
+                        Some(end) => Some(
+                            self.place(index, end.as_fd(), shares, true)
+                                .map_err(failed)?,
+                        ),
+                        None => None,
+                    }
+                }
                 Stdio::SameAsStdout => mappings.get(1).and_then(|(source, _)| *source),
                 Stdio::Closed => None,
             };
@@ -143,6 +145,12 @@ impl Spawner {
         }
         Ok(carried)
     }
+}
+
+/// The child's end of this descriptor's pipe or terminal. Who has no end of its own is on the terminal of stdout.
+fn childs_end(ends: &[Option<OwnedFd>; 3], target: i32) -> Option<&OwnedFd> {
+    let [_, stdout, _] = ends;
+    ends.get(target as usize)?.as_ref().or(stdout.as_ref())
 }
 
 /// The directory of the cgroup that the child is to be in.

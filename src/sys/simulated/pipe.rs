@@ -52,6 +52,8 @@ pub(crate) struct Pipe {
     pub(crate) was_found_ended: bool,
     /// A read of it failed.
     pub(crate) has_failed: bool,
+    /// It is a terminal: what is left without a holder fails with `EIO`.
+    pub(crate) is_terminal: bool,
 }
 
 impl Pipe {
@@ -74,6 +76,7 @@ impl Pipe {
             was_found_empty: false,
             was_found_ended: false,
             has_failed: false,
+            is_terminal: false,
         }
     }
 

@@ -28,6 +28,9 @@ pub(crate) struct Process {
     closed: [Option<usize>; 3],
     /// It was killed by this signal, and dies in a moment.
     dying: Option<i32>,
+    /// It was stopped before its exec: what comes of signals, but for SIGKILL, comes when it goes on.
+    is_stopped: bool,
+    pending: Option<i32>,
     /// The process that leads its group; `None`: ours.
     group: Option<usize>,
     pub(crate) is_alive: bool,
@@ -99,6 +102,8 @@ impl World {
             ends,
             closed: [None; 3],
             dying: None,
+            is_stopped: false,
+            pending: None,
             group,
             is_alive: true,
             epoch: 0,
@@ -120,8 +125,26 @@ impl World {
                 _ => 300,
             };
             let by_chance = Duration::from_micros(self.random.below(longest) as u64);
-            let known = self.processes[process].script.exec_takes;
-            self.resume(process, known.unwrap_or(by_chance));
+            let this = &mut self.processes[process];
+            let (known, stopped) = (this.script.exec_takes, this.script.stopped_for);
+            this.is_stopped = stopped.is_some();
+            match stopped {
+                // Nobody lets it go on.
+                Some(Duration::MAX) => {
+                    this.next_epoch();
+                }
+                Some(time) => self.resume(process, time),
+                None => self.resume(process, known.unwrap_or(by_chance)),
+            }
+        }
+    }
+
+    /// Whoever was stopped before its exec goes on.
+    pub(crate) fn let_stopped_go_on(&mut self) {
+        for process in 0..self.processes.len() {
+            if self.processes[process].is_stopped {
+                self.next_moment(process);
+            }
         }
     }
 
@@ -147,6 +170,10 @@ impl World {
         }
         if let Some(signal) = this.dying {
             return self.end(process, signal);
+        }
+        this.is_stopped = false;
+        if let Some(signal) = this.pending.take() {
+            return self.kill(process, signal);
         }
         if let Some(child) = &mut this.child
             && let Exec::UnderWay(failure) = child.exec
@@ -376,11 +403,15 @@ impl World {
     }
 
     fn hit(&mut self, process: usize, signal: Signal) {
-        let this = &self.processes[process];
+        let this = &mut self.processes[process];
         if !this.is_alive {
             return;
         }
         let number = signal.number();
+        if this.is_stopped && number != libc::SIGKILL {
+            this.pending.get_or_insert(number);
+            return;
+        }
         let is_born = |child: &ChildFacts| matches!(child.exec, Exec::UnderWay(_));
         match this.script.reaction {
             _ if this.dying.is_some() => {}

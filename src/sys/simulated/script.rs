@@ -53,6 +53,8 @@ pub(crate) struct Script {
     pub(crate) traffic: usize,
     /// How long its exec takes, where that is not left to chance and where starts return before it.
     pub(crate) exec_takes: Option<Duration>,
+    /// Somebody stops its process before the exec, for so long.
+    pub(crate) stopped_for: Option<Duration>,
     /// Its exec fails with this error number.
     pub(crate) exec_error: Option<i32>,
     /// Its process is never made, for this reason.
@@ -73,6 +75,7 @@ impl Default for Script {
             busy_times: 0,
             traffic: 0,
             exec_takes: None,
+            stopped_for: None,
             exec_error: None,
             clone_error: None,
         }

@@ -11,7 +11,7 @@ use clap::ValueEnum;
 use super::{Engine, Workload, engine};
 use crate::clock;
 
-/// What a process of this program is told to be, as its first argument.
+/// The first argument of a process of this program that belongs to a bench.
 pub(super) const CHILD: &str = "bench-child";
 pub(super) const ENGINE: &str = "bench-engine";
 
@@ -19,7 +19,7 @@ pub(super) const ECHO: &[u8] = b"a line of text\n";
 const SPIN: Duration = Duration::from_millis(5);
 const SLEEP: Duration = Duration::from_millis(50);
 
-/// Is one of the processes of a bench, if it was told to. They know no other argument.
+/// Does the work of a process of a bench, if the arguments say that this is one. They know no other argument.
 pub(crate) fn serve(arguments: &[OsString]) -> Option<ExitCode> {
     let words: Vec<&str> = arguments.iter().map_while(|word| word.to_str()).collect();
     let served = match words[..] {

@@ -1,4 +1,4 @@
-//! The end of a command: tried once more, or printed, counted, recorded and told.
+//! The end of a command: tried once more, or printed, counted, recorded and reported.
 //! Unaware of how commands are started and of when the run is over.
 
 use super::*;

@@ -119,8 +119,10 @@ pub(super) fn kill_that_fails_is_told_and_the_exit_awaited() {
         assert!(reactor.cancel(id));
         let done = reactor.wait(id).expect("poll").expect("told");
         match (&done.outcome, expected) {
-            (Err(Error::Kill(error)), None) => {
+            (Err(error @ Error::Kill(_)), None) => {
                 assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
+                let text = "killing the command: Operation not permitted";
+                assert_eq!(error.to_string(), text);
             }
             (Err(Error::Exit(exit)), Some(code)) => assert_eq!(exit.status.code(), Some(code)),
             (other, _) => panic!("{script}: {other:?}"),

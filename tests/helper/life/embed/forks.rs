@@ -89,7 +89,10 @@ pub(super) fn used_in_a_forked_copy() {
         let mut stdin = original.stdin(id).expect("a pipe");
         refused(stdin.write_all(b"of the copy").expect_err("write"));
         let failed = original.start(&mut Command::new("/bin/true"));
-        assert!(matches!(failed, Err(StartError::Forked)), "{failed:?}");
+        let failed = failed.expect_err("a start");
+        assert!(matches!(failed, StartError::Forked), "{failed:?}");
+        let text = "not started: the reactor belongs to the process that this one was forked from";
+        assert_eq!(failed.to_string(), text);
         assert_eq!(handle.start(Command::new("/bin/true")), None);
         handle.kill(id);
         context.cancel();

@@ -58,8 +58,13 @@ fn check(done: &Finished, code: i32, is_kept: bool) {
         assert_eq!(done.status.and_then(|status| status.code()), Some(code));
         assert_eq!(done.success(), code == 0);
     } else {
-        let is_lost = matches!(done.outcome, Err(Error::StatusLost));
-        assert!(is_lost && done.status.is_none(), "{:?}", done.outcome);
+        let Err(error @ Error::StatusLost) = &done.outcome else {
+            panic!("{:?}", done.outcome)
+        };
+        assert!(done.status.is_none());
+        let text =
+            "exit status lost: another part of the process reaped the child, or SIGCHLD is ignored";
+        assert_eq!(error.to_string(), text);
     }
 }
 

@@ -1,0 +1,110 @@
+//! What must hold in a simulation between two acts, and at its end: limits, order, and nothing left in the loop or the machine.
+//! Unaware of what one command has told (`check.rs`).
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::Driver;
+use super::plan::POOLS;
+use crate::queue::Pool;
+
+impl Driver {
+    /// Never more at once than were asked for, unless it is one alone, or fewer than before.
+    pub(super) fn check_limits(&mut self) {
+        let detached = self.detached();
+        let children = self.world.borrow().children_open();
+        let running = self.engine().running();
+        let known = running + detached + self.lingering();
+        assert_eq!(children, known, "children that are not counted");
+        let admission = &self.engine().admission;
+        let mut loads = vec![admission.load()];
+        loads.extend(POOLS.map(|name| {
+            let pool = admission.queue().pool(name).unwrap_or(Pool::COMMON);
+            admission.queue().load(pool)
+        }));
+        for ((load, limit), before) in loads.into_iter().zip(&mut self.loads) {
+            let is_within = load <= limit as u64 || load <= *before;
+            let is_alone = load <= 4 && limit < 4;
+            assert!(is_within || is_alone, "{load} run at once, of {limit}");
+            *before = load;
+        }
+        if let Some(tokens) = &self.tokens {
+            let held = tokens.held.load(Ordering::Relaxed);
+            assert_eq!(held, running, "permits");
+        }
+    }
+
+    /// In one pool and of one priority, nobody was started before who was queued later.
+    pub(super) fn check_order(&mut self) {
+        self.order
+            .sort_by_key(|(pool, priority, number, _)| (*pool, *priority, *number));
+        for pair in self.order.windows(2) {
+            let [(pool, priority, _, first), (other, same, _, second)] = pair else {
+                continue;
+            };
+            let is_in_order = (pool, priority) != (other, same) || first <= second;
+            assert!(is_in_order, "overtaken: {pair:?}");
+        }
+    }
+
+    /// Finished commands whose caller may have a pipe.
+    pub(super) fn lingering(&mut self) -> usize {
+        let table = &mut self.engine().table;
+        let slots = table.slots();
+        let lingers =
+            |slot: &&u32| table.begun(**slot).is_some() && table.running(**slot).is_none();
+        slots.iter().filter(lingers).count()
+    }
+
+    /// Detached children that the engine still has a handle of.
+    pub(super) fn detached(&self) -> usize {
+        let (let_go, world) = (self.let_go.iter(), self.world.borrow());
+        let_go.filter(|pid| world.is_child_open(**pid)).count()
+    }
+
+    /// Nothing may be left in the engine.
+    pub(super) fn check_leftovers(&mut self) {
+        // A stream that was listed just before its command ended is dropped from the list by the next turn.
+        self.turn_for(Some(Duration::ZERO));
+        let engine = self.engine();
+        engine.table.free_vacant();
+        assert!(engine.table.is_empty(), "commands");
+        assert!(engine.admission.is_idle(), "{:?}", engine.admission);
+        assert!(engine.watches.is_empty(), "{:?}", engine.watches);
+        assert_eq!(engine.backlog.len(), 0, "backlog");
+        assert_eq!(engine.starting.len(), 0, "starting");
+        assert!(engine.slow.is_empty(), "slow: {:?}", engine.slow);
+        assert!(engine.asides.is_empty(), "{:?}", engine.asides);
+        assert!(engine.readiness.is_empty(), "{:?}", engine.readiness);
+        let left: Vec<_> = std::iter::from_fn(|| {
+            let far = engine.now + Duration::from_secs(1 << 30);
+            engine.deadlines.pop_due(far)
+        })
+        .collect();
+        assert!(left.is_empty(), "{left:?}");
+    }
+
+    /// Nothing may be left in the machine: no descriptor, and no child but those that were let go or cannot be killed.
+    pub(super) fn check_world(&mut self) {
+        let world = self.world.borrow();
+        assert!(world.open_fds().is_empty(), "{:#?}", world.open_fds());
+        let book = self.book.borrow();
+        for (pid, child) in world.children() {
+            let job = book.iter().find(|job| job.program == child.program);
+            let is_excused = job.is_some_and(|job| {
+                let is_out_of_reach = job.script.is_foreign || job.script.loses_status;
+                job.is_detached || (self.is_shut_down && is_out_of_reach)
+            });
+            assert!(
+                child.reaped.is_some() || is_excused,
+                "child {pid} was not reaped: {child:#?}"
+            );
+        }
+        assert_eq!(
+            Arc::weak_count(&self.inbox),
+            0,
+            "a context knows the reactor"
+        );
+    }
+}

@@ -1,0 +1,103 @@
+//! Starts the commands of a simulation, by the driver itself or by another thread, and judges a start that is refused.
+//! Unaware of what becomes of them.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::plan::Job;
+use super::{Driver, REACTOR};
+use crate::error::StartError;
+use crate::finished::CommandId;
+use crate::inbox::Message;
+use crate::sys::Kernel;
+
+impl Driver {
+    /// Makes a command, and the place for it in the book.
+    pub(super) fn make(&mut self) -> (usize, crate::Command) {
+        let number = self.book.borrow().len();
+        let program = self.world.borrow().program_count();
+        let mut job = Job::random(&mut self.random, program, self.contexts.len());
+        let is_sent = self.random.one_in(8);
+        // When that one is queued, the driver does not see.
+        job.counts_queue |= is_sent;
+        job.is_sent = is_sent;
+        let path = self.world.borrow_mut().install(job.script.clone());
+        let mut command = job.command(&path, number, &mut self.random);
+        if let Some(context) = job.context {
+            command.context(&self.contexts[context].context);
+        }
+        self.book.borrow_mut().push(job);
+        self.live.push(number);
+        (number, command)
+    }
+
+    pub(super) fn start_one(&mut self) {
+        if self.jobs_left == 0 {
+            return self.turn();
+        }
+        self.jobs_left -= 1;
+        let (number, mut command) = self.make();
+        let is_sent = self.book.borrow()[number].is_sent;
+        if is_sent {
+            return self.start_from_outside(number, command);
+        }
+        let now = self.engine().kernel.now();
+        match self.engine().start(&mut command) {
+            Ok(id) => {
+                self.numbers.borrow_mut().insert(id.number, number);
+                let job = &mut self.book.borrow_mut()[number];
+                job.id = Some(id);
+                job.queued = Some(now);
+            }
+            Err(error) => self.check_refused(number, &error),
+        }
+    }
+
+    /// Another thread starts it by a handle, a little later.
+    pub(super) fn start_from_outside(&mut self, number: usize, command: crate::Command) {
+        let inbox = self.inbox();
+        let (book, numbers) = (Rc::clone(&self.book), Rc::clone(&self.numbers));
+        let after = Duration::from_micros(self.random.below(3000) as u64);
+        let told = self.random.one_in(2).then(|| Arc::clone(&self.told));
+        self.world.borrow_mut().outside(after, move || {
+            let id = CommandId {
+                number: inbox.take_number(),
+                reactor: REACTOR,
+            };
+            let is_taken = inbox.send(match told {
+                Some(told) => {
+                    let tell = move |finished| told.lock().expect("no panic").push(finished);
+                    Message::Run(id.number, Box::new(command), Box::new(tell))
+                }
+                None => Message::Start(id.number, Box::new(command)),
+            });
+            let job = &mut book.borrow_mut()[number];
+            job.is_over = !is_taken;
+            job.id = is_taken.then_some(id);
+            numbers.borrow_mut().insert(id.number, number);
+        });
+    }
+
+    /// A start that fails at once: nothing is left of it, and the reason is true.
+    pub(super) fn check_refused(&mut self, number: usize, error: &StartError) {
+        self.live.retain(|live| *live != number);
+        let job = &mut self.book.borrow_mut()[number];
+        job.is_over = true;
+        let context = job.context.map(|at| self.contexts[at].context.cause());
+        let is_true = match error {
+            StartError::Stopped(cause) => context == Some(Some(*cause)),
+            StartError::Step { source, .. } => match source.raw_os_error() {
+                Some(libc::EACCES) => job.script.exec_error.is_some(),
+                number if number == job.script.clone_error && number.is_some() => true,
+                // Only a start that no other command's end could make room for fails for want of something.
+                _ => self
+                    .engine
+                    .as_ref()
+                    .is_some_and(|engine| engine.running() == 0),
+            },
+            _ => false,
+        };
+        assert!(is_true, "refused: {error:?} {job:#?}");
+    }
+}

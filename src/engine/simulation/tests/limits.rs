@@ -1,0 +1,145 @@
+//! Time limits in certain orders of events: what counts for them, and what does not.
+//! Unaware of the seeds.
+
+use super::*;
+
+#[test]
+fn time_that_passes_inside_a_turn_is_not_taken_from_who_leaves_the_queue_in_it() {
+    let (world, mut engine) = calm(1);
+    engine.admission = Admission::new(1, u64::MAX);
+    let mut first = command(
+        &world,
+        Script {
+            acts: vec![Act::Write(1, 100)],
+            ..Script::default()
+        },
+    );
+    first.stdout(Output::lines(|_| spend(Duration::from_millis(600))));
+    engine.start(&mut first).expect("it starts");
+    let mut queued = command(&world, sleep(Duration::from_millis(100)));
+    queued.timeout(Duration::from_millis(400));
+    let queued = engine.start(&mut queued).expect("it waits");
+    let finished = finish(&mut engine, queued);
+    assert!(finished.success(), "{:?}", finished.outcome);
+    let lasted = finished.elapsed();
+    assert!(lasted < Duration::from_millis(110), "{lasted:?}");
+}
+
+#[test]
+fn a_start_that_takes_long_is_not_taken_from_the_time_of_its_command() {
+    let (world, mut engine) = calm(1);
+    world.borrow_mut().weather.slow_starts = 1;
+    for _ in 0..20 {
+        let mut limited = command(&world, sleep(Duration::from_millis(10)));
+        limited.timeout(Duration::from_millis(11));
+        let limited = engine.start(&mut limited).expect("it starts");
+        let finished = finish(&mut engine, limited);
+        assert!(finished.success(), "{:?}", finished.outcome);
+    }
+}
+
+#[test]
+fn a_time_limit_counts_from_the_birth_where_the_exec_takes_long() {
+    let limit = Duration::from_secs(1);
+    for exec_takes in [limit / 2, limit * 100] {
+        let (world, mut engine) = calm(1);
+        world.borrow_mut().weather.late_execs = 1;
+        let script = Script {
+            exec_takes: Some(exec_takes),
+            ..sleep(limit * 100)
+        };
+        let mut limited = command(&world, script);
+        let limited = engine.start(limited.timeout(limit)).expect("it starts");
+        let finished = finish(&mut engine, limited);
+        let cause = finished
+            .outcome
+            .as_ref()
+            .err()
+            .and_then(crate::Error::cause);
+        assert_eq!(cause, Some(Cause::Timeout), "{:?}", finished.outcome);
+        let late = finished.elapsed().saturating_sub(limit);
+        assert!(late < Duration::from_millis(1), "{late:?}");
+    }
+}
+
+#[test]
+fn what_the_caller_reads_counts_against_silence() {
+    let (world, mut engine) = calm(1);
+    let word = [Act::Write(1, 1), Act::Sleep(Duration::from_millis(80))];
+    let mut acts: Vec<_> = word.iter().cycle().take(10).cloned().collect();
+    acts.push(Act::Sleep(Duration::from_secs(1)));
+    let talks = Script {
+        acts,
+        ..Script::default()
+    };
+    let mut talks = command(&world, talks);
+    talks
+        .stdout(Output::pipe())
+        .idle_timeout(Duration::from_millis(100));
+    let id = engine.start(&mut talks).expect("it starts");
+    let mut read = 0;
+    while engine
+        .read_callers_pipe(id, Stream::Stdout, &mut [0; 8], Patience::Waits)
+        .is_ok_and(|count| count > 0)
+    {
+        read += 1;
+    }
+    assert_eq!(read, 5);
+    let error = finish(&mut engine, id).outcome.expect_err("it fell silent");
+    assert_eq!(error.cause(), Some(Cause::IdleTimeout));
+}
+
+#[test]
+fn an_exit_that_came_before_the_time_limit_counts_also_where_the_loop_was_late() {
+    let (world, mut engine) = calm(1);
+    // One event a turn, and one turn takes longer than the limit of all the others.
+    world.borrow_mut().weather.batch_max = 1;
+    let mut slow = command(
+        &world,
+        Script {
+            acts: vec![Act::Sleep(Duration::from_millis(5)), Act::Write(1, 100)],
+            ..Script::default()
+        },
+    );
+    slow.stdout(Output::lines(|_| spend(Duration::from_secs(1))));
+    engine.start(&mut slow).expect("it starts");
+    let limited: Vec<_> = (0..20)
+        .map(|_| {
+            let mut short = command(&world, sleep(Duration::from_millis(10)));
+            short.timeout(Duration::from_millis(500));
+            engine.start(&mut short).expect("it starts")
+        })
+        .collect();
+    for id in limited {
+        let finished = finish(&mut engine, id);
+        assert!(finished.success(), "{:?}", finished.outcome);
+    }
+}
+
+#[test]
+fn an_orphan_that_writes_without_end_does_not_put_off_the_leak_timeout() {
+    let (world, mut engine) = calm(1);
+    let endless = Script {
+        acts: vec![Act::Write(1, usize::MAX)],
+        survives_pipe: true,
+        ..Script::default()
+    };
+    let parent = Script {
+        acts: vec![Act::Fork(Rc::new(endless)), Act::Exit(0)],
+        ..Script::default()
+    };
+    let mut command = command(&world, parent);
+    command
+        .stdout(Output::capture_ends(100))
+        .leak_timeout(Duration::from_millis(50));
+    let id = engine.start(&mut command).expect("it starts");
+    for _ in 0..1000 {
+        Simulated::dawdle(&world, Duration::from_millis(1));
+        engine.turn(None).expect("the weather is calm");
+        if let Some(finished) = engine.take_finished(id) {
+            assert_eq!(finished.leaked, [Stream::Stdout]);
+            return;
+        }
+    }
+    panic!("it is read without end");
+}

@@ -1,0 +1,171 @@
+//! Turns the loop of a simulation as its callers do: by waiting, from an outer loop, for one command; and takes what is over.
+//! Unaware of what a command is.
+
+use std::time::Duration;
+
+use super::Driver;
+use super::check::{Evidence, check};
+use crate::error::Cause;
+use crate::finished::Finished;
+use crate::sys::simulated::Simulated;
+
+impl Driver {
+    /// One turn, as `Reactor::wait_any` and an outer loop make it.
+    pub(super) fn turn(&mut self) {
+        if self.engine().unfinished() == 0 {
+            self.engine().take_messages();
+        }
+        let is_pending = self.engine().is_pending();
+        if self.engine().unfinished() == 0 && !is_pending {
+            // Only others can bring something now.
+            return self.turn_for(Some(Duration::from_millis(1)));
+        }
+        if self.is_embedded && self.random.one_in(2) {
+            return self.turn_from_outside();
+        }
+        let timeout = match self.random.below(6) {
+            0 => Some(Duration::ZERO),
+            1 => Some(Duration::from_micros(self.random.below(3000) as u64)),
+            _ if is_pending => Some(Duration::ZERO),
+            _ => None,
+        };
+        self.turn_for(timeout);
+    }
+
+    pub(super) fn turn_for(&mut self, timeout: Option<Duration>) {
+        self.world.borrow_mut().is_hurried = timeout == Some(Duration::ZERO);
+        let turned = self.engine().turn(timeout);
+        self.world.borrow_mut().is_hurried = false;
+        assert!(turned.is_ok() || self.may_fail, "{turned:?}");
+        if self.is_broken {
+            self.engine().backlog.clear();
+        }
+    }
+
+    /// An outer loop polls the descriptor, and calls when that is readable.
+    pub(super) fn turn_from_outside(&mut self) {
+        self.engine().prepare_sleep();
+        if self.engine().is_unannounced() {
+            self.engine().inbox().wake();
+        }
+        Simulated::sleep_outside(&self.world, self.minds_edges);
+        self.turn_for(Some(Duration::ZERO));
+    }
+
+    /// Waits for one command, as `Reactor::wait` does.
+    pub(super) fn wait_for_one(&mut self) {
+        let Some((number, id)) = self.pick() else {
+            return;
+        };
+        loop {
+            self.note_told();
+            if self.book.borrow()[number].is_over {
+                return;
+            }
+            if let Some(finished) = self.engine().take_finished(id) {
+                return self.note(finished);
+            }
+            if !self.engine().knows(id) {
+                self.engine().take_messages();
+                self.note_told();
+                let is_over = self.book.borrow()[number].is_over;
+                assert!(is_over || self.engine().knows(id), "{id} is lost");
+                continue;
+            }
+            self.turn_for(None);
+        }
+    }
+
+    /// Turns until those exit that were let go.
+    pub(super) fn outlive_detached(&mut self) {
+        self.world.borrow_mut().let_stopped_go_on();
+        while self.detached() > 0 {
+            self.turn_for(Some(Duration::from_secs(1)));
+        }
+    }
+
+    pub(super) fn take_one(&mut self) {
+        if let Some(finished) = self.engine().pop_finished() {
+            assert!(
+                finished.drained.is_none() || finished.drained >= self.last_drained,
+                "out of order"
+            );
+            self.last_drained = finished.drained.or(self.last_drained);
+            self.note(finished);
+        }
+    }
+
+    /// Only what had said that it would block is told, and each time once.
+    pub(super) fn take_ready(&mut self) {
+        while let Some(ready) = self.engine().pop_ready() {
+            assert!(self.wanted.contains(&ready), "{ready:?} was not asked for");
+            self.wanted.retain(|wanted| *wanted != ready);
+            assert!(self.engine().knows(ready.0), "{ready:?} is over");
+        }
+    }
+
+    /// Only what runs is said to be slow, and at most once a period.
+    pub(super) fn take_slow(&mut self) {
+        while let Some(id) = self.engine().pop_slow() {
+            let number = self.numbers.borrow()[&id.number];
+            let now = self.world.borrow().now();
+            let slot = self.engine().table.slot_of(id).expect("it runs");
+            let running = self.engine().table.running(slot).expect("it runs");
+            let started = running.started;
+            let job = &mut self.book.borrow_mut()[number];
+            if job.slow_notices.0 != Some(started) {
+                job.slow_notices = (Some(started), 0);
+            }
+            job.slow_notices.1 += 1;
+            let due = job.slow_after.expect("it was asked for") * job.slow_notices.1;
+            assert!(!job.is_over && !job.is_detached, "{job:#?}");
+            assert!(now - started >= due, "not yet slow: {job:#?}");
+        }
+    }
+
+    /// What came back to those who had sent it.
+    pub(super) fn note_told(&mut self) {
+        let told = std::mem::take(&mut *self.told.lock().expect("no panic while it is locked"));
+        for finished in told {
+            self.note(finished);
+        }
+    }
+
+    /// A command is handed out: for the first time, and truly.
+    pub(super) fn note(&mut self, mut finished: Finished) {
+        let number = self.numbers.borrow().get(&finished.id.number).copied();
+        let number = number.expect("a command of ours");
+        assert_eq!(finished.take_data(), Some(number), "what it carried");
+        self.live.retain(|live| *live != number);
+        let is_slow = self.is_slow();
+        let job = &mut self.book.borrow_mut()[number];
+        assert!(!job.is_over && !job.is_detached, "finished again: {job:#?}");
+        job.is_over = true;
+        let now = self.world.borrow().now();
+        let mut context_end = job.context.and_then(|at| self.contexts[at].end(now));
+        if let (false, Some((deadline, Cause::DeadlineExceeded))) = (job.counts_queue, context_end)
+        {
+            let left = job.queued.map(|queued| deadline - queued);
+            let started = finished.started.zip(left);
+            context_end = started.map(|(started, left)| (started + left, Cause::DeadlineExceeded));
+        }
+        if let (Some(started), false, 0) = (finished.started, job.is_sent, job.script.busy_times) {
+            let id = finished.id.number;
+            self.order.push((job.pool, job.priority, id, started));
+        }
+        check(Evidence {
+            job,
+            finished: &finished,
+            world: &self.world.borrow(),
+            context_end,
+            is_shut_down: self.is_shut_down,
+            is_dawdling: self.is_dawdling || is_slow,
+        });
+    }
+
+    /// Time may pass in a turn, so not all can be served in time.
+    pub(super) fn is_slow(&self) -> bool {
+        let is_rude = self.book.borrow().iter().any(|job| job.is_rude);
+        is_rude || self.world.borrow().weather.slow_starts > 0
+    }
+}

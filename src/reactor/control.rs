@@ -1,0 +1,92 @@
+//! What may be asked of a command that was started, by its id: to stop, to take a signal, its pid, to be let go.
+//! Unaware of how it comes to its end.
+
+use std::io;
+#[cfg(all(target_os = "linux", not(execloop_kqueue_shim)))]
+use std::os::fd::BorrowedFd;
+
+use super::Reactor;
+use crate::error::NotRunning;
+use crate::finished::CommandId;
+use crate::sys::{Kernel, Signal, Target, Unix};
+
+impl Reactor {
+    /// Asks a command to stop, by its [`Cancel`](crate::Cancel), as if its context had ended. One that waits in the queue
+    /// is not started. `false` when it has finished or is not this reactor's.
+    ///
+    /// A second call skips to the end of the [ladder](crate::Cancel::then), as a second Ctrl-C does: it is a
+    /// [`kill`](Reactor::kill). A context that ends, a time limit or a dropped [`Pending`](crate::Pending) is no call,
+    /// neither a first nor a second.
+    pub fn cancel(&mut self, id: CommandId) -> bool {
+        let was_here = self.engine.cancel(id);
+        self.tell_outer_loop();
+        was_here
+    }
+
+    /// Kills a command now, and its group if its [`Cancel`](crate::Cancel) is for the group. Its pipes are read once more
+    /// and closed. It is reaped and handed out like any other. `false` when it has finished or is not this reactor's.
+    pub fn kill(&mut self, id: CommandId) -> bool {
+        let was_here = self.engine.kill(id);
+        self.tell_outer_loop();
+        was_here
+    }
+
+    /// Signals a command's process.
+    ///
+    /// # Errors
+    /// [`NotRunning`] when it is queued, reaped, or not this reactor's. Never another process. `EPERM` when it took
+    /// another user's identity.
+    pub fn signal(&mut self, id: CommandId, signal: Signal) -> io::Result<()> {
+        self.send(id, Target::Process, signal)
+    }
+
+    /// Signals the process group that a command leads.
+    ///
+    /// # Errors
+    /// As [`signal`](Reactor::signal); [`NotRunning`] also when it leads none.
+    pub fn signal_group(&mut self, id: CommandId, signal: Signal) -> io::Result<()> {
+        self.send(id, Target::Group, signal)
+    }
+
+    fn send(&mut self, id: CommandId, target: Target, signal: Signal) -> io::Result<()> {
+        let sent = self.engine.signal(id, target, signal);
+        sent.map_err(|error| NotRunning::explain(error, target))
+    }
+
+    /// The pid of a command's process, for people and logs. `None` while it is queued and once it is finished.
+    ///
+    /// The trap: when the process is reaped, the number may be given to another one.
+    /// [`signal`](Reactor::signal) never takes that for the command's.
+    pub fn pid(&self, id: CommandId) -> Option<u32> {
+        self.engine.child(id).map(Unix::pid)
+    }
+
+    /// The pidfd of a command's process (pidfd_open(2); Go: `SysProcAttr.PidFD`). `None` while it is queued and once it
+    /// is finished. It is readable when the process has exited.
+    ///
+    /// A copy by [`try_clone_to_owned`](BorrowedFd::try_clone_to_owned) can be kept for as long as one likes: after the
+    /// process was reaped, signals to it fail with `ESRCH`. The trap: a waitid(2) on it takes the exit status away from
+    /// the reactor ([`Error::StatusLost`](crate::Error::StatusLost)).
+    ///
+    /// ```
+    /// use execloop::{Command, Reactor};
+    /// let mut reactor = Reactor::new()?;
+    /// let id = reactor.start(Command::new("sleep").arg("60"))?;
+    /// let pidfd = reactor.pidfd(id).expect("it runs").try_clone_to_owned()?;
+    /// # drop(pidfd);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[cfg(all(target_os = "linux", not(execloop_kqueue_shim)))]
+    pub fn pidfd(&self, id: CommandId) -> Option<BorrowedFd<'_>> {
+        self.engine.child(id).map(Unix::pidfd)
+    }
+
+    /// Lets a running command go: it survives the reactor, its outcome is not reported, and its pipes are closed.
+    /// Returns its pid; `None` when it is not running. The trap: once the reactor is dropped, it is not reaped before
+    /// this process ends.
+    pub fn detach(&mut self, id: CommandId) -> Option<u32> {
+        let pid = self.engine.detach(id);
+        self.tell_outer_loop();
+        pid
+    }
+}

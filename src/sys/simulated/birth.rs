@@ -1,0 +1,157 @@
+//! Starts a simulated child: what may fail, which pipes it gets, and what is known of it from then on.
+//! Unaware of what it does.
+
+use std::collections::VecDeque;
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::super::{Launch, StartFailure, StartStep, Started, Stdio, Stream};
+use super::{ChildFacts, Exec, Pipe, Simulated, SimulatedChild, SimulatedPipe, World, pipe};
+
+impl Simulated {
+    pub(super) fn give_birth(
+        &mut self,
+        launch: &Launch,
+    ) -> Result<Started<Simulated>, StartFailure> {
+        let world = &mut *self.world.borrow_mut();
+        world.jostle();
+        world.was_used = true;
+        let slow_starts = world.weather.slow_starts;
+        if world.strikes(slow_starts) {
+            let time = Duration::from_micros(world.random.below(60_000) as u64);
+            world.pass(time);
+        }
+        let is_pipe = |stdio: &&Stdio| stdio.has_our_end();
+        let count = launch.stdio.iter().filter(is_pipe).count();
+        let pidfds = usize::from(!world.weather.by_kqueue);
+        if let Some(failure) = Simulated::start_failure(world, launch, pidfds + 2 * count) {
+            return Err(failure);
+        }
+        let pipes = pipes_of(world, launch);
+        let mut ends = pipes;
+        if matches!(launch.stdio[2], Stdio::SameAsStdout) {
+            ends[2] = ends[1];
+        }
+        let program = program_of(launch);
+        let failure = Simulated::exec_failure(world, program);
+        let late = world.weather.late_execs;
+        let is_late = world.strikes(late);
+        if let Some(number) = failure.filter(|_| !is_late) {
+            for pipe in pipes.into_iter().flatten() {
+                world.close_ours(pipe);
+            }
+            let error = io::Error::from_raw_os_error(number);
+            return Err(StartFailure::new(StartStep::Exec, error));
+        }
+        let script = Rc::clone(&world.programs[program]);
+        let facts = ChildFacts {
+            exec: if is_late {
+                Exec::UnderWay(failure)
+            } else {
+                Exec::Done
+            },
+            tenant: None,
+            program,
+            pipes,
+            started: world.now(),
+            ended: None,
+            waitable: None,
+            reaped: None,
+            number: world.free_pid(),
+            is_open: true,
+            early_exits: script.early_exits,
+            signals: Vec::new(),
+        };
+        world.fds += pidfds;
+        world.children_open += 1;
+        let process = world.spawn(script, ends, None, Some(facts));
+        world.was_started(process);
+        if launch.program.attributes.leads_group() {
+            world.lead_group(process);
+        }
+        let ours = |pipe| SimulatedPipe {
+            pipe,
+            world: Rc::clone(&self.world),
+        };
+        Ok(Started {
+            child: SimulatedChild {
+                process,
+                sweeps_group: launch.program.attributes.sweeps_group,
+                world: Rc::clone(&self.world),
+            },
+            pipes: pipes.map(|pipe| pipe.map(ours)),
+        })
+    }
+
+    fn start_failure(world: &mut World, launch: &Launch, fds: usize) -> Option<StartFailure> {
+        let failure = |step, number| {
+            let error = io::Error::from_raw_os_error(number);
+            Some(StartFailure::new(step, error))
+        };
+        if world.fds + fds > world.weather.fds_max {
+            return failure(StartStep::Pipe, libc::EMFILE);
+        }
+        if world.strikes(world.weather.shortages) {
+            let shortages = [
+                (StartStep::Open, libc::ENFILE),
+                (StartStep::Pipe, libc::EMFILE),
+                (StartStep::Clone, libc::EAGAIN),
+                (StartStep::Clone, libc::ENOMEM),
+            ];
+            let (step, number) = *world.random.pick(&shortages);
+            return failure(step, number);
+        }
+        let program = program_of(launch);
+        let script = Rc::make_mut(&mut world.programs[program]);
+        script
+            .clone_error
+            .and_then(|number| failure(StartStep::Clone, number))
+    }
+
+    /// What a child of this program finds at its exec.
+    fn exec_failure(world: &mut World, program: usize) -> Option<i32> {
+        let script = Rc::make_mut(&mut world.programs[program]);
+        if script.busy_times > 0 {
+            script.busy_times -= 1;
+            return Some(libc::ETXTBSY);
+        }
+        script.exec_error
+    }
+}
+
+/// A stream is not cut into more pieces than this by a small pipe.
+const PIECES_MAX: usize = 200;
+
+/// The program that a path of `World::install` names.
+fn program_of(launch: &Launch) -> usize {
+    let path = launch.program.path.to_str().expect("a simulated path");
+    let name = path.rsplit('/').next();
+    name.and_then(|name| name.parse().ok()).expect("a number")
+}
+
+fn pipes_of(world: &mut World, launch: &Launch) -> [Option<usize>; 3] {
+    let mut pipes = [None; 3];
+    let program = program_of(launch);
+    let script = Rc::clone(&world.programs[program]);
+    for ((pipe, stdio), stream) in pipes.iter_mut().zip(&launch.stdio).zip(Stream::ALL) {
+        if stdio.has_our_end() {
+            // The input of a command is known by its program, as its caller has to know it before there is a pipe.
+            let is_input = stream == Stream::Stdin;
+            let key = if is_input { program } else { world.pipes.len() };
+            let mut new = Pipe::new(stream, key, world.free_descriptor());
+            new.is_terminal = !matches!(stdio, Stdio::Pipe);
+            let sizes = world.weather.pipe_bytes.len();
+            let size = world.weather.pipe_bytes[world.random.below(sizes)];
+            new.bytes_max = size.max(script.traffic / PIECES_MAX);
+            if script.writes_packets && !is_input {
+                new.bytes_max = new.bytes_max.max(pipe::PACKET_BYTES_MAX);
+                new.packets = Some(VecDeque::new());
+            }
+            world.pipes.push(new);
+            world.fds += 1;
+            *pipe = Some(world.pipes.len() - 1);
+        }
+    }
+    pipes
+}
