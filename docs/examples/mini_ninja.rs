@@ -206,7 +206,8 @@ impl Build {
                     self.done(index);
                 } else if !is_enough && stop.cause().is_none() {
                     for path in edge.outputs.iter().map(Path::new) {
-                        path.parent().map_or(Ok(()), fs::create_dir_all)?;
+                        let missing = path.parent().filter(|directory| !directory.is_dir());
+                        missing.map_or(Ok(()), fs::create_dir_all)?;
                     }
                     let pool = self.value("pool", edge);
                     let mut command = if pool == "console" { &console } else { &shell }.clone();
@@ -228,8 +229,7 @@ impl Build {
             }
             done += 1;
             let [title, command] = ["description", "command"].map(|name| self.value(name, edge));
-            let title = Some(title).filter(|title| !title.is_empty());
-            let title = title.as_ref().unwrap_or(&command);
+            let title = if title.is_empty() { &command } else { &title };
             let mut text = format!("[{done}/{total}] {title}\n");
             if let Err(error) = &finished.outcome {
                 text += &format!("FAILED: {}: {error}\n{command}\n", edge.outputs.join(" "));
