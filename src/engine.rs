@@ -86,6 +86,8 @@ pub(crate) struct Engine<K: Kernel> {
     table: Table<K>,
     admission: Admission,
     permits: Sources,
+    /// Nothing starts while a finished command was not taken.
+    takes_before_start: bool,
     /// Limits, in the loop's time.
     deadlines: Deadlines<Due>,
     /// What is looked at again, in the system's time, as are the two below, of which there is one each.
@@ -135,6 +137,7 @@ impl<K: Kernel> Engine<K> {
             table: Table::new(reactor),
             admission,
             permits: Sources::default(),
+            takes_before_start: false,
             deadlines: Deadlines::new(),
             looks: Deadlines::new(),
             admission_due: None,

@@ -169,9 +169,18 @@ impl<K: Kernel> Engine<K> {
         self.admit();
     }
 
+    /// From here on nobody starts while the caller has not taken all that is finished.
+    pub(crate) fn take_before_start(&mut self) {
+        self.takes_before_start = true;
+    }
+
+    fn waits_for_caller(&self) -> bool {
+        self.takes_before_start && self.table.finished() > 0
+    }
+
     /// The next turn would begin with a start from the queue.
     pub(super) fn can_admit(&self) -> bool {
-        if self.clock.is_stopped() {
+        if self.clock.is_stopped() || self.waits_for_caller() {
             return false;
         }
         let next = self.admission.queue().front();
@@ -193,7 +202,7 @@ impl<K: Kernel> Engine<K> {
                 debug_assert!(false, "a command waits in the queue that is not there");
                 return;
             };
-            if !self.admission.has_room(cost_of(spec)) {
+            if self.waits_for_caller() || !self.admission.has_room(cost_of(spec)) {
                 return;
             }
             if !self.kernel.can_start(&spec.launch) {

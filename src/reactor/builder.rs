@@ -27,6 +27,7 @@ pub struct ReactorBuilder {
     pools: Vec<(String, usize)>,
     brakes: Brakes,
     jobserver: Option<Jobserver>,
+    takes_before_start: bool,
     raises_fd_limit: bool,
 }
 
@@ -38,6 +39,7 @@ impl Reactor {
             pools: Vec::new(),
             brakes: Brakes::default(),
             jobserver: None,
+            takes_before_start: false,
             raises_fd_limit: false,
         }
     }
@@ -104,6 +106,32 @@ impl ReactorBuilder {
         self
     }
 
+    /// With `true`, no command starts while a finished one was not [taken](Reactor::wait_any): who stops at a failure
+    /// hears of it before anything else begins, as with `make` and ninja, and may [cancel](Reactor::cancel) what is
+    /// queued. Default: `false`, the next of the queue starts in the turn in which a place becomes free. What goes to who
+    /// sent it ([`Handle::run`](crate::Handle::run), [`Handle::run_then`](crate::Handle::run_then)) is taken at once. The
+    /// trap: who waits for one command alone ([`wait`](Reactor::wait), a read of its pipe) while it is in the queue,
+    /// waits for ever if another is finished.
+    ///
+    /// ```
+    /// use execloop::{Command, Reactor};
+    /// let mut reactor = Reactor::builder().max_running(1).take_before_start(true).build()?;
+    /// let ids = ["true", "false", "true"].map(|program| reactor.submit(Command::new(program)));
+    /// while let Some(done) = reactor.wait_any()? {
+    ///     if done.pid.is_some() && !done.success() {
+    ///         for id in ids {
+    ///             reactor.cancel(id);
+    ///         }
+    ///     }
+    /// }
+    /// assert_eq!(reactor.stats().started, 2);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn take_before_start(mut self, take: bool) -> ReactorBuilder {
+        self.takes_before_start = take;
+        self
+    }
+
     /// With `true`, raises this process's soft limit of descriptors to the hard one. From then on children get the
     /// limit as it was, whichever reactor starts them, after their descriptors are in place (Go does both). Default:
     /// `false`, as the limit belongs to the whole process.
@@ -131,6 +159,9 @@ impl ReactorBuilder {
             admission,
             NEXT_REACTOR.fetch_add(1, Ordering::Relaxed),
         );
+        if self.takes_before_start {
+            engine.take_before_start();
+        }
         if !self.brakes.is_none() {
             self.brakes.check()?;
             engine.add_permits(Box::new(self.brakes))?;

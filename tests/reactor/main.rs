@@ -45,6 +45,7 @@ mod time_limits;
 
 use std::collections::BTreeSet;
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
+use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 use execloop::{

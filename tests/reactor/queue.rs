@@ -205,3 +205,68 @@ fn what_is_wrong_with_the_command_itself_is_told_by_start_whether_the_queue_was_
         assert!(reactor.try_wait_any().is_none());
     }
 }
+
+/// One that has ended and was not taken, and one in the queue behind it.
+fn one_finished_and_one_queued() -> (Reactor, [CommandId; 2]) {
+    let builder = Reactor::builder().max_running(1).take_before_start(true);
+    let mut reactor = builder.build().expect("a reactor");
+    let ids = ["exit 1", "exit 0"].map(|script| start(&mut reactor, &mut shell(script)));
+    while reactor.running() == 1 {
+        reactor.turn(None).expect("poll");
+    }
+    for _ in 0..3 {
+        reactor.turn(Some(Duration::ZERO)).expect("poll");
+    }
+    assert_eq!((reactor.running(), reactor.queued()), (0, 1));
+    (reactor, ids)
+}
+
+#[test]
+fn nothing_starts_before_the_finished_are_taken_if_that_is_asked_for() {
+    let (mut reactor, [first, second]) = one_finished_and_one_queued();
+    // Neither does what comes now, although there is room.
+    let third = start(&mut reactor, &mut shell("exit 0"));
+    assert_eq!((reactor.running(), reactor.queued()), (0, 2));
+    assert_eq!(wait_any(&mut reactor).id, first);
+    assert!(reactor.cancel(second));
+    let (cancelled, last) = (wait_any(&mut reactor), wait_any(&mut reactor));
+    assert_eq!((cancelled.id, cancelled.pid), (second, None));
+    assert!(last.id == third && last.success());
+    assert_eq!(reactor.stats().started, 2);
+}
+
+#[test]
+fn an_outer_loop_is_woken_for_what_may_start_once_the_finished_are_taken() {
+    let (mut reactor, _) = one_finished_and_one_queued();
+    let mut poll = mio::Poll::new().expect("a poll");
+    let mut events = mio::Events::with_capacity(8);
+    let number = reactor.as_raw_fd();
+    poll.registry()
+        .register(
+            &mut mio::unix::SourceFd(&number),
+            mio::Token(0),
+            mio::Interest::READABLE,
+        )
+        .expect("it is registered");
+    // What is finished was told by then.
+    reactor.turn(Some(Duration::ZERO)).expect("a turn");
+    poll.poll(&mut events, Some(Duration::ZERO)).expect("poll");
+    poll.poll(&mut events, Some(Duration::ZERO)).expect("poll");
+    assert!(events.is_empty(), "an edge is told once");
+    assert!(!reactor.try_wait_any().expect("it has ended").success());
+    poll.poll(&mut events, None).expect("poll");
+    assert!(!events.is_empty());
+    reactor.turn(Some(Duration::ZERO)).expect("a turn");
+    assert_eq!(reactor.queued(), 0);
+    assert!(wait_any(&mut reactor).success());
+}
+
+#[test]
+fn what_goes_to_who_sent_it_keeps_nobody_from_starting() {
+    let builder = Reactor::builder().max_running(1).take_before_start(true);
+    let mut reactor = builder.build().expect("a reactor");
+    let handle = reactor.handle();
+    let pending: Vec<_> = (0..3).map(|_| handle.run(shell("exit 0"))).collect();
+    assert!(reactor.wait_any().expect("poll").is_none());
+    assert!(pending.into_iter().all(|pending| pending.wait().success()));
+}
