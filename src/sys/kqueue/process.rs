@@ -68,7 +68,11 @@ impl Child {
 
     /// Takes the status, if the child can be waited for. Its exit may have been announced before that.
     pub(super) fn reap(&mut self) -> io::Result<Option<Exit>> {
-        if self.sweeps_group && self.is_zombie() {
+        if self.sweeps_group {
+            if matches!(self.is_waitable(), Ok(false)) {
+                // The trap: it may exit right now, and be reaped below without this.
+                return Ok(None);
+            }
             // Until it is reaped, the group's number is this group's.
             let _ = self.signal(Target::Group, Signal::KILL);
         }
@@ -112,14 +116,18 @@ impl Child {
 
     /// It has exited and waits to be reaped.
     fn is_zombie(&self) -> bool {
+        self.is_waitable().unwrap_or(false)
+    }
+
+    /// The same. An error: it is not ours to wait for any more.
+    fn is_waitable(&self) -> io::Result<bool> {
         // SAFETY: siginfo_t is plain data for which zero is valid.
         let mut information: libc::siginfo_t = unsafe { mem::zeroed() };
         let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
         // SAFETY: `information` has room for the answer.
-        let result =
-            unsafe { libc::waitid(libc::P_PID, self.pid as _, &raw mut information, options) };
+        cvt(unsafe { libc::waitid(libc::P_PID, self.pid as _, &raw mut information, options) })?;
         // SAFETY: waitid(2) fills this field, or leaves it zero when nothing was waitable.
-        result == 0 && unsafe { information.si_pid() } != 0
+        Ok(unsafe { information.si_pid() } != 0)
     }
 }
 

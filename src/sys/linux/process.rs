@@ -119,9 +119,11 @@ impl Child {
         if self.sweeps_group {
             // Until it is reaped, the group's number is this group's on every kernel.
             let peek = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
-            if !matches!(self.wait(peek), Ok(None)) {
-                let _ = self.signal(Target::Group, Signal::KILL);
+            if matches!(self.wait(peek), Ok(None)) {
+                // The trap: it may exit right now, and be reaped below without this.
+                return Ok(None);
             }
+            let _ = self.signal(Target::Group, Signal::KILL);
         }
         if self.cgroup.is_some() && !self.is_cgroup_empty() {
             // Asked again by timer: those that were killed are on their way.
