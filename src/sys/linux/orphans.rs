@@ -57,7 +57,13 @@ impl Zombie {
             return Ok(None);
         }
         // SAFETY: pidfd_open(2) takes two numbers.
-        let opened = unsafe { libc::syscall(libc::SYS_pidfd_open, libc::c_long::from(pid), 0) };
+        let opened = unsafe {
+            libc::syscall(
+                libc::SYS_pidfd_open,
+                libc::c_long::from(pid.cast_signed()),
+                0,
+            )
+        };
         if opened == -1 {
             let error = io::Error::last_os_error();
             let is_gone = error.raw_os_error() == Some(libc::ESRCH);
