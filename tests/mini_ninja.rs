@@ -407,6 +407,19 @@ fn nothing_starts_after_a_failure_that_others_outlive() {
     }
 }
 
+#[test]
+fn what_was_not_begun_keeps_what_was_made_before() {
+    for mut tool in [Some(mini_ninja()), ninja()].into_iter().flatten() {
+        let scratch = project("build bad: sh\n  run = false\nbuild old: touch in\n");
+        touch(scratch.join("old"));
+        age(&scratch);
+        touch(scratch.join("in"));
+        let failed = output(tool.current_dir(&*scratch).arg("-j1"));
+        assert_eq!(titles(&failed.stdout), set(["false"]), "{tool:?}");
+        assert!(scratch.join("old").exists(), "{tool:?}");
+    }
+}
+
 /// `count` edges that say when they begin and end. With `together`, so many of the first wait for one another.
 fn timed(count: usize, together: usize, also: &str) -> Scratch {
     let mut lines = String::new();
