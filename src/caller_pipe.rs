@@ -2,7 +2,7 @@
 //! Unaware of jobs, of slots and of how long a caller waits.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 use crate::error::{Closed, Stream};
 use crate::pipe_limits::{LAST_DRAIN_BYTES_MAX, REFUSALS_BELIEVED, STREAM_BYTES_PER_TURN_MAX};
@@ -75,10 +75,23 @@ impl<P> CallerPipe<P> {
     ) -> io::Result<usize> {
         match self {
             CallerPipe::Open { pipe, .. } => kernel.write(pipe, bytes),
-            CallerPipe::Cut { why: Some(why), .. } => Err(why.error(Stream::Stdin)),
-            CallerPipe::Cut { why: None, .. } | CallerPipe::Closed => {
-                Err(Closed::ByCaller.error(Stream::Stdin))
-            }
+            CallerPipe::Cut { .. } | CallerPipe::Closed => Err(self.closed().error(Stream::Stdin)),
+        }
+    }
+
+    /// Why there is no pipe any more.
+    fn closed(&self) -> Closed {
+        match self {
+            CallerPipe::Cut { why: Some(why), .. } => *why,
+            _ => Closed::ByCaller,
+        }
+    }
+
+    /// Our end as a descriptor, which stays ours.
+    pub(crate) fn fd<K: Kernel<Pipe = P>>(&self, stream: Stream) -> io::Result<BorrowedFd<'_>> {
+        match self {
+            CallerPipe::Open { pipe, .. } => K::fd(pipe).ok_or(io::ErrorKind::Unsupported.into()),
+            _ => Err(self.closed().error(stream)),
         }
     }
 
@@ -88,12 +101,8 @@ impl<P> CallerPipe<P> {
         kernel: &mut K,
         stream: Stream,
     ) -> io::Result<OwnedFd> {
-        match self {
-            CallerPipe::Open { .. } => {}
-            CallerPipe::Cut { why: Some(why), .. } => return Err(why.error(stream)),
-            CallerPipe::Cut { why: None, .. } | CallerPipe::Closed => {
-                return Err(Closed::ByCaller.error(stream));
-            }
+        if !matches!(self, CallerPipe::Open { .. }) {
+            return Err(self.closed().error(stream));
         }
         match std::mem::replace(self, CallerPipe::Closed) {
             CallerPipe::Open { pipe, .. } => kernel.give(pipe).map_err(|(pipe, error)| {

@@ -23,6 +23,7 @@ mod identity;
 mod limits;
 mod order;
 mod prepare;
+mod shell_line;
 mod streams;
 
 use prepare::Prepared;
@@ -101,6 +102,7 @@ pub struct Command {
     priority: i32,
     weight: u32,
     counts_queue: bool,
+    survives: bool,
     prepared: Option<Prepared>,
 }
 
@@ -147,6 +149,7 @@ impl Command {
             priority: 0,
             weight: 1,
             counts_queue: true,
+            survives: false,
             prepared: None,
         }
     }

@@ -13,6 +13,7 @@ use crate::env::Snapshot;
 use crate::finished::CommandId;
 use crate::inbox::Inbox;
 use crate::job::{Effect, Event};
+use crate::loop_clock::LoopClock;
 use crate::observer::{Observer, Stats};
 use crate::permits::Sources;
 use crate::sys::{Kernel, Ready, Stream, Tenant};
@@ -28,6 +29,7 @@ mod callers;
 mod effects;
 mod finish;
 mod leak;
+mod look;
 mod mail;
 mod observe;
 mod ready;
@@ -38,6 +40,7 @@ mod shutdown;
 pub(crate) mod simulation;
 mod start;
 mod stop;
+mod suspend;
 mod terminals;
 
 /// Longer than a short child's whole life, and shorter than the slice of a process that only computes.
@@ -49,16 +52,21 @@ const HOLD_ON_TURNS: u32 = 1000;
 enum Due {
     /// A job's own, or the next try of a busy program.
     Slot(u32),
-    /// Ask a child again.
-    Ask(u32),
     /// A context's deadline.
     Context(usize),
     /// A context's deadline for a command that does not count the queue.
     Deadline(u32),
-    /// The caller wants a turn to return.
-    Wake,
     /// A command still runs.
     Slow(u32),
+}
+
+/// What is to be looked at again, also while the loop is suspended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Look {
+    /// Ask a child.
+    Ask(u32),
+    /// The caller wants a turn to return.
+    Wake,
 }
 
 /// A stream that used up its share of a turn.
@@ -72,16 +80,18 @@ struct Leftover {
 #[derive(Debug)]
 pub(crate) struct Engine<K: Kernel> {
     kernel: K,
-    /// When the present turn polled, or later: when it last did what may take its time, which are starts and the caller's
-    /// own code.
-    now: Instant,
+    /// As of when the present turn polled, or later: when it last did what may take its time, which are starts and the
+    /// caller's own code.
+    clock: LoopClock,
     table: Table<K>,
     admission: Admission,
     permits: Sources,
-    /// Nobody starts while a finished command was not taken.
+    /// Nothing starts while a finished command was not taken.
     takes_before_start: bool,
-    /// What is due when, but for the two below, of which there is one each.
+    /// Limits, in the loop's time.
     deadlines: Deadlines<Due>,
+    /// What is looked at again, in the system's time, as are the two below, of which there is one each.
+    looks: Deadlines<Look>,
     /// When to admit from the queue again.
     admission_due: Option<Instant>,
     /// When to look again, in an outer loop, whether programs are executed.
@@ -121,7 +131,7 @@ impl<K: Kernel> Engine<K> {
     /// `reactor` marks its ids.
     pub(crate) fn new(kernel: K, admission: Admission, reactor: u32) -> Engine<K> {
         Engine {
-            now: kernel.now(),
+            clock: LoopClock::new(kernel.now()),
             inbox: Arc::new(Inbox::new(kernel.waker())),
             kernel,
             table: Table::new(reactor),
@@ -129,6 +139,7 @@ impl<K: Kernel> Engine<K> {
             permits: Sources::default(),
             takes_before_start: false,
             deadlines: Deadlines::new(),
+            looks: Deadlines::new(),
             admission_due: None,
             armed: None,
             watches: Watches::default(),
@@ -205,8 +216,10 @@ impl<K: Kernel> Engine<K> {
 
     /// The next time at which something is due.
     fn earliest(&self) -> Option<Instant> {
-        let set = self.deadlines.earliest();
-        let times = [set, self.admission_due, self.starting_due];
+        let limit = self.deadlines.earliest();
+        let limit = limit.and_then(|at| self.clock.real_of(at));
+        let look = self.looks.earliest();
+        let times = [limit, look, self.admission_due, self.starting_due];
         times.into_iter().flatten().min()
     }
 
@@ -217,13 +230,15 @@ impl<K: Kernel> Engine<K> {
 
     /// When there is something to do, if nothing happens before.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        self.deadlines.earliest()
+        let limit = self.deadlines.earliest();
+        let limit = limit.and_then(|at| self.clock.real_of(at));
+        [limit, self.looks.earliest()].into_iter().flatten().min()
     }
 
     /// Some turn returns at this time.
     pub(crate) fn wake_at(&mut self, at: Instant) {
-        self.deadlines.discard(Due::Wake, at);
-        self.deadlines.move_to(Due::Wake, None, Some(at));
+        self.looks.discard(Look::Wake, at);
+        self.looks.move_to(Look::Wake, None, Some(at));
     }
 
     /// Sets the kernel's timer, if it would be late. One that is early only costs a turn, later.
@@ -258,7 +273,7 @@ impl<K: Kernel> Engine<K> {
         self.take_messages();
         if !self.admission.queue().is_blocked() {
             // What is started now has its time limits from now, however long the caller stayed away.
-            self.now = self.kernel.now();
+            self.clock.read(self.kernel.now());
             self.admit();
         }
         self.table.free_vacant();
@@ -280,9 +295,9 @@ impl<K: Kernel> Engine<K> {
         // What a poll that failed would have brought is behind it, too.
         self.is_batch_full = *polled.as_ref().unwrap_or(&true);
         self.caller_pieces = 0;
-        self.now = self.kernel.now();
-        let awake = self.now;
-        if self.armed.is_some_and(|armed| armed <= self.now) {
+        self.clock.read(self.kernel.now());
+        let awake = self.clock.real();
+        if self.armed.is_some_and(|armed| armed <= self.clock.real()) {
             self.armed = None;
         }
         self.look_at_starting();
@@ -301,7 +316,7 @@ impl<K: Kernel> Engine<K> {
         self.admit();
         self.table.free_vacant();
         debug_assert!(
-            !self.admission.is_overdue(self.now),
+            !self.admission.is_overdue(self.clock.real()),
             "the kernel is not asked again"
         );
         debug_assert!(
@@ -343,7 +358,7 @@ impl<K: Kernel> Engine<K> {
 
     /// Acts on the deadlines that have come.
     fn expire(&mut self) {
-        while let Some((_, due)) = self.deadlines.pop_due(self.now) {
+        while let Some((_, due)) = self.deadlines.pop_due(self.clock.now()) {
             match due {
                 Due::Slot(slot) => {
                     *self.table.armed(slot) = None;
@@ -354,14 +369,18 @@ impl<K: Kernel> Engine<K> {
                         self.step(slot, Event::Tick);
                     }
                 }
-                Due::Ask(slot) => self.ask(slot),
                 Due::Context(key) => self.context_done(key),
                 Due::Deadline(slot) => self.deadline_came(slot),
                 Due::Slow(slot) => self.notice_slow(slot),
-                Due::Wake => self.readiness.note_unwatched(),
             }
         }
-        let is_due = |at: &mut Instant| *at <= self.now;
+        while let Some((_, look)) = self.looks.pop_due(self.clock.real()) {
+            match look {
+                Look::Ask(slot) => self.ask(slot),
+                Look::Wake => self.readiness.note_unwatched(),
+            }
+        }
+        let is_due = |at: &mut Instant| *at <= self.clock.real();
         self.starting_due.take_if(is_due);
         if self.admission_due.take_if(is_due).is_some() {
             self.admission.retry();

@@ -1,6 +1,7 @@
 //! Keeps the first and the last bytes of a stream of any length, and counts those between: `... omitting 123 bytes ...`.
 //! Unaware of pipes, of text and of lines.
 
+use std::borrow::Cow;
 use std::io;
 
 /// The first and the last `n` bytes that were pushed.
@@ -63,20 +64,39 @@ impl HeadTail {
     ///
     /// If nothing was skipped there is no such line, and the result is the whole stream. `OutOfMemory`: it is the first end
     /// alone.
-    pub(crate) fn finish(self) -> (Vec<u8>, io::Result<()>) {
-        let mut whole = self.head;
+    pub(crate) fn finish(mut self) -> (Vec<u8>, io::Result<()>) {
+        let mut whole = std::mem::take(&mut self.head);
+        let added = self.add_tail(&mut whole);
+        (whole, added)
+    }
+
+    /// What [`finish`](HeadTail::finish) would give now; the first end alone where there is no memory for both.
+    pub(crate) fn so_far(&self) -> Cow<'_, [u8]> {
+        if self.tail.is_empty() && self.skipped == 0 {
+            return Cow::Borrowed(&self.head);
+        }
+        let mut whole = Vec::new();
+        if whole.try_reserve_exact(self.head.len()).is_err() {
+            return Cow::Borrowed(&self.head);
+        }
+        whole.extend_from_slice(&self.head);
+        // Without memory for it, the first end is told alone.
+        let _ = self.add_tail(&mut whole);
+        Cow::Owned(whole)
+    }
+
+    /// Appends to the first end what tells of the middle, and the last end.
+    fn add_tail(&self, whole: &mut Vec<u8>) -> io::Result<()> {
         let marker = match self.skipped {
             0 => String::new(),
             skipped => format!("\n... omitting {skipped} bytes ...\n"),
         };
         let (newer, older) = self.tail.split_at(self.tail_oldest);
-        if let Err(error) = whole.try_reserve_exact(marker.len() + self.tail.len()) {
-            return (whole, Err(error.into()));
-        }
+        whole.try_reserve_exact(marker.len() + self.tail.len())?;
         whole.extend_from_slice(marker.as_bytes());
         whole.extend_from_slice(older);
         whole.extend_from_slice(newer);
-        (whole, Ok(()))
+        Ok(())
     }
 
     /// Writes over the oldest bytes of a full tail.
@@ -131,6 +151,7 @@ mod tests {
             kept.push(chunk).expect("memory");
             stream.extend_from_slice(chunk);
             assert_eq!(kept.skipped, model(&stream, n).1);
+            assert_eq!(*kept.so_far(), model(&stream, n).0);
             assert!(kept.head.capacity() <= n && kept.tail.capacity() <= n);
         }
         assert_eq!(

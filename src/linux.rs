@@ -35,6 +35,7 @@
 //! [`StartError::Step`]: crate::StartError::Step
 
 pub use crate::holders::{Holder, pipe_holders};
+pub use crate::orphans::{Orphan, Orphans};
 
 use std::os::fd::OwnedFd;
 use std::path::Path;

@@ -2,7 +2,7 @@
 //! Unaware of how a pipe is waited for, which is the engine's.
 
 use std::io::{self, IoSlice, Read, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 use crate::engine::Patience;
 use crate::error::Stream;
@@ -52,6 +52,14 @@ impl<'a> StdinPipe<'a> {
         let written = engine.write_callers_pipe(self.id, bytes, patience);
         self.reactor.tell_outer_loop();
         written
+    }
+
+    /// The pipe as a descriptor, for another poller: as [`StdoutPipe::try_fd`]. It can be written when there is room.
+    ///
+    /// # Errors
+    /// As [`StdoutPipe::try_fd`].
+    pub fn try_fd(&mut self) -> io::Result<BorrowedFd<'_>> {
+        self.reactor.engine.callers_fd(self.id, Stream::Stdin)
     }
 
     /// Takes the pipe out, as a descriptor that blocks: for a thread of its own, or for another command's output
@@ -154,6 +162,38 @@ impl<'a> StdoutPipe<'a> {
         let read = engine.read_callers_pipe(self.id, self.stream, buffer, patience);
         self.reactor.tell_outer_loop();
         read
+    }
+
+    /// The pipe as a descriptor, for another poller, whose word that it is ready is followed by a
+    /// [`try_read`](StdoutPipe::try_read). It does not block, and stays the reactor's: open until
+    /// [`close`](StdoutPipe::close), until the pipe is cut, or until the [`Finished`](crate::Finished) is taken. It is no
+    /// [`AsFd`](std::os::fd::AsFd), as there is none before the command's program is executed.
+    ///
+    /// The trap: who leaves a closed number in a poller, or a copy of a read end open, hears of another file, or keeps the
+    /// command from getting its SIGPIPE. [`Reactor::wait_event`] needs no other poller.
+    ///
+    /// ```
+    /// use execloop::{Command, Output, Reactor, Stream};
+    /// use std::os::fd::AsRawFd;
+    /// let mut reactor = Reactor::new()?;
+    /// let id = reactor.start(Command::new("echo").arg("hello").stdout(Output::pipe()))?;
+    /// let number = loop {
+    ///     match reactor.stdout(id).expect("it has this pipe").try_fd() {
+    ///         Ok(fd) => break fd.as_raw_fd(),
+    ///         Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+    ///         Err(error) => return Err(error.into()),
+    ///     }
+    ///     reactor.wait_event(None)?; // its pipe is ready now
+    /// };
+    /// # assert!(number > 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `WouldBlock` before the program is executed; the pipe is [told](crate::Event::Ready) then. `NotConnected` after
+    /// `close` or after the pipe was cut.
+    pub fn try_fd(&mut self) -> io::Result<BorrowedFd<'_>> {
+        self.reactor.engine.callers_fd(self.id, self.stream)
     }
 
     /// Takes the pipe out, as a descriptor that blocks: for a thread of its own, or for another command's

@@ -33,6 +33,8 @@ pub(crate) struct Running<K: Kernel> {
     pub(crate) missed: Streams,
     /// The caller has let the command go: it survives the reactor, and its outcome is not reported.
     pub(crate) is_detached: bool,
+    /// The reactor's end lets the command go, in place of killing it.
+    pub(crate) survives: bool,
     /// The caller has cancelled the command: once more, and it is killed.
     pub(crate) is_cancelled: bool,
     /// Outputs of which something was read, and how much of both.
@@ -64,6 +66,11 @@ impl<K: Kernel> Running<K> {
     /// The program is not known to be executed.
     pub(crate) fn is_starting(&self) -> bool {
         self.start.is_some()
+    }
+
+    /// The reactor's end is not to touch it: it was let go, or is to be. One that has exited cannot be any more.
+    pub(crate) fn is_left_alone(&self) -> bool {
+        self.is_detached || (self.survives && self.reaped.is_none())
     }
 
     pub(crate) fn stream(&mut self, stream: Stream) -> &mut OurEnd<K::Pipe> {
@@ -116,6 +123,21 @@ impl<K: Kernel> Running<K> {
         if self.leads_group {
             let _ = kernel.signal(&self.child, Target::Group, Signal::KILL);
         }
+    }
+
+    /// Has it, and the group that it leads, stop or go on. One that has ended meanwhile, or is another user's now, is let be.
+    pub(crate) fn steer(&self, signal: Signal, kernel: &mut K) {
+        let target = if self.leads_group {
+            Target::Group
+        } else {
+            Target::Process
+        };
+        let _ = kernel.signal(&self.child, target, signal);
+    }
+
+    /// It was suspended, and nobody else would let it go on.
+    pub(crate) fn let_go_on(&self, kernel: &mut K) {
+        self.steer(Signal::CONT, kernel);
     }
 
     /// Moves what a copied stream's budget allows. Returns how many bytes were read, too. `None`: it is not copied.

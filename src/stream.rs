@@ -1,6 +1,7 @@
 //! What we do with our end of a child's pipe: `Fill` writes its stdin, `Drain` reads its output, each up to a budget a
 //! turn; or the caller does it himself. Unaware of jobs, of slots and of when it is called.
 
+use std::borrow::Cow;
 use std::io::{self, BufReader};
 
 use crate::caller_pipe::CallerPipe;
@@ -162,6 +163,15 @@ impl<P> OurEnd<P> {
             OurEnd::Fill(fill) => Some(&fill.pipe),
             OurEnd::Drain(drain) => Some(&drain.pipe),
             _ => None,
+        }
+    }
+
+    /// What a capture has collected so far; nothing where there is none.
+    pub(crate) fn captured(&self) -> Cow<'_, [u8]> {
+        match self {
+            OurEnd::Drain(drain) => drain.captured(),
+            OurEnd::Collected(bytes) => Cow::Borrowed(bytes),
+            OurEnd::Absent | OurEnd::Fill(_) | OurEnd::Caller(_) => Cow::Borrowed(&[]),
         }
     }
 

@@ -211,6 +211,14 @@ impl<K: Kernel> Table<K> {
         }
     }
 
+    /// The same, to look at.
+    pub(crate) fn get_running(&self, slot: u32) -> Option<&Running<K>> {
+        match &self.slots.get(slot as usize)?.phase {
+            Phase::Running(running) => Some(running),
+            _ => None,
+        }
+    }
+
     /// A started command: it runs, or it lingers.
     pub(crate) fn begun(&mut self, slot: u32) -> Option<&mut Running<K>> {
         match self.phase(slot)? {
@@ -226,11 +234,8 @@ impl<K: Kernel> Table<K> {
 
     /// The process of a running command.
     pub(crate) fn child(&self, id: CommandId) -> Option<&K::Child> {
-        let entry = self.slots.get(self.slot_of(id)? as usize)?;
-        match &entry.phase {
-            Phase::Running(running) => Some(&running.child),
-            _ => None,
-        }
+        let running = self.get_running(self.slot_of(id)?)?;
+        Some(&running.child)
     }
 
     /// The slots of all commands that are not handed out, but of those that are finished and do not linger.
@@ -384,6 +389,14 @@ impl<K: Kernel> Table<K> {
         self.finished += 1;
         let place = Place::Finished(Box::new(finished), lingering);
         self.places.insert(number, place);
+    }
+
+    /// What became of a command, if that is known and was not taken.
+    pub(crate) fn unread(&self, id: CommandId) -> Option<&Finished> {
+        match self.place(id)? {
+            Place::Finished(finished, _) => Some(finished),
+            Place::Slot(_) => None,
+        }
     }
 
     /// The command that finished first, of those not taken.

@@ -8,11 +8,14 @@ use std::time::Instant;
 use slab::Slab;
 
 use crate::context::{Context, Watch};
+use crate::error::Cause;
 
 /// A context, and the slots of the commands that carry it.
 #[derive(Debug)]
 struct Watched {
     context: Context,
+    /// Its deadline in the loop's time.
+    deadline: Option<Instant>,
     slots: Vec<u32>,
 }
 
@@ -33,12 +36,14 @@ pub(crate) struct Membership {
 }
 
 impl Watches {
-    /// Adds a command. The second value is the deadline of a context that was not watched before.
+    /// Adds a command. The second value is the deadline of a context that was not watched before, in the loop's time, which
+    /// `in_loop` knows.
     pub(crate) fn add(
         &mut self,
         context: &Context,
         slot: u32,
         inbox: &Arc<impl Watch + 'static>,
+        in_loop: impl Fn(Instant) -> Instant,
     ) -> (Membership, Option<Instant>) {
         let address = context.address();
         if let Some(key) = self.by_address.get(&address) {
@@ -47,13 +52,15 @@ impl Watches {
             let (key, place) = (*key, slots.len() - 1);
             return (Membership { key, place }, None);
         }
+        let deadline = context.deadline().map(in_loop);
         let key = self.watched.insert(Watched {
             context: context.clone(),
+            deadline,
             slots: vec![slot],
         });
         self.by_address.insert(address, key);
         context.watch(inbox, key);
-        (Membership { key, place: 0 }, context.deadline())
+        (Membership { key, place: 0 }, deadline)
     }
 
     /// Takes a command out. The first value is the slot that took its place in the list, if one did; the second the
@@ -76,7 +83,7 @@ impl Watches {
         let watched = self.watched.remove(key);
         self.by_address.remove(&watched.context.address());
         watched.context.unwatch(inbox, key);
-        (None, watched.context.deadline())
+        (None, watched.deadline)
     }
 
     /// Takes all commands out: no context is to remember a reactor that is gone.
@@ -96,6 +103,16 @@ impl Watches {
     /// The context under this key; `None` once no command carries it.
     pub(crate) fn context(&self, key: usize) -> Option<&Context> {
         self.watched.get(key).map(|watched| &watched.context)
+    }
+
+    /// Why the context under this key has ended, at this time of the loop's.
+    pub(crate) fn cause(&self, key: usize, now: Instant) -> Option<Cause> {
+        let Watched {
+            context, deadline, ..
+        } = self.watched.get(key)?;
+        let both = context.deadline().zip(*deadline);
+        let behind = both.map(|(real, in_loop)| real.saturating_duration_since(in_loop));
+        context.cause_at(now.checked_add(behind.unwrap_or_default()).unwrap_or(now))
     }
 
     /// The commands that carry it.

@@ -4,6 +4,8 @@
 #[path = "common"]
 mod common {
     pub mod finish;
+    #[cfg(target_os = "linux")]
+    pub mod scratch;
     pub mod shell;
     mod watchdog;
 }
@@ -13,6 +15,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use common::finish::finish;
+#[cfg(target_os = "linux")]
+use common::scratch::Scratch;
 use common::shell::shell;
 use execloop::{Command, LookPathError, Output, look_path};
 
@@ -112,4 +116,125 @@ fn flags_can_be_taken_back() {
         missing.lookup_error(),
         Some(LookPathError::NotFound { .. })
     ));
+}
+
+/// What the program was given: its directory, its words, and its variables but for those that a shell exports by itself,
+/// sorted.
+fn given(command: &mut Command, has_pwd: bool) -> Vec<String> {
+    let done = finish(command.stdout(Output::capture()));
+    assert!(done.success(), "{command}: {:?}", done.outcome);
+    let is_shells = |entry: &&[u8]| {
+        let name = entry
+            .split(|byte| *byte == b'=')
+            .next()
+            .expect("one at least");
+        // Dash loses what it could not name.
+        let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
+        let is_lost =
+            !name.iter().all(is_name) && std::env::var_os(OsStr::from_bytes(name)).is_some();
+        let is_set = [&b"OLDPWD"[..], b"SHLVL", b"_"].contains(&name);
+        is_lost || is_set || (name == b"PWD" && !has_pwd)
+    };
+    let entries = done.stdout.split(|byte| *byte == 0);
+    let mut entries: Vec<_> = entries
+        .filter(|entry| !is_shells(entry))
+        .map(|entry| entry.escape_ascii().to_string())
+        .collect();
+    entries.sort();
+    entries
+}
+
+/// Says all of that, with a NUL between any two.
+const TELLS: &str =
+    r#"readlink -n /proc/self/cwd; printf '\0'; cat /proc/$$/cmdline /proc/$$/environ"#;
+
+// The lines are run as they are, by each shell that there is.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_whole_line_gives_the_program_what_its_command_would() {
+    let scratch = Scratch::new();
+    let odd = OsStr::from_bytes(b"-it's\xff a=b\n$(id)");
+    let directory = scratch.join(odd);
+    std::fs::create_dir_all(directory.join("below")).expect("a directory");
+    let link = scratch.join("link");
+    std::os::unix::fs::symlink(directory.join("below"), &link).expect("a link");
+    let program = scratch.join("pro=gram");
+    std::os::unix::fs::symlink("/bin/sh", &program).expect("a link");
+    std::fs::create_dir(scratch.join("src")).expect("a directory");
+
+    let tells = |program: &Path| {
+        let mut command = Command::new(program);
+        command.args(["-c", TELLS, "word"]).arg(odd);
+        command
+    };
+    let plain = || tells(Path::new("/bin/sh"));
+    let mut cases = vec![plain(), tells(&program)];
+    let mut add = |mut command: Command, change: &dyn Fn(&mut Command)| {
+        change(&mut command);
+        cases.push(command);
+    };
+    add(plain(), &|command| {
+        command.current_dir(&directory).env("A", odd).env("B", "");
+    });
+    add(plain(), &|command| {
+        command.current_dir(&link);
+    });
+    add(plain(), &|command| {
+        command.current_dir(link.join(".."));
+    });
+    // Every one of these would go wrong in some shell as `NAME=value`.
+    for name in [
+        "_",
+        "UID",
+        "OPTIND",
+        "1x",
+        "a.b",
+        "-n",
+        "x y",
+        "BASH_VERSINFO",
+    ] {
+        add(tells(&program), &|command| {
+            command.env(name, "7").env("A", "1");
+        });
+    }
+    add(plain(), &|command| {
+        command.env_remove("HOME").env_remove("").env_remove("A=B");
+    });
+    add(tells(&program), &|command| {
+        command.env("A", "1").env_remove("PATH");
+    });
+    add(plain(), &|command| {
+        command.env_clear().env("A", odd).env_remove("B");
+        command.current_dir(&directory);
+    });
+    add(plain(), &|command| {
+        command.env_entries(["A=1", "PWD=nowhere", "A=2"]);
+    });
+    add(plain(), &|command| {
+        command.env("PWD", "nowhere").current_dir("/");
+    });
+    // Not the one that `CDPATH` leads to.
+    add(plain(), &|command| {
+        command.current_dir("src");
+    });
+    assert_eq!(cases.len(), 19);
+    for mut command in cases {
+        let has_pwd = command.get_current_dir().is_some()
+            || command.get_envs().any(|(name, _)| name == "PWD");
+        let line = command.shell_line().to_string();
+        let expected = given(&mut command, has_pwd);
+        for name in ["sh", "bash", "busybox", "zsh", "ksh"] {
+            let mut by_shell = Command::new(name);
+            if by_shell.lookup_error().is_some() {
+                continue;
+            }
+            if name == "busybox" {
+                by_shell.arg("sh");
+            }
+            by_shell.args(["-c", &line]).env("CDPATH", &*scratch);
+            let mut got = given(&mut by_shell, has_pwd);
+            got.retain(|entry| !entry.starts_with("CDPATH="));
+            assert_eq!(got, expected, "{name}: {line}");
+        }
+    }
 }

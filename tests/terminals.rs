@@ -270,6 +270,9 @@ fn a_new_size_reaches_the_foreground_of_a_terminal_that_is_controlled() {
 
 #[test]
 fn ctrl_c_that_is_typed_interrupts_who_controls_the_terminal() {
+    // A shell's background job has SIGINT ignored, and so has all that it starts: a shell could not trap it then. What is
+    // caught here is at its default in a child.
+    signal_hook::flag::register(signal_hook::consts::SIGINT, Arc::default()).expect("a handler");
     let mut command =
         shell("trap 'echo caught; exit 0' INT; echo ready; while :; do sleep 0.01; done");
     command

@@ -36,6 +36,7 @@ impl Clone for Command {
             priority: self.priority,
             weight: self.weight,
             counts_queue: self.counts_queue,
+            survives: self.survives,
             prepared: self.prepared.clone(),
         }
     }

@@ -25,6 +25,30 @@ impl Command {
         self.on_cancel(Cancel::signal(signal))
     }
 
+    /// With `false`, the end of its reactor does not kill it: a drop and a [shutdown](crate::Reactor::shutdown) let it
+    /// go as [`Reactor::detach`](crate::Reactor::detach) does. Default: `true` (tokio has the other default). Until
+    /// then it is a command as any other: it takes its place, its limits and its context end it, and its
+    /// [`Finished`](crate::Finished) is handed out. By [`Reactor::set_kill_on_drop`](crate::Reactor::set_kill_on_drop)
+    /// this is changed while it runs.
+    ///
+    /// When the reactor ends, no limit of it counts any more, also none that has asked it to stop; its pipes are
+    /// closed, so that a program which writes to one gets SIGPIPE: give one that is to live on files. One that is
+    /// queued then is not started, and one that has exited, but whose pipes are held, is ended as any other.
+    ///
+    /// ```
+    /// use execloop::{Command, Reactor};
+    /// let mut reactor = Reactor::new()?;
+    /// let server = reactor.start(Command::new("sleep").arg("0.1").kill_on_drop(false))?;
+    /// // While the reactor is there, the server's end is told.
+    /// # let pid = reactor.pid(server);
+    /// # assert!(pid.is_some());
+    /// drop(reactor); // and the server runs on
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn kill_on_drop(&mut self, kill: bool) -> &mut Command {
+        self.change(|command| command.survives = !kill)
+    }
+
     /// Bounds the time between its being asked to stop, or its exit, and its end. Default, and zero: no bound.
     ///
     /// When the delay is over it is killed, and its pipes, which a descendant may hold, are read once more and closed.

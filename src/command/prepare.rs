@@ -39,6 +39,8 @@ pub(crate) struct Spec {
     pub(crate) rank: Rank,
     /// Pipes of the caller's that he has closed while it waits for its start.
     pub(crate) closed: Streams,
+    /// The reactor's end does not kill it.
+    pub(crate) survives: bool,
 }
 
 /// What becomes of a start that fails for a while.
@@ -119,6 +121,7 @@ impl Command {
                 left: None,
             },
             closed: Streams::default(),
+            survives: self.survives,
         })
     }
 

@@ -2,7 +2,7 @@
 //! Unaware of jobs' outcomes.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use super::Engine;
@@ -27,12 +27,20 @@ pub(crate) enum Patience {
     Tries,
 }
 
-/// What came of one try.
-enum Attempt<T> {
-    Done(T),
+/// How far a command is.
+enum Stage {
     /// There is no pipe yet.
     Unstarted,
     /// There is one, and its program is not known to be executed.
+    Starting,
+    /// Its pipes are in use.
+    Begun(u32),
+}
+
+/// What came of one try.
+enum Attempt<T> {
+    Done(T),
+    Unstarted,
     Starting,
     /// `is_watched`: the kernel announces when it is worth another try.
     Blocked {
@@ -192,13 +200,8 @@ impl<K: Kernel> Engine<K> {
         Err(io::ErrorKind::WouldBlock.into())
     }
 
-    fn attempt<T>(
-        &mut self,
-        id: CommandId,
-        stream: Stream,
-        patience: Patience,
-        attempt: &mut impl FnMut(&mut K, &mut Vec<u8>, &mut CallerPipe<K::Pipe>) -> io::Result<T>,
-    ) -> io::Result<Attempt<T>> {
+    /// How far the command is for this pipe of the caller's.
+    fn stage(&mut self, id: CommandId, stream: Stream) -> io::Result<Stage> {
         let slot = self
             .table
             .slot_of_pipes(id)
@@ -207,16 +210,50 @@ impl<K: Kernel> Engine<K> {
             if spec.closed.contains(stream) {
                 return Err(Closed::ByCaller.error(stream));
             }
-            return Ok(Attempt::Unstarted);
+            return Ok(Stage::Unstarted);
         }
-        let tenant = self.table.tenant(slot);
         // Of a start that fails and is tried again, the caller is to see neither the end nor a loss.
         let running = self.table.running(slot);
-        if running.is_some_and(|running| {
+        let is_starting = running.is_some_and(|running| {
             running.is_starting() && !running.stream(stream).is_closed_by_caller()
-        }) {
-            return Ok(Attempt::Starting);
+        });
+        Ok(if is_starting {
+            Stage::Starting
+        } else {
+            Stage::Begun(slot)
+        })
+    }
+
+    /// The caller's pipe as a descriptor that stays ours. Where there is none yet, the caller is told of one.
+    pub(crate) fn callers_fd(
+        &mut self,
+        id: CommandId,
+        stream: Stream,
+    ) -> io::Result<BorrowedFd<'_>> {
+        self.kernel.check_process()?;
+        let Stage::Begun(slot) = self.stage(id, stream)? else {
+            self.readiness.wait_for(id.number, stream);
+            return Err(io::ErrorKind::WouldBlock.into());
+        };
+        match self.table.stream(slot, stream) {
+            Some(OurEnd::Caller(pipe)) => pipe.fd::<K>(stream),
+            _ => Err(Closed::NeverOpened.error(stream)),
         }
+    }
+
+    fn attempt<T>(
+        &mut self,
+        id: CommandId,
+        stream: Stream,
+        patience: Patience,
+        attempt: &mut impl FnMut(&mut K, &mut Vec<u8>, &mut CallerPipe<K::Pipe>) -> io::Result<T>,
+    ) -> io::Result<Attempt<T>> {
+        let slot = match self.stage(id, stream)? {
+            Stage::Unstarted => return Ok(Attempt::Unstarted),
+            Stage::Starting => return Ok(Attempt::Starting),
+            Stage::Begun(slot) => slot,
+        };
+        let tenant = self.table.tenant(slot);
         let Some(OurEnd::Caller(pipe)) = self.table.stream(slot, stream) else {
             return Err(Closed::NeverOpened.error(stream));
         };
@@ -273,7 +310,7 @@ impl<K: Kernel> Engine<K> {
         let Some(slot) = self.table.slot_of(id) else {
             return;
         };
-        self.now = self.kernel.now();
+        self.clock.read(self.kernel.now());
         self.visit_all(slot);
     }
 }

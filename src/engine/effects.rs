@@ -15,7 +15,7 @@ impl<K: Kernel> Engine<K> {
         };
         let mut effects = std::mem::take(&mut self.effects);
         effects.clear();
-        running.job.step(event, self.now, &mut effects);
+        running.job.step(event, self.clock.now(), &mut effects);
         let mut next = 0;
         while let Some(effect) = effects.get(next).copied() {
             next += 1;
@@ -38,7 +38,7 @@ impl<K: Kernel> Engine<K> {
             Effect::PerformCancel => {
                 let result = running.perform_cancel(kernel);
                 // The caller's callback may have taken its time.
-                self.now = kernel.now();
+                self.clock.read(kernel.now());
                 Event::CancelResult(result)
             }
             Effect::PerformRung(rung) => Event::CancelResult(running.perform_rung(rung, kernel)),
@@ -49,16 +49,16 @@ impl<K: Kernel> Engine<K> {
                     let takes_time = running.stream(stream).runs_callbacks();
                     let event = running.serve_last(stream, kernel, &mut self.scratch);
                     if takes_time {
-                        self.now = kernel.now();
+                        self.clock.read(kernel.now());
                     }
-                    running.job.step(event, self.now, effects);
+                    running.job.step(event, self.clock.now(), effects);
                 }
                 running.cut_callers_pipes(kernel);
                 return self.readiness.note_all(self.table.id_of(slot).number);
             }
             Effect::Finish => return self.finish(slot),
         };
-        running.job.step(answer, self.now, effects);
+        running.job.step(answer, self.clock.now(), effects);
     }
 
     /// Moves what its context's deadline is for a command that does not count the queue.

@@ -21,7 +21,7 @@ impl<K: Kernel> Engine<K> {
     }
 
     fn end_running(&mut self, slot: u32, outcome: impl FnOnce(&mut Job) -> Result<(), Error>) {
-        let now = self.now;
+        let now = self.clock.real();
         self.stop_asking(slot);
         self.stop_noticing(slot);
         let mut running = self.table.take_running(slot);
@@ -94,7 +94,7 @@ impl<K: Kernel> Engine<K> {
                 reply(finished);
                 Ok(())
             });
-            self.now = self.kernel.now();
+            self.clock.read(self.kernel.now());
         }
     }
 

@@ -11,7 +11,7 @@ use crate::sys::{Kernel, Stream};
 impl<K: Kernel> Engine<K> {
     /// A command runs, and is to be told of after a while.
     pub(super) fn notice_slow_later(&mut self, slot: u32) {
-        let now = self.now;
+        let now = self.clock.now();
         if let Some(running) = self.table.running(slot)
             && let Some(period) = running.job.policy().slow_after
         {

@@ -11,7 +11,7 @@ impl<K: Kernel> Engine<K> {
     /// Acts on what other threads have said so far.
     pub(crate) fn take_messages(&mut self) {
         for message in self.inbox.take() {
-            self.now = self.kernel.now();
+            self.clock.read(self.kernel.now());
             match message {
                 Message::ContextDone(key) => self.context_done(key),
                 Message::Start(number, command) => self.start_sent(number, command),

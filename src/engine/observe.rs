@@ -29,7 +29,7 @@ impl<K: Kernel> Engine<K> {
         let Some(observer) = &mut self.observer else {
             return;
         };
-        let now = self.now;
+        let now = self.clock.real();
         let told = guarded("observer", || {
             tell(observer.as_mut(), now);
             Ok(())
@@ -37,7 +37,7 @@ impl<K: Kernel> Engine<K> {
         if told.is_err() {
             drop_callers("observer", self.observer.take());
         }
-        self.now = self.kernel.now();
+        self.clock.read(self.kernel.now());
     }
 
     /// So much of a command's output was read. An idle timeout and an output limit want to know.

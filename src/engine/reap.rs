@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{Due, Engine};
+use super::{Engine, Look};
 use crate::job::Event;
 use crate::sys::{Kernel, Stream, Tenant};
 
@@ -36,7 +36,7 @@ impl<K: Kernel> Engine<K> {
         let Some(youngest) = self.unwatched.pop() else {
             return false;
         };
-        self.now = self.kernel.now();
+        self.clock.read(self.kernel.now());
         let mut is_any_over = false;
         let mut unwatched = std::mem::take(&mut self.unwatched);
         for tenant in unwatched.drain(..) {
@@ -129,7 +129,7 @@ impl<K: Kernel> Engine<K> {
 
     /// Takes a child's status. `false`: it is not to be had now, or was taken.
     fn try_reap(&mut self, slot: u32) -> bool {
-        let now = self.now;
+        let now = self.clock.real();
         let Some(running) = self.table.running(slot) else {
             return false;
         };
@@ -163,21 +163,21 @@ impl<K: Kernel> Engine<K> {
 
     /// Asks a child by timer, less and less often.
     fn ask_again(&mut self, slot: u32) {
-        let now = self.now;
+        let now = self.clock.real();
         let Some(running) = self.table.running(slot) else {
             return;
         };
         let at = now + wait_before_asking(running.asked);
         running.asked += 1;
         let before = running.ask_at.replace(at);
-        self.deadlines.move_to(Due::Ask(slot), before, Some(at));
+        self.looks.move_to(Look::Ask(slot), before, Some(at));
     }
 
     pub(super) fn stop_asking(&mut self, slot: u32) {
         if let Some(running) = self.table.running(slot)
             && let Some(before) = running.ask_at.take()
         {
-            self.deadlines.move_to(Due::Ask(slot), Some(before), None);
+            self.looks.move_to(Look::Ask(slot), Some(before), None);
         }
     }
 

@@ -67,8 +67,8 @@ impl<K: Kernel> Engine<K> {
             return;
         };
         if let Some(called) = called {
-            self.now = self.kernel.now();
-            let took = self.now.saturating_duration_since(called);
+            self.clock.read(self.kernel.now());
+            let took = self.clock.real().saturating_duration_since(called);
             self.stats.callback_max = self.stats.callback_max.max(took);
         }
         if read > 0 {

@@ -23,6 +23,9 @@ impl<K: Kernel> Engine<K> {
         self.kernel.check_process()?;
         self.close_inbox();
         self.abort_all();
+        self.let_go_of_survivors();
+        // What is left is ended by its limits.
+        self.go_on();
         for slot in self.table.slots() {
             let running = self.table.running(slot);
             if running.is_some_and(|running| running.job.kill_failed()) {
@@ -37,16 +40,26 @@ impl<K: Kernel> Engine<K> {
 
     /// What waits is not started, what runs is killed.
     fn abort_all(&mut self) {
-        self.now = self.kernel.now();
+        self.clock.read(self.kernel.now());
         for slot in self.table.slots() {
             let running = self.table.running(slot);
             if let Some(running) = &running {
-                if running.is_detached {
+                if running.is_left_alone() {
                     continue;
                 }
                 running.kill_group(&mut self.kernel);
             }
             self.abort(slot, StartError::ShutDown);
+        }
+    }
+
+    /// Once nobody waits any more who could be started in their places.
+    fn let_go_of_survivors(&mut self) {
+        for slot in self.table.slots() {
+            let running = self.table.running(slot);
+            if running.is_some_and(|running| running.survives && !running.is_detached) {
+                self.detach(self.table.id_of(slot));
+            }
         }
     }
 
@@ -58,7 +71,10 @@ impl<K: Kernel> Engine<K> {
             let Some(running) = self.table.running(slot) else {
                 continue;
             };
-            if running.is_detached {
+            if running.is_left_alone() {
+                if self.clock.is_stopped() && !running.is_detached {
+                    running.let_go_on(&mut self.kernel);
+                }
                 continue;
             }
             running.kill_group(&mut self.kernel);

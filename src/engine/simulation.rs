@@ -6,6 +6,7 @@ mod callers;
 mod check;
 mod contexts;
 mod invariants;
+mod pauses;
 mod plan;
 mod requests;
 mod starts;
@@ -31,6 +32,8 @@ use crate::inbox::{Inbox, Message};
 use crate::sys::Stream;
 use crate::sys::simulated::{Random, Shared, Simulated, SimulatedWaker, World};
 use contexts::Ending;
+use invariants::Survivor;
+use pauses::Pauses;
 use plan::{Job, POOLS};
 use tokens::Tokens;
 use weather::random_weather;
@@ -68,9 +71,13 @@ struct Driver {
     is_dawdling: bool,
     may_fail: bool,
     is_shut_down: bool,
+    /// Children that its end is to leave alone.
+    survivors: Vec<Survivor>,
     last_drained: Option<Instant>,
     /// The loop is broken on purpose: it forgets that streams have used up their share.
     is_broken: bool,
+    /// When all was suspended, and when it went on.
+    pauses: Pauses,
     /// To find out whether a context still knows it.
     inbox: Arc<Inbox<SimulatedWaker>>,
     /// What was handed to those who had sent it.
@@ -149,8 +156,10 @@ impl Driver {
             order: Vec::new(),
             may_fail,
             is_shut_down: false,
+            survivors: Vec::new(),
             last_drained: None,
             is_broken: false,
+            pauses: Pauses::default(),
             told: Arc::default(),
             wanted: Vec::new(),
         };
@@ -187,6 +196,7 @@ impl Driver {
                 return self.end_early();
             }
         }
+        self.unsuspend();
         self.outlive_detached();
         self.check_order();
         self.check_leftovers();
@@ -200,6 +210,9 @@ impl Driver {
     }
 
     fn act(&mut self) {
+        if self.is_suspended() && self.random.one_in(6) {
+            self.unsuspend();
+        }
         match self.random.below(40) {
             0..=9 => self.start_one(),
             10..=27 => self.turn(),
@@ -216,6 +229,7 @@ impl Driver {
             38 if self.random.one_in(2) => self.change_limits(),
             38 => self.resume_one(),
             _ if self.random.one_in(4) => self.detach_one(),
+            _ if self.random.one_in(3) => self.suspend_or_not(),
             _ => self.let_another_thread_speak(),
         }
         self.note_told();
@@ -228,6 +242,7 @@ impl Driver {
     /// The engine is dropped or shut down while commands are under way.
     fn end_early(mut self) {
         self.is_shut_down = true;
+        self.survivors = self.survivors();
         if self.random.one_in(2) {
             let now = self.world.borrow().now();
             for job in self.book.borrow_mut().iter_mut().filter(|job| !job.is_over) {
@@ -248,7 +263,8 @@ impl Driver {
             let book = self.book.borrow();
             let lost = book.iter().find(|job| {
                 let is_told = job.is_over || job.is_detached || job.id.is_none();
-                !is_told
+                let mut survivors = self.survivors.iter();
+                !is_told && !survivors.any(|survivor| survivor.program == job.program)
             });
             assert!(lost.is_none(), "never finished: {lost:#?}");
         }

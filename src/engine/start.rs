@@ -57,7 +57,7 @@ impl<K: Kernel> Engine<K> {
         self.kernel
             .check_process()
             .map_err(|_| StartError::Forked)?;
-        self.now = self.kernel.now();
+        self.clock.read(self.kernel.now());
         self.table.free_vacant();
         let spec = self.spec(command)?;
         let number = self.inbox.take_number();
@@ -69,7 +69,7 @@ impl<K: Kernel> Engine<K> {
     /// The same for a caller who wants to hear of every failure by a `Finished`.
     pub(crate) fn submit(&mut self, command: Box<Command>) -> CommandId {
         let number = self.inbox.take_number();
-        self.now = self.kernel.now();
+        self.clock.read(self.kernel.now());
         self.table.free_vacant();
         self.start_sent(number, command);
         self.table.id(number)
@@ -100,7 +100,7 @@ impl<K: Kernel> Engine<K> {
         if !command.counts_queue()
             && let Some(deadline) = spec.context.as_ref().and_then(Context::deadline)
         {
-            spec.rank.left = Some(deadline.saturating_duration_since(self.now));
+            spec.rank.left = Some(deadline.saturating_duration_since(self.clock.real()));
         }
         Ok(spec)
     }
@@ -118,7 +118,9 @@ impl<K: Kernel> Engine<K> {
         let (rank, cost) = (spec.rank, cost_of(&spec));
         let slot = self.table.wait(number, Box::new(spec));
         if let Some(context) = context {
-            let (membership, deadline) = self.watches.add(&context, slot, &self.inbox);
+            let clock = self.clock;
+            let in_loop = |deadline| clock.of_real(deadline);
+            let (membership, deadline) = self.watches.add(&context, slot, &self.inbox, in_loop);
             if deadline.is_some() {
                 let due = Due::Context(membership.key);
                 self.deadlines.move_to(due, None, deadline);
@@ -156,14 +158,14 @@ impl<K: Kernel> Engine<K> {
     /// From here on at most so many run at once. Those that run go on.
     pub(crate) fn set_running_max(&mut self, running_max: usize) {
         self.admission.set_running_max(running_max);
-        self.now = self.kernel.now();
+        self.clock.read(self.kernel.now());
         self.admit();
     }
 
     /// Makes a pool, or gives one another depth.
     pub(crate) fn set_pool(&mut self, name: &str, depth: usize) {
         self.admission.set_pool(name, depth);
-        self.now = self.kernel.now();
+        self.clock.read(self.kernel.now());
         self.admit();
     }
 
@@ -178,8 +180,10 @@ impl<K: Kernel> Engine<K> {
 
     /// The next turn would begin with a start from the queue.
     pub(super) fn can_admit(&self) -> bool {
-        let queue = self.admission.queue();
-        let next = queue.front().filter(|_| !self.waits_for_caller());
+        if self.clock.is_stopped() || self.waits_for_caller() {
+            return false;
+        }
+        let next = self.admission.queue().front();
         next.and_then(|slot| self.table.spec(slot))
             .is_some_and(|spec| {
                 self.admission.has_room(cost_of(spec))
@@ -190,6 +194,9 @@ impl<K: Kernel> Engine<K> {
 
     /// Starts as many from the queue as there is room for.
     pub(super) fn admit(&mut self) {
+        if self.clock.is_stopped() {
+            return;
+        }
         while let Some(slot) = self.admission.queue().front() {
             let Some(spec) = self.table.spec(slot) else {
                 debug_assert!(false, "a command waits in the queue that is not there");
@@ -204,7 +211,7 @@ impl<K: Kernel> Engine<K> {
                 return;
             }
             let running = self.admission.running();
-            match self.permits.take(running, self.now) {
+            match self.permits.take(running, self.clock.real()) {
                 Permit::Granted => {}
                 Permit::Announced => return,
                 Permit::Until(again) => {
@@ -228,7 +235,7 @@ impl<K: Kernel> Engine<K> {
         let mut spec = self.table.take_waiting(slot);
         let started = self.kernel.start(&mut spec.launch);
         // A start takes its time, which is not the command's.
-        self.now = self.kernel.now();
+        self.clock.read(self.kernel.now());
         match started {
             Ok(started) => {
                 self.run(slot, *spec, started);
@@ -269,7 +276,7 @@ impl<K: Kernel> Engine<K> {
     fn refusal(&self, failure: &StartFailure, retry: &mut Retry) -> Refusal {
         if failure.is_shortage()
             && self.admission.running() > 0
-            && let Some(at) = retry.patience.wait(self.now)
+            && let Some(at) = retry.patience.wait(self.clock.real())
         {
             return Refusal::Shortage(at);
         }
@@ -277,7 +284,7 @@ impl<K: Kernel> Engine<K> {
         if failure.is_text_busy() && may_retry {
             let wait = Duration::from_millis(1 << retry.text_busy_tries);
             retry.text_busy_tries += 1;
-            return Refusal::TextBusy(self.now + wait);
+            return Refusal::TextBusy(self.clock.now() + wait);
         }
         Refusal::Final
     }
@@ -308,7 +315,7 @@ impl<K: Kernel> Engine<K> {
             }
         }
         let lends = streams.iter().any(OurEnd::is_callers);
-        let job = Job::new(spec.policy, copied, lends, self.now);
+        let job = Job::new(spec.policy, copied, lends, self.clock.now());
         let wake_at = job.wake_at();
         let running = Running {
             job,
@@ -319,6 +326,7 @@ impl<K: Kernel> Engine<K> {
             start: Some(Box::new((spec.launch, spec.retry, spec.rank))),
             missed: Streams::default(),
             is_detached: false,
+            survives: spec.survives,
             is_cancelled: false,
             heard: Streams::default(),
             slow_at: None,
@@ -332,7 +340,7 @@ impl<K: Kernel> Engine<K> {
             ask_at: None,
             cost,
             usage: None,
-            started: self.now,
+            started: self.clock.real(),
             reaped: None,
         };
         self.admission.started(cost);
@@ -342,7 +350,10 @@ impl<K: Kernel> Engine<K> {
         self.tell_observer(|observer, at| observer.started(id, pid, at));
         self.arm_slot(slot, wake_at);
         self.notice_slow_later(slot);
-        let deadline = spec.rank.left.and_then(|left| self.now.checked_add(left));
+        let deadline = spec
+            .rank
+            .left
+            .and_then(|left| self.clock.now().checked_add(left));
         self.move_deadline(slot, deadline);
         for stream in spec.closed.iter() {
             self.close_callers_pipe(self.table.id_of(slot), stream);
@@ -433,6 +444,7 @@ impl<K: Kernel> Engine<K> {
             cancel: running.cancel,
             context: None,
             closed,
+            survives: running.survives,
         });
         if running.is_detached {
             drop_callers("command", spec);

@@ -26,7 +26,7 @@ impl<K: Kernel> Engine<K> {
 
     /// Asks a command to stop, as nobody waits for it any more. However often: that is no hurry.
     pub(crate) fn abandon(&mut self, id: CommandId) -> bool {
-        self.now = self.kernel.now();
+        self.clock.read(self.kernel.now());
         let is_unfinished = self.table.slot_of(id).is_some();
         if let Some(slot) = self.table.slot_of_pipes(id) {
             self.stop(slot, Cause::Cancelled);
@@ -36,7 +36,7 @@ impl<K: Kernel> Engine<K> {
 
     /// Kills a command at once. `false`: it is not here or has finished.
     pub(crate) fn kill(&mut self, id: CommandId) -> bool {
-        self.now = self.kernel.now();
+        self.clock.read(self.kernel.now());
         let is_unfinished = self.table.slot_of(id).is_some();
         if let Some(slot) = self.table.slot_of_pipes(id) {
             self.abort(slot, StartError::Stopped(Cause::Cancelled));
@@ -71,11 +71,7 @@ impl<K: Kernel> Engine<K> {
     /// A context has ended, or its deadline has come.
     pub(super) fn context_done(&mut self, key: usize) {
         // The key may be another context's by now, which has not ended.
-        let Some(cause) = self
-            .watches
-            .context(key)
-            .and_then(|context| context.cause_at(self.now))
-        else {
+        let Some(cause) = self.watches.cause(key, self.clock.now()) else {
             return;
         };
         let is_cancelled = self.watches.context(key).is_some_and(Context::is_cancelled);
@@ -107,6 +103,19 @@ impl<K: Kernel> Engine<K> {
         }
     }
 
+    /// Whether the engine's end lets a command go, in place of killing it. `false`: it is not here or has finished.
+    pub(crate) fn set_survives(&mut self, id: CommandId, survives: bool) -> bool {
+        let Some(slot) = self.table.slot_of(id) else {
+            return false;
+        };
+        if let Some((spec, _)) = self.table.unstarted(slot) {
+            spec.survives = survives;
+        } else if let Some(running) = self.table.running(slot) {
+            running.survives = survives;
+        }
+        true
+    }
+
     /// Lets a command go: it survives the engine, and its outcome is not reported.
     pub(crate) fn detach(&mut self, id: CommandId) -> Option<u32> {
         let slot = self.table.slot_of(id)?;
@@ -115,6 +124,10 @@ impl<K: Kernel> Engine<K> {
             return None;
         }
         let pid = K::pid(&running.child);
+        if self.clock.is_stopped() {
+            // Nobody would let it go on.
+            running.let_go_on(&mut self.kernel);
+        }
         running.is_detached = true;
         let cost = running.cost;
         self.admission.let_go(cost);
@@ -122,7 +135,7 @@ impl<K: Kernel> Engine<K> {
         self.table.forget(id);
         drop_callers("callback", self.asides.take(id.number));
         self.readiness.forget(id.number);
-        self.now = self.kernel.now();
+        self.clock.read(self.kernel.now());
         self.leave(slot);
         self.let_go_of_pipes(slot);
         // Others may have waited for its place.

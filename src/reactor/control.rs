@@ -81,9 +81,76 @@ impl Reactor {
         self.engine.child(id).map(Unix::pidfd)
     }
 
-    /// Lets a running command go: it survives the reactor, its outcome is not reported, and its pipes are closed.
-    /// Returns its pid; `None` when it is not running. The trap: once the reactor is dropped, it is not reaped before
-    /// this process ends.
+    /// Stops all commands, each with the group that it leads (SIGSTOP), and the clock of everything that would end or retry one by
+    /// time: timeouts, silence, wait delays and leak timeouts, the steps of a [`Cancel`](crate::Cancel), contexts' deadlines,
+    /// busy programs. Nothing is started from the queue. What is left of a time is kept, for
+    /// [`unsuspend`](Reactor::unsuspend). For Ctrl-Z, whose SIGTSTP does not reach commands in groups of their own, and
+    /// whose pause is no command's fault.
+    ///
+    /// Turns go on: exits are taken, output is read, [`kill`](Reactor::kill) kills at once and
+    /// [`wake_at`](Reactor::wake_at) wakes; only a [`cancel`](Reactor::cancel) is felt when the commands go on. A second call
+    /// stops those that somebody has continued. The traps: a command without a
+    /// [group](crate::Command::process_group) is stopped alone, its children go on; a process with a group of its own goes
+    /// on; a context that other parts of the program look at ends by the wall's clock for those.
+    ///
+    /// What a program does with SIGTSTP, and when it was continued:
+    ///
+    /// ```no_run
+    /// use execloop::{Command, Reactor};
+    /// use signal_hook::{consts::SIGTSTP, iterator::Signals, low_level::emulate_default_handler};
+    /// let mut reactor = Reactor::new()?;
+    /// reactor.start(Command::new("make").process_group(0))?;
+    /// let mut signals = Signals::new([SIGTSTP])?;
+    /// let (handle, (tell, told)) = (reactor.handle(), std::sync::mpsc::channel());
+    /// std::thread::spawn(move || for signal in signals.forever() {
+    ///     let _ = tell.send(signal);
+    ///     handle.wake();
+    /// });
+    /// while !reactor.is_empty() {
+    ///     reactor.turn(None)?;
+    ///     if told.try_recv().is_ok() {
+    ///         reactor.suspend()?;
+    ///         emulate_default_handler(SIGTSTP)?; // stops this process, until fg
+    ///         reactor.unsuspend();
+    ///     }
+    ///     while reactor.try_wait_any().is_some() {}
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// In a forked copy of the process.
+    #[doc(alias("sigtstp", "sigstop", "job control", "pause"))]
+    pub fn suspend(&mut self) -> io::Result<()> {
+        let suspended = self.engine.suspend();
+        self.tell_outer_loop();
+        suspended
+    }
+
+    /// Lets everything go on that was [suspended](Reactor::suspend) (SIGCONT), each limit with the time that it had left. Does
+    /// nothing where nothing is suspended.
+    #[doc(alias("sigcont", "resume"))]
+    pub fn unsuspend(&mut self) {
+        self.engine.unsuspend();
+        self.tell_outer_loop();
+    }
+
+    /// Between [`suspend`](Reactor::suspend) and [`unsuspend`](Reactor::unsuspend).
+    pub fn is_suspended(&self) -> bool {
+        self.engine.is_suspended()
+    }
+
+    /// Changes [`Command::kill_on_drop`](crate::Command::kill_on_drop) of a command that was started or queued: with
+    /// `false`, it survives the reactor, and its end is told while that lives. `false` when it has finished or is not this
+    /// reactor's.
+    pub fn set_kill_on_drop(&mut self, id: CommandId, kill: bool) -> bool {
+        self.engine.set_survives(id, !kill)
+    }
+
+    /// Lets a running command go: it survives the reactor, its outcome is not reported, no limit of it counts any more, and
+    /// its pipes are closed. Returns its pid; `None` when it is not running. To hear of its end all the same, use
+    /// [`set_kill_on_drop`](Reactor::set_kill_on_drop). The trap: once the reactor is dropped, it is not reaped before this
+    /// process ends.
     pub fn detach(&mut self, id: CommandId) -> Option<u32> {
         let pid = self.engine.detach(id);
         self.tell_outer_loop();

@@ -1,6 +1,7 @@
 //! A command's streams, by its id: the pipes that the caller reads and writes himself, and who holds the others.
 //! Unaware of how a pipe is waited for, which is the engine's.
 
+use std::borrow::Cow;
 use std::io;
 
 use super::Reactor;
@@ -32,6 +33,27 @@ impl Reactor {
         self.engine
             .has_callers_pipe(id, Stream::Stderr)
             .then_some(StdoutPipe::new(self, id, Stream::Stderr))
+    }
+
+    /// What was captured of an output until now ([`Output::capture`](crate::Output::capture),
+    /// [`capture_ends`](crate::Output::capture_ends)); it stays there, and the [`Finished`](crate::Finished) has it all.
+    /// Empty where nothing is captured, and while the command is queued; `None` once it was handed out, was
+    /// [detached](Reactor::detach), or where it never was this reactor's. Copies nothing, but for both ends of a longer
+    /// output. The trap: it is what the reactor has read, so that without [turns](Reactor::turn) nothing comes to it.
+    ///
+    /// ```
+    /// use execloop::{Command, Output, Reactor, Stream};
+    /// let mut reactor = Reactor::new()?;
+    /// let mut server = Command::new("sh");
+    /// server.args(["-c", "echo listening; exec sleep 60"]).stdout(Output::capture());
+    /// let id = reactor.start(&mut server)?;
+    /// while !reactor.output_so_far(id, Stream::Stdout).is_some_and(|said| said.ends_with(b"listening\n")) {
+    ///     reactor.turn(None)?;
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn output_so_far(&self, id: CommandId, stream: Stream) -> Option<Cow<'_, [u8]>> {
+        self.engine.output_so_far(id, stream)
     }
 
     /// The processes, other than this one, that hold the pipe of a stream that the reactor copies: the command's own, and

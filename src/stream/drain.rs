@@ -1,6 +1,7 @@
 //! `Drain`: takes a child's output, up to a budget a turn, and before its pipe is cut, what that still holds. The bytes
 //! that would be lost at the end are read here (`drain_last`). Unaware of jobs, of slots and of when it is called.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io::{self, Write};
 
@@ -181,6 +182,15 @@ impl<P> Drain<P> {
         };
         let delivered = self.sink.finish();
         has_ended.then_some(delivered)
+    }
+
+    /// What was collected so far, as it would be told if this were the end.
+    pub(super) fn captured(&self) -> Cow<'_, [u8]> {
+        match &self.sink {
+            Sink::Capture(bytes) => Cow::Borrowed(bytes),
+            Sink::HeadTail(kept) => kept.so_far(),
+            Sink::Writer { .. } | Sink::Lines { .. } => Cow::Borrowed(&[]),
+        }
     }
 
     /// Gives up the pipe and what was collected, and drops the caller's writer or callback.

@@ -54,6 +54,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub(crate) use attributes::{Attributes, CgroupPlan, Groups, IdMap, Program, Rlimit};
+pub(crate) use backend::{Zombie, become_subreaper, first_zombie};
 #[cfg(not(any(test, fuzzing)))]
 pub(crate) use clock::now;
 pub(crate) use cstr::{CStrings, nul_free};

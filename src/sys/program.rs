@@ -1,15 +1,15 @@
 //! What the program `execloop` asks of the system and no safe interface has: the state at its start, signals at their
-//! default, zombies that are no command's, and its own CPU time.
+//! default, and its own CPU time.
 //! Unaware of commands; nothing in the library calls it.
-#![allow(unsafe_code, reason = "signal dispositions, waitid and getrusage")]
+#![allow(unsafe_code, reason = "signal dispositions and getrusage")]
 
 use std::io;
 use std::mem;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use super::Signal;
 use super::usage::raw_usage;
-use super::{Signal, cvt};
 
 /// Descriptors that were closed when the process began: bit 0 stands for stdin.
 static CLOSED: AtomicU32 = AtomicU32::new(0);
@@ -82,25 +82,4 @@ pub fn stop_by_default_action(signal: Signal) {
     unsafe { libc::raise(signal.number()) };
     // SAFETY: `before` was filled by the call above, and is the action that was in place.
     unsafe { libc::sigaction(signal.number(), before.as_ptr(), std::ptr::null_mut()) };
-}
-
-/// The child of this process that is a zombie, and became a child before any other that is one. It is left so.
-pub fn first_zombie() -> Option<u32> {
-    let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
-    wait(libc::P_ALL, 0, flags)
-}
-
-/// Takes the status of one child, if it is a zombie.
-pub fn reap(pid: u32) {
-    wait(libc::P_PID, pid as _, libc::WEXITED | libc::WNOHANG);
-}
-
-fn wait(whose: libc::idtype_t, id: libc::id_t, flags: libc::c_int) -> Option<u32> {
-    // SAFETY: all of it is numbers, and zero is one of each.
-    let mut info: libc::siginfo_t = unsafe { mem::zeroed() };
-    // SAFETY: `info` has room for the answer.
-    cvt(unsafe { libc::waitid(whose, id, &raw mut info, flags) }).ok()?;
-    // SAFETY: waitid(2) has filled in a child's, or left the zeros.
-    let pid = unsafe { info.si_pid() };
-    u32::try_from(pid).ok().filter(|pid| *pid != 0)
 }

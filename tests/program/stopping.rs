@@ -340,8 +340,28 @@ fn nobody_would_continue_an_orphaned_process_group_so_it_is_not_suspended() {
     assert_eq!(live.finish().code, Some(0));
 }
 
+#[cfg(all(target_os = "linux", not(execloop_kqueue_shim)))]
+#[test]
+fn orphans_of_commands_are_taken_over_and_told() {
+    let scratch = Scratch::new();
+    let pid = scratch.join("pid");
+    let pid = pid.display();
+    // The second ends once the orphan of the first is reaped, which nobody else would do here.
+    let list = format!(
+        "(sleep 0.01; exit 7) >/dev/null 2>&1 & echo $! > '{pid}'\n\
+         while kill -0 $(cat '{pid}') 2>/dev/null; do sleep 0.01; done; cat '{pid}'\n"
+    );
+    let done = run(&["-j", "1", "--subreaper"], list);
+    assert_eq!(done.code, Some(0), "{done:?}");
+    let expected = format!("execloop: orphan {}: exit status 7\n", done.output().trim());
+    assert!(done.told().starts_with(&expected), "{done:?}");
+}
+
 #[test]
 fn process_one_of_a_container_reaps_orphans_and_no_command() {
+    if cfg!(execloop_kqueue_shim) {
+        return eprintln!("skipped: without pidfds no orphan is told from a command");
+    }
     let container = "unshare --pid --fork --mount-proc --kill-child";
     if shell(&format!("{container} true 2>&-")).run().is_err() {
         return eprintln!("skipped: no new pid namespace is to be had");
@@ -362,4 +382,63 @@ fn process_one_of_a_container_reaps_orphans_and_no_command() {
         .filter(|line| line.ends_with(": exit status 3"));
     assert_eq!(failures.count(), 100, "{done:?}");
     assert_eq!(done.summary(), "101 commands: 1 succeeded, 100 failed");
+}
+
+/// Longer than the time limit of the command that it suspends.
+const SUSPENDED: &str = "5.5";
+
+#[test]
+fn ctrl_z_stops_the_commands_with_their_time_limits_and_fg_lets_both_go_on() {
+    let program = env!("CARGO_BIN_EXE_execloop");
+    // A shell with job control, as the leader of a session on a terminal: what is typed there is for its foreground job.
+    let list = "trap 'echo continued' CONT; echo ready $$; until test -e \"$GO\"; do sleep 0.02; done; echo done";
+    let script = "set -m; \"$EXECLOOP\" run --stream --quiet --timeout 5s ::: \"$LIST\"; echo stopped; \
+        read line; fg >/dev/null; echo \"status $?\"";
+    let scratch = Scratch::new();
+    let go = scratch.join("go");
+    let mut command = shell(script);
+    command
+        .env("EXECLOOP", program)
+        .env("LIST", list)
+        .env("GO", &go)
+        .session(true)
+        .stdin(Input::pipe().terminal())
+        .stdout(Output::pipe().terminal(TerminalSize::default()))
+        .stderr_to_stdout(true)
+        .timeout(GUARD);
+    execloop::linux::CommandExt::controlling_terminal(&mut command, 0);
+    let mut reactor = Reactor::new().expect("a reactor");
+    let id = reactor.start(&mut command).expect("it starts");
+    let mut live = Live {
+        reactor,
+        id,
+        unread: Default::default(),
+    };
+    let ready = line_with(&mut live, "ready");
+    let pid = ready.rsplit(' ').next().expect("a pid").to_owned();
+    live.list("\x1a");
+    line_with(&mut live, "stopped");
+    wait_until_stopped(&pid);
+    shell(&format!("sleep {SUSPENDED}"))
+        .run()
+        .expect("it passes");
+    live.list("\n");
+    line_with(&mut live, "continued");
+    fs::write(&go, "").expect("a file");
+    line_with(&mut live, "done");
+    line_with(&mut live, "status 0");
+    while live.read(Stream::Stdout) {}
+    let done = live.reactor.wait(id).expect("a reactor").expect("it ran");
+    assert!(done.success(), "{:?}", done.outcome);
+}
+
+/// The first line from here on that has this word.
+fn line_with(live: &mut Live, word: &str) -> String {
+    loop {
+        let line = live.output_line();
+        if line.contains(word) {
+            return line.trim_end().to_owned();
+        }
+        assert!(!line.is_empty() || live.read(Stream::Stdout), "no {word:?}");
+    }
 }

@@ -1,9 +1,11 @@
 //! Pipes of the caller's without waiting: tried, told when they are worth another try, and given away.
 //! Unaware of reads and writes that wait, which `tests/pipes.rs` has.
+#![allow(unsafe_code, reason = "poll(2) of a descriptor that is not borrowed")]
 
 use super::*;
 
 use std::io::{ErrorKind, IoSlice};
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 use execloop::{Event, Stream};
 
@@ -354,4 +356,59 @@ fn a_command_is_told_after_the_output_that_the_caller_waits_for_and_no_other_wai
         matches!(&event, Some(Event::Finished(done)) if done.id == held),
         "{event:?}"
     );
+}
+
+/// Sleeps until one of the descriptors can be read or written, without the reactor.
+fn poll(fds: &mut [libc::pollfd]) {
+    // SAFETY: the pointer and the length are of one slice.
+    let ready = unsafe { libc::poll(fds.as_mut_ptr(), fds.len() as libc::nfds_t, -1) };
+    assert!(ready > 0, "{}", io::Error::last_os_error());
+}
+
+#[test]
+fn another_poller_hears_of_both_pipes_of_a_command() {
+    let (mut reactor, stay, _) = full();
+    let id = start(&mut reactor, &mut cat());
+    let error = reactor
+        .stdin(id)
+        .expect("queued")
+        .try_fd()
+        .expect_err("no pipe yet");
+    assert_eq!(error.kind(), ErrorKind::WouldBlock);
+    drop(stay);
+    // It is told when there is one.
+    while !matches!(
+        reactor.wait_event(None).expect("poll").expect("one is left"),
+        Event::Ready(of, Stream::Stdin) if of == id
+    ) {}
+    let wanted = |fd: io::Result<BorrowedFd<'_>>, events| libc::pollfd {
+        fd: fd.expect("it is executed").as_raw_fd(),
+        events,
+        revents: 0,
+    };
+    let mut fds = [
+        wanted(reactor.stdin(id).expect("its").try_fd(), libc::POLLOUT),
+        wanted(reactor.stdout(id).expect("its").try_fd(), libc::POLLIN),
+    ];
+    poll(&mut fds);
+    assert_eq!((fds[0].revents, fds[1].revents), (libc::POLLOUT, 0));
+    let mut stdin = reactor.stdin(id).expect("its stdin");
+    assert_eq!(tried(stdin.try_write(b"word")), Some(4));
+    poll(&mut fds[1..]);
+    assert_eq!(fds[1].revents, libc::POLLIN);
+    let mut buffer = [0; 10];
+    let mut stdout = reactor.stdout(id).expect("its stdout");
+    assert_eq!(tried(stdout.try_read(&mut buffer)), Some(4));
+    reactor.stdin(id).expect("its stdin").close();
+    let error = reactor
+        .stdin(id)
+        .expect("its")
+        .try_fd()
+        .expect_err("closed");
+    assert_eq!(error.kind(), ErrorKind::NotConnected);
+    poll(&mut fds[1..]);
+    assert_eq!(fds[1].revents, libc::POLLHUP);
+    let mut stdout = reactor.stdout(id).expect("its stdout");
+    assert_eq!(tried(stdout.try_read(&mut buffer)), Some(0));
+    assert!(wait(&mut reactor, id).success());
 }

@@ -227,3 +227,98 @@ fn command_that_only_drains_cannot_be_detached_by_a_pid_that_is_not_its_own_any_
     stay.release_orphan();
     assert!(wait(&mut reactor, id).success());
 }
+
+/// Commands that are not to be killed: by their builder, and by their id, one in a group of its own.
+fn survivors(reactor: &mut Reactor) -> [(Stay, CommandId); 2] {
+    [true, false].map(|by_builder| {
+        let mut stay = Stay::new(&["out=said"]);
+        stay.command
+            .stdout(Output::capture())
+            .kill_on_drop(!by_builder);
+        let id = start(reactor, stay.command.process_group(0));
+        stay.pid();
+        if !by_builder {
+            assert!(reactor.set_kill_on_drop(id, false));
+        }
+        (stay, id)
+    })
+}
+
+#[test]
+fn what_is_not_to_be_killed_survives_a_drop() {
+    let mut reactor = reactor();
+    let mut survivors = survivors(&mut reactor);
+    let mut killed = Stay::new(&[]);
+    let id = start(&mut reactor, killed.command.kill_on_drop(false));
+    killed.pid();
+    assert!(reactor.set_kill_on_drop(id, true));
+    drop(reactor);
+    for (stay, _) in &mut survivors {
+        assert!(stay.is_alive());
+    }
+    killed.wait_until_gone();
+}
+
+#[test]
+fn what_is_not_to_be_killed_survives_a_shutdown_and_is_not_handed_out() {
+    let mut reactor = Reactor::builder()
+        .max_running(3)
+        .build()
+        .expect("a reactor");
+    let mut survivors = survivors(&mut reactor);
+    let mut killed = Stay::new(&[]);
+    let running = start(&mut reactor, &mut killed.command);
+    killed.pid();
+    let mut queued = shell("exit 0");
+    let queued = start(&mut reactor, queued.kill_on_drop(false));
+    assert_eq!((reactor.running(), reactor.queued()), (3, 1));
+    let mut told: Vec<_> = reactor
+        .shutdown()
+        .expect("poll")
+        .iter()
+        .map(|done| done.id)
+        .collect();
+    told.sort();
+    assert_eq!(told, [running, queued]);
+    for (stay, _) in &mut survivors {
+        assert!(stay.is_alive());
+    }
+}
+
+#[test]
+fn what_is_not_to_be_killed_is_a_command_as_any_other_while_the_reactor_lives() {
+    let mut reactor = reactor();
+    let [(mut first, one), (_second, two)] = survivors(&mut reactor);
+    assert_eq!(reactor.running(), 2);
+    first.release();
+    let done = wait(&mut reactor, one);
+    assert!(done.success() && done.stdout == b"said", "{done:?}");
+    assert!(!reactor.set_kill_on_drop(one, false), "it was handed out");
+    assert!(reactor.cancel(two));
+    assert_eq!(
+        word(&wait(&mut reactor, two)),
+        "signal: SIGKILL (cancelled)"
+    );
+    let mut late = shell("sleep 1000");
+    late.kill_on_drop(false).timeout(Duration::from_millis(1));
+    let late = start(&mut reactor, &mut late);
+    assert_eq!(
+        word(&wait(&mut reactor, late)),
+        "signal: SIGKILL (timed out)"
+    );
+}
+
+#[test]
+fn what_has_exited_is_ended_with_its_pipes_although_it_was_not_to_be_killed() {
+    let mut reactor = reactor();
+    let mut stay = Stay::new(&["orphan"]);
+    stay.command.stdout(Output::capture()).kill_on_drop(false);
+    let id = start(&mut reactor, &mut stay.command);
+    stay.exit_unseen();
+    turn_until_reaped(&mut reactor, id);
+    let told = reactor.shutdown().expect("poll");
+    assert_eq!(
+        told.iter().map(word).collect::<Vec<_>>(),
+        ["stopped: cancelled"]
+    );
+}

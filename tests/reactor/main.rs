@@ -36,6 +36,7 @@ mod hand_out;
 mod handle;
 mod notices;
 mod observe;
+mod orphans;
 mod pools;
 mod queue;
 mod run;

@@ -156,3 +156,98 @@ fn one_callback_has_the_lines_of_many_commands_and_knows_whose_they_are() {
     }
     assert_eq!(told, expected);
 }
+
+/// What was captured of stdout until now.
+fn so_far(reactor: &Reactor, id: CommandId) -> Option<Vec<u8>> {
+    let so_far = reactor.output_so_far(id, Stream::Stdout);
+    so_far.map(|bytes| bytes.into_owned())
+}
+
+#[test]
+fn what_was_captured_so_far_is_seen_while_the_command_runs_and_until_it_is_taken() {
+    let (mut reactor, stay, first) = full();
+    // The second half comes once the first was seen.
+    let (stdin, mut leash) = io::pipe().expect("a pipe");
+    let mut talks = shell("echo one; echo amiss >&2; read line; echo two");
+    talks
+        .stdin(Input::file(stdin))
+        .stdout(Output::capture())
+        .stderr(Output::capture());
+    let id = start(&mut reactor, &mut talks);
+    assert_eq!(so_far(&reactor, id).as_deref(), Some(&b""[..]), "queued");
+    drop(stay);
+    wait(&mut reactor, first);
+    while so_far(&reactor, id).expect("known") != b"one\n"
+        || *reactor.output_so_far(id, Stream::Stderr).expect("known") != b"amiss\n"[..]
+    {
+        reactor.turn(None).expect("turn");
+    }
+    let stdin = reactor.output_so_far(id, Stream::Stdin).expect("known");
+    assert!(stdin.is_empty(), "{stdin:?}");
+    leash.write_all(b"go on\n").expect("it reads");
+    while reactor.running() > 0 {
+        reactor.turn(None).expect("turn");
+    }
+    assert_eq!(so_far(&reactor, id).as_deref(), Some(&b"one\ntwo\n"[..]));
+    let done = wait(&mut reactor, id);
+    assert_eq!(
+        (&done.stdout[..], &done.stderr[..]),
+        (&b"one\ntwo\n"[..], &b"amiss\n"[..])
+    );
+    assert_eq!(so_far(&reactor, id), None, "handed out");
+}
+
+#[test]
+fn what_was_captured_is_seen_after_the_end_of_its_stream() {
+    let mut reactor = reactor();
+    let (stdin, leash) = io::pipe().expect("a pipe");
+    let mut talks = shell("echo said; exec >&-; echo closed >&2; read line");
+    talks
+        .stdin(Input::file(stdin))
+        .stdout(Output::capture())
+        .stderr(Output::capture());
+    let id = start(&mut reactor, &mut talks);
+    let has_ended = |reactor: &mut Reactor| {
+        let holders = reactor.holders(id, Stream::Stdout).expect("there is /proc");
+        let stderr = reactor.output_so_far(id, Stream::Stderr);
+        !stderr.expect("known").is_empty() && holders.is_empty()
+    };
+    while !has_ended(&mut reactor) {
+        reactor.turn(None).expect("turn");
+    }
+    assert_eq!(so_far(&reactor, id).as_deref(), Some(&b"said\n"[..]));
+    drop(leash);
+    assert_eq!(wait(&mut reactor, id).stdout, b"said\n");
+}
+
+#[test]
+fn both_ends_are_seen_of_what_was_captured_so_far() {
+    let mut reactor = reactor();
+    let (stdin, leash) = io::pipe().expect("a pipe");
+    let mut talks = shell("printf 0123456789; read line");
+    talks
+        .stdin(Input::file(stdin))
+        .stdout(Output::capture_ends(2));
+    let id = start(&mut reactor, &mut talks);
+    let expected = b"01\n... omitting 6 bytes ...\n89";
+    while so_far(&reactor, id).expect("known") != expected {
+        reactor.turn(None).expect("turn");
+    }
+    drop(leash);
+    assert_eq!(wait(&mut reactor, id).stdout, expected);
+}
+
+#[test]
+fn what_is_not_captured_is_not_seen() {
+    let mut reactor = reactor();
+    let shared = Shared::default();
+    let mut stay = Stay::new(&["out=text"]);
+    stay.command.stdout(Output::writer(shared.clone()));
+    let id = start(&mut reactor, &mut stay.command);
+    shared.turn_until(&mut reactor, "text");
+    assert_eq!(so_far(&reactor, id).as_deref(), Some(&b""[..]));
+    reactor.detach(id).expect("it runs");
+    assert_eq!(so_far(&reactor, id), None);
+    let other = Reactor::new().expect("a reactor");
+    assert_eq!(so_far(&other, id), None);
+}

@@ -301,6 +301,13 @@ pub(crate) struct ChildArguments {
     /// Run everything with a niceness that is N higher
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub(crate) nice: Option<i32>,
+
+    /// Take the place of init for what commands leave behind
+    ///
+    /// A process whose parent has ended becomes a child of this program. It
+    /// is reaped when it ends, and told on stderr with its status. Linux only.
+    #[arg(long, verbatim_doc_comment)]
+    pub(crate) subreaper: bool,
 }
 
 #[derive(Args, Debug)]
@@ -371,7 +378,7 @@ Signals: the first Ctrl-C (SIGINT, SIGTERM, SIGHUP) asks all commands to stop
 and waits for them, a second one or SIGQUIT kills them. Then this program ends
 by the first signal, so that a shell shows 130 for Ctrl-C. A third one ends it
 at once. When stdout is closed, as by head, it kills them and ends by SIGPIPE,
-shown as 141. Ctrl-Z suspends the commands, too; their timeouts run on. A signal
+shown as 141. Ctrl-Z suspends the commands and their time limits, too. A signal
 that was ignored when it was started, as with nohup, stays ignored. If it is
 killed itself, the commands are killed, too.";
 

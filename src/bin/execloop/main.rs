@@ -36,6 +36,7 @@ mod plan;
 mod printable;
 mod printing;
 mod progress;
+mod reaper;
 mod report;
 mod run;
 mod screen;

@@ -332,6 +332,7 @@ fn options(
             (false, ..) => Printing::AtEnd,
         },
         json: output.json,
+        subreaper: arguments.child.subreaper,
         dry_run: output.dry_run,
         retries: limits.retries,
         halt: if limits.fail_fast {

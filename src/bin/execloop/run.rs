@@ -23,6 +23,7 @@ use crate::outbox::Outbox;
 use crate::output::{Collector, Output, Room};
 use crate::printable::{printable, printable_message};
 use crate::printing::{Printer, Printing};
+use crate::reaper::Reaper;
 use crate::report::{NeverStarted, Report};
 use crate::signals::{self, Request};
 use crate::sink::{Ended, Fate, Job, Sink};
@@ -51,6 +52,8 @@ pub(crate) struct Options {
     pub(crate) throttle: Throttle,
     pub(crate) printing: Printing,
     pub(crate) json: bool,
+    /// Take orphans over, reap them, and tell of them.
+    pub(crate) subreaper: bool,
     pub(crate) dry_run: bool,
     pub(crate) retries: u32,
     pub(crate) halt: Option<Halt>,
@@ -107,6 +110,7 @@ pub(crate) struct Run {
     bar: Option<Bar>,
     /// What sinks write, with the files' names.
     files: Vec<(String, Outbox)>,
+    reaper: Option<Reaper>,
     interrupted_by: Option<Signal>,
     input_error: Option<io::Error>,
 }
@@ -137,7 +141,15 @@ impl Run {
         let bar = options
             .progress
             .map(|style| Bar::new(style, options.has_colours, notes(), epoch.instant));
-        let requests = signals::receive(waker())?;
+        let reaper = if options.subreaper {
+            Some(Reaper::new()?)
+        } else {
+            // Process 1 of a container gets every orphan anyway, and has to reap it.
+            signals::is_process_one()
+                .then(Reaper::new)
+                .and_then(Result::ok)
+        };
+        let requests = signals::receive(reaper.is_some(), waker())?;
         let ahead_max = if options.pipes {
             BLOCKS_AHEAD_MAX
         } else {
@@ -171,6 +183,7 @@ impl Run {
                 .collect(),
             bar,
             files: Vec::new(),
+            reaper,
             interrupted_by: None,
             input_error: None,
             reactor,
@@ -203,9 +216,7 @@ impl Run {
                 self.end(finished);
             }
             self.unblock();
-            if signals::is_process_one() {
-                self.reap_orphans();
-            }
+            self.reap_orphans();
             if self.printer.outbox.is_broken() && self.state != State::Stopping {
                 self.kill();
             }

@@ -58,16 +58,19 @@ const HANDLED: [Signal; 7] = [
 /// After so many requests to stop, somebody who waits for us in vain would have to use SIGKILL.
 const STOPS_MAX: u32 = 3;
 
-/// Process 1 of a container gets every orphan, and has to reap it.
+/// It cannot be ended by its own signal.
 pub(crate) fn is_process_one() -> bool {
     std::process::id() == 1
 }
 
 /// Receives signals from now on, but for those that are ignored: `nohup` and a shell's `&` mean it. Calls `wake` after
-/// each. The third that asks to stop kills what runs and ends the program where it stands.
-pub(crate) fn receive(wake: impl Fn() + Send + 'static) -> io::Result<Receiver<Request>> {
+/// each. `wants_ends`: an end of a child is one, too. The third that asks to stop kills what runs and ends the program where it stands.
+pub(crate) fn receive(
+    wants_ends: bool,
+    wake: impl Fn() + Send + 'static,
+) -> io::Result<Receiver<Request>> {
     let handled = HANDLED.into_iter().filter(|signal| !is_ignored(*signal));
-    let child = is_process_one().then_some(Signal::CHLD);
+    let child = wants_ends.then_some(Signal::CHLD);
     let mut signals = Signals::new(handled.chain(child).map(Signal::number))?;
     let (sender, receiver) = channel();
     thread::Builder::new()

@@ -22,6 +22,8 @@ impl Driver {
         let Some((number, id, feed, takes)) = found else {
             return;
         };
+        // He may wait.
+        self.unsuspend();
         if feed == Feed::Caller && self.random.one_in(2) {
             return self.feed_from_caller(id);
         }

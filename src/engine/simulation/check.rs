@@ -7,6 +7,7 @@ use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::time::{Duration, Instant};
 
+use super::pauses::Pauses;
 use super::plan::{Job, Stop, Take};
 use crate::error::{Cause, Error, StartError};
 use crate::finished::Finished;
@@ -27,6 +28,7 @@ pub(super) struct Evidence<'a> {
     pub(super) job: &'a Job,
     pub(super) finished: &'a Finished,
     pub(super) world: &'a World,
+    pub(super) pauses: &'a Pauses,
     /// When and why the command's context ended.
     pub(super) context_end: Option<(Instant, Cause)>,
     pub(super) is_shut_down: bool,
@@ -184,7 +186,7 @@ impl Evidence<'_> {
         ];
         for (limit, cause) in limits {
             if let (Some(started), Some(limit)) = (self.finished.started, limit)
-                && started + limit <= until
+                && self.pauses.after(started, limit) <= until
             {
                 causes.push(cause);
             }
@@ -236,8 +238,16 @@ impl Evidence<'_> {
             } else {
                 Duration::ZERO
             };
-            let latest = latest + group_dies + TIMER_SLACK;
+            let paused = self.pauses.within(clock, drained);
+            let latest = latest + paused + group_dies + TIMER_SLACK;
             self.confirm(drained <= latest, "the delay is over");
+            let is_forced = self.job.requests.iter().any(|(.., is_forced)| *is_forced);
+            let is_hurried = is_forced || self.is_shut_down || self.may_be_killed(child);
+            if !finished.leaked.is_empty() && !is_hurried && self.causes().is_empty() {
+                // What is left of it is kept through each pause.
+                let earliest = self.pauses.after(reaped.max(clock), delay);
+                self.confirm(drained >= earliest, "the delay is not over");
+            }
         }
     }
 
@@ -330,7 +340,10 @@ impl Evidence<'_> {
             .is_some_and(|until| !self.requests_until(until).is_empty());
         // Silence cannot be seen from here.
         let may_be_silence = self.job.idle_timeout.is_some();
-        let is_expected = !may_be_silence && !self.is_dawdling;
+        // Contexts' deadlines are put off from where their first command was queued.
+        let may_be_put_off =
+            self.pauses.is_any() && matches!(self.context_end, Some((_, Cause::DeadlineExceeded)));
+        let is_expected = !may_be_silence && !self.is_dawdling && !may_be_put_off;
         let must_be_asked = is_overdue && self.job.stop != Stop::Nothing && is_expected;
         self.confirm(was_asked || !must_be_asked, "it was not asked to stop");
         let is_zero = self.finished.status.is_some_and(|status| status.success());

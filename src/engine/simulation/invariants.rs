@@ -7,7 +7,17 @@ use std::time::Duration;
 
 use super::Driver;
 use super::plan::POOLS;
+use crate::engine::Look;
 use crate::queue::Pool;
+
+/// A child that the engine's end is to leave alone.
+#[derive(Debug)]
+pub(super) struct Survivor {
+    pid: u32,
+    pub(super) program: usize,
+    /// Nobody had asked anything of it before.
+    is_untouched: bool,
+}
 
 impl Driver {
     /// Never more at once than were asked for, unless it is one alone, or fewer than before.
@@ -63,6 +73,23 @@ impl Driver {
         let_go.filter(|pid| world.is_child_open(**pid)).count()
     }
 
+    /// Children that the engine's end, which is to come now, is to leave alone.
+    pub(super) fn survivors(&self) -> Vec<Survivor> {
+        let (book, world) = (self.book.borrow(), self.world.borrow());
+        let mut survivors = Vec::new();
+        for (pid, child) in world.children() {
+            let job = book.iter().find(|job| job.program == child.program);
+            if let Some(job) = job.filter(|job| job.survives && child.reaped.is_none()) {
+                survivors.push(Survivor {
+                    pid,
+                    program: job.program,
+                    is_untouched: job.requests.is_empty() && child.signals.is_empty(),
+                });
+            }
+        }
+        survivors
+    }
+
     /// Nothing may be left in the engine.
     pub(super) fn check_leftovers(&mut self) {
         // A stream that was listed just before its command ended is dropped from the list by the next turn.
@@ -78,11 +105,15 @@ impl Driver {
         assert!(engine.asides.is_empty(), "{:?}", engine.asides);
         assert!(engine.readiness.is_empty(), "{:?}", engine.readiness);
         let left: Vec<_> = std::iter::from_fn(|| {
-            let far = engine.now + Duration::from_secs(1 << 30);
+            let far = engine.clock.now() + Duration::from_secs(1 << 30);
             engine.deadlines.pop_due(far)
         })
         .collect();
         assert!(left.is_empty(), "{left:?}");
+        let far = engine.clock.real() + Duration::from_secs(1 << 30);
+        let looks: Vec<_> = std::iter::from_fn(|| engine.looks.pop_due(far)).collect();
+        let is_caller = |(_, look): &(_, Look)| *look == Look::Wake;
+        assert!(looks.iter().all(is_caller), "{looks:?}");
     }
 
     /// Nothing may be left in the machine: no descriptor, and no child but those that were let go or cannot be killed.
@@ -92,10 +123,17 @@ impl Driver {
         let book = self.book.borrow();
         for (pid, child) in world.children() {
             let job = book.iter().find(|job| job.program == child.program);
+            let is_survivor = self.survivors.iter().any(|survivor| survivor.pid == pid);
             let is_excused = job.is_some_and(|job| {
                 let is_out_of_reach = job.script.is_foreign || job.script.loses_status;
-                job.is_detached || (self.is_shut_down && is_out_of_reach)
+                job.is_detached || (self.is_shut_down && (is_out_of_reach || is_survivor))
             });
+            let mut survivors = self.survivors.iter();
+            let is_spared = survivors.any(|survivor| survivor.pid == pid && survivor.is_untouched);
+            assert!(
+                !is_spared || child.signals.is_empty(),
+                "child {pid} was to survive: {child:#?}"
+            );
             assert!(
                 child.reaped.is_some() || is_excused,
                 "child {pid} was not reaped: {child:#?}"

@@ -93,6 +93,8 @@ pub(super) struct Job {
     pub(super) weight: u32,
     /// The queue counts for the deadline of its context.
     pub(super) counts_queue: bool,
+    /// The reactor's end lets it go.
+    pub(super) survives: bool,
     /// When it was queued by the driver itself.
     pub(super) queued: Option<Instant>,
     pub(super) got: [Shelf; 2],
@@ -223,6 +225,7 @@ impl Job {
                 1
             },
             counts_queue,
+            survives: random.one_in(4),
             queued: None,
             got: Default::default(),
             fed: Shelf::default(),
@@ -278,7 +281,8 @@ impl Job {
         command
             .priority(self.priority)
             .weight(self.weight)
-            .deadline_counts_queue(self.counts_queue);
+            .deadline_counts_queue(self.counts_queue)
+            .kill_on_drop(!self.survives);
         if let Some(pool) = self.pool {
             command.pool(pool);
         }

@@ -60,9 +60,14 @@ impl Driver {
     }
 
     pub(super) fn detach_one(&mut self) {
-        if let Some((number, id)) = self.pick()
-            && let Some(pid) = self.engine().detach(id)
-        {
+        let Some((number, id)) = self.pick() else {
+            return;
+        };
+        if self.book.borrow()[number].script.stopped_for == Some(Duration::MAX) {
+            // It is let go on by its end alone, which nobody would bring about.
+            return;
+        }
+        if let Some(pid) = self.engine().detach(id) {
             self.live.retain(|live| *live != number);
             self.let_go.push(pid);
             self.book.borrow_mut()[number].is_detached = true;

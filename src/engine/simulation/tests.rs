@@ -2,6 +2,7 @@
 //! Unaware of what a schedule holds.
 
 mod limits;
+mod suspension;
 
 use std::io::ErrorKind;
 

@@ -20,6 +20,11 @@ impl Driver {
             // Only others can bring something now.
             return self.turn_for(Some(Duration::from_millis(1)));
         }
+        if self.is_suspended() {
+            // Who stands brings nothing.
+            let micros = self.random.below(20_000) as u64;
+            return self.turn_for(Some(Duration::from_micros(micros)));
+        }
         if self.is_embedded && self.random.one_in(2) {
             return self.turn_from_outside();
         }
@@ -57,6 +62,7 @@ impl Driver {
         let Some((number, id)) = self.pick() else {
             return;
         };
+        self.unsuspend();
         loop {
             self.note_told();
             if self.book.borrow()[number].is_over {
@@ -147,7 +153,13 @@ impl Driver {
         {
             let left = job.queued.map(|queued| deadline - queued);
             let started = finished.started.zip(left);
-            context_end = started.map(|(started, left)| (started + left, Cause::DeadlineExceeded));
+            context_end = started.map(|(started, left)| {
+                let at = self.pauses.after(started, left);
+                (at, Cause::DeadlineExceeded)
+            });
+        }
+        if let Some((at, cause @ Cause::DeadlineExceeded)) = context_end {
+            context_end = Some((self.pauses.put_off(at), cause));
         }
         if let (Some(started), false, 0) = (finished.started, job.is_sent, job.script.busy_times) {
             let id = finished.id.number;
@@ -157,6 +169,7 @@ impl Driver {
             job,
             finished: &finished,
             world: &self.world.borrow(),
+            pauses: &self.pauses,
             context_end,
             is_shut_down: self.is_shut_down,
             is_dawdling: self.is_dawdling || is_slow,

@@ -6,6 +6,7 @@
 mod child;
 mod events;
 mod fd;
+mod orphans;
 mod posix;
 mod process;
 #[cfg(execloop_kqueue_shim)]
@@ -38,6 +39,7 @@ use super::{
 };
 use events::Queue;
 pub(super) use fd::CreationLock;
+pub(crate) use orphans::{Zombie, become_subreaper, first_zombie};
 use process::Child;
 use spawn::Spawner;
 

@@ -203,41 +203,8 @@ impl Child {
         }))
     }
 
-    /// waitid(2) as the kernel has it, with the usage in the same call.
     fn wait(&self, options: libc::c_int) -> io::Result<Option<Exit>> {
-        // SAFETY: siginfo_t is plain data for which zero is valid.
-        let mut information: libc::siginfo_t = unsafe { mem::zeroed() };
-        // SAFETY: rusage is plain numbers for which zero is valid.
-        let mut usage: libc::rusage = unsafe { mem::zeroed() };
-        // SAFETY: both structures have room for the answer.
-        let result = unsafe {
-            libc::syscall(
-                libc::SYS_waitid,
-                libc::P_PIDFD as libc::c_long,
-                libc::c_long::from(self.pidfd.as_raw_fd()),
-                &raw mut information,
-                libc::c_long::from(options),
-                &raw mut usage,
-            )
-        };
-        cvt_long(result)?;
-        // SAFETY: waitid(2) fills these fields, or leaves them zero when nothing was waitable.
-        let pid = unsafe { information.si_pid() };
-        if pid == 0 {
-            return Ok(None);
-        }
-        // SAFETY: as above.
-        let status = unsafe { information.si_status() };
-        let raw = match information.si_code {
-            libc::CLD_EXITED => (status & 0xff) << 8,
-            libc::CLD_DUMPED => status | 0x80,
-            _ => status,
-        };
-        Ok(Some(Exit {
-            failure: None,
-            status: Some(ExitStatus::from_raw(raw)),
-            usage: Some(raw_usage(&usage)),
-        }))
+        wait(self.pidfd.as_fd(), options)
     }
 
     /// The status of a child that somebody else reaped, or the kernel itself as SIGCHLD is ignored. Linux 6.15 keeps
@@ -254,6 +221,43 @@ impl Child {
         let known = result.is_ok() && information.mask & PIDFD_INFO_EXIT != 0;
         known.then(|| ExitStatus::from_raw(information.exit_code))
     }
+}
+
+/// waitid(2) as the kernel has it, with the usage in the same call. `None`: the child runs.
+pub(super) fn wait(pidfd: BorrowedFd<'_>, options: libc::c_int) -> io::Result<Option<Exit>> {
+    // SAFETY: siginfo_t is plain data for which zero is valid.
+    let mut information: libc::siginfo_t = unsafe { mem::zeroed() };
+    // SAFETY: rusage is plain numbers for which zero is valid.
+    let mut usage: libc::rusage = unsafe { mem::zeroed() };
+    // SAFETY: both structures have room for the answer.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_waitid,
+            libc::P_PIDFD as libc::c_long,
+            libc::c_long::from(pidfd.as_raw_fd()),
+            &raw mut information,
+            libc::c_long::from(options),
+            &raw mut usage,
+        )
+    };
+    cvt_long(result)?;
+    // SAFETY: waitid(2) fills these fields, or leaves them zero when nothing was waitable.
+    let pid = unsafe { information.si_pid() };
+    if pid == 0 {
+        return Ok(None);
+    }
+    // SAFETY: as above.
+    let status = unsafe { information.si_status() };
+    let raw = match information.si_code {
+        libc::CLD_EXITED => (status & 0xff) << 8,
+        libc::CLD_DUMPED => status | 0x80,
+        _ => status,
+    };
+    Ok(Some(Exit {
+        failure: None,
+        status: Some(ExitStatus::from_raw(raw)),
+        usage: Some(raw_usage(&usage)),
+    }))
 }
 
 impl AsFd for Child {

@@ -28,6 +28,10 @@ pub(crate) struct Process {
     closed: [Option<usize>; 3],
     /// It was killed by this signal, and dies in a moment.
     dying: Option<i32>,
+    /// Stopped by SIGSTOP; `owes`: something was to happen meanwhile. What it is signalled waits.
+    is_suspended: bool,
+    owes: bool,
+    held: Vec<Signal>,
     /// It was stopped before its exec: what comes of signals, but for SIGKILL, comes when it goes on.
     is_stopped: bool,
     pending: Option<i32>,
@@ -103,6 +107,9 @@ impl World {
             closed: [None; 3],
             dying: None,
             is_stopped: false,
+            is_suspended: false,
+            owes: false,
+            held: Vec::new(),
             pending: None,
             group,
             is_alive: true,
@@ -170,6 +177,10 @@ impl World {
         }
         if let Some(signal) = this.dying {
             return self.end(process, signal);
+        }
+        if this.is_suspended {
+            this.owes = true;
+            return;
         }
         this.is_stopped = false;
         if let Some(signal) = this.pending.take() {
@@ -357,7 +368,10 @@ impl World {
         let script = Rc::clone(&self.processes[process].script);
         let answer = self.may_send(process, target, &script);
         let now = self.now();
-        if let Some(child) = &mut self.processes[process].child {
+        let steers = signal == Signal::STOP || signal == Signal::CONT;
+        if let Some(child) = &mut self.processes[process].child
+            && !steers
+        {
             child
                 .signals
                 .push((now, signal.number(), target, answer.err()));
@@ -407,6 +421,16 @@ impl World {
         if !this.is_alive {
             return;
         }
+        if signal == Signal::STOP {
+            this.is_suspended = true;
+            return;
+        }
+        if signal == Signal::CONT {
+            return self.let_go_on(process);
+        }
+        if this.is_suspended && signal != Signal::KILL {
+            return this.held.push(signal);
+        }
         let number = signal.number();
         if this.is_stopped && number != libc::SIGKILL {
             this.pending.get_or_insert(number);
@@ -433,6 +457,19 @@ impl World {
                 this.left = None;
                 self.resume(process, Duration::ZERO);
             }
+        }
+    }
+
+    /// What it was to do, and what it was signalled, happens now.
+    fn let_go_on(&mut self, process: usize) {
+        let this = &mut self.processes[process];
+        this.is_suspended = false;
+        let held = std::mem::take(&mut this.held);
+        if std::mem::take(&mut this.owes) {
+            self.next_moment(process);
+        }
+        for signal in held {
+            self.hit(process, signal);
         }
     }
 

@@ -10,6 +10,8 @@ use execloop::{Command, CommandId, Finished, Input, Output, Reactor};
 mod ends;
 mod forks;
 mod limits;
+#[cfg(all(target_os = "linux", not(execloop_kqueue_shim)))]
+mod orphans;
 mod signals;
 #[cfg(target_os = "linux")]
 mod statuses;
@@ -52,6 +54,21 @@ const SCENARIOS: &[(&str, fn())] = &[
     (
         "traced_child_is_asked_again",
         statuses::traced_child_is_asked_again,
+    ),
+    #[cfg(all(target_os = "linux", not(execloop_kqueue_shim)))]
+    (
+        "orphans_are_reaped_and_told_and_nobody_else",
+        orphans::orphans_are_reaped_and_told_and_nobody_else,
+    ),
+    #[cfg(all(target_os = "linux", not(execloop_kqueue_shim)))]
+    (
+        "a_survivor_of_its_reactor_becomes_an_orphan",
+        orphans::a_survivor_of_its_reactor_becomes_an_orphan,
+    ),
+    #[cfg(all(target_os = "linux", not(execloop_kqueue_shim)))]
+    (
+        "many_orphans_beside_a_busy_reactor",
+        orphans::many_orphans_beside_a_busy_reactor,
     ),
     ("three_thousand_at_once", limits::three_thousand_at_once),
     ("no_descriptor_left", limits::no_descriptor_left),

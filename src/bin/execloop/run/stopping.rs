@@ -23,8 +23,11 @@ impl Run {
                 Request::Suspend => self.suspend(),
                 Request::More => self.options.jobs = self.options.jobs.saturating_add(1),
                 Request::Fewer => self.options.jobs = (self.options.jobs - 1).max(1),
-                // Each pass does it.
-                Request::Reap => {}
+                Request::Reap => {
+                    if let Some(reaper) = &mut self.reaper {
+                        reaper.ask();
+                    }
+                }
             }
         }
     }
@@ -59,12 +62,14 @@ impl Run {
         }
     }
 
-    /// Ctrl-Z: the commands are in groups of their own, so they stop and go on with us by this alone.
+    /// Ctrl-Z: the commands are in groups of their own, so they stop and go on with us by this alone, and so do their limits.
     fn suspend(&mut self) {
-        self.signal_all(Signal::STOP);
+        if self.reactor.suspend().is_err() {
+            return;
+        }
         self.hide_bar();
         signals::suspend();
-        self.signal_all(Signal::CONT);
+        self.reactor.unsuspend();
     }
 
     /// Takes the bar away, and waits a little until it is gone: the shell writes next.
@@ -82,22 +87,15 @@ impl Run {
         }
     }
 
-    fn signal_all(&mut self, signal: Signal) {
-        for id in self.running.keys() {
-            // One that has ended meanwhile needs no signal.
-            let _ = self.reactor.signal_group(*id, signal);
-        }
-    }
-
-    /// Process 1 has the orphans of all others. The zombie that came first is looked at: if it is a command, the reactor is
-    /// about to take its status, and the next pass finds whatever is behind it.
+    /// Takes the statuses of orphans, and tells of them if they were asked for.
     pub(super) fn reap_orphans(&mut self) {
-        while let Some(pid) = program::first_zombie() {
-            let is_command = |id: &CommandId| self.reactor.pid(*id) == Some(pid);
-            if self.running.keys().any(is_command) {
-                return;
+        let Some(reaper) = &mut self.reaper else {
+            return;
+        };
+        for orphan in reaper.look(&mut self.reactor) {
+            if self.options.subreaper && !self.options.quiet {
+                self.printer.tell(crate::message(&orphan.to_string()));
             }
-            program::reap(pid);
         }
     }
 
