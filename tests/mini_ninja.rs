@@ -561,6 +561,20 @@ fn who_ignores_ctrl_c_is_killed_with_its_group() {
 }
 
 #[test]
+fn what_a_command_has_left_in_the_background_ends_with_it() {
+    let scratch = project(
+        "build a: sh\n  run = (exec 9> leash; : > up; read word < nobody) & read word < up; true\n",
+    );
+    for fifo in ["leash", "nobody", "up"] {
+        mkfifo(scratch.join(fifo));
+    }
+    let (mut child, _stdout) = start(mini_ninja().current_dir(&*scratch));
+    let mut leash = File::open(scratch.join("leash")).expect("a fifo");
+    assert_eq!(leash.read_to_end(&mut Vec::new()).expect("the fifo"), 0);
+    assert!(child.wait().expect("it ends").success());
+}
+
+#[test]
 fn under_make_it_shares_the_tokens_and_make_has_all_of_them_again() {
     if !has("make") {
         return;

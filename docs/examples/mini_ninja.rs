@@ -194,9 +194,9 @@ impl Build {
         let mut console = Command::new("/bin/sh");
         console.arg("-c").context(&stop).wait_delay(WAIT_DELAY);
         let mut shell = console.clone();
-        // A group of its own: the terminal's Ctrl-C is ours alone, and we pass it on.
-        let interrupt = Cancel::signal(Signal::INT).to_group();
-        shell.process_group(0).on_cancel(interrupt);
+        // A group of its own: the terminal's Ctrl-C is ours alone, and we pass it on. None of it outlives its shell.
+        shell.process_group(0).sweep_group(true);
+        shell.on_cancel(Cancel::signal(Signal::INT).to_group());
         shell.stdout(Output::capture()).stderr_to_stdout(true);
         console.interrupt(Signal::INT).stdin(Input::inherit());
         console.stdout(Output::inherit()).stderr(Output::inherit());
