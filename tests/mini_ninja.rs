@@ -407,6 +407,19 @@ fn nothing_starts_after_a_failure_that_others_outlive() {
     }
 }
 
+#[test]
+fn what_was_not_begun_keeps_what_was_made_before() {
+    for mut tool in [Some(mini_ninja()), ninja()].into_iter().flatten() {
+        let scratch = project("build bad: sh\n  run = false\nbuild old: touch in\n");
+        touch(scratch.join("old"));
+        age(&scratch);
+        touch(scratch.join("in"));
+        let failed = output(tool.current_dir(&*scratch).arg("-j1"));
+        assert_eq!(titles(&failed.stdout), set(["false"]), "{tool:?}");
+        assert!(scratch.join("old").exists(), "{tool:?}");
+    }
+}
+
 /// `count` edges that say when they begin and end. With `together`, so many of the first wait for one another.
 fn timed(count: usize, together: usize, also: &str) -> Scratch {
     let mut lines = String::new();
@@ -545,6 +558,20 @@ fn ctrl_c_ends_what_runs_and_leaves_no_process_and_no_half_made_file() {
 #[test]
 fn who_ignores_ctrl_c_is_killed_with_its_group() {
     interrupt(&leashed("trap '' INT; "), "-INT");
+}
+
+#[test]
+fn what_a_command_has_left_in_the_background_ends_with_it() {
+    let scratch = project(
+        "build a: sh\n  run = (exec 9> leash; : > up; read word < nobody) & read word < up; true\n",
+    );
+    for fifo in ["leash", "nobody", "up"] {
+        mkfifo(scratch.join(fifo));
+    }
+    let (mut child, _stdout) = start(mini_ninja().current_dir(&*scratch));
+    let mut leash = File::open(scratch.join("leash")).expect("a fifo");
+    assert_eq!(leash.read_to_end(&mut Vec::new()).expect("the fifo"), 0);
+    assert!(child.wait().expect("it ends").success());
 }
 
 #[test]

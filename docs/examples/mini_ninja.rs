@@ -17,7 +17,6 @@ type Scope = HashMap<String, String>;
 
 const WAIT_DELAY: Duration = Duration::from_secs(5);
 
-/// A `build` statement.
 #[derive(Default)]
 struct Edge {
     rule: String,
@@ -173,8 +172,7 @@ impl Build {
         Ok(stamp)
     }
 
-    /// An edge needs nothing any more, so others may not either.
-    fn done(&mut self, index: usize) {
+    fn let_users_go(&mut self, index: usize) {
         for user in mem::take(&mut self.edges[index].users) {
             self.edges[user].waits_for -= 1;
             if self.edges[user].waits_for == 0 {
@@ -185,25 +183,29 @@ impl Build {
 
     /// Runs what has to be run. Returns the exit status.
     fn run(&mut self, mut reactor: Reactor, failures_max: usize) -> Result<u8> {
+        let total = self.edges.iter().filter(|edge| edge.has_to_run).count();
+        if total == 0 {
+            println!("mini_ninja: no work to do.");
+            return Ok(0);
+        }
         let stop = Context::new();
         let (context, mut signals) = (stop.clone(), Signals::new([SIGHUP, SIGINT, SIGTERM])?);
         thread::spawn(move || signals.forever().for_each(|_| context.cancel()));
         let mut console = Command::new("/bin/sh");
         console.arg("-c").context(&stop).wait_delay(WAIT_DELAY);
         let mut shell = console.clone();
-        // A group of its own: the terminal's Ctrl-C is ours alone, and we pass it on.
-        let interrupt = Cancel::signal(Signal::INT).to_group();
-        shell.process_group(0).on_cancel(interrupt);
+        // A group of its own: the terminal's Ctrl-C is ours alone, and we pass it on. None of it outlives its shell.
+        shell.process_group(0).sweep_group(true);
+        shell.on_cancel(Cancel::signal(Signal::INT).to_group());
         shell.stdout(Output::capture()).stderr_to_stdout(true);
         console.interrupt(Signal::INT).stdin(Input::inherit());
         console.stdout(Output::inherit()).stderr(Output::inherit());
-        let total = self.edges.iter().filter(|edge| edge.has_to_run).count();
         let (mut ids, mut done, mut failures, mut is_enough) = (Vec::new(), 0, 0, false);
         loop {
             while let Some(index) = self.ready.pop_front() {
                 let edge = &self.edges[index];
                 if !edge.has_to_run {
-                    self.done(index);
+                    self.let_users_go(index);
                 } else if !is_enough && stop.cause().is_none() {
                     for path in edge.outputs.iter().map(Path::new) {
                         let missing = path.parent().filter(|directory| !directory.is_dir());
@@ -215,14 +217,13 @@ impl Build {
                     ids.push(reactor.submit(command.data(index)));
                 }
             }
-            let Some(mut finished) = reactor.wait_any()? else {
-                break;
-            };
+            let finished = reactor.wait_any()?;
+            let Some(mut finished) = finished else { break };
             let index: usize = finished.take_data().expect("its edge");
             let edge = &self.edges[index];
-            if finished.outcome.is_err() {
+            if finished.outcome.is_err() && finished.pid.is_some() {
                 // What is made in part is not to look as if it were made.
-                let _ = edge.outputs.iter().try_for_each(fs::remove_file);
+                let _: Vec<_> = edge.outputs.iter().map(fs::remove_file).collect();
             }
             if stop.cause().is_some() || (is_enough && finished.pid.is_none()) {
                 continue;
@@ -236,7 +237,7 @@ impl Build {
                 failures += 1;
                 is_enough |= failures == failures_max;
             } else {
-                self.done(index);
+                self.let_users_go(index);
             }
             if is_enough {
                 // Nothing has started since (`take_before_start`), and what is queued never does.
@@ -246,7 +247,6 @@ impl Build {
         }
         let (code, why) = match failures {
             _ if stop.cause().is_some() => (130, "interrupted by user"),
-            0 if total == 0 => (0, "no work to do"),
             0 if done == total => return Ok(0),
             _ if is_enough => (1, "subcommand failed"),
             _ => (1, "cannot make progress"),
