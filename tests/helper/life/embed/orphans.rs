@@ -51,7 +51,13 @@ fn stranger() -> (std::process::Child, PipeWriter) {
 
 fn pidfd(pid: u32) -> OwnedFd {
     // SAFETY: pidfd_open(2) takes two numbers.
-    let opened = unsafe { libc::syscall(libc::SYS_pidfd_open, libc::c_long::from(pid), 0) };
+    let opened = unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_open,
+            libc::c_long::from(pid.cast_signed()),
+            0,
+        )
+    };
     assert!(opened >= 0, "{}", io::Error::last_os_error());
     // SAFETY: the kernel made it just now.
     unsafe { OwnedFd::from_raw_fd(opened as libc::c_int) }
