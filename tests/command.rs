@@ -120,6 +120,7 @@ fn flags_can_be_taken_back() {
 
 /// What the program was given: its directory, its words, and its variables but for those that a shell exports by itself,
 /// sorted.
+#[cfg(target_os = "linux")]
 fn given(command: &mut Command, has_pwd: bool) -> Vec<String> {
     let done = finish(command.stdout(Output::capture()));
     assert!(done.success(), "{command}: {:?}", done.outcome);
@@ -145,6 +146,7 @@ fn given(command: &mut Command, has_pwd: bool) -> Vec<String> {
 }
 
 /// Says all of that, with a NUL between any two.
+#[cfg(target_os = "linux")]
 const TELLS: &str =
     r#"readlink -n /proc/self/cwd; printf '\0'; cat /proc/$$/cmdline /proc/$$/environ"#;
 
