@@ -33,8 +33,7 @@ if ! is_here; then
 fi
 
 # -Z build-std is for nightly toolchains, and for those who say that they know.
-# Helpers of tests that are Linux's alone are not used elsewhere.
-export RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 RUSTFLAGS='-D warnings -A dead_code'
+export RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 RUSTFLAGS='-D warnings'
 while read -r target what; do
     [ -n "$target" ] || continue
     if [ $# -gt 0 ] && [[ " $* " != *" $target "* ]]; then continue; fi

@@ -3,6 +3,7 @@
 
 #[path = "common"]
 mod common {
+    #[cfg(target_os = "linux")]
     pub mod embed;
     pub mod failing;
     pub mod finish;
