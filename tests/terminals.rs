@@ -23,12 +23,20 @@ use common::shell::shell;
 use common::stay::Stay;
 use common::text::text;
 use execloop::linux::CommandExt;
-use execloop::{Command, Error, Input, Output, Reactor, StartError, Stream, TerminalSize};
+use execloop::{
+    Command, CommandId, Error, Input, Output, Reactor, StartError, Stream, TerminalSize,
+};
 
 const SIZE: TerminalSize = TerminalSize {
     rows: 50,
     columns: 132,
 };
+
+#[track_caller]
+fn assert_success(reactor: &mut Reactor, id: CommandId) {
+    let done = reactor.wait(id).expect("waited").expect("finished");
+    assert!(done.success(), "{:?}", done.outcome);
+}
 
 /// What a script prints on a terminal that changes nothing.
 #[track_caller]
@@ -170,13 +178,7 @@ fn a_caller_talks_to_a_program_on_a_terminal() {
     let mut stdout = reactor.stdout(id).expect("still there");
     stdout.read_to_string(&mut rest).expect("the end");
     assert!(rest.ends_with("bye\r\n"), "{rest:?}");
-    assert!(
-        reactor
-            .wait(id)
-            .expect("waited")
-            .expect("finished")
-            .success()
-    );
+    assert_success(&mut reactor, id);
 }
 
 #[test]
@@ -195,13 +197,7 @@ fn a_terminal_without_input_can_be_taken_out() {
         .read_exact(&mut line)
         .expect("a line");
     assert_eq!(&line, b"out\r\n");
-    assert!(
-        reactor
-            .wait(id)
-            .expect("waited")
-            .expect("finished")
-            .success()
-    );
+    assert_success(&mut reactor, id);
 }
 
 #[test]
@@ -291,13 +287,7 @@ fn ctrl_c_that_is_typed_interrupts_who_controls_the_terminal() {
     let mut stdout = reactor.stdout(id).expect("a pipe");
     stdout.read_to_string(&mut said).expect("the end");
     assert_eq!(said, "^Ccaught\r\n");
-    assert!(
-        reactor
-            .wait(id)
-            .expect("waited")
-            .expect("finished")
-            .success()
-    );
+    assert_success(&mut reactor, id);
 }
 
 #[test]
