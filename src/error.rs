@@ -8,6 +8,7 @@
 
 use std::fmt;
 use std::io;
+use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
 use crate::plain::Plain;
@@ -223,11 +224,11 @@ impl From<Error> for io::Error {
 /// A command's exit with a status other than 0, or by a signal.
 ///
 /// ```
-/// use execloop::{Command, Error};
+/// use execloop::{Command, Error, Signal};
 /// let error = Command::new("sh").args(["-c", "kill -TERM $$"]).run().unwrap_err();
 /// let Error::Exit(exit) = error.into_reason() else { panic!("it was started") };
 /// assert_eq!(exit.to_string(), "signal: SIGTERM");
-/// assert_eq!((exit.status.code(), exit.cause), (None, None));
+/// assert_eq!((exit.status.code(), exit.signal(), exit.cause), (None, Some(Signal::TERM), None));
 /// ```
 ///
 /// Printed like Go's: `exit status 1`, `signal: SIGKILL`, `signal: SIGSEGV (core dumped)`, and with the cause behind
@@ -241,13 +242,16 @@ pub struct ExitError {
     pub cause: Option<Cause>,
 }
 
+impl ExitError {
+    /// The signal that ended the command; `None` when it has exited.
+    pub fn signal(&self) -> Option<crate::Signal> {
+        self.status.signal().and_then(crate::Signal::new)
+    }
+}
+
 impl fmt::Display for ExitError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        use std::os::unix::process::ExitStatusExt;
-        match (
-            self.status.code(),
-            self.status.signal().and_then(crate::Signal::new),
-        ) {
+        match (self.status.code(), self.signal()) {
             (Some(code), _) => write!(formatter, "exit status {code}")?,
             (None, Some(signal)) => write!(formatter, "signal: {signal}")?,
             (None, None) => write!(formatter, "{}", self.status)?,

@@ -12,6 +12,8 @@ pub(crate) struct Pool(u32);
 impl Pool {
     /// Where every command is that names no pool. It is as deep as can be.
     pub(crate) const COMMON: Pool = Pool(0);
+    /// Where those are that have the console: one at a time.
+    pub(crate) const CONSOLE: Pool = Pool(1);
 }
 
 /// The higher priority first, then who came first.
@@ -58,7 +60,7 @@ pub(crate) struct Queue {
 impl Queue {
     pub(crate) fn new() -> Queue {
         Queue {
-            lanes: vec![Lane::new(usize::MAX)],
+            lanes: vec![Lane::new(usize::MAX), Lane::new(1)],
             names: HashMap::new(),
             heads: BTreeMap::new(),
             last: 0,

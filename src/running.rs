@@ -31,6 +31,8 @@ pub(crate) struct Running<K: Kernel> {
     /// Streams that were announced before that. Nothing of them is touched until then: a start that fails is to leave its
     /// reader and its writers as they were.
     pub(crate) missed: Streams,
+    /// The terminal may stop it, which nobody announces.
+    pub(crate) has_console: bool,
     /// The caller has let the command go: it survives the reactor, and its outcome is not reported.
     pub(crate) is_detached: bool,
     /// The reactor's end lets the command go, in place of killing it.
@@ -66,6 +68,11 @@ impl<K: Kernel> Running<K> {
     /// The program is not known to be executed.
     pub(crate) fn is_starting(&self) -> bool {
         self.start.is_some()
+    }
+
+    /// It has to be asked by timer, although its exit is announced.
+    pub(crate) fn may_be_stopped(&self) -> bool {
+        self.has_console && self.reaped.is_none()
     }
 
     /// The reactor's end is not to touch it: it was let go, or is to be. One that has exited cannot be any more.

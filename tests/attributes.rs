@@ -303,6 +303,20 @@ fn contradictions_are_refused_before_anything_is_done() {
     assert!(why.contains("exclude"), "{why}");
     let why = refusal(plain().session(true).foreground(null()));
     assert!(why.contains("foreground"), "{why}");
+    for elsewhere in [
+        plain().console(true).session(true),
+        plain().console(true).process_group(7),
+        plain().console(true).foreground(null()),
+        plain().console(true).leave_terminal(true),
+    ] {
+        let why = refusal(elsewhere);
+        assert!(
+            why.contains("the console is for a group of the command's own"),
+            "{why}"
+        );
+    }
+    let why = refusal(plain().console(true).pool("link"));
+    assert!(why.contains("the console is a pool of its own"), "{why}");
     let why = refusal(plain().controlling_terminal(0));
     assert!(why.contains("session(true)"), "{why}");
     let why = refusal(plain().session(true).process_group(1));

@@ -99,6 +99,8 @@ fn wrong_commands(told: &mut Told) {
     told.add_error(look_path("/no/such/program"));
     told.add_outcome(&mut truth(|command| command.arg("a\0b")));
     told.add_outcome(&mut truth(|command| command.pool("link")));
+    told.add_outcome(&mut truth(|command| command.console(true).pool("link")));
+    told.add_outcome(&mut truth(|command| command.console(true).session(true)));
     told.add_outcome(&mut truth(|command| command.env("A=B", "c")));
     told.add_outcome(&mut truth(|command| command.extra_fd(1, file())));
     told.add_outcome(&mut truth(|command| command.sweep_group(true)));

@@ -6,7 +6,7 @@
 //! Ctrl-C. Left out: ninja's log (an edited command is not run again), restat, subninja, dyndep, paths with spaces.
 
 use execloop::jobserver::Jobserver;
-use execloop::{Cancel, Command, Context, Input, Output, Reactor, Signal};
+use execloop::{Cancel, Command, Context, Error, Input, Output, Reactor, Signal};
 use signal_hook::{consts::*, iterator::Signals};
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, SystemTime};
@@ -72,10 +72,7 @@ impl Build {
         }
         match word {
             "rule" => drop(self.rules.insert(rest.to_owned(), edge.scope)),
-            "pool" => {
-                let depth = self.value("depth", &edge).parse()?;
-                self.pools.push((rest.to_owned(), depth));
-            }
+            "pool" => (self.pools).push((rest.to_owned(), self.value("depth", &edge).parse()?)),
             "default" => self.defaults.extend(self.paths(rest, &edge)),
             "include" => self.read(&self.expand(rest, &edge))?,
             "build" => {
@@ -166,40 +163,35 @@ impl Build {
         let made = outputs.into_iter().map(|output| (output, stamp));
         self.stamps.extend(made);
         self.edges[index].has_to_run = stamp.is_none() && !is_phony;
-        if self.edges[index].waits_for == 0 {
-            self.ready.push_back(index);
-        }
+        let is_ready = self.edges[index].waits_for == 0;
+        self.ready.extend(is_ready.then_some(index));
         Ok(stamp)
     }
 
     fn let_users_go(&mut self, index: usize) {
         for user in mem::take(&mut self.edges[index].users) {
             self.edges[user].waits_for -= 1;
-            if self.edges[user].waits_for == 0 {
-                self.ready.push_back(user);
-            }
+            let is_ready = self.edges[user].waits_for == 0;
+            self.ready.extend(is_ready.then_some(user));
         }
     }
 
     /// Runs what has to be run. Returns the exit status.
     fn run(&mut self, mut reactor: Reactor, failures_max: usize) -> Result<u8> {
         let total = self.edges.iter().filter(|edge| edge.has_to_run).count();
-        if total == 0 {
-            println!("mini_ninja: no work to do.");
-            return Ok(0);
-        }
         let stop = Context::new();
         let (context, mut signals) = (stop.clone(), Signals::new([SIGHUP, SIGINT, SIGTERM])?);
         thread::spawn(move || signals.forever().for_each(|_| context.cancel()));
-        let mut console = Command::new("/bin/sh");
-        console.arg("-c").context(&stop).wait_delay(WAIT_DELAY);
-        let mut shell = console.clone();
+        let mut shell = Command::new("/bin/sh");
+        shell.arg("-c").context(&stop).wait_delay(WAIT_DELAY);
         // A group of its own: the terminal's Ctrl-C is ours alone, and we pass it on. None of it outlives its shell.
         shell.process_group(0).sweep_group(true);
         shell.on_cancel(Cancel::signal(Signal::INT).to_group());
-        shell.stdout(Output::capture()).stderr_to_stdout(true);
-        console.interrupt(Signal::INT).stdin(Input::inherit());
+        // This one has the terminal, alone, with its Ctrl-C.
+        let mut console = shell.clone();
+        console.console(true).stdin(Input::inherit());
         console.stdout(Output::inherit()).stderr(Output::inherit());
+        shell.stdout(Output::capture()).stderr_to_stdout(true);
         let (mut ids, mut done, mut failures, mut is_enough) = (Vec::new(), 0, 0, false);
         loop {
             while let Some(index) = self.ready.pop_front() {
@@ -212,8 +204,12 @@ impl Build {
                         missing.map_or(Ok(()), fs::create_dir_all)?;
                     }
                     let pool = self.value("pool", edge);
-                    let mut command = if pool == "console" { &console } else { &shell }.clone();
-                    command.arg(self.value("command", edge)).pool(pool);
+                    let kind = match pool.as_str() {
+                        "console" => &console,
+                        _ => shell.pool(&pool),
+                    };
+                    let mut command = kind.clone();
+                    command.arg(self.value("command", edge));
                     ids.push(reactor.submit(command.data(index)));
                 }
             }
@@ -224,6 +220,10 @@ impl Build {
             if finished.outcome.is_err() && finished.pid.is_some() {
                 // What is made in part is not to look as if it were made.
                 let _: Vec<_> = edge.outputs.iter().map(fs::remove_file).collect();
+            }
+            match &finished.outcome {
+                Err(Error::Exit(exit)) if exit.signal() == Some(Signal::INT) => stop.cancel(),
+                _ => {}
             }
             if stop.cause().is_some() || (is_enough && finished.pid.is_none()) {
                 continue;
@@ -247,6 +247,7 @@ impl Build {
         }
         let (code, why) = match failures {
             _ if stop.cause().is_some() => (130, "interrupted by user"),
+            0 if total == 0 => (0, "no work to do"),
             0 if done == total => return Ok(0),
             _ if is_enough => (1, "subcommand failed"),
             _ => (1, "cannot make progress"),
@@ -257,7 +258,8 @@ impl Build {
 }
 
 fn main() -> Result<ExitCode> {
-    let (mut build, mut limits) = (Build::default(), Reactor::builder());
+    // The pool without a name is that of most, and has no limit.
+    let (mut build, mut limits) = (Build::default(), Reactor::builder().pool("", usize::MAX));
     let (mut file, mut jobs, mut failures_max) = ("build.ninja".to_owned(), None, 1);
     let (mut arguments, mut targets) = (env::args().skip(1), Vec::new());
     while let Some(argument) = arguments.next() {
@@ -283,8 +285,6 @@ fn main() -> Result<ExitCode> {
     for target in choice.into_iter().flatten() {
         build.visit(target)?;
     }
-    // The pool without a name is that of most, and has no limit.
-    limits = limits.pool("", usize::MAX).pool("console", 1);
     for (name, depth) in &build.pools {
         limits = limits.pool(name, *depth);
     }

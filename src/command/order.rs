@@ -1,4 +1,4 @@
-//! When a command starts, as against others: its pool, its priority, its weight, and a busy program's next try.
+//! When a command starts, as against others: its pool, the console, its priority, its weight, and a busy program's next try.
 //! Unaware of the queue.
 
 use super::Command;
@@ -30,6 +30,45 @@ impl Command {
     /// [`ETXTBSY`]: https://man7.org/linux/man-pages/man2/execve.2.html
     pub fn retry_text_busy(&mut self, retry: bool) -> &mut Command {
         self.change(|command| command.retries_text_busy = retry)
+    }
+
+    /// With `true`, gives it the terminal while it runs, one such command at a time, as ninja's pool `console` does. Default:
+    /// `false`.
+    ///
+    /// The terminal is the one that controls this process (`/dev/tty`); the command leads a process group of its own,
+    /// which is put into that terminal's foreground and taken out again when the command has ended, in whichever way, also by
+    /// the reactor's end. It gets the terminal's signals, such as that of Ctrl-C, and this process does not. Its streams are
+    /// what they are set to be: the terminal too, by [`Input::inherit`](crate::Input::inherit) and
+    /// [`Output::inherit`](crate::Output::inherit).
+    ///
+    /// What stops it at the terminal (Ctrl-Z) stops this process's group by the same signal, within a quarter of a second, as
+    /// the shell would else not know of it; when that goes on, so does the command. Whoever catches SIGTSTP calls
+    /// [`Reactor::suspend`](crate::Reactor::suspend), which takes the terminal back as well. Where this process has no
+    /// terminal, or is in its background, the command gets none, and still runs alone among its kind.
+    ///
+    /// ```
+    /// use execloop::{Command, Input, Output, Reactor};
+    ///
+    /// let mut reactor = Reactor::new()?;
+    /// let mut editor = Command::new("sh");
+    /// editor.args(["-c", "echo alone on the terminal"]).console(true);
+    /// editor.stdin(Input::inherit()).stdout(Output::inherit()).stderr(Output::inherit());
+    /// let id = reactor.start(&mut editor)?;
+    /// assert!(reactor.wait(id)?.is_some_and(|finished| finished.success()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// One that is [detached](crate::Reactor::detach) has the terminal until it ends or another one gets it. Refused at the
+    /// start together with a [`pool`](Command::pool), a [`session`](Command::session) or somebody else's
+    /// process group. The traps: who is stopped between a vfork(2) and the exec does not count as stopped, as for a shell; this process writes to the terminal from the background meanwhile, which a terminal with
+    /// `stty tostop` does not allow; the terminal's modes are left as the command leaves them; and of two reactors of one
+    /// process, only one gives away the terminal at a time.
+    pub fn console(&mut self, console: bool) -> &mut Command {
+        self.change(|command| command.attributes.console = console)
+    }
+
+    pub(crate) fn has_console(&self) -> bool {
+        self.attributes.console
     }
 
     /// The name of its pool, if it has one.

@@ -104,6 +104,7 @@ impl Command {
                 stdio,
                 extra,
                 cgroup: None,
+                console: None,
             },
             duties,
             policy: prepared.policy,
@@ -158,6 +159,14 @@ impl Command {
         let no_session = attributes.controlling_terminal.is_some() && !attributes.session;
         self.refuse_set(no_session, "a controlling terminal needs session(true)")?;
         self.refuse_false_terminals()?;
+        let goes_elsewhere = attributes.session
+            || attributes.process_group.is_some_and(|group| group != 0)
+            || attributes.foreground.is_some()
+            || attributes.leave_terminal;
+        self.refuse_set(
+            attributes.console && goes_elsewhere,
+            "the console is for a group of the command's own, in this session",
+        )?;
         let has_number = |number| {
             let extra = self.extra.iter().find(|(other, _)| *other == number);
             match extra {
@@ -266,6 +275,9 @@ impl Command {
         if let Some(root) = &self.chroot {
             attributes.chroot =
                 Some(nul_free(root.as_os_str()).ok_or_else(|| nul("root directory"))?);
+        }
+        if attributes.console {
+            attributes.process_group = Some(0);
         }
         let directory = match &self.directory {
             Some(directory) => {

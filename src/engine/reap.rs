@@ -90,7 +90,7 @@ impl<K: Kernel> Engine<K> {
             watched = watched.and(self.kernel.watch_child(&running.child, tenant));
         }
         running.is_watched = watched.is_ok();
-        if watched.is_err() {
+        if watched.is_err() || running.may_be_stopped() {
             self.ask_again(slot);
         }
     }
@@ -196,6 +196,12 @@ impl<K: Kernel> Engine<K> {
         if !is_watched {
             self.visit_all(slot);
             self.watch_running(slot);
+        } else if self
+            .table
+            .running(slot)
+            .is_some_and(|running| running.may_be_stopped())
+        {
+            self.ask_again(slot);
         }
     }
 }

@@ -36,6 +36,7 @@ const START_AGAIN: Duration = Duration::from_micros(200);
 const LOOK_AGAIN_MS_MIN: u64 = 1;
 const LOOK_AGAIN_MS_MAX: u64 = 64;
 
+const CONSOLE_AND_POOL: StartError = StartError::Refused("the console is a pool of its own");
 const NO_POOL: StartError = StartError::Refused("the reactor has no pool of that name");
 
 /// What a failed start means to its command.
@@ -92,7 +93,9 @@ impl<K: Kernel> Engine<K> {
     fn spec(&mut self, command: &mut Command) -> Result<Spec, StartError> {
         self.refuse_too_many()?;
         let pool = match command.pool_name() {
+            Some(_) if command.has_console() => return Err(CONSOLE_AND_POOL),
             Some(name) => self.admission.queue().pool(name).ok_or(NO_POOL)?,
+            None if command.has_console() => Pool::CONSOLE,
             None => Pool::COMMON,
         };
         let mut spec = command.spec(&mut self.snapshot)?;
@@ -300,7 +303,8 @@ impl<K: Kernel> Engine<K> {
     /// The process is made: from here on its time counts, although its program may not be executed yet.
     fn run(&mut self, slot: u32, spec: Spec, started: Started<K>) {
         let cost = cost_of(&spec);
-        let leads_group = spec.launch.program.attributes.leads_group();
+        let attributes = &spec.launch.program.attributes;
+        let (leads_group, has_console) = (attributes.leads_group(), attributes.console);
         let [stdin, stdout, stderr] = started.pipes;
         let id = self.table.id_of(slot);
         let streams = [
@@ -326,6 +330,7 @@ impl<K: Kernel> Engine<K> {
             start: Some(Box::new((spec.launch, spec.retry, spec.rank))),
             missed: Streams::default(),
             is_detached: false,
+            has_console,
             survives: spec.survives,
             is_cancelled: false,
             heard: Streams::default(),

@@ -31,6 +31,8 @@ pub(crate) struct Attributes {
     pub(crate) sweeps_group: bool,
     /// Descriptors above 2 that lack close-on-exec are inherited.
     pub(crate) inherit_fds: bool,
+    /// It has the console while it runs.
+    pub(crate) console: bool,
     /// The parent's terminal, whose foreground the child's group takes.
     pub(crate) foreground: Option<Arc<OwnedFd>>,
     /// The child's descriptor that becomes its controlling terminal.
@@ -94,7 +96,7 @@ impl Attributes {
     pub(crate) fn leads_group(&self) -> bool {
         match self.process_group {
             Some(group) => group == 0,
-            None => self.session || self.foreground.is_some(),
+            None => self.session || self.foreground.is_some() || self.console,
         }
     }
 

@@ -23,6 +23,7 @@ mod attributes;
 )]
 mod backend;
 mod clock;
+mod console;
 mod cstr;
 mod executable;
 mod fd;
@@ -190,6 +191,16 @@ pub(crate) struct Launch {
         allow(dead_code, reason = "only Linux has cgroups")
     )]
     pub(crate) cgroup: Option<OwnedFd>,
+    /// The terminal that this start takes the foreground of, as it is for the console.
+    pub(crate) console: Option<Arc<OwnedFd>>,
+}
+
+impl Launch {
+    /// The terminal whose foreground the child's group takes.
+    pub(in crate::sys) fn foreground(&self) -> Option<&OwnedFd> {
+        let given = self.program.attributes.foreground.as_ref();
+        self.console.as_ref().or(given).map(Arc::as_ref)
+    }
 }
 
 /// What one of the child's descriptors 0, 1, 2 is.

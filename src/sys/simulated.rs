@@ -142,6 +142,7 @@ impl Drop for SimulatedChild {
     fn drop(&mut self) {
         let mut world = self.world.borrow_mut();
         world.forget(Watched::Exit(self.process));
+        world.consoles.retain(|other| *other != self.process);
         if let Some(child) = &mut world.processes[self.process].child {
             child.is_open = false;
             child.tenant = None;

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Registry};
 
+use super::console::Console;
 use super::fd::is_abandoned;
 use super::pipe::{Pipe, watch};
 use super::quiet::QuietWrites;
@@ -76,6 +77,8 @@ pub(crate) struct Unix<B> {
     writes: QuietWrites,
     moved: Moved,
     waker: Waker,
+    /// The hold on the terminal of the one child that has it.
+    console: Option<Console>,
 }
 
 impl<B: Backend> Unix<B> {
@@ -98,6 +101,7 @@ impl<B: Backend> Unix<B> {
             writes: QuietWrites::new(),
             moved: Moved::default(),
             waker,
+            console: None,
         })
     }
 
@@ -134,7 +138,21 @@ impl<B: Backend> Kernel for Unix<B> {
     fn start(&mut self, launch: &mut Launch) -> Result<Started<Unix<B>>, StartFailure> {
         let failed = |error| StartFailure::new(StartStep::Clone, error);
         self.check().map_err(failed)?;
-        self.backend.start(launch)
+        if !launch.program.attributes.console {
+            return self.backend.start(launch);
+        }
+        // One that was let go may have it still. The new hold is dropped where the start fails.
+        self.console = None;
+        let mut console = Console::open();
+        launch.console = console.as_ref().and_then(Console::to_take);
+        let started = self.backend.start(launch);
+        launch.console = None;
+        let started = started?;
+        if let Some(console) = &mut console {
+            console.held_by(B::pid(&started.child));
+        }
+        self.console = console;
+        Ok(started)
     }
 
     fn has_executed(&mut self, child: &B::Child) -> bool {
@@ -211,12 +229,31 @@ impl<B: Backend> Kernel for Unix<B> {
 
     fn signal(&mut self, child: &B::Child, target: Target, signal: Signal) -> io::Result<()> {
         self.check()?;
-        self.backend.signal(child, target, signal)
+        let mut console = self.console.as_mut();
+        console = console.filter(|console| console.is_of(B::pid(child)));
+        if let Some(console) = &mut console {
+            console.before(signal);
+        }
+        self.backend.signal(child, target, signal)?;
+        if let Some(console) = &mut console {
+            console.after(signal);
+        }
+        Ok(())
     }
 
     fn reap(&mut self, child: &mut B::Child) -> io::Result<Option<Exit>> {
         self.check()?;
-        self.backend.reap(child)
+        let exit = self.backend.reap(child)?;
+        if let Some(console) = &mut self.console
+            && console.is_of(B::pid(child))
+        {
+            if exit.is_some() {
+                self.console = None;
+            } else {
+                console.follow_stop();
+            }
+        }
+        Ok(exit)
     }
 
     fn arm(&mut self, at: Instant) -> io::Result<()> {

@@ -15,6 +15,7 @@ use crate::start_error::start_error;
 mod calls;
 #[cfg(not(execloop_kqueue_shim))]
 mod cgroup;
+mod console;
 mod ending;
 mod identity;
 #[cfg(not(execloop_kqueue_shim))]
@@ -86,6 +87,7 @@ const ALONE: &[(&str, fn())] = &[
     ("clone-refused", steps::clone_refused),
     ("death-signal", ending::print_death_signal),
     ("in-session", terminal::in_session),
+    ("console", console::ways_out),
     ("storm-maker", signals::storm_maker),
     ("waitid-filtered", ending::waitid_filtered),
     ("waitid-missing", ending::waitid_missing),
@@ -99,6 +101,9 @@ pub(crate) fn run(arguments: &[OsString]) -> ExitCode {
         .map(|text| text.to_str().expect("text"))
         .collect();
     let (name, refused) = texts.split_first().expect("the name of a scenario");
+    if *name == "console-line" {
+        return console::line(refused[0]);
+    }
     refuse(refused);
     if let Some((_, alone)) = ALONE.iter().find(|(other, _)| other == name) {
         alone();
@@ -155,11 +160,13 @@ fn print(reactor: &mut Reactor, command: &mut Command) -> String {
 /// A command that leads a group of its own until its stdin ends, and its pid.
 fn leader(reactor: &mut Reactor) -> (CommandId, i32) {
     let mut command = shell("echo $$; exec cat");
-    command
-        .process_group(0)
-        .stdin(Input::pipe())
-        .stdout(Output::pipe());
-    let id = reactor.start(&mut command).expect("it starts");
+    command.stdin(Input::pipe()).stdout(Output::pipe());
+    leader_of(reactor, command.process_group(0))
+}
+
+/// The same of a command that prints its pid first.
+fn leader_of(reactor: &mut Reactor, command: &mut Command) -> (CommandId, i32) {
+    let id = reactor.start(command).expect("it starts");
     let mut line = String::new();
     BufReader::new(reactor.stdout(id).expect("its pipe"))
         .read_line(&mut line)

@@ -14,6 +14,7 @@ mod common {
     pub mod text;
     mod watchdog;
 }
+mod console;
 mod defect;
 mod failures;
 mod jobserver;

@@ -389,7 +389,6 @@ const SUSPENDED: &str = "5.5";
 
 #[test]
 fn ctrl_z_stops_the_commands_with_their_time_limits_and_fg_lets_both_go_on() {
-    let program = env!("CARGO_BIN_EXE_execloop");
     // A shell with job control, as the leader of a session on a terminal: what is typed there is for its foreground job.
     let list = "trap 'echo continued' CONT; echo ready $$; until test -e \"$GO\"; do sleep 0.02; done; echo done";
     let script = "set -m; \"$EXECLOOP\" run --stream --quiet --timeout 5s ::: \"$LIST\"; echo stopped; \
@@ -397,23 +396,8 @@ fn ctrl_z_stops_the_commands_with_their_time_limits_and_fg_lets_both_go_on() {
     let scratch = Scratch::new();
     let go = scratch.join("go");
     let mut command = shell(script);
-    command
-        .env("EXECLOOP", program)
-        .env("LIST", list)
-        .env("GO", &go)
-        .session(true)
-        .stdin(Input::pipe().terminal())
-        .stdout(Output::pipe().terminal(TerminalSize::default()))
-        .stderr_to_stdout(true)
-        .timeout(GUARD);
-    execloop::linux::CommandExt::controlling_terminal(&mut command, 0);
-    let mut reactor = Reactor::new().expect("a reactor");
-    let id = reactor.start(&mut command).expect("it starts");
-    let mut live = Live {
-        reactor,
-        id,
-        unread: Default::default(),
-    };
+    command.env("LIST", list).env("GO", &go);
+    let mut live = at_terminal(&mut command);
     let ready = line_with(&mut live, "ready");
     let pid = ready.rsplit(' ').next().expect("a pid").to_owned();
     live.list("\x1a");
@@ -427,13 +411,40 @@ fn ctrl_z_stops_the_commands_with_their_time_limits_and_fg_lets_both_go_on() {
     fs::write(&go, "").expect("a file");
     line_with(&mut live, "done");
     line_with(&mut live, "status 0");
+    assert_ends_well(live);
+}
+
+/// Somebody sits at a terminal, and this is the leader of the session there. `$EXECLOOP` is the program.
+pub(super) fn at_terminal(command: &mut Command) -> Live {
+    command
+        .env("EXECLOOP", env!("CARGO_BIN_EXE_execloop"))
+        .env("NO_COLOR", "1")
+        .session(true)
+        .stdin(Input::pipe().terminal())
+        .stdout(Output::pipe().terminal(TerminalSize::default()))
+        .stderr_to_stdout(true)
+        .timeout(GUARD)
+        .wait_delay(GUARD);
+    execloop::linux::CommandExt::controlling_terminal(command, 0);
+    let mut reactor = Reactor::new().expect("a reactor");
+    let id = reactor.start(command).expect("it starts");
+    Live {
+        reactor,
+        id,
+        unread: Default::default(),
+    }
+}
+
+#[track_caller]
+pub(super) fn assert_ends_well(mut live: Live) {
     while live.read(Stream::Stdout) {}
-    let done = live.reactor.wait(id).expect("a reactor").expect("it ran");
+    let done = live.reactor.wait(live.id).expect("a reactor");
+    let done = done.expect("it ran");
     assert!(done.success(), "{:?}", done.outcome);
 }
 
 /// The first line from here on that has this word.
-fn line_with(live: &mut Live, word: &str) -> String {
+pub(super) fn line_with(live: &mut Live, word: &str) -> String {
     loop {
         let line = live.output_line();
         if line.contains(word) {

@@ -243,6 +243,15 @@ pub(crate) struct OutputArguments {
         "idle_timeout", "json", "results"])]
     pub(crate) ungroup: bool,
 
+    /// Give each command this terminal, one at a time: an editor, say
+    ///
+    /// It reads from /dev/tty, writes to stdout and stderr itself, and has
+    /// Ctrl-C and Ctrl-Z for itself. Who is ended by Ctrl-C ends the rest, too.
+    #[arg(short, long, verbatim_doc_comment, conflicts_with_all = ["jobs", "ungroup", "group",
+        "keep_order", "stream", "tag", "tty", "output_limit", "idle_timeout", "json", "results",
+        "pipe"])]
+    pub(crate) open_tty: bool,
+
     /// Give each command a terminal to write to, so that its colours stay
     ///
     /// It is as large as the one that execloop writes to, or else 80 by 24,

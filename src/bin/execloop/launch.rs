@@ -42,6 +42,8 @@ pub(crate) struct Launch {
     pub(crate) env: Vec<(OsString, OsString)>,
     pub(crate) dir: Option<PathBuf>,
     pub(crate) output_bytes_max: Option<u64>,
+    /// They have this terminal, one at a time.
+    pub(crate) console: Option<Arc<File>>,
     /// They write to a terminal of this size in place of a pipe.
     pub(crate) terminal: Option<TerminalSize>,
     /// Output's lines are tagged by the command.
@@ -99,6 +101,11 @@ impl Launch {
         }
         if let Some(input) = input {
             command.stdin(Input::bytes(Arc::clone(input)));
+        }
+        if let Some(terminal) = &self.console {
+            command
+                .console(true)
+                .stdin(Input::file(terminal.try_clone()?));
         }
         if let Some(timeout) = self.timeout {
             command.timeout(timeout);

@@ -9,6 +9,7 @@ use std::num::NonZeroUsize;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use execloop::{Context, LookPathError, TerminalSize, program};
 
@@ -57,6 +58,9 @@ pub(crate) enum Form {
     Trace,
 }
 
+/// The terminal that controls this process.
+const TERMINAL: &str = "/dev/tty";
+
 /// What is wrong with the usage, in words.
 pub(crate) type Wrong = String;
 
@@ -80,6 +84,11 @@ impl Plan {
         let note = |note: String| notes.push(note);
         let chosen = choose(limits.jobserver, limits.jobserver_serve, options.jobs, note);
         options.launch.jobserver = chosen?;
+        if arguments.output.open_tty && !options.dry_run {
+            let terminal = File::open(TERMINAL);
+            let terminal = terminal.map_err(|error| about(Path::new(TERMINAL), &error))?;
+            options.launch.console = Some(Arc::new(terminal));
+        }
         Ok(Plan {
             options,
             origin,
@@ -316,16 +325,19 @@ fn options(
 ) -> Options {
     let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let (limits, output) = (&arguments.limits, &arguments.output);
+    let jobs = limits.jobs.unwrap_or(Jobs::PercentOfCores(100));
+    let is_inherited = output.ungroup || output.open_tty;
     Options {
-        jobs: limits
-            .jobs
-            .unwrap_or(Jobs::PercentOfCores(100))
-            .count(cores.get()),
+        jobs: if output.open_tty {
+            1
+        } else {
+            jobs.count(cores.get())
+        },
         throttle: Throttle {
             load_max: limits.load,
             memory_bytes_min: limits.memfree,
         },
-        printing: match (output.keep_order, output.stream, output.ungroup) {
+        printing: match (output.keep_order, output.stream, is_inherited) {
             (_, _, true) => Printing::Inherited,
             (_, true, _) => Printing::Streamed,
             (true, ..) => Printing::InOrder,
@@ -344,7 +356,7 @@ fn options(
         has_colours: bar::has_colours(),
         progress: Style::of(
             output.progress,
-            !output.quiet && !output.dry_run && !output.ungroup && !is_typed,
+            !output.quiet && !output.dry_run && !is_inherited && !is_typed,
         ),
         recipe,
         pipes: arguments.input.pipe,
@@ -356,6 +368,7 @@ fn options(
             env: arguments.child.env.clone(),
             dir: arguments.child.dir.clone(),
             output_bytes_max: output.output_limit,
+            console: None,
             terminal: output.tty.then(terminal_size),
             tags: output.tag,
             results: arguments.record.results.clone(),

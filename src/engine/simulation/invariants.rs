@@ -9,6 +9,7 @@ use super::Driver;
 use super::plan::POOLS;
 use crate::engine::Look;
 use crate::queue::Pool;
+use crate::sys::simulated::ChildFacts;
 
 /// A child that the engine's end is to leave alone.
 #[derive(Debug)]
@@ -39,10 +40,25 @@ impl Driver {
             assert!(is_within || is_alone, "{load} run at once, of {limit}");
             *before = load;
         }
+        self.check_console();
         if let Some(tokens) = &self.tokens {
             let held = tokens.held.load(Ordering::Relaxed);
             assert_eq!(held, running, "permits");
         }
+    }
+
+    /// One command at a time has the console, but for those that were let go with it.
+    fn check_console(&self) {
+        let world = self.world.borrow();
+        if world.consoles.len() < 2 {
+            return;
+        }
+        let is_held = |(pid, child): &(u32, &ChildFacts)| {
+            let is_let_go = self.let_go.contains(pid);
+            world.consoles.contains(&(*pid as usize - 1)) && !is_let_go && child.reaped.is_none()
+        };
+        let held: Vec<_> = world.children().filter(is_held).collect();
+        assert!(held.len() < 2, "two have the console: {held:?}");
     }
 
     /// In one pool and of one priority, nobody was started before who was queued later.

@@ -190,7 +190,7 @@ impl Job {
                 Duration::from_micros(random.below(2_000_000) as u64)
             });
         }
-        Job {
+        let mut job = Job {
             program,
             script,
             feed,
@@ -239,6 +239,25 @@ impl Job {
             callers_read: 0,
             callers_ended: false,
             callers_written: 0,
+        };
+        if job.has_console() {
+            let acts = &mut job.script.acts;
+            acts.insert(acts.len() / 2, Act::Stop);
+        }
+        job
+    }
+
+    /// Of some that lead a group, so that no seed's choices change by it.
+    pub(super) fn has_console(&self) -> bool {
+        self.is_group && self.pool.is_none() && self.program.is_multiple_of(2)
+    }
+
+    /// The pool in which it waits.
+    pub(super) fn pool_name(&self) -> Option<&'static str> {
+        if self.has_console() {
+            Some("console")
+        } else {
+            self.pool
         }
     }
 
@@ -279,6 +298,7 @@ impl Job {
             command.on_cancel(cancel);
         }
         command
+            .console(self.has_console())
             .priority(self.priority)
             .weight(self.weight)
             .deadline_counts_queue(self.counts_queue)

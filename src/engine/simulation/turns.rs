@@ -163,7 +163,8 @@ impl Driver {
         }
         if let (Some(started), false, 0) = (finished.started, job.is_sent, job.script.busy_times) {
             let id = finished.id.number;
-            self.order.push((job.pool, job.priority, id, started));
+            self.order
+                .push((job.pool_name(), job.priority, id, started));
         }
         check(Evidence {
             job,

@@ -132,7 +132,7 @@ impl Spawner {
             Some(exec.map_err(|error| StartFailure::new(StartStep::Exec, error))?)
         };
         // A terminal's number may be a target.
-        let foreground = match &attributes.foreground {
+        let foreground = match launch.foreground() {
             Some(terminal) => {
                 let copy = copy_away(terminal.as_raw_fd(), &self.mappings);
                 Some(copy.map_err(|error| StartFailure::new(StartStep::Open, error))?)

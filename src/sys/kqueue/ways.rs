@@ -75,7 +75,7 @@ const TABLE: &[Line] = &[
     // This process's limit of descriptors was raised, and the child gets the former one.
     line(|_| fd_limit_before_raise().is_some(), By::Fork),
     line(|of| attributes(of).chroot.is_some(), By::Fork),
-    line(|of| attributes(of).foreground.is_some(), By::Fork),
+    line(|of| of.foreground().is_some(), By::Fork),
     line(|of| attributes(of).controlling_terminal.is_some(), By::Fork),
     line(|of| attributes(of).leave_terminal, By::Fork),
     line(
@@ -152,6 +152,7 @@ mod tests {
             stdio: [Stdio::Null, Stdio::Null, Stdio::Null],
             extra: Vec::new(),
             cgroup: None,
+            console: None,
         }
     }
 

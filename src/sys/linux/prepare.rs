@@ -128,10 +128,9 @@ impl Spawner {
         launch: &Launch,
         shares: bool,
     ) -> Result<Carried, StartFailure> {
-        let attributes = &launch.program.attributes;
         let failed = |step| move |error| StartFailure::new(step, error);
         let mut carried = Carried::default();
-        if let Some(terminal) = &attributes.foreground {
+        if let Some(terminal) = launch.foreground() {
             let placed = self.place(index, terminal.as_fd(), shares, false);
             carried.foreground = Some(placed.map_err(failed(StartStep::Open))?);
         }

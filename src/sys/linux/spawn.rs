@@ -18,7 +18,6 @@ use super::id_maps::accompany;
 use super::plan::Plan;
 use super::process::Child;
 use super::raw;
-use crate::sys::attributes::Attributes;
 use crate::sys::{Launch, StartFailure, StartStep, Stdio, now};
 
 /// So many children may be on their way to their exec.
@@ -68,13 +67,14 @@ impl Spawner {
     /// an act of its own: until then, a signal to its group would be one to ours. And where it cannot be known when the child is
     /// done with it: on architectures without system calls by hand, and under sanitizers, whose code keeps accounts in what
     /// both share. `--cfg execloop_start_waits` makes all starts wait.
-    fn waits(&self, attributes: &Attributes, has_files: bool) -> bool {
+    fn waits(&self, plan: &Plan, has_files: bool) -> bool {
+        let attributes = &plan.program.attributes;
         cfg!(execloop_start_waits)
             || !self.has_clone3
             || !self.shares_table
             || has_files
             || attributes.session
-            || attributes.foreground.is_some()
+            || plan.foreground.is_some()
             || attributes.changes_credentials()
             || attributes.has_id_maps()
     }
@@ -221,7 +221,7 @@ impl Spawner {
     ) -> Attempt {
         let program = Arc::clone(&plan.program);
         let attributes = &program.attributes;
-        let waits = self.waits(attributes, has_files);
+        let waits = self.waits(&plan, has_files);
         let block_signals = !self.has_clone3 || attributes.changes_group();
         let mask = if block_signals {
             Some(SignalMask::block_all())

@@ -67,6 +67,9 @@ impl Simulated {
         world.children_open += 1;
         let process = world.spawn(script, ends, None, Some(facts));
         world.was_started(process);
+        if launch.program.attributes.console {
+            world.consoles.push(process);
+        }
         if launch.program.attributes.leads_group() {
             world.lead_group(process);
         }

@@ -205,6 +205,7 @@ impl Kernel for Simulated {
         let facts = process.child.as_mut().expect("a child of ours");
         assert!(facts.reaped.is_none(), "a child is reaped twice");
         let Some((_, status)) = facts.ended.filter(|_| facts.waitable <= Some(now)) else {
+            world.follow_stop(child.process);
             return Ok(None);
         };
         if facts.early_exits > 0 {
@@ -212,6 +213,7 @@ impl Kernel for Simulated {
             return Ok(None);
         }
         facts.reaped = Some(now);
+        world.consoles.retain(|other| *other != child.process);
         let failure = match facts.exec {
             Exec::Failed(number) => {
                 let error = io::Error::from_raw_os_error(number);
@@ -255,11 +257,13 @@ impl Kernel for Simulated {
         };
         loop {
             let mut world = self.world.borrow_mut();
-            if world.report(ready) {
-                return Ok(world.is_batch_full);
-            }
-            if world.has_come(until) {
-                return Ok(false);
+            if !world.is_late() {
+                if world.report(ready) {
+                    return Ok(world.is_batch_full);
+                }
+                if world.has_come(until) {
+                    return Ok(false);
+                }
             }
             let deed = world.advance(until);
             drop(world);

@@ -32,6 +32,8 @@ pub(crate) struct Process {
     is_suspended: bool,
     owes: bool,
     held: Vec<Signal>,
+    /// Stopped by the terminal, which nobody announces. The same holds for it.
+    is_stopped_there: bool,
     /// It was stopped before its exec: what comes of signals, but for SIGKILL, comes when it goes on.
     is_stopped: bool,
     pending: Option<i32>,
@@ -82,6 +84,11 @@ impl Process {
         self.epoch
     }
 
+    /// It is stopped, and goes on by SIGCONT.
+    fn stands(&self) -> bool {
+        self.is_suspended || self.is_stopped_there
+    }
+
     pub(crate) fn script(&self) -> &Script {
         &self.script
     }
@@ -108,6 +115,7 @@ impl World {
             dying: None,
             is_stopped: false,
             is_suspended: false,
+            is_stopped_there: false,
             owes: false,
             held: Vec::new(),
             pending: None,
@@ -178,7 +186,7 @@ impl World {
         if let Some(signal) = this.dying {
             return self.end(process, signal);
         }
-        if this.is_suspended {
+        if this.stands() {
             this.owes = true;
             return;
         }
@@ -231,6 +239,10 @@ impl World {
             Act::Fork(script) => {
                 let (ends, group) = (self.processes[process].ends, self.processes[process].group);
                 self.spawn(script, ends, group, None);
+                self.next_act(process);
+            }
+            Act::Stop => {
+                self.processes[process].is_stopped_there = true;
                 self.next_act(process);
             }
             Act::Exit(code) => self.end(process, exited(code)),
@@ -428,7 +440,7 @@ impl World {
         if signal == Signal::CONT {
             return self.let_go_on(process);
         }
-        if this.is_suspended && signal != Signal::KILL {
+        if this.stands() && signal != Signal::KILL {
             return this.held.push(signal);
         }
         let number = signal.number();
@@ -460,10 +472,20 @@ impl World {
         }
     }
 
+    /// Somebody asks whether a child is over. Where the terminal has stopped it, it goes on, unless we have stopped it, too.
+    pub(super) fn follow_stop(&mut self, process: usize) {
+        let this = &self.processes[process];
+        if this.is_stopped_there && !this.is_suspended {
+            self.was_used = true;
+            self.let_go_on(process);
+        }
+    }
+
     /// What it was to do, and what it was signalled, happens now.
     fn let_go_on(&mut self, process: usize) {
         let this = &mut self.processes[process];
         this.is_suspended = false;
+        this.is_stopped_there = false;
         let held = std::mem::take(&mut this.held);
         if std::mem::take(&mut this.owes) {
             self.next_moment(process);

@@ -16,6 +16,8 @@ pub(crate) enum Act {
     Close(usize),
     /// Opens again what it has closed there.
     Reopen(usize),
+    /// Is stopped by the terminal that it has, until somebody notices.
+    Stop,
     /// Starts a process of its own that holds its descriptors.
     Fork(Rc<Script>),
     Exit(i32),

@@ -19,6 +19,8 @@ use crate::sys::{Ready, Stream};
 const POLL_US_MAX: usize = 20;
 /// A loop that polls so often in a row, without a need and without an effect, spins.
 const IDLE_POLLS_MAX: usize = 4;
+/// Nobody waits longer for a processor, however often the loop has something to do.
+const LATE_MAX: Duration = Duration::from_millis(1);
 /// The first number that descriptors and processes get.
 const LOWEST_NUMBER: usize = 3;
 /// Longer than any honest simulation.
@@ -81,6 +83,8 @@ pub(crate) struct World {
     /// How often the loop gave way, and how long the others keep the processor then.
     pub(crate) gave_way: usize,
     pub(crate) away: Duration,
+    /// Children that have the console and are not reaped.
+    pub(crate) consoles: Vec<usize>,
     timer: Option<Instant>,
     /// The last poll left something behind.
     pub(super) is_batch_full: bool,
@@ -117,6 +121,7 @@ impl World {
             reads: None,
             gave_way: 0,
             away: Duration::ZERO,
+            consoles: Vec::new(),
             timer: None,
             is_batch_full: false,
             woken: Arc::default(),
@@ -284,7 +289,8 @@ impl World {
     /// When nothing is going to happen, ever.
     pub(super) fn advance(&mut self, until: Option<Instant>) -> Option<Box<dyn FnOnce()>> {
         let next = self.agenda.first_key_value().map(|((at, _), _)| *at);
-        let Some(first) = [next, self.timer, until].into_iter().flatten().min() else {
+        let others = [self.timer, until].map(|at| at.filter(|_| !self.is_late()));
+        let Some(first) = others.into_iter().flatten().chain(next).min() else {
             panic!("the loop sleeps for ever:\n{self:?}");
         };
         if first > self.now {
@@ -300,6 +306,12 @@ impl World {
             }
             Deed::Outside(deed) => Some(deed),
         }
+    }
+
+    /// Somebody has waited for a processor for long enough.
+    pub(super) fn is_late(&self) -> bool {
+        let next = self.agenda.first_key_value().map(|((at, _), _)| *at);
+        next.is_some_and(|at| at + LATE_MAX < self.now)
     }
 
     /// Whether this much time has passed.

@@ -164,14 +164,39 @@ pub(super) fn foreground(terminal: &impl AsRawFd) -> i32 {
 
 /// Makes this process's group the foreground again.
 pub(super) fn take_foreground(terminal: &impl AsRawFd) {
+    // SAFETY: getpgrp(2) has no preconditions.
+    put_in_foreground(terminal, unsafe { libc::getpgrp() });
+}
+
+/// Makes this group the foreground, also from the background.
+pub(super) fn put_in_foreground(terminal: &impl AsRawFd, group: i32) {
     // SAFETY: signal(2) with this disposition has no handler to be wrong about.
     let before = unsafe { libc::signal(libc::SIGTTOU, libc::SIG_IGN) };
-    // SAFETY: getpgrp(2) has no preconditions.
-    let group = unsafe { libc::getpgrp() };
     // SAFETY: tcsetpgrp(3) takes numbers.
     check(unsafe { libc::tcsetpgrp(terminal.as_raw_fd(), group) });
     // SAFETY: `before` is what the kernel gave us.
     unsafe { libc::signal(libc::SIGTTOU, before) };
+}
+
+/// Kills a process group.
+pub(super) fn end_group(group: i32) {
+    // SAFETY: kill(2) takes two numbers.
+    check(unsafe { libc::kill(-group, libc::SIGKILL) });
+}
+
+/// Does this in a forked copy of this process, which ends then.
+pub(super) fn in_a_copy(act: impl FnOnce()) {
+    // SAFETY: this process has one thread.
+    let copy = check(unsafe { libc::fork() });
+    if copy == 0 {
+        act();
+        // SAFETY: _exit(2) takes a number.
+        unsafe { libc::_exit(0) };
+    }
+    let mut status = 0;
+    // SAFETY: `status` has room for the answer.
+    check(unsafe { libc::waitpid(copy, &raw mut status, 0) });
+    assert_eq!(status, 0, "the copy");
 }
 
 /// How often `count` has run, and in how many processes that are not this one.

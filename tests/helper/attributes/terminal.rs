@@ -29,12 +29,14 @@ pub(super) fn terminals(reactor: &mut Reactor) {
         (found.group, found.session, found.foreground),
         (found.pid, found.pid, found.pid)
     );
-    let mut session = helper("in-session");
-    session
-        .session(true)
-        .stdin(Input::file(terminal))
-        .controlling_terminal(0);
-    print(reactor, &mut session);
+    for name in ["in-session", "console"] {
+        let mut session = helper(name);
+        session
+            .session(true)
+            .stdin(Input::file(terminal.try_clone().expect("a copy")))
+            .controlling_terminal(0);
+        print(reactor, &mut session);
+    }
 }
 
 /// The leader of a session whose terminal is stdin, in its foreground.

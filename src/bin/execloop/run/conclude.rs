@@ -17,6 +17,7 @@ impl Run {
             running.task.work = work;
             return self.start(running);
         }
+        self.heed_interrupt(&finished);
         let collected = running.collector.as_ref().map(Collector::take);
         let (output, lost) = collected.unwrap_or_default();
         let reason = match (&finished.outcome, lost) {
@@ -49,6 +50,17 @@ impl Run {
         }
         self.slots.free(running.job.slot);
         self.conclude(&running, Fate::Failed(&reason), Some(&finished), output);
+    }
+
+    /// Ctrl-C of a terminal that a command has is for that alone. Where it has ended it, all is meant, as a shell has it.
+    fn heed_interrupt(&mut self, finished: &Finished) {
+        if self.options.launch.console.is_some()
+            && let Err(Error::Exit(exit)) = &finished.outcome
+            && let Some(signal @ (Signal::INT | Signal::QUIT)) = exit.signal()
+        {
+            self.interrupted_by.get_or_insert(signal);
+            self.stop();
+        }
     }
 
     /// It was not started.

@@ -1,0 +1,204 @@
+//! The console: this process's controlling terminal, whose foreground one child's group has while it runs.
+//! Unaware of how that child is made, and of whose turn it is.
+//!
+//! The rules are those of a shell (POSIX, "Job Control"): only who is in the foreground gives it away; what the terminal
+//! stops, stops with us; nothing is taken from others who have it by then.
+#![allow(
+    unsafe_code,
+    reason = "the foreground of a terminal, a signal mask, and signals to groups"
+)]
+
+use std::fs::OpenOptions;
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::ptr;
+use std::sync::Arc;
+
+use super::{Signal, cvt};
+
+/// A child's hold on the terminal. Dropped, it gives the foreground back.
+#[derive(Debug)]
+pub(super) struct Console {
+    terminal: Arc<OwnedFd>,
+    /// The group that the child leads; 0 before there is a child. Its number is the child's until that is reaped, which is
+    /// when this is dropped.
+    group: libc::pid_t,
+    /// We have stopped the child ourselves.
+    is_suspended: bool,
+    /// A forked copy of this process takes nothing back.
+    process: u32,
+}
+
+impl Console {
+    /// `None`: this process has no terminal.
+    pub(super) fn open() -> Option<Console> {
+        let terminal = OpenOptions::new().read(true).write(true).open("/dev/tty");
+        Some(Console {
+            terminal: Arc::new(terminal.ok()?.into()),
+            group: 0,
+            is_suspended: false,
+            process: std::process::id(),
+        })
+    }
+
+    /// The terminal, for a child that takes its foreground. `None`: it is not ours to give, as we are in the background.
+    pub(super) fn to_take(&self) -> Option<Arc<OwnedFd>> {
+        self.is_ours().then(|| Arc::clone(&self.terminal))
+    }
+
+    /// The child that it is for was started.
+    pub(super) fn held_by(&mut self, pid: u32) {
+        self.group = libc::pid_t::try_from(pid).unwrap_or(0);
+    }
+
+    pub(super) fn is_of(&self, pid: u32) -> bool {
+        libc::pid_t::try_from(pid).is_ok_and(|pid| pid == self.group)
+    }
+
+    /// Before this is sent to the child: who goes on, does so in the foreground.
+    pub(super) fn before(&mut self, signal: Signal) {
+        if signal == Signal::CONT {
+            self.is_suspended = false;
+            self.give();
+        }
+    }
+
+    /// After this was sent: who is stopped needs no terminal.
+    pub(super) fn after(&mut self, signal: Signal) {
+        if signal == Signal::STOP {
+            self.is_suspended = true;
+            self.take_back();
+        }
+    }
+
+    /// Where the terminal has stopped the child's group, as by Ctrl-Z, stops ours by the same signal, as if it had been
+    /// there, too. When we go on, so does the child.
+    pub(super) fn follow_stop(&mut self) {
+        let Some(signal) = self.stop() else { return };
+        if self.is_suspended || signal == Signal::STOP {
+            // Ours, or of somebody who means the child alone.
+            return;
+        }
+        let lacks_terminal = signal == Signal::TTIN || signal == Signal::TTOU;
+        if !(lacks_terminal && self.is_ours()) {
+            self.take_back();
+            stop_own_group(signal);
+        }
+        self.give();
+        // SAFETY: kill(2) takes two numbers; the group is that of an unreaped child.
+        unsafe { libc::kill(-self.group, libc::SIGCONT) };
+    }
+
+    /// What has stopped the child since the last time, and was not told. It is not reaped by that.
+    fn stop(&self) -> Option<Signal> {
+        if self.group <= 1 {
+            return None;
+        }
+        // SAFETY: siginfo_t is plain data for which zero is valid.
+        let mut information: libc::siginfo_t = unsafe { std::mem::zeroed() };
+        let options = libc::WSTOPPED | libc::WNOHANG;
+        // SAFETY: `information` has room for the answer; the pid is that of an unreaped child.
+        let asked =
+            unsafe { libc::waitid(libc::P_PID, self.group as _, &raw mut information, options) };
+        cvt(asked).ok()?;
+        // SAFETY: waitid(2) fills this field, or leaves it zero when there was no stop.
+        if unsafe { information.si_pid() } == 0 {
+            return None;
+        }
+        // SAFETY: as above.
+        Signal::new(unsafe { information.si_status() })
+    }
+
+    /// Our group is in the foreground.
+    fn is_ours(&self) -> bool {
+        self.holder() == own_group()
+    }
+
+    /// The group in the foreground.
+    fn holder(&self) -> libc::pid_t {
+        // SAFETY: tcgetpgrp(3) takes a descriptor.
+        unsafe { libc::tcgetpgrp(self.terminal.as_raw_fd()) }
+    }
+
+    fn give(&self) {
+        if self.group > 1 && self.is_ours() {
+            self.set_holder(self.group);
+        }
+    }
+
+    /// From the child, or from a group in which nobody is left. Not from a shell that has put us into the background.
+    fn take_back(&self) {
+        let holder = self.holder();
+        // SAFETY: kill(2) with no signal only asks whether the group is there.
+        let is_gone = || unsafe { libc::kill(-holder, 0) } == -1 && is_nobody();
+        if holder > 1 && holder != own_group() && (holder == self.group || is_gone()) {
+            self.set_holder(own_group());
+        }
+    }
+
+    /// tcsetpgrp(3) from the background stops the caller by SIGTTOU, unless that is blocked. A refusal leaves it as it is:
+    /// the terminal has hung up, or belongs to another session by now.
+    fn set_holder(&self, group: libc::pid_t) {
+        let _blocked = Blocked::new(libc::SIGTTOU);
+        // SAFETY: tcsetpgrp(3) takes two numbers.
+        unsafe { libc::tcsetpgrp(self.terminal.as_raw_fd(), group) };
+    }
+}
+
+impl Drop for Console {
+    fn drop(&mut self) {
+        if std::process::id() == self.process {
+            self.take_back();
+        }
+    }
+}
+
+fn own_group() -> libc::pid_t {
+    // SAFETY: getpgrp(2) takes nothing and does not fail.
+    unsafe { libc::getpgrp() }
+}
+
+fn is_nobody() -> bool {
+    io::Error::last_os_error().raw_os_error() == Some(libc::ESRCH)
+}
+
+/// As the terminal does it: everybody in the group. Returns when somebody has let us go on, or at once where this process
+/// ignores or catches the signal, or has no shell that would notice (an orphaned process group).
+fn stop_own_group(signal: Signal) {
+    // Unblocked again, it stops this thread there and then, and not the others first.
+    let _blocked = Blocked::new(signal.number());
+    // SAFETY: kill(2) takes two numbers; 0 is our own group.
+    unsafe { libc::kill(0, signal.number()) };
+}
+
+/// One signal blocked on this thread, until dropped.
+struct Blocked {
+    before: libc::sigset_t,
+}
+
+impl Blocked {
+    fn new(signal: libc::c_int) -> Blocked {
+        let mut set = MaybeUninit::<libc::sigset_t>::uninit();
+        let mut before = MaybeUninit::<libc::sigset_t>::uninit();
+        // SAFETY: sigemptyset(3) fills the set.
+        unsafe { libc::sigemptyset(set.as_mut_ptr()) };
+        // SAFETY: the set was filled.
+        unsafe { libc::sigaddset(set.as_mut_ptr(), signal) };
+        // SAFETY: the first set was filled, the second has room for the answer.
+        unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, set.as_ptr(), before.as_mut_ptr()) };
+        Blocked {
+            // SAFETY: pthread_sigmask(3) has filled it: it fails for an unknown first argument alone.
+            before: unsafe { before.assume_init() },
+        }
+    }
+}
+
+impl Drop for Blocked {
+    fn drop(&mut self) {
+        // SAFETY: the set is whole, and the present one is not asked for.
+        unsafe {
+            libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.before, ptr::null_mut())
+        };
+    }
+}
