@@ -3,24 +3,19 @@
 #
 # The standard library is compiled from source, so that no target has to be fetched: by the toolchain of Debian's packages
 # rustc-web, cargo-web and rust-web-src, which are installed where this is root's Debian. Elsewhere it says that
-# it skips. About a minute a target, at first.
+# it skips.
 #
 # Usage: tests/cross_check.sh [TARGET ..]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# A target, and what cargo is to do with the crate for it. Assembly is looked at by a build alone. Tests are compiled for
-# one system of each kind: what they use is the same on its kin.
-targets='
-i686-unknown-linux-gnu      check --lib --bins
-x86_64-unknown-linux-musl   check --lib --bins
-aarch64-unknown-linux-gnu   build --lib
-x86_64-apple-darwin         check --lib --bins --tests
-aarch64-apple-darwin        check --lib --bins --tests
-x86_64-unknown-freebsd      check --lib --bins --tests
-x86_64-unknown-netbsd       check --lib --bins
-x86_64-unknown-openbsd      check --lib --bins
-x86_64-unknown-dragonfly    check --lib --bins
+# What cargo is to do with the crate, and for which targets: all of a line at once, so that no processor waits. Assembly is looked
+# at by a build alone. Program and tests are compiled for one system of each kind: what they use is the same on its kin.
+lines='
+check --lib --bins --tests --all-features : x86_64-apple-darwin aarch64-apple-darwin x86_64-unknown-freebsd
+check --lib --bins --all-features : x86_64-unknown-linux-musl
+check --lib : x86_64-unknown-netbsd x86_64-unknown-openbsd x86_64-unknown-dragonfly i686-unknown-linux-gnu
+build --lib : aarch64-unknown-linux-gnu
 '
 
 is_here() { [ -x /usr/bin/rustc ] && [ -x /usr/bin/cargo ] && [ -d "$(/usr/bin/rustc --print sysroot)/lib/rustlib/src/rust/library" ]; }
@@ -33,11 +28,18 @@ if ! is_here; then
 fi
 
 # -Z build-std is for nightly toolchains, and for those who say that they know.
-export RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 RUSTFLAGS='-D warnings'
-while read -r target what; do
-    [ -n "$target" ] || continue
-    if [ $# -gt 0 ] && [[ " $* " != *" $target "* ]]; then continue; fi
-    echo "+ cargo $what --target $target"
+export RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1
+while IFS=: read -r what targets; do
+    chosen=()
+    for target in $targets; do
+        if [ $# = 0 ] || [[ " $* " == *" $target "* ]]; then chosen+=(--target "$target"); fi
+    done
+    [ ${#chosen[@]} -gt 0 ] || continue
+    echo "+ cargo $what ${chosen[*]}"
+    # What is only checked, is compiled for nobody; cargo itself does not know that of a standard library from source.
+    flags='-D warnings' std=std
+    [[ $what != check* ]] || flags+=' -Zno-codegen'
+    [[ $what != *--tests* ]] || std+=,test
     # shellcheck disable=SC2086 # several words
-    nice /usr/bin/cargo $what --quiet --all-features -Z build-std=std,test --target "$target" --target-dir target/cross
-done <<<"$targets"
+    RUSTFLAGS=$flags nice /usr/bin/cargo $what --quiet -Z build-std=$std "${chosen[@]}" --target-dir target/cross
+done <<<"$lines"

@@ -120,12 +120,11 @@ impl Spawner {
 
     fn fork(&mut self, launch: &Launch) -> Result<Child, StartFailure> {
         let made = |error| StartFailure::new(StartStep::Pipe, error);
-        let attributes = &launch.program.attributes;
         let (ours, theirs) = fork_pipe(&self.mappings).map_err(made)?;
         let report_place = free_number(&self.mappings);
         self.set_gaps(launch, Some(report_place));
         #[cfg(target_vendor = "apple")]
-        let exec = if attributes.inherit_fds {
+        let exec = if launch.program.attributes.inherit_fds {
             None
         } else {
             let exec = posix::ExecInPlace::new(&self.mappings);

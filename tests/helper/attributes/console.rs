@@ -51,7 +51,8 @@ pub(super) fn ways_out() {
     assert_eq!(holder(), own.group, "with a descendant left");
 
     // One that is let go has it until the next comes.
-    let (id, pid) = leader_of(&mut reactor, stays().console(true));
+    let mut sleeps = shell("echo $$; exec sleep 1000");
+    let (id, pid) = leader_of(&mut reactor, sleeps.stdout(Output::pipe()).console(true));
     reactor.detach(id).expect("it runs");
     assert_eq!(holder(), pid, "of one that is let go");
     let found = stat(&mut reactor, cat("stat").console(true));
