@@ -103,7 +103,8 @@ fn ctrl_c_reaches_the_command_and_not_its_program() {
     let line = "trap 'echo caught; exit 7' INT; echo ready; while :; do read -r answer; done";
     let mut shell = Shell::start(script, &[("LINE", line)]);
     shell.shows("ready");
-    shell.types("\x03");
+    // The line is for a shell that was about to read, and would heed its trap afterwards.
+    shell.types("\x03\n");
     shell.shows("caught");
     shell.shows("exit status 7");
     shell.shows("status 1");
@@ -128,10 +129,11 @@ fn a_program_in_the_background_stops_with_its_command_that_reads_and_gives_it_th
 fn ctrl_z_is_without_effect_where_no_shell_would_notice() {
     // Its program leads the session: nobody could let it go on.
     let script = "exec \"$HELPER\" attributes console-line \"$LINE\"";
-    let line = "trap 'echo continued' CONT; echo ready; until read -r answer; do :; done; echo \"got $answer\"";
+    let line = "trap 'echo continued' CONT; echo ready; until test \"$answer\" = word; do read -r answer; done; echo \"got $answer\"";
     let mut shell = Shell::start(script, &[("LINE", line)]);
     shell.shows("ready");
-    shell.types("\x1a");
+    // The line: as above.
+    shell.types("\x1a\n");
     shell.shows("continued");
     shell.types("word\n");
     shell.shows("got word");
