@@ -5,6 +5,7 @@
 #[path = "common"]
 mod common {
     pub mod helper_path;
+    pub mod ignored;
     pub mod shell;
     mod watchdog;
 }
@@ -13,8 +14,9 @@ use std::io::{Read, Write};
 use std::time::Duration;
 
 use common::helper_path::helper_path;
+use common::ignored::is_ignored;
 use common::shell::shell;
-use execloop::{CommandId, Input, Output, Reactor, TerminalSize};
+use execloop::{CommandId, Input, Output, Reactor, Signal, TerminalSize};
 
 /// Ends a shell that shows nothing more, so that a test says what it has waited for.
 const GUARD: Duration = Duration::from_secs(60);
@@ -99,6 +101,9 @@ fn ctrl_z_stops_the_command_and_its_program_and_fg_lets_both_go_on() {
 
 #[test]
 fn ctrl_c_reaches_the_command_and_not_its_program() {
+    if is_ignored(Signal::INT) {
+        return;
+    }
     let script = "\"$HELPER\" attributes console-line \"$LINE\"; echo \"status $?\"";
     let line = "trap 'echo caught; exit 7' INT; echo ready; while :; do read -r answer; done";
     let mut shell = Shell::start(script, &[("LINE", line)]);

@@ -9,6 +9,7 @@ mod common {
     #[cfg(target_os = "linux")]
     pub mod fuse;
     pub mod helper_path;
+    pub mod ignored;
     pub mod scratch;
     pub mod shell;
     pub mod text;
@@ -35,6 +36,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::time::Duration;
 
+use common::ignored::is_ignored;
 use common::scratch::Scratch;
 use common::shell::shell;
 use common::text::text;
@@ -232,18 +234,6 @@ fn fifo(scratch: &Scratch, name: &str) -> String {
         .run()
         .expect("a named pipe");
     path
-}
-
-/// Signals that this process ignores, as `nohup` or a shell's `&` has it, are ignored by the program, too.
-fn is_ignored(signal: Signal) -> bool {
-    let status = fs::read_to_string("/proc/self/status").expect("proc(5)");
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    let mask = u64::from_str_radix(mask.expect("a mask").trim(), 16).expect("a number");
-    let is_ignored = mask >> (signal.number() - 1) & 1 == 1;
-    if is_ignored {
-        eprintln!("skipped: the tests run with {signal} ignored");
-    }
-    is_ignored
 }
 
 /// The command is reaped, and the process that it left behind is dead, or comes to it.
