@@ -358,8 +358,11 @@ impl<K: Kernel> Engine<K> {
 
     /// Acts on the deadlines that have come.
     fn expire(&mut self) {
-        while let Some((_, due)) = self.deadlines.pop_due(self.clock.now()) {
+        let mut put_off = Vec::new();
+        while let Some((at, due)) = self.deadlines.pop_due(self.clock.now()) {
             match due {
+                // However long this turn takes, a writer that has refused may be resumed before its pipe is cut.
+                Due::Slot(slot) if self.is_exit_new(slot) => put_off.push((at, due)),
                 Due::Slot(slot) => {
                     *self.table.armed(slot) = None;
                     if let Some((_, Wait::TextBusy)) = self.table.unstarted(slot) {
@@ -373,6 +376,9 @@ impl<K: Kernel> Engine<K> {
                 Due::Deadline(slot) => self.deadline_came(slot),
                 Due::Slow(slot) => self.notice_slow(slot),
             }
+        }
+        for (at, due) in put_off {
+            self.deadlines.move_to(due, None, Some(at));
         }
         while let Some((_, look)) = self.looks.pop_due(self.clock.real()) {
             match look {

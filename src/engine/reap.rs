@@ -127,9 +127,16 @@ impl<K: Kernel> Engine<K> {
         }
     }
 
+    /// Nobody outside of this turn can have heard that the child has exited.
+    pub(super) fn is_exit_new(&mut self, slot: u32) -> bool {
+        let turn = self.stats.turns;
+        let running = self.table.running(slot);
+        running.is_some_and(|running| running.reaped_in == Some(turn))
+    }
+
     /// Takes a child's status. `false`: it is not to be had now, or was taken.
     fn try_reap(&mut self, slot: u32) -> bool {
-        let now = self.clock.real();
+        let (now, turn) = (self.clock.real(), self.stats.turns);
         let Some(running) = self.table.running(slot) else {
             return false;
         };
@@ -147,6 +154,7 @@ impl<K: Kernel> Engine<K> {
         running.start = None;
         running.usage = exit.usage;
         running.reaped = Some(now);
+        running.reaped_in = Some(turn);
         if running.is_watched {
             self.stop_asking(slot);
         }

@@ -347,6 +347,7 @@ impl<K: Kernel> Engine<K> {
             usage: None,
             started: self.clock.real(),
             reaped: None,
+            reaped_in: None,
         };
         self.admission.started(cost);
         self.stats.started += 1;

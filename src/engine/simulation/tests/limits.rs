@@ -1,6 +1,9 @@
 //! Time limits in certain orders of events: what counts for them, and what does not.
 //! Unaware of the seeds.
 
+use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use super::*;
 
 #[test]
@@ -23,6 +26,60 @@ fn time_that_passes_inside_a_turn_is_not_taken_from_who_leaves_the_queue_in_it()
     assert!(finished.success(), "{:?}", finished.outcome);
     let lasted = finished.elapsed();
     assert!(lasted < Duration::from_millis(110), "{lasted:?}");
+}
+
+/// A writer that takes nothing before it is let.
+struct Gate(Arc<AtomicBool>);
+
+impl Write for Gate {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.0.load(Ordering::Relaxed) {
+            Ok(bytes.len())
+        } else {
+            Err(ErrorKind::WouldBlock.into())
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_writer_that_has_refused_can_be_resumed_between_the_exit_and_the_cut_however_long_a_turn_takes()
+{
+    let (world, mut engine) = calm(1);
+    let (time, delay) = (Duration::from_millis(10), Duration::from_millis(1));
+    let is_open = Arc::new(AtomicBool::new(false));
+    let writes_first = Script {
+        acts: vec![Act::Write(1, 100), Act::Sleep(time)],
+        ..Script::default()
+    };
+    let mut refused = command(&world, writes_first);
+    refused.stdout(Output::writer(Gate(Arc::clone(&is_open))));
+    let refused = engine.start(refused.wait_delay(delay)).expect("it starts");
+    // When that one exits, others write what takes its reader longer than the delay.
+    for _ in 0..20 {
+        let writes_late = Script {
+            acts: vec![Act::Sleep(time), Act::Write(1, 100)],
+            ..Script::default()
+        };
+        let mut other = command(&world, writes_late);
+        other.stdout(Output::lines(move |_| spend(2 * delay)));
+        engine.start(&mut other).expect("it starts");
+    }
+    while engine
+        .table
+        .running(0)
+        .is_some_and(|running| running.reaped.is_none())
+    {
+        engine.turn(None).expect("the weather is calm");
+    }
+    assert!(engine.take_finished(refused).is_none(), "cut already");
+    is_open.store(true, Ordering::Relaxed);
+    engine.resume(refused);
+    let finished = finish(&mut engine, refused);
+    assert!(finished.success(), "{:?}", finished.outcome);
 }
 
 #[test]
