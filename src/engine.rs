@@ -362,7 +362,7 @@ impl<K: Kernel> Engine<K> {
         while let Some((at, due)) = self.deadlines.pop_due(self.clock.now()) {
             match due {
                 // However long this turn takes, a writer that has refused may be resumed before its pipe is cut.
-                Due::Slot(slot) if self.is_exit_new(slot) => put_off.push((at, due)),
+                Due::Slot(slot) if self.exit_is_new_for(slot, at) => put_off.push((at, due)),
                 Due::Slot(slot) => {
                     *self.table.armed(slot) = None;
                     if let Some((_, Wait::TextBusy)) = self.table.unstarted(slot) {

@@ -62,8 +62,8 @@ pub(crate) struct Running<K: Kernel> {
     pub(crate) usage: Option<RawUsage>,
     pub(crate) started: Instant,
     pub(crate) reaped: Option<Instant>,
-    /// The turn in which that was.
-    pub(crate) reaped_in: Option<u64>,
+    /// The turn in which that was, and when in the loop's time.
+    pub(crate) reaped_in: Option<(u64, Instant)>,
 }
 
 impl<K: Kernel> Running<K> {

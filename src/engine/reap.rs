@@ -1,7 +1,7 @@
 //! How the loop learns that a child is over: by looking, by the kernel's announcement, or by asking again and again.
 //! Unaware of what an exit means to a job.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{Engine, Look};
 use crate::job::Event;
@@ -127,16 +127,17 @@ impl<K: Kernel> Engine<K> {
         }
     }
 
-    /// Nobody outside of this turn can have heard that the child has exited.
-    pub(super) fn is_exit_new(&mut self, slot: u32) -> bool {
+    /// The limit has come since the child's exit was found, of which nobody outside of this turn can have heard.
+    pub(super) fn exit_is_new_for(&mut self, slot: u32, limit: Instant) -> bool {
         let turn = self.stats.turns;
         let running = self.table.running(slot);
-        running.is_some_and(|running| running.reaped_in == Some(turn))
+        let found = running.and_then(|running| running.reaped_in);
+        found.is_some_and(|(reaped_in, at)| reaped_in == turn && limit > at)
     }
 
     /// Takes a child's status. `false`: it is not to be had now, or was taken.
     fn try_reap(&mut self, slot: u32) -> bool {
-        let (now, turn) = (self.clock.real(), self.stats.turns);
+        let (now, in_loop, turn) = (self.clock.real(), self.clock.now(), self.stats.turns);
         let Some(running) = self.table.running(slot) else {
             return false;
         };
@@ -154,7 +155,7 @@ impl<K: Kernel> Engine<K> {
         running.start = None;
         running.usage = exit.usage;
         running.reaped = Some(now);
-        running.reaped_in = Some(turn);
+        running.reaped_in = Some((turn, in_loop));
         if running.is_watched {
             self.stop_asking(slot);
         }
