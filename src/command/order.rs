@@ -59,10 +59,12 @@ impl Command {
     /// ```
     ///
     /// One that is [detached](crate::Reactor::detach) has the terminal until it ends or another one gets it. Refused at the
-    /// start together with a [`pool`](Command::pool), a [`session`](Command::session) or somebody else's
-    /// process group. The traps: who is stopped between a vfork(2) and the exec does not count as stopped, as for a shell; this process writes to the terminal from the background meanwhile, which a terminal with
-    /// `stty tostop` does not allow; the terminal's modes are left as the command leaves them; and of two reactors of one
-    /// process, only one gives away the terminal at a time.
+    /// start together with a [`pool`](Command::pool), a [`session`](Command::session) or somebody else's process group.
+    ///
+    /// The traps: this process writes to the terminal from the background meanwhile, which a terminal with `stty tostop`
+    /// does not allow; the terminal's modes are left as the command leaves them; who is stopped between a vfork(2) of its own
+    /// and the exec does not count as stopped, as for a shell; and of two reactors of one process, only one gives away the
+    /// terminal at a time.
     pub fn console(&mut self, console: bool) -> &mut Command {
         self.change(|command| command.attributes.console = console)
     }
