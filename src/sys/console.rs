@@ -5,16 +5,16 @@
 //! stops, stops with us; nothing is taken from others who have it by then.
 #![allow(
     unsafe_code,
-    reason = "the foreground of a terminal, a signal mask, and signals to groups"
+    reason = "the foreground of a terminal, and signals to groups"
 )]
 
 use std::fs::OpenOptions;
 use std::io;
-use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::ptr;
 use std::sync::Arc;
 
+use super::fork::Origin;
+use super::mask::SignalMask;
 use super::{Signal, cvt};
 
 /// A child's hold on the terminal. Dropped, it gives the foreground back.
@@ -27,7 +27,7 @@ pub(super) struct Console {
     /// We have stopped the child ourselves.
     is_suspended: bool,
     /// A forked copy of this process takes nothing back.
-    process: u32,
+    origin: Origin,
 }
 
 impl Console {
@@ -38,7 +38,7 @@ impl Console {
             terminal: Arc::new(terminal.ok()?.into()),
             group: 0,
             is_suspended: false,
-            process: std::process::id(),
+            origin: Origin::new(),
         })
     }
 
@@ -140,7 +140,7 @@ impl Console {
     /// tcsetpgrp(3) from the background stops the caller by SIGTTOU, unless that is blocked. A refusal leaves it as it is:
     /// the terminal has hung up, or belongs to another session by now.
     fn set_holder(&self, group: libc::pid_t) {
-        let _blocked = Blocked::new(libc::SIGTTOU);
+        let _blocked = SignalMask::block(Some(libc::SIGTTOU));
         // SAFETY: tcsetpgrp(3) takes two numbers.
         unsafe { libc::tcsetpgrp(self.terminal.as_raw_fd(), group) };
     }
@@ -148,7 +148,7 @@ impl Console {
 
 impl Drop for Console {
     fn drop(&mut self) {
-        if std::process::id() == self.process {
+        if self.origin.is_here() {
             self.take_back();
         }
     }
@@ -167,38 +167,7 @@ fn is_nobody() -> bool {
 /// ignores or catches the signal, or has no shell that would notice (an orphaned process group).
 fn stop_own_group(signal: Signal) {
     // Unblocked again, it stops this thread there and then, and not the others first.
-    let _blocked = Blocked::new(signal.number());
+    let _blocked = SignalMask::block(Some(signal.number()));
     // SAFETY: kill(2) takes two numbers; 0 is our own group.
     unsafe { libc::kill(0, signal.number()) };
-}
-
-/// One signal blocked on this thread, until dropped.
-struct Blocked {
-    before: libc::sigset_t,
-}
-
-impl Blocked {
-    fn new(signal: libc::c_int) -> Blocked {
-        let mut set = MaybeUninit::<libc::sigset_t>::uninit();
-        let mut before = MaybeUninit::<libc::sigset_t>::uninit();
-        // SAFETY: sigemptyset(3) fills the set.
-        unsafe { libc::sigemptyset(set.as_mut_ptr()) };
-        // SAFETY: the set was filled.
-        unsafe { libc::sigaddset(set.as_mut_ptr(), signal) };
-        // SAFETY: the first set was filled, the second has room for the answer.
-        unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, set.as_ptr(), before.as_mut_ptr()) };
-        Blocked {
-            // SAFETY: pthread_sigmask(3) has filled it: it fails for an unknown first argument alone.
-            before: unsafe { before.assume_init() },
-        }
-    }
-}
-
-impl Drop for Blocked {
-    fn drop(&mut self) {
-        // SAFETY: the set is whole, and the present one is not asked for.
-        unsafe {
-            libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.before, ptr::null_mut())
-        };
-    }
 }

@@ -30,6 +30,7 @@ mod fd;
 mod fork;
 mod load;
 mod mapping;
+mod mask;
 mod names;
 mod pipe;
 #[cfg(feature = "cli")]

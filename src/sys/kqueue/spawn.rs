@@ -1,12 +1,10 @@
 //! The parent's side of a start on macOS and the BSDs: descriptors, then posix_spawn(3) or fork(2) as `ways` says.
 //! Unaware of pipes' other ends and of the reactor.
-#![allow(unsafe_code, reason = "fork and signal masks")]
+#![allow(unsafe_code, reason = "fork")]
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::ptr;
 
 use super::child::{self, Plan, REPORT_BYTES};
 use super::fd::{CreationLock, duplicate_from, pipe_under_lock};
@@ -15,6 +13,7 @@ use super::process::Child;
 use super::ways::{Way, way};
 use crate::sys::fd::{fd_limit_before_raise, is_open, open_null};
 use crate::sys::mapping::{Mapping, gaps};
+use crate::sys::mask::SignalMask;
 use crate::sys::{Launch, StartFailure, StartStep, Stdio, cvt};
 
 /// Starts children. Keeps what one start leaves for the next.
@@ -138,7 +137,7 @@ impl Spawner {
             }
             None => None,
         };
-        let mask = SignalMask::block_all();
+        let mask = SignalMask::block(None);
         let plan = Plan {
             program: &launch.program,
             environment: launch.environment.as_ptr(),
@@ -216,35 +215,6 @@ fn read_report(ours: OwnedFd) -> Option<(StartStep, i32)> {
     let [a, b, c, d, rest @ ..] = bytes;
     let step = StartStep::from_number(u32::from_ne_bytes([a, b, c, d]))?;
     Some((step, i32::from_ne_bytes(rest)))
-}
-
-/// All signals blocked on this thread, until dropped.
-struct SignalMask {
-    before: libc::sigset_t,
-}
-
-impl SignalMask {
-    fn block_all() -> SignalMask {
-        let mut all = MaybeUninit::<libc::sigset_t>::uninit();
-        let mut before = MaybeUninit::<libc::sigset_t>::uninit();
-        // SAFETY: sigfillset(3) fills the set.
-        unsafe { libc::sigfillset(all.as_mut_ptr()) };
-        // SAFETY: the first set was filled, the second has room for the answer.
-        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), before.as_mut_ptr()) };
-        SignalMask {
-            // SAFETY: pthread_sigmask(3) has filled it: it fails for an unknown first argument alone.
-            before: unsafe { before.assume_init() },
-        }
-    }
-}
-
-impl Drop for SignalMask {
-    fn drop(&mut self) {
-        // SAFETY: the set is whole, and the present one is not asked for.
-        unsafe {
-            libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.before, ptr::null_mut())
-        };
-    }
 }
 
 #[cfg(test)]
