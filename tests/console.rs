@@ -4,6 +4,7 @@
 
 #[path = "common"]
 mod common {
+    pub mod at_terminal;
     pub mod helper_path;
     pub mod ignored;
     pub mod shell;
@@ -13,10 +14,11 @@ mod common {
 use std::io::{Read, Write};
 use std::time::Duration;
 
+use common::at_terminal::at_terminal;
 use common::helper_path::helper_path;
 use common::ignored::is_ignored;
 use common::shell::shell;
-use execloop::{CommandId, Input, Output, Reactor, Signal, TerminalSize};
+use execloop::{CommandId, Output, Reactor, Signal};
 
 /// Ends a shell that shows nothing more, so that a test says what it has waited for.
 const GUARD: Duration = Duration::from_secs(60);
@@ -34,15 +36,10 @@ impl Shell {
         command
             .env("HELPER", helper_path())
             .envs(variables.iter().copied())
-            .session(true)
-            .stdin(Input::pipe().terminal())
-            .stdout(Output::pipe().terminal(TerminalSize::default()))
-            .stderr_to_stdout(true)
             .timeout(GUARD)
             .wait_delay(GUARD);
-        execloop::linux::CommandExt::controlling_terminal(&mut command, 0);
         let mut reactor = Reactor::new().expect("a reactor");
-        let id = reactor.start(&mut command).expect("it starts");
+        let id = reactor.start(at_terminal(&mut command)).expect("it starts");
         Shell {
             reactor,
             id,

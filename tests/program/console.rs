@@ -1,6 +1,6 @@
 //! `--open-tty`: commands that have the terminal, one at a time.
 
-use super::stopping::{assert_ends_well, at_terminal, line_with};
+use super::stopping::{assert_ends_well, line_with, sit_before};
 use super::*;
 
 #[test]
@@ -8,7 +8,7 @@ fn commands_have_the_terminal_one_after_the_other() {
     let line = "stty size </dev/tty; read -r answer; echo \"$0: $answer\"";
     let script =
         "echo x | \"$EXECLOOP\" run --open-tty sh -c \"$LINE\" ::: a b c; echo \"status $?\"";
-    let mut live = at_terminal(shell(script).env("LINE", line));
+    let mut live = sit_before(shell(script).env("LINE", line));
     live.list("one\ntwo\nthree\n");
     for expected in ["a: one", "b: two", "c: three"] {
         line_with(&mut live, "24 80");
@@ -27,7 +27,7 @@ fn ctrl_c_is_for_the_command_that_has_the_terminal_and_who_is_ended_by_it_ends_t
     let script = "\"$EXECLOOP\" run -o sh -c \"$LINE\" ::: a b; echo \"status $?\"";
     let line =
         "trap 'trap - INT; echo caught' INT; echo \"$0 ready\"; while :; do read -r answer; done";
-    let mut live = at_terminal(shell(script).env("LINE", line));
+    let mut live = sit_before(shell(script).env("LINE", line));
     line_with(&mut live, "a ready");
     // The line is for a shell that was about to read, and would heed its trap afterwards.
     live.list("\x03\n");
@@ -47,7 +47,7 @@ fn ctrl_z_of_a_command_that_has_the_terminal_stops_the_program_and_fg_lets_both_
     let script = "set -m; \"$EXECLOOP\" run -o sh -c \"$LINE\" ::: a; echo stopped; \
         read -r answer; fg >/dev/null; echo \"status $?\"";
     let line = "echo ready; read -r answer; echo \"got $answer\"";
-    let mut live = at_terminal(shell(script).env("LINE", line));
+    let mut live = sit_before(shell(script).env("LINE", line));
     line_with(&mut live, "ready");
     live.list("\x1a");
     line_with(&mut live, "stopped");

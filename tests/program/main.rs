@@ -6,6 +6,7 @@ mod arguments;
 mod bench;
 #[path = "../common"]
 mod common {
+    pub mod at_terminal;
     #[cfg(target_os = "linux")]
     pub mod fuse;
     pub mod helper_path;

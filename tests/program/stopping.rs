@@ -4,6 +4,7 @@ use std::os::unix::process::CommandExt;
 use std::process::Stdio;
 
 use super::*;
+use crate::common::at_terminal::at_terminal;
 #[cfg(target_os = "linux")]
 use crate::common::fuse::{Stall, deaf};
 
@@ -398,7 +399,7 @@ fn ctrl_z_stops_the_commands_with_their_time_limits_and_fg_lets_both_go_on() {
     let go = fifo(&scratch, "go");
     let mut command = shell(script);
     command.env("LIST", list).env("GO", &go);
-    let mut live = at_terminal(&mut command);
+    let mut live = sit_before(&mut command);
     let ready = line_with(&mut live, "ready");
     let pid = ready.rsplit(' ').next().expect("a pid").to_owned();
     live.list("\x1a");
@@ -415,19 +416,14 @@ fn ctrl_z_stops_the_commands_with_their_time_limits_and_fg_lets_both_go_on() {
 }
 
 /// Somebody sits at a terminal, and this is the leader of the session there. `$EXECLOOP` is the program.
-pub(super) fn at_terminal(command: &mut Command) -> Live {
+pub(super) fn sit_before(command: &mut Command) -> Live {
     command
         .env("EXECLOOP", env!("CARGO_BIN_EXE_execloop"))
         .env("NO_COLOR", "1")
-        .session(true)
-        .stdin(Input::pipe().terminal())
-        .stdout(Output::pipe().terminal(TerminalSize::default()))
-        .stderr_to_stdout(true)
         .timeout(GUARD)
         .wait_delay(GUARD);
-    execloop::linux::CommandExt::controlling_terminal(command, 0);
     let mut reactor = Reactor::new().expect("a reactor");
-    let id = reactor.start(command).expect("it starts");
+    let id = reactor.start(at_terminal(command)).expect("it starts");
     Live {
         reactor,
         id,
