@@ -13,7 +13,9 @@ mod common {
 use std::fmt::Display;
 use std::fs;
 use std::io::{self, Read, Write};
+use std::net::Shutdown;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
@@ -235,15 +237,19 @@ fn bad_ends(told: &mut Told) {
                 .interrupt(Signal::TERM),
         );
     }
-    // Asked in a way that fails.
+    // Asked in a way that fails, and over after that.
     let context = Context::new();
     let cancel = context.clone();
+    let (childs, ours) = UnixStream::pair().expect("a pair");
     told.add_outcome(
         shell("echo ready; read -r line; exit 0")
-            .stdin(Input::reader(io::empty()))
+            .stdin(Input::file(childs))
             .stdout(Output::lines(move |_| cancel.cancel()))
             .context(&context)
-            .on_cancel(Cancel::with(|_| Err(io::Error::other("no answer")))),
+            .on_cancel(Cancel::with(move |_| {
+                ours.shutdown(Shutdown::Both)?;
+                Err(io::Error::other("no answer"))
+            })),
     );
 
     told.add_outcome(
