@@ -112,6 +112,14 @@ fn check_say(finished: &Finished) -> Outcome<()> {
     }
 }
 
+/// Behind others that are on their way to their exec, a command waits for its start.
+fn drive_until_started(reactor: &mut Reactor, count: usize) -> Outcome<()> {
+    while reactor.stats().started < count as u64 {
+        reactor.turn(None)?;
+    }
+    Ok(())
+}
+
 /// W3: children that sleep, all at once; then two idle seconds; then all killed and reaped.
 fn idle(n: usize) -> Outcome<String> {
     let path = child("pause");
@@ -125,6 +133,7 @@ fn idle(n: usize) -> Outcome<String> {
     let mut first = 0.0;
     for number in 0..n {
         if number == quarter_of_first {
+            drive_until_started(&mut reactor, number)?;
             first = meter.elapsed();
         }
         let mut command = Command::new(&path);
@@ -134,10 +143,14 @@ fn idle(n: usize) -> Outcome<String> {
         }
         ids.push(reactor.start(&mut command)?);
     }
+    drive_until_started(&mut reactor, n)?;
     let start = meter.elapsed();
     let memory = status_field("VmRSS")? - before;
     let cpu = self_cpu()?;
-    reactor.turn(Some(Duration::from_secs(2)))?;
+    let rested = Instant::now() + Duration::from_secs(2);
+    while Instant::now() < rested {
+        reactor.turn(Some(rested.saturating_duration_since(Instant::now())))?;
+    }
     let cpu = self_cpu()? - cpu;
     let end = Instant::now();
     for id in ids {
