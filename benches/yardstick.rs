@@ -113,8 +113,8 @@ fn check_say(finished: &Finished) -> Outcome<()> {
 }
 
 /// Behind others that are on their way to their exec, a command waits for its start.
-fn drive_until_started(reactor: &mut Reactor, count: usize) -> Outcome<()> {
-    while reactor.stats().started < count as u64 {
+fn drive_until_started(reactor: &mut Reactor) -> Outcome<()> {
+    while reactor.queued() > 0 {
         reactor.turn(None)?;
     }
     Ok(())
@@ -133,7 +133,7 @@ fn idle(n: usize) -> Outcome<String> {
     let mut first = 0.0;
     for number in 0..n {
         if number == quarter_of_first {
-            drive_until_started(&mut reactor, number)?;
+            drive_until_started(&mut reactor)?;
             first = meter.elapsed();
         }
         let mut command = Command::new(&path);
@@ -143,7 +143,7 @@ fn idle(n: usize) -> Outcome<String> {
         }
         ids.push(reactor.start(&mut command)?);
     }
-    drive_until_started(&mut reactor, n)?;
+    drive_until_started(&mut reactor)?;
     let start = meter.elapsed();
     let memory = status_field("VmRSS")? - before;
     let cpu = self_cpu()?;

@@ -174,6 +174,24 @@ fn an_exit_that_came_before_the_time_limit_counts_also_where_the_loop_was_late()
 }
 
 #[test]
+fn a_limit_that_came_before_the_exit_was_found_ends_the_command_in_the_turn_that_finds_it() {
+    let (world, mut engine) = calm(1);
+    let parent = Script {
+        acts: vec![Act::Fork(Rc::new(sleep(Duration::from_secs(1000))))],
+        ..Script::default()
+    };
+    let mut held = command(&world, parent);
+    held.stdout(Output::capture())
+        .timeout(Duration::from_millis(20));
+    let held = engine.start(&mut held).expect("it starts");
+    // The caller stays away while the child exits and the orphan's time runs out.
+    Simulated::dawdle(&world, Duration::from_millis(100));
+    engine.turn(None).expect("the weather is calm");
+    let finished = engine.take_finished(held).expect("it is over at once");
+    assert_eq!(finished.leaked, [Stream::Stdout]);
+}
+
+#[test]
 fn an_orphan_that_writes_without_end_does_not_put_off_the_leak_timeout() {
     let (world, mut engine) = calm(1);
     let endless = Script {
