@@ -20,9 +20,9 @@ const FDS_OF_CHILD: u64 = 1;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cost {
     /// Pipes between us and the child.
-    pub(crate) pipes: u64,
+    pub(crate) pipes: u32,
     /// Descriptors that the child gets besides its standard ones.
-    pub(crate) extra: u64,
+    pub(crate) extra: u32,
     /// As how many it counts for the limit on running commands, and for its pool's depth.
     pub(crate) weight: u32,
     pub(crate) pool: Pool,
@@ -31,12 +31,12 @@ pub(crate) struct Cost {
 impl Cost {
     /// One pidfd and our ends, for as long as the command lasts.
     fn while_running(self) -> u64 {
-        FDS_OF_CHILD + self.pipes
+        FDS_OF_CHILD + u64::from(self.pipes)
     }
 
     /// With the child's ends, during its start, and for each extra one at most two numbers on its way to its own.
     fn at_start(self) -> u64 {
-        self.while_running() + self.pipes + 2 * self.extra
+        self.while_running() + u64::from(self.pipes) + 2 * u64::from(self.extra)
     }
 }
 
@@ -152,7 +152,7 @@ impl Admission {
 
     /// A command was let go: it no longer counts, and its pidfd alone is left until it exits.
     pub(crate) fn let_go(&mut self, cost: Cost) {
-        self.fds -= cost.pipes;
+        self.fds -= u64::from(cost.pipes);
         self.give_up_place(cost);
     }
 

@@ -5,7 +5,7 @@ use std::any::Any;
 use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use crate::cancel::Cancel;
 use crate::context::Context;
@@ -27,7 +27,7 @@ mod shell_line;
 mod streams;
 
 use prepare::Prepared;
-pub(crate) use prepare::{Rank, Retry, Spec};
+pub(crate) use prepare::{Retry, Spec};
 
 /// A descriptor for the child above 2; `Consumed` once a start took it.
 enum Extra {
@@ -91,11 +91,11 @@ pub struct Command {
     pub(crate) stderr: Option<Output>,
     pub(crate) stderr_to_stdout: bool,
     extra: Vec<(i32, Extra)>,
-    pub(crate) attributes: Attributes,
+    pub(crate) attributes: Arc<Attributes>,
     pub(crate) chroot: Option<PathBuf>,
     context: Option<Context>,
-    cancel: Cancel,
-    policy: Policy,
+    cancel: Arc<Cancel>,
+    policy: Arc<Policy>,
     retries_text_busy: bool,
     data: Carried,
     pool: Option<Arc<str>>,
@@ -105,6 +105,16 @@ pub struct Command {
     survives: bool,
     prepared: Option<Prepared>,
 }
+
+/// What most commands leave as it is: they share it.
+#[derive(Default)]
+struct Plain {
+    attributes: Arc<Attributes>,
+    cancel: Arc<Cancel>,
+    policy: Arc<Policy>,
+}
+
+static PLAIN: LazyLock<Plain> = LazyLock::new(Plain::default);
 
 impl Command {
     /// A command that runs `program` with no arguments.
@@ -138,11 +148,11 @@ impl Command {
             stderr: None,
             stderr_to_stdout: false,
             extra: Vec::new(),
-            attributes: Attributes::default(),
+            attributes: Arc::clone(&PLAIN.attributes),
             chroot: None,
             context: None,
-            cancel: Cancel::default(),
-            policy: Policy::default(),
+            cancel: Arc::clone(&PLAIN.cancel),
+            policy: Arc::clone(&PLAIN.policy),
             retries_text_busy: true,
             data: Carried::Nothing,
             pool: None,
@@ -152,6 +162,14 @@ impl Command {
             survives: false,
             prepared: None,
         }
+    }
+
+    pub(crate) fn attributes_mut(&mut self) -> &mut Attributes {
+        Arc::make_mut(&mut self.attributes)
+    }
+
+    fn policy_mut(&mut self) -> &mut Policy {
+        Arc::make_mut(&mut self.policy)
     }
 
     /// Every builder call goes through here, as what was prepared is then out of date.

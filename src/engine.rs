@@ -113,6 +113,8 @@ pub(crate) struct Engine<K: Kernel> {
     unwatched: Vec<Tenant>,
     /// Children whose program is not known to be executed.
     starting: Vec<Tenant>,
+    /// One of them has pipes.
+    awaits_exec: bool,
     /// How often they were looked at since the last one began.
     looks_at_starting: u32,
     /// For so many turns without sleep, no other process is given the processor.
@@ -152,6 +154,7 @@ impl<K: Kernel> Engine<K> {
             backlog: VecDeque::new(),
             unwatched: Vec::new(),
             starting: Vec::new(),
+            awaits_exec: false,
             looks_at_starting: 0,
             starting_due: None,
             turns_to_hold_on: 0,

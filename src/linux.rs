@@ -235,27 +235,27 @@ impl CommandExt for Command {
     }
 
     fn controlling_terminal(&mut self, number: i32) -> &mut Command {
-        self.change(|command| command.attributes.controlling_terminal = Some(number))
+        self.change(|command| command.attributes_mut().controlling_terminal = Some(number))
     }
 
     fn leave_terminal(&mut self, leave: bool) -> &mut Command {
-        self.change(|command| command.attributes.leave_terminal = leave)
+        self.change(|command| command.attributes_mut().leave_terminal = leave)
     }
 
     fn foreground(&mut self, terminal: impl Into<OwnedFd>) -> &mut Command {
-        self.change(|command| command.attributes.foreground = Some(Arc::new(terminal.into())))
+        self.change(|command| command.attributes_mut().foreground = Some(Arc::new(terminal.into())))
     }
 
     fn parent_death_signal(&mut self, signal: Signal) -> &mut Command {
-        self.change(|command| command.attributes.parent_death_signal = Some(signal))
+        self.change(|command| command.attributes_mut().parent_death_signal = Some(signal))
     }
 
     fn namespaces(&mut self, namespaces: Namespaces) -> &mut Command {
-        self.change(|command| command.attributes.namespaces = namespaces)
+        self.change(|command| command.attributes_mut().namespaces = namespaces)
     }
 
     fn unshare(&mut self, namespaces: Namespaces) -> &mut Command {
-        self.change(|command| command.attributes.unshare = namespaces)
+        self.change(|command| command.attributes_mut().unshare = namespaces)
     }
 
     fn uid_map(&mut self, inside: u32, outside: u32, count: u32) -> &mut Command {
@@ -264,7 +264,7 @@ impl CommandExt for Command {
             outside,
             count,
         };
-        self.change(|command| command.attributes.uid_maps.push(map))
+        self.change(|command| command.attributes_mut().uid_maps.push(map))
     }
 
     fn gid_map(&mut self, inside: u32, outside: u32, count: u32) -> &mut Command {
@@ -273,28 +273,28 @@ impl CommandExt for Command {
             outside,
             count,
         };
-        self.change(|command| command.attributes.gid_maps.push(map))
+        self.change(|command| command.attributes_mut().gid_maps.push(map))
     }
 
     fn setgroups_in_namespace(&mut self, allow: bool) -> &mut Command {
-        self.change(|command| command.attributes.setgroups_in_namespace = allow)
+        self.change(|command| command.attributes_mut().setgroups_in_namespace = allow)
     }
 
     fn ambient_capabilities(&mut self, capabilities: &[Capability]) -> &mut Command {
-        self.change(|command| command.attributes.ambient_capabilities = capabilities.to_vec())
+        self.change(|command| command.attributes_mut().ambient_capabilities = capabilities.to_vec())
     }
 
     fn cgroup(&mut self, directory: impl Into<OwnedFd>) -> &mut Command {
-        self.change(|command| command.attributes.cgroup = Some(Arc::new(directory.into())))
+        self.change(|command| command.attributes_mut().cgroup = Some(Arc::new(directory.into())))
     }
 
     fn own_cgroup(&mut self, cgroup: Cgroup) -> &mut Command {
-        self.change(|command| command.attributes.own_cgroup = Some(Arc::new(cgroup.0)))
+        self.change(|command| command.attributes_mut().own_cgroup = Some(Arc::new(cgroup.0)))
     }
 
     fn rlimit(&mut self, resource: Resource, soft: u64, hard: u64) -> &mut Command {
         self.change(|command| {
-            let limits = &mut command.attributes.rlimits;
+            let limits = &mut command.attributes_mut().rlimits;
             limits.retain(|limit| limit.resource != resource);
             limits.push(Rlimit {
                 resource,

@@ -115,6 +115,12 @@ impl Queue {
         lane.waiting.get(key).map(|waiting| waiting.slot)
     }
 
+    /// One that came now would be the next, whatever its priority: no other can be, and none of its pool waits.
+    pub(crate) fn is_next(&self, pool: Pool, weight: u32) -> bool {
+        let lane = &self.lanes[pool.0 as usize];
+        self.is_blocked() && lane.waiting.is_empty() && lane.has_room(weight)
+    }
+
     /// Puts a command behind all of its priority.
     pub(crate) fn push(&mut self, slot: u32, priority: i32, weight: u32, pool: Pool) -> Ticket {
         self.last += 1;
@@ -195,11 +201,15 @@ impl Lane {
         }
     }
 
-    /// Its first, if that fits. One that weighs more than the pool is deep has it alone.
+    /// Its first, if that fits.
     fn head(&self) -> Option<Key> {
         let (key, waiting) = self.waiting.first_key_value()?;
-        let fits = self.weight + u64::from(waiting.weight) <= self.depth as u64;
-        (self.running == 0 || fits).then_some(*key)
+        self.has_room(waiting.weight).then_some(*key)
+    }
+
+    /// One that weighs more than the pool is deep has it alone.
+    fn has_room(&self, weight: u32) -> bool {
+        self.running == 0 || self.weight + u64::from(weight) <= self.depth as u64
     }
 }
 
@@ -319,6 +329,7 @@ mod tests {
         for slot in 0..MOVES {
             let (pool, weight) = (Pool(random(4) as u32), 1 + random(3) as u32);
             let priority = random(3) as i32 - 1;
+            let is_next = queue.is_next(pool, weight);
             match random(8) {
                 0..=3 if list.len() < 40 => {
                     let ticket = if random(5) == 0 {
@@ -327,6 +338,11 @@ mod tests {
                         queue.push(slot as u32, priority, weight, pool)
                     };
                     list.push((slot as u32, ticket, weight));
+                    let before = &list[..list.len() - 1];
+                    let is_alone = before.iter().all(|(_, other, _)| other.pool != pool);
+                    let came_next = next_of(&list, &queue) == Some(slot as u32);
+                    let had_next = next_of(before, &queue).is_some();
+                    assert_eq!(is_next, is_alone && came_next && !had_next);
                 }
                 4 if !list.is_empty() => {
                     let (_, ticket, _) = list.swap_remove(random(list.len()));

@@ -9,13 +9,13 @@ use std::time::Instant;
 
 use crate::admission::Cost;
 use crate::cancel::{Action, Cancel, CancelTarget};
-use crate::command::{Rank, Retry};
+use crate::command::Spec;
 use crate::error::Closed;
 use crate::guard::guarded;
 use crate::holders::{Holder, pipe_holders};
 use crate::job::{Event, Job, Streams};
 use crate::stream::{OurEnd, Progress};
-use crate::sys::{Kernel, Launch, RawUsage, Signal, Stream, Target};
+use crate::sys::{Kernel, RawUsage, Signal, Stream, Target};
 
 /// A started command.
 #[derive(Debug)]
@@ -26,8 +26,9 @@ pub(crate) struct Running<K: Kernel> {
     pub(crate) streams: [OurEnd<K::Pipe>; 3],
     pub(crate) cancel: Arc<Cancel>,
     pub(crate) leads_group: bool,
-    /// What it takes to start the command again, until its program is known to be executed.
-    pub(crate) start: Option<Box<(Launch, Retry, Rank)>>,
+    /// What it takes to start the command again, until its program is known to be executed; but for its duties, which are
+    /// with `streams`.
+    pub(crate) start: Option<Box<Spec>>,
     /// Streams that were announced before that. Nothing of them is touched until then: a start that fails is to leave its
     /// reader and its writers as they were.
     pub(crate) missed: Streams,
@@ -48,8 +49,6 @@ pub(crate) struct Running<K: Kernel> {
     pub(crate) noted_slow: Option<Instant>,
     /// Who held the pipes when they were cut, if that was asked for.
     pub(crate) holders: Vec<Holder>,
-    /// How much output was read since the child's exit was seen.
-    pub(crate) read_since_exit: usize,
     /// The child's exit and the pipes are announced by the kernel.
     pub(crate) is_watched: bool,
     /// The child's exit was announced, which happens once.
@@ -59,17 +58,34 @@ pub(crate) struct Running<K: Kernel> {
     /// When to ask the child again.
     pub(crate) ask_at: Option<Instant>,
     pub(crate) cost: Cost,
-    pub(crate) usage: Option<RawUsage>,
     pub(crate) started: Instant,
-    pub(crate) reaped: Option<Instant>,
-    /// The turn in which that was, and when in the loop's time.
-    pub(crate) reaped_in: Option<(u64, Instant)>,
+    /// Apart, as most of its time a command does without.
+    pub(crate) reaped: Option<Box<Reaped>>,
+}
+
+/// Of a child that is reaped: what it took, and when that was.
+#[derive(Debug)]
+pub(crate) struct Reaped {
+    pub(crate) usage: Option<RawUsage>,
+    pub(crate) at: Instant,
+    /// The same in the loop's time.
+    pub(crate) in_loop: Instant,
+    /// The turn in which that was.
+    pub(crate) turn: u64,
+    /// How much output was read since.
+    pub(crate) read_since: usize,
 }
 
 impl<K: Kernel> Running<K> {
     /// The program is not known to be executed.
     pub(crate) fn is_starting(&self) -> bool {
         self.start.is_some()
+    }
+
+    /// Something begins when its program is executed, of which nobody else tells: what goes through its pipes, and their end.
+    pub(crate) fn has_pipes(&self) -> bool {
+        let is_there = |end: &OurEnd<K::Pipe>| !matches!(end, OurEnd::Absent);
+        self.streams.iter().any(is_there)
     }
 
     /// It has to be asked by timer, although its exit is announced.

@@ -464,6 +464,7 @@ pub(crate) enum SinkKind {
 }
 
 /// What we do with our ends of a command's pipes. Where there is no pipe there is nothing to do.
+#[derive(Default)]
 pub(crate) struct Duties {
     pub(crate) stdin: Option<Feed>,
     pub(crate) stdout: Option<SinkKind>,

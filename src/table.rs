@@ -26,8 +26,6 @@ struct Entry<K: Kernel> {
     armed: Option<Instant>,
     /// Where it stands under its context.
     membership: Option<Membership>,
-    /// Where it stands in the queue.
-    ticket: Option<Ticket>,
     /// When the deadline of its context comes for it, if that does not count the queue and it runs.
     deadline: Option<Instant>,
 }
@@ -44,9 +42,9 @@ enum Phase<K: Kernel> {
     /// Not started yet, or to be started again.
     Waiting(Box<Spec>, Wait),
     /// Started, and not finished.
-    Running(Running<K>),
+    Running(Box<Running<K>>),
     /// Finished, but the caller may still read and write its pipes until it takes the `Finished`.
-    Lingering(Running<K>),
+    Lingering(Box<Running<K>>),
     /// On its way from one phase to the next, within one call.
     Moving,
     /// Nothing. The slot is freed, and may be used again, at the end of the turn: events of this batch still name it.
@@ -78,8 +76,8 @@ pub(crate) enum Wait {
 #[derive(Debug)]
 enum Place {
     Slot(u32),
-    /// Finished and not handed out; with the slot that lingers until then, if one does.
-    Finished(Box<Finished>, Option<u32>),
+    /// Finished and not handed out: where it is kept, and the slot that lingers until then, if one does.
+    Finished(usize, Option<u32>),
 }
 
 /// All commands that the reactor knows.
@@ -94,7 +92,8 @@ pub(crate) struct Table<K: Kernel> {
     /// Finished commands, oldest first; also some that were handed out since.
     order: VecDeque<u64>,
     waiting: usize,
-    finished: usize,
+    /// What became of those that are finished and not taken.
+    finished: Slab<Finished>,
 }
 
 impl<K: Kernel> Table<K> {
@@ -107,7 +106,7 @@ impl<K: Kernel> Table<K> {
             vacant: Vec::new(),
             order: VecDeque::new(),
             waiting: 0,
-            finished: 0,
+            finished: Slab::new(),
         }
     }
 
@@ -141,7 +140,7 @@ impl<K: Kernel> Table<K> {
 
     /// How many are finished and not taken.
     pub(crate) fn finished(&self) -> usize {
-        self.finished
+        self.finished.len()
     }
 
     // From an id or an event to a slot. Any of these may lead nowhere.
@@ -268,9 +267,15 @@ impl<K: Kernel> Table<K> {
         &mut self.entry(slot).membership
     }
 
-    /// Where it stands in the queue.
-    pub(crate) fn ticket(&mut self, slot: u32) -> &mut Option<Ticket> {
-        &mut self.entry(slot).ticket
+    /// Where a command that waits stands in the queue.
+    pub(crate) fn set_ticket(&mut self, slot: u32, ticket: Ticket) {
+        if let Some((spec, _)) = self.unstarted(slot) {
+            spec.ticket = Some(ticket);
+        }
+    }
+
+    pub(crate) fn take_ticket(&mut self, slot: u32) -> Option<Ticket> {
+        self.unstarted(slot)?.0.ticket.take()
     }
 
     /// When the deadline of its context comes, for a command that does not count the queue.
@@ -298,7 +303,6 @@ impl<K: Kernel> Table<K> {
             phase: Phase::Waiting(spec, Wait::Queue),
             armed: None,
             membership: None,
-            ticket: None,
             deadline: None,
         }) as u32;
         self.waiting += 1;
@@ -323,12 +327,12 @@ impl<K: Kernel> Table<K> {
     }
 
     /// The command is started.
-    pub(crate) fn run(&mut self, slot: u32, running: Running<K>) {
+    pub(crate) fn run(&mut self, slot: u32, running: Box<Running<K>>) {
         self.move_on(slot, Phase::Running(running));
     }
 
     /// Takes a command that runs, to finish it or to start it again.
-    pub(crate) fn take_running(&mut self, slot: u32) -> Running<K> {
+    pub(crate) fn take_running(&mut self, slot: u32) -> Box<Running<K>> {
         let phase = std::mem::replace(&mut self.entry(slot).phase, Phase::Moving);
         let Phase::Running(running) = phase else {
             panic!("finished: one that is {}", phase.name());
@@ -337,7 +341,7 @@ impl<K: Kernel> Table<K> {
     }
 
     /// The command is finished, but the caller has a pipe of it.
-    pub(crate) fn linger(&mut self, slot: u32, running: Running<K>) {
+    pub(crate) fn linger(&mut self, slot: u32, running: Box<Running<K>>) {
         self.move_on(slot, Phase::Lingering(running));
     }
 
@@ -348,7 +352,7 @@ impl<K: Kernel> Table<K> {
     }
 
     /// Takes a command that lingers, to end that.
-    pub(crate) fn take_lingering(&mut self, slot: u32) -> Running<K> {
+    pub(crate) fn take_lingering(&mut self, slot: u32) -> Box<Running<K>> {
         let phase = std::mem::replace(&mut self.entry(slot).phase, Phase::Moving);
         let Phase::Lingering(running) = phase else {
             panic!("handed out: one that is {}", phase.name());
@@ -377,7 +381,8 @@ impl<K: Kernel> Table<K> {
 
     /// What became of those that were not taken.
     pub(crate) fn drain_finished(&mut self) -> impl Iterator<Item = impl Sized> {
-        self.places.drain().map(|(_, place)| place)
+        self.places.clear();
+        self.finished.drain()
     }
 
     // Finished commands.
@@ -386,15 +391,14 @@ impl<K: Kernel> Table<K> {
     pub(crate) fn keep_finished(&mut self, finished: Finished, lingering: Option<u32>) {
         let number = finished.id.number;
         self.order.push_back(number);
-        self.finished += 1;
-        let place = Place::Finished(Box::new(finished), lingering);
-        self.places.insert(number, place);
+        let kept = self.finished.insert(finished);
+        self.places.insert(number, Place::Finished(kept, lingering));
     }
 
     /// What became of a command, if that is known and was not taken.
     pub(crate) fn unread(&self, id: CommandId) -> Option<&Finished> {
         match self.place(id)? {
-            Place::Finished(finished, _) => Some(finished),
+            Place::Finished(kept, _) => self.finished.get(*kept),
             Place::Slot(_) => None,
         }
     }
@@ -421,19 +425,22 @@ impl<K: Kernel> Table<K> {
     }
 
     /// Takes what became of a command, and the slot that lingers.
-    pub(crate) fn take_finished(&mut self, id: CommandId) -> Option<(Box<Finished>, Option<u32>)> {
+    pub(crate) fn take_finished(&mut self, id: CommandId) -> Option<(Finished, Option<u32>)> {
         if !matches!(self.place(id), Some(Place::Finished(..))) {
             return None;
         }
-        let Some(Place::Finished(finished, lingering)) = self.places.remove(&id.number) else {
+        let Some(Place::Finished(kept, lingering)) = self.places.remove(&id.number) else {
             return None;
         };
-        self.finished -= 1;
+        let finished = self.finished.remove(kept);
+        if self.finished.is_empty() && self.finished.capacity() > FINISHED_KEPT_MAX {
+            self.finished.shrink_to_fit();
+        }
         if self.order.front() == Some(&id.number) {
             self.order.pop_front();
         }
         // Those taken out of turn leave their numbers behind: no more of them than of the others.
-        if self.order.len() > ORDER_SLACK + 2 * self.finished {
+        if self.order.len() > ORDER_SLACK + 2 * self.finished.len() {
             let places = &self.places;
             self.order.retain(|number| places.contains_key(number));
         }
@@ -448,6 +455,9 @@ impl<K: Kernel> Table<K> {
 
 /// So many numbers may stand in the order for nothing.
 const ORDER_SLACK: usize = 64;
+
+/// Room for so many finished commands is kept for the next.
+const FINISHED_KEPT_MAX: usize = 256;
 
 /// A hash for numbers that count up: no caller chooses them, so nothing has to be kept secret.
 #[derive(Debug, Default)]

@@ -8,24 +8,24 @@ impl Command {
     /// Runs it as this user. Unless [`groups`](Command::groups) says otherwise, supplementary groups are dropped where
     /// this process may do that.
     pub fn uid(&mut self, uid: u32) -> &mut Command {
-        self.change(|command| command.attributes.uid = Some(uid))
+        self.change(|command| command.attributes_mut().uid = Some(uid))
     }
 
     /// Runs it with this group.
     pub fn gid(&mut self, gid: u32) -> &mut Command {
-        self.change(|command| command.attributes.gid = Some(gid))
+        self.change(|command| command.attributes_mut().gid = Some(gid))
     }
 
     /// Sets its supplementary groups. Takes [`keep_groups`](Command::keep_groups) back.
     pub fn groups(&mut self, groups: &[u32]) -> &mut Command {
-        self.change(|command| command.attributes.groups = Groups::Set(groups.to_vec()))
+        self.change(|command| command.attributes_mut().groups = Groups::Set(groups.to_vec()))
     }
 
     /// With `true`, leaves its supplementary groups as the parent's, also with a [user](Command::uid) set, and takes
     /// [`groups`](Command::groups) back (Go: `NoSetGroups`). Default: `false`.
     pub fn keep_groups(&mut self, keep: bool) -> &mut Command {
         self.change(|command| {
-            let groups = &mut command.attributes.groups;
+            let groups = &mut command.attributes_mut().groups;
             if keep {
                 *groups = Groups::Keep;
             } else if *groups == Groups::Keep {
@@ -38,12 +38,12 @@ impl Command {
     /// such as Ctrl-C then no longer reach it, and [`Cancel::to_group`](crate::Cancel::to_group) reaches its
     /// descendants.
     pub fn process_group(&mut self, group: i32) -> &mut Command {
-        self.change(|command| command.attributes.process_group = Some(group))
+        self.change(|command| command.attributes_mut().process_group = Some(group))
     }
 
     /// With `true`, makes it the leader of a new session, and so of a new group, without a terminal (setsid(2)).
     pub fn session(&mut self, session: bool) -> &mut Command {
-        self.change(|command| command.attributes.session = session)
+        self.change(|command| command.attributes_mut().session = session)
     }
 
     /// With `true`, whoever is left of its process group when it has exited is killed then, also after a normal end: what
@@ -51,6 +51,6 @@ impl Command {
     /// ([`process_group(0)`](Command::process_group) or [`session`](Command::session)), else its start is refused. The
     /// trap: a descendant with a group or session of its own is out of reach.
     pub fn sweep_group(&mut self, sweep: bool) -> &mut Command {
-        self.change(|command| command.attributes.sweeps_group = sweep)
+        self.change(|command| command.attributes_mut().sweeps_group = sweep)
     }
 }

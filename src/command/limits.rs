@@ -1,6 +1,7 @@
 //! What ends a command or its pipes before their time, and how it is asked to end.
 //! Unaware of what enforces it (`job`).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::Command;
@@ -17,7 +18,7 @@ impl Command {
     /// Sets what happens when it is cancelled: when its context ends, a time limit is over, or
     /// [`Reactor::cancel`](crate::Reactor::cancel) names it. Default: [`Cancel::kill`].
     pub fn on_cancel(&mut self, cancel: Cancel) -> &mut Command {
-        self.change(|command| command.cancel = cancel)
+        self.change(|command| command.cancel = Arc::new(cancel))
     }
 
     /// Short for `on_cancel(Cancel::signal(signal))`: ask before the kill (golang/go#50436).
@@ -55,7 +56,7 @@ impl Command {
     /// The clock starts when the cancel action has returned or when it exits, whichever is earlier, and does not start
     /// again. Output never restarts it (Go: `Cmd.WaitDelay`).
     pub fn wait_delay(&mut self, delay: Duration) -> &mut Command {
-        self.change(|command| command.policy.wait_delay = (!delay.is_zero()).then_some(delay))
+        self.change(|command| command.policy_mut().wait_delay = (!delay.is_zero()).then_some(delay))
     }
 
     /// Bounds the time that its pipes may be held after its exit, apart from the [wait delay](Command::wait_delay),
@@ -74,7 +75,7 @@ impl Command {
     /// # Ok::<(), execloop::CommandError>(())
     /// ```
     pub fn leak_timeout(&mut self, timeout: Duration) -> &mut Command {
-        self.change(|command| command.policy.leak_timeout = Some(timeout))
+        self.change(|command| command.policy_mut().leak_timeout = Some(timeout))
     }
 
     /// With `true`, who holds a pipe that has to be cut is looked up then, for
@@ -82,25 +83,27 @@ impl Command {
     /// processes ([`pipe_holders`](crate::linux::pipe_holders)), on the reactor's thread. Linux only; elsewhere nobody
     /// is found.
     pub fn name_holders(&mut self, name: bool) -> &mut Command {
-        self.change(|command| command.policy.names_holders = name)
+        self.change(|command| command.policy_mut().names_holders = name)
     }
 
     /// Has [`Reactor::wait_event`](crate::Reactor::wait_event) tell, after each such period that it runs, that it still
     /// does ([`Event::Slow`](crate::Event::Slow)). Default: never. It goes on; [`timeout`](Command::timeout) ends it.
     pub fn slow_after(&mut self, period: Duration) -> &mut Command {
-        self.change(|command| command.policy.slow_after = (!period.is_zero()).then_some(period))
+        self.change(|command| {
+            command.policy_mut().slow_after = (!period.is_zero()).then_some(period)
+        })
     }
 
     /// Ends it as a context would, this long after its start; time in a queue does not count. Default: never.
     pub fn timeout(&mut self, timeout: Duration) -> &mut Command {
-        self.change(|command| command.policy.timeout = Some(timeout))
+        self.change(|command| command.policy_mut().timeout = Some(timeout))
     }
 
     /// Ends it as a context would, once nothing of its output was read for this long. Default: never. Only what passes
     /// through this process can be seen: an output that is inherited or a file is refused by the start, and so is a
     /// command without any other. Of an [`Output::pipe`](crate::Output::pipe) counts what the caller reads.
     pub fn idle_timeout(&mut self, timeout: Duration) -> &mut Command {
-        self.change(|command| command.policy.idle_timeout = Some(timeout))
+        self.change(|command| command.policy_mut().idle_timeout = Some(timeout))
     }
 
     /// Ends it as a context would, once more than so many bytes of its output were read, stdout and stderr together.
@@ -115,7 +118,7 @@ impl Command {
     /// assert_eq!(error.reason().cause(), Some(Cause::OutputLimit));
     /// ```
     pub fn output_limit(&mut self, bytes: u64) -> &mut Command {
-        self.change(|command| command.policy.output_limit = Some(bytes))
+        self.change(|command| command.policy_mut().output_limit = Some(bytes))
     }
 
     /// With `false`, the time that it waits in the queue does not count for the deadline of its context: what was left of

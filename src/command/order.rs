@@ -66,7 +66,7 @@ impl Command {
     /// and the exec does not count as stopped, as for a shell; and of two reactors of one process, only one gives away the
     /// terminal at a time.
     pub fn console(&mut self, console: bool) -> &mut Command {
-        self.change(|command| command.attributes.console = console)
+        self.change(|command| command.attributes_mut().console = console)
     }
 
     pub(crate) fn has_console(&self) -> bool {

@@ -14,7 +14,7 @@ use crate::data::Carried;
 use crate::env::{Snapshot, resolve};
 use crate::error::StartError;
 use crate::job::{Policy, Streams};
-use crate::queue::Pool;
+use crate::queue::{Pool, Ticket};
 use crate::stdio::{Duties, Input, Output};
 use crate::sys::{CStrings, Launch, Namespaces, Program, Stdio, Stream, Target, nul_free};
 
@@ -37,6 +37,8 @@ pub(crate) struct Spec {
     pub(crate) context: Option<Context>,
     pub(crate) retry: Retry,
     pub(crate) rank: Rank,
+    /// Where it stands in the queue.
+    pub(crate) ticket: Option<Ticket>,
     /// Pipes of the caller's that he has closed while it waits for its start.
     pub(crate) closed: Streams,
     /// The reactor's end does not kill it.
@@ -121,6 +123,7 @@ impl Command {
                 weight: self.weight,
                 left: None,
             },
+            ticket: None,
             closed: Streams::default(),
             survives: self.survives,
         })
@@ -271,13 +274,13 @@ impl Command {
         let nul = |what: &str| StartError::Nul {
             what: what.to_owned(),
         };
-        let mut attributes = self.attributes.clone();
+        let mut attributes = Arc::clone(&self.attributes);
         if let Some(root) = &self.chroot {
-            attributes.chroot =
-                Some(nul_free(root.as_os_str()).ok_or_else(|| nul("root directory"))?);
+            let root = nul_free(root.as_os_str()).ok_or_else(|| nul("root directory"))?;
+            Arc::make_mut(&mut attributes).chroot = Some(root);
         }
         if attributes.console {
-            attributes.process_group = Some(0);
+            Arc::make_mut(&mut attributes).process_group = Some(0);
         }
         let directory = match &self.directory {
             Some(directory) => {
@@ -288,11 +291,6 @@ impl Command {
         let path = nul_free(self.path.as_os_str()).ok_or_else(|| nul("program"))?;
         let argv = CStrings::new(&self.argv).ok_or_else(|| self.argument_with_nul())?;
         let environment = self.prepare_environment(snapshot)?;
-        let mut policy = self.policy.clone();
-        policy.ignores_context = self.cancel.is_nothing();
-        policy.kills_group = self.cancel.target == Target::Group;
-        policy.sweeps_group = self.attributes.sweeps_group;
-        policy.rungs = self.cancel.rungs.iter().map(|(after, _)| *after).collect();
         Ok(Prepared {
             program: Arc::new(Program {
                 path,
@@ -301,9 +299,25 @@ impl Command {
                 attributes,
             }),
             environment,
-            policy: Arc::new(policy),
-            cancel: Arc::new(self.cancel.clone()),
+            policy: self.prepare_policy(),
+            cancel: Arc::clone(&self.cancel),
         })
+    }
+
+    /// With what the other settings mean to it.
+    fn prepare_policy(&self) -> Arc<Policy> {
+        let mut policy = Arc::clone(&self.policy);
+        let kills_group = self.cancel.target == Target::Group;
+        let sweeps_group = self.attributes.sweeps_group;
+        let ignores_context = self.cancel.is_nothing();
+        if kills_group || sweeps_group || ignores_context || !self.cancel.rungs.is_empty() {
+            let policy = Arc::make_mut(&mut policy);
+            policy.ignores_context = ignores_context;
+            policy.kills_group = kills_group;
+            policy.sweeps_group = sweeps_group;
+            policy.rungs = self.cancel.rungs.iter().map(|(after, _)| *after).collect();
+        }
+        policy
     }
 
     fn argument_with_nul(&self) -> StartError {

@@ -66,6 +66,6 @@ impl Command {
     /// With `true`, the child inherits every descriptor that lacks close-on-exec, as Unix has it. Default: `false`, it
     /// gets 0, 1, 2 and its [extra](Command::extra_fd) ones. The cost: its start copies the parent's whole table.
     pub fn inherit_fds(&mut self, inherit: bool) -> &mut Command {
-        self.change(|command| command.attributes.inherit_fds = inherit)
+        self.change(|command| command.attributes_mut().inherit_fds = inherit)
     }
 }

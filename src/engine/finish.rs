@@ -38,6 +38,7 @@ impl<K: Kernel> Engine<K> {
             _ => Vec::new(),
         };
         let (stdout, stderr) = (collected(Stream::Stdout), collected(Stream::Stderr));
+        let reaped = running.reaped.as_deref();
         let finished = Finished {
             id: self.table.id_of(slot),
             pid: Some(K::pid(&running.child)),
@@ -45,11 +46,11 @@ impl<K: Kernel> Engine<K> {
             outcome: outcome(&mut running.job),
             stdout,
             stderr,
-            usage: running.usage.map(Usage::from),
+            usage: reaped.and_then(|reaped| reaped.usage).map(Usage::from),
             leaked: running.job.cut().iter().collect(),
             holders: std::mem::take(&mut running.holders),
             started: Some(running.started),
-            reaped: running.reaped,
+            reaped: reaped.map(|reaped| reaped.at),
             drained: Some(now),
             data: None,
         };
@@ -98,13 +99,10 @@ impl<K: Kernel> Engine<K> {
         }
     }
 
-    /// Takes a slot's command out of the queue, of its context and of the deadlines.
+    /// Takes a slot's command out of its context and of the deadlines.
     pub(super) fn leave(&mut self, slot: u32) {
         self.arm_slot(slot, None);
         self.move_deadline(slot, None);
-        if let Some(ticket) = self.table.ticket(slot).take() {
-            self.admission.leave(ticket);
-        }
         let Some(membership) = self.table.membership(slot).take() else {
             return;
         };
@@ -136,6 +134,6 @@ impl<K: Kernel> Engine<K> {
             self.leave(slot);
             self.table.vacate(slot);
         }
-        Some(*finished)
+        Some(finished)
     }
 }

@@ -78,11 +78,12 @@ impl<K: Kernel> Engine<K> {
         let Some(running) = self.table.running(slot) else {
             return;
         };
-        if running.reaped.is_none() || !running.job.minds_emptiness() {
+        let minds_emptiness = running.job.minds_emptiness();
+        let Some(reaped) = running.reaped.as_mut().filter(|_| minds_emptiness) else {
             return;
-        }
-        running.read_since_exit = running.read_since_exit.saturating_add(read);
-        if is_empty || running.read_since_exit > 2 * LAST_DRAIN_BYTES_MAX {
+        };
+        reaped.read_since = reaped.read_since.saturating_add(read);
+        if is_empty || reaped.read_since > 2 * LAST_DRAIN_BYTES_MAX {
             self.step(slot, Event::Emptied(stream));
         }
     }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::{Engine, Look};
 use crate::job::Event;
+use crate::running::Reaped;
 use crate::sys::{Kernel, Stream, Tenant};
 
 /// What the kernel does not announce, or too early, is asked for by timer: after this, doubled each time up to the
@@ -131,8 +132,8 @@ impl<K: Kernel> Engine<K> {
     pub(super) fn exit_is_new_for(&mut self, slot: u32, limit: Instant) -> bool {
         let turn = self.stats.turns;
         let running = self.table.running(slot);
-        let found = running.and_then(|running| running.reaped_in);
-        found.is_some_and(|(reaped_in, at)| reaped_in == turn && limit > at)
+        let reaped = running.and_then(|running| running.reaped.as_deref());
+        reaped.is_some_and(|reaped| reaped.turn == turn && limit > reaped.in_loop)
     }
 
     /// Takes a child's status. `false`: it is not to be had now, or was taken.
@@ -153,9 +154,13 @@ impl<K: Kernel> Engine<K> {
         }
         // Whatever ended it, it is not started again.
         running.start = None;
-        running.usage = exit.usage;
-        running.reaped = Some(now);
-        running.reaped_in = Some((turn, in_loop));
+        running.reaped = Some(Box::new(Reaped {
+            usage: exit.usage,
+            at: now,
+            in_loop,
+            turn,
+            read_since: 0,
+        }));
         if running.is_watched {
             self.stop_asking(slot);
         }

@@ -1,8 +1,8 @@
 //! Starting commands: from the queue until the program is executed, and again where the kernel was short of something or the
 //! program's file was busy. Unaware of how commands end.
 //!
-//! There is one way to start: every command waits in the queue, if only for an instant. And there is one way to fail:
-//! whatever needs the kernel is reported by a `Finished`, also where it is found out at once.
+//! There is one way to start: who is next, by the queue's rules, is launched; where nobody waits, that is who came just now.
+//! And there is one way to fail: whatever needs the kernel is reported by a `Finished`, also where it is found out at once.
 
 use std::io;
 use std::sync::Arc;
@@ -132,9 +132,16 @@ impl<K: Kernel> Engine<K> {
         }
         let id = self.table.id(number);
         self.tell_observer(|observer, at| observer.queued(id, at));
+        let is_next = self.admission.queue().is_next(rank.pool, rank.weight);
+        // Where nobody waits, a place in the queue would only be taken and left again.
+        if is_next && self.may_launch(slot) && self.launch(slot) {
+            return;
+        }
         let ticket = self.admission.enqueue(slot, rank.priority, cost);
-        *self.table.ticket(slot) = Some(ticket);
-        self.admit();
+        self.table.set_ticket(slot, ticket);
+        if !is_next {
+            self.admit();
+        }
     }
 
     /// Puts a command, which has waited already, before all of its priority.
@@ -142,7 +149,7 @@ impl<K: Kernel> Engine<K> {
         if let Some(spec) = self.table.spec(slot) {
             let (rank, cost) = (spec.rank, cost_of(spec));
             let ticket = self.admission.enqueue_first(slot, rank.priority, cost);
-            *self.table.ticket(slot) = Some(ticket);
+            self.table.set_ticket(slot, ticket);
         }
     }
 
@@ -197,38 +204,42 @@ impl<K: Kernel> Engine<K> {
 
     /// Starts as many from the queue as there is room for.
     pub(super) fn admit(&mut self) {
-        if self.clock.is_stopped() {
-            return;
-        }
         while let Some(slot) = self.admission.queue().front() {
-            let Some(spec) = self.table.spec(slot) else {
-                debug_assert!(false, "a command waits in the queue that is not there");
-                return;
-            };
-            if self.waits_for_caller() || !self.admission.has_room(cost_of(spec)) {
+            if !self.may_launch(slot) {
                 return;
             }
-            if !self.kernel.can_start(&spec.launch) {
-                // The others' execs are waited for here, not in the kernel.
-                self.admission_due = Some(self.kernel.now() + START_AGAIN);
-                return;
+            let ticket = self.table.take_ticket(slot);
+            let is_done = self.launch(slot);
+            match ticket {
+                Some(ticket) if is_done => self.admission.leave(ticket),
+                Some(ticket) => return self.table.set_ticket(slot, ticket),
+                None => debug_assert!(false, "a command waits in the queue without a place"),
             }
-            let running = self.admission.running();
-            match self.permits.take(running, self.clock.real()) {
-                Permit::Granted => {}
-                Permit::Announced => return,
-                Permit::Until(again) => {
-                    self.admission_due = Some(again);
-                    return;
-                }
-            }
-            let ticket = self.table.ticket(slot).take();
-            if !self.launch(slot) {
-                *self.table.ticket(slot) = ticket;
-                return;
-            }
-            if let Some(ticket) = ticket {
-                self.admission.leave(ticket);
+        }
+    }
+
+    /// Whether there is room for the one that is next. Where only a time makes some, it is tried again then.
+    fn may_launch(&mut self, slot: u32) -> bool {
+        let Some(spec) = self.table.spec(slot) else {
+            debug_assert!(false, "a command is next that is not there");
+            return false;
+        };
+        let has_room = self.admission.has_room(cost_of(spec));
+        if !has_room || self.clock.is_stopped() || self.waits_for_caller() {
+            return false;
+        }
+        if !self.kernel.can_start(&spec.launch) {
+            // The others' execs are waited for here, not in the kernel.
+            self.admission_due = Some(self.kernel.now() + START_AGAIN);
+            return false;
+        }
+        let running = self.admission.running();
+        match self.permits.take(running, self.clock.real()) {
+            Permit::Granted => true,
+            Permit::Announced => false,
+            Permit::Until(again) => {
+                self.admission_due = Some(again);
+                false
             }
         }
     }
@@ -241,7 +252,7 @@ impl<K: Kernel> Engine<K> {
         self.clock.read(self.kernel.now());
         match started {
             Ok(started) => {
-                self.run(slot, *spec, started);
+                self.run(slot, spec, started);
                 true
             }
             Err(failure) => {
@@ -301,16 +312,17 @@ impl<K: Kernel> Engine<K> {
     }
 
     /// The process is made: from here on its time counts, although its program may not be executed yet.
-    fn run(&mut self, slot: u32, spec: Spec, started: Started<K>) {
+    fn run(&mut self, slot: u32, mut spec: Box<Spec>, started: Started<K>) {
         let cost = cost_of(&spec);
         let attributes = &spec.launch.program.attributes;
         let (leads_group, has_console) = (attributes.leads_group(), attributes.console);
         let [stdin, stdout, stderr] = started.pipes;
+        let duties = std::mem::take(&mut spec.duties);
         let id = self.table.id_of(slot);
         let streams = [
-            OurEnd::of_input(stdin, spec.duties.stdin),
-            OurEnd::of_output(stdout, spec.duties.stdout, (id, Stream::Stdout)),
-            OurEnd::of_output(stderr, spec.duties.stderr, (id, Stream::Stderr)),
+            OurEnd::of_input(stdin, duties.stdin),
+            OurEnd::of_output(stdout, duties.stdout, (id, Stream::Stdout)),
+            OurEnd::of_output(stderr, duties.stderr, (id, Stream::Stderr)),
         ];
         let mut copied = Streams::default();
         for stream in Stream::ALL {
@@ -319,94 +331,110 @@ impl<K: Kernel> Engine<K> {
             }
         }
         let lends = streams.iter().any(OurEnd::is_callers);
-        let job = Job::new(spec.policy, copied, lends, self.clock.now());
+        let job = Job::new(Arc::clone(&spec.policy), copied, lends, self.clock.now());
         let wake_at = job.wake_at();
+        let (rank, closed) = (spec.rank, spec.closed);
         let running = Running {
             job,
             child: started.child,
             streams,
-            cancel: spec.cancel,
+            cancel: Arc::clone(&spec.cancel),
             leads_group,
-            start: Some(Box::new((spec.launch, spec.retry, spec.rank))),
             missed: Streams::default(),
             is_detached: false,
             has_console,
             survives: spec.survives,
+            start: Some(spec),
             is_cancelled: false,
             heard: Streams::default(),
             slow_at: None,
             noted_slow: None,
             holders: Vec::new(),
-            read_since_exit: 0,
             output_bytes: 0,
             is_watched: false,
             is_announced: false,
             asked: 0,
             ask_at: None,
             cost,
-            usage: None,
             started: self.clock.real(),
             reaped: None,
-            reaped_in: None,
         };
         self.admission.started(cost);
         self.stats.started += 1;
         let (id, pid) = (self.table.id_of(slot), K::pid(&running.child));
-        self.table.run(slot, running);
+        self.table.run(slot, Box::new(running));
         self.tell_observer(|observer, at| observer.started(id, pid, at));
         self.arm_slot(slot, wake_at);
         self.notice_slow_later(slot);
-        let deadline = spec
-            .rank
+        let deadline = rank
             .left
             .and_then(|left| self.clock.now().checked_add(left));
         self.move_deadline(slot, deadline);
-        for stream in spec.closed.iter() {
+        for stream in closed.iter() {
             self.close_callers_pipe(self.table.id_of(slot), stream);
         }
         self.keep_unwatched(slot);
-        self.starting.push(self.table.tenant(slot));
         self.looks_at_starting = 0;
-        self.look_at_starting();
-    }
-
-    /// Looks which of the programs under way are executed. What it takes to start those again is not kept any longer, and
-    /// their input begins: what a failed start has read of a reader would be lost to the next.
-    pub(super) fn look_at_starting(&mut self) {
-        let mut executed = Vec::new();
-        let (table, readiness) = (&mut self.table, &mut self.readiness);
-        self.starting.retain(|tenant| {
-            let is_here = table.is_tenant(*tenant);
-            let Some(running) = table.running(tenant.slot).filter(|_| is_here) else {
-                return false;
-            };
-            let has_executed = self.kernel.has_executed(&running.child);
-            if has_executed {
-                running.start = None;
-                if running.stream(Stream::Stdin).is_copied() {
-                    // Most input fits the empty pipe at once, and then no event is needed for it.
-                    running.missed.insert(Stream::Stdin);
-                }
-                if !running.missed.is_empty() {
-                    executed.push((tenant.slot, std::mem::take(&mut running.missed)));
-                }
-            }
-            if has_executed {
-                readiness.note_all(table.id_of(tenant.slot).number);
-            }
-            !has_executed
-        });
-        for (slot, missed) in executed {
-            for stream in missed.iter() {
-                self.visit(slot, stream);
-            }
+        match self.find_executed(slot) {
+            Some(missed) => self.visit_missed(slot, missed),
+            None => self.starting.push(self.table.tenant(slot)),
         }
     }
 
-    /// How long a turn may sleep while programs are under way.
+    /// Looks which of the programs under way are executed.
+    pub(super) fn look_at_starting(&mut self) {
+        let mut starting = std::mem::take(&mut self.starting);
+        let mut executed = Vec::new();
+        self.awaits_exec = false;
+        starting.retain(|tenant| {
+            let is_here = self.table.is_tenant(*tenant);
+            match is_here.then(|| self.find_executed(tenant.slot)) {
+                None => false,
+                Some(None) => true,
+                Some(Some(missed)) => {
+                    if !missed.is_empty() {
+                        executed.push((tenant.slot, missed));
+                    }
+                    false
+                }
+            }
+        });
+        self.starting = starting;
+        for (slot, missed) in executed {
+            self.visit_missed(slot, missed);
+        }
+    }
+
+    /// Whether a command's program is executed. What it takes to start it again is not kept any longer then, and its input
+    /// begins: what a failed start has read of a reader would be lost to the next. Returns the streams to visit for that.
+    fn find_executed(&mut self, slot: u32) -> Option<Streams> {
+        let Some(running) = self.table.running(slot) else {
+            return Some(Streams::default());
+        };
+        if !self.kernel.has_executed(&running.child) {
+            self.awaits_exec |= running.has_pipes();
+            return None;
+        }
+        running.start = None;
+        if running.stream(Stream::Stdin).is_copied() {
+            // Most input fits the empty pipe at once, and then no event is needed for it.
+            running.missed.insert(Stream::Stdin);
+        }
+        let missed = std::mem::take(&mut running.missed);
+        self.readiness.note_all(self.table.id_of(slot).number);
+        Some(missed)
+    }
+
+    fn visit_missed(&mut self, slot: u32, missed: Streams) {
+        for stream in missed.iter() {
+            self.visit(slot, stream);
+        }
+    }
+
+    /// How long a turn may sleep while programs with pipes are under way. To one without, its exec makes no difference.
     pub(super) fn look_again_after(&self) -> Option<Duration> {
         let wait = (LOOK_AGAIN_MS_MIN << self.looks_at_starting.min(16)).min(LOOK_AGAIN_MS_MAX);
-        (!self.starting.is_empty()).then(|| Duration::from_millis(wait))
+        self.awaits_exec.then(|| Duration::from_millis(wait))
     }
 
     /// A child has ended before its program was executed, and has said why.
@@ -424,12 +452,11 @@ impl<K: Kernel> Engine<K> {
             self.admission.ended(running.cost);
             self.permits.give_back();
         }
-        let Some(start) = start else {
+        let Some(mut spec) = start else {
             debug_assert!(false, "{failure:?} after the exec");
             drop_callers("command", running.streams);
             return self.finish_unstarted(slot, StartError::ShutDown);
         };
-        let (launch, retry, rank) = *start;
         let mut closed = Streams::default();
         for (our_end, stream) in running.streams.iter().zip(Stream::ALL) {
             if our_end.is_closed_by_caller() {
@@ -437,21 +464,12 @@ impl<K: Kernel> Engine<K> {
             }
         }
         let [stdin, stdout, stderr] = running.streams;
-        let spec = Box::new(Spec {
-            launch,
-            retry,
-            rank,
-            duties: Duties {
-                stdin: stdin.into_feed(&mut self.kernel),
-                stdout: stdout.into_sink(&mut self.kernel),
-                stderr: stderr.into_sink(&mut self.kernel),
-            },
-            policy: running.job.policy(),
-            cancel: running.cancel,
-            context: None,
-            closed,
-            survives: running.survives,
-        });
+        spec.duties = Duties {
+            stdin: stdin.into_feed(&mut self.kernel),
+            stdout: stdout.into_sink(&mut self.kernel),
+            stderr: stderr.into_sink(&mut self.kernel),
+        };
+        (spec.closed, spec.survives) = (closed, running.survives);
         if running.is_detached {
             drop_callers("command", spec);
             self.leave(slot);
@@ -482,8 +500,8 @@ fn cost_of(spec: &Spec) -> Cost {
     let is_pipe = |stdio: &&Stdio| stdio.has_our_end();
     let extra = spec.launch.extra.iter();
     Cost {
-        pipes: spec.launch.stdio.iter().filter(is_pipe).count() as u64,
-        extra: extra.filter(|(_, fd)| fd.is_some()).count() as u64,
+        pipes: spec.launch.stdio.iter().filter(is_pipe).count() as u32,
+        extra: extra.filter(|(_, fd)| fd.is_some()).count() as u32,
         weight: spec.rank.weight,
         pool: spec.rank.pool,
     }

@@ -64,6 +64,9 @@ impl<K: Kernel> Engine<K> {
 
     /// Ends a command that was not started. Whom it has held up in the queue, the next turn starts.
     fn end_unstarted(&mut self, slot: u32, error: StartError) {
+        if let Some(ticket) = self.table.take_ticket(slot) {
+            self.admission.leave(ticket);
+        }
         drop_callers("command", self.table.take_waiting(slot));
         self.finish_unstarted(slot, error);
     }

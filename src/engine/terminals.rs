@@ -26,7 +26,7 @@ impl<K: Kernel> Engine<K> {
             && let Some(start) = &mut running.start
         {
             // It may have to be started again.
-            resize_plan(&mut start.0, size);
+            resize_plan(&mut start.launch, size);
         }
         let mut result = Err(none());
         for stream in [Stream::Stdout, Stream::Stderr] {

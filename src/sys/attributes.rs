@@ -15,7 +15,7 @@ pub(crate) struct Program {
     pub(crate) path: CString,
     pub(crate) argv: CStrings,
     pub(crate) directory: Option<CString>,
-    pub(crate) attributes: Attributes,
+    pub(crate) attributes: Arc<Attributes>,
 }
 
 /// How the child differs from a plain one. The default changes nothing.

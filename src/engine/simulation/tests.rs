@@ -326,3 +326,26 @@ fn a_turn_that_finds_a_program_executed_does_not_sleep_on_its_pipe() {
     engine.turn(None).expect("the weather is calm");
     assert_eq!(engine.pop_ready(), Some((id, Stream::Stdin)));
 }
+
+#[test]
+fn an_exec_that_takes_long_wakes_the_loop_where_there_are_pipes_and_not_otherwise() {
+    let turns = |exec_takes, captures| {
+        let (world, mut engine) = calm(1);
+        world.borrow_mut().weather.late_execs = 1;
+        let script = Script {
+            exec_takes: Some(exec_takes),
+            ..sleep(Duration::from_millis(1))
+        };
+        let mut command = command(&world, script);
+        if captures {
+            command.stdout(Output::capture());
+        }
+        let id = engine.start(&mut command).expect("it starts");
+        assert!(finish(&mut engine, id).success());
+        engine.stats.turns
+    };
+    let (short, long) = (Duration::from_micros(1), Duration::from_secs(10));
+    assert_eq!(turns(long, false), turns(short, false));
+    // Nobody announces that the program is there to be read from.
+    assert!(turns(long, true) > turns(short, true) + 10);
+}

@@ -12,7 +12,7 @@ use super::posix::{self, Abilities};
 use super::process::Child;
 use super::ways::{Way, way};
 use crate::sys::fd::{fd_limit_before_raise, is_open, open_null};
-use crate::sys::mapping::{Mapping, gaps};
+use crate::sys::mapping::{Mapping, gaps, targets};
 use crate::sys::mask::SignalMask;
 use crate::sys::{Launch, StartFailure, StartStep, Stdio, cvt};
 
@@ -111,7 +111,7 @@ impl Spawner {
         }
         self.mappings
             .extend(report_place.map(|place| (None, place)));
-        gaps(&self.mappings, &mut self.gaps);
+        gaps(targets(&self.mappings), u32::MAX, &mut self.gaps);
         if report_place.is_some() {
             self.mappings.pop();
         }

@@ -143,7 +143,7 @@ mod tests {
             path: CString::from(c"/bin/true"),
             argv: CStrings::default(),
             directory: None,
-            attributes: Attributes::default(),
+            attributes: Arc::default(),
         };
         change(&mut program);
         Launch {

@@ -47,12 +47,12 @@ fn prepare_and_exec(plan: &Plan) -> Result<(), Failed> {
                 [first as usize, u32::MAX as usize, unshare, 0, 0],
             ),
         )?;
-        for (first, last) in &plan.foreign {
+        for (first, last) in &plan.lists.foreign {
             let range = [*first as usize, *last as usize, 0, 0, 0];
             at(StartStep::Descriptors, call(libc::SYS_close_range, range))?;
         }
         plan.has_table.store(1, Ordering::Release);
-    } else if !plan.gaps.is_empty() && !has_close_range() {
+    } else if !plan.lists.gaps.is_empty() && !has_close_range() {
         // Now, as a new root may have no /proc.
         close_listed_at_exec()?;
     }
@@ -188,7 +188,7 @@ fn restore_signals(plan: &Plan) -> Result<(), Failed> {
 }
 
 fn lay_out_descriptors(plan: &Plan) -> Result<(), Failed> {
-    for step in &plan.moves {
+    for step in &plan.lists.moves {
         let result = match *step {
             Move::Stash { from, to } => call(
                 libc::SYS_dup3,
@@ -208,11 +208,11 @@ fn lay_out_descriptors(plan: &Plan) -> Result<(), Failed> {
             at(StartStep::Layout, result)?;
         }
     }
-    for fd in &plan.pipes {
+    for fd in &plan.lists.pipes {
         let blocking = [*fd as usize, libc::F_SETFL as usize, 0, 0, 0];
         at(StartStep::Layout, call(libc::SYS_fcntl, blocking))?;
     }
-    for (first, last) in &plan.gaps {
+    for (first, last) in &plan.lists.gaps {
         // Where it is refused, exec closes all that is no target.
         let _ = call(
             libc::SYS_close_range,

@@ -13,7 +13,7 @@ use std::ptr::{self, NonNull};
 use std::sync::atomic::Ordering;
 
 use super::fd::duplicate_onto;
-use super::plan::{Plan, gate};
+use super::plan::{Lists, Plan, gate};
 use crate::sys::fd::{duplicate, open_null};
 use crate::sys::mapping::Mapping;
 use crate::sys::{StartStep, cvt};
@@ -90,7 +90,7 @@ struct UnderWay {
 /// Which start of which cradle a child is of.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Birth {
-    pub(super) cradle: usize,
+    pub(super) cradle: u32,
     pub(super) serial: u32,
 }
 
@@ -100,6 +100,8 @@ pub(super) struct Cradle {
     stack: Stack,
     places: Vec<OwnedFd>,
     used: usize,
+    /// For the next plan.
+    lists: Lists,
     under_way: Option<UnderWay>,
     /// How many starts it has had: what tells them apart.
     pub(super) serial: u32,
@@ -112,6 +114,7 @@ impl Cradle {
             stack: Stack::new()?,
             places: Vec::with_capacity(PLACES_MIN),
             used: 0,
+            lists: Lists::default(),
             under_way: None,
             serial: 0,
         };
@@ -169,7 +172,21 @@ impl Cradle {
             return None;
         }
         let child = self.under_way.take()?;
-        Some((child.pid, child.plan.report.failure()))
+        let failure = child.plan.report.failure();
+        self.keep_lists(*child.plan);
+        Some((child.pid, failure))
+    }
+
+    /// Empty lists.
+    pub(super) fn take_lists(&mut self) -> Lists {
+        let mut lists = mem::take(&mut self.lists);
+        lists.clear();
+        lists
+    }
+
+    /// Keeps the memory of a plan that no child uses.
+    pub(super) fn keep_lists(&mut self, plan: Plan) {
+        self.lists = plan.lists;
     }
 
     /// The child still uses the parent's table.
@@ -333,7 +350,7 @@ mod tests {
     use super::super::plan::Report;
     use super::*;
     use crate::sys::CStrings;
-    use crate::sys::attributes::{Attributes, Program};
+    use crate::sys::attributes::Program;
 
     /// Of a child that shares the parent's table, and does nothing.
     fn plan() -> Box<Plan> {
@@ -342,15 +359,12 @@ mod tests {
                 path: c"/nowhere".to_owned(),
                 argv: CStrings::default(),
                 directory: None,
-                attributes: Attributes::default(),
+                attributes: Arc::default(),
             }),
             environment: Arc::new(CStrings::default()),
             share_below: Some(3),
-            foreign: Vec::new(),
             has_table: AtomicU32::new(0),
-            moves: Vec::new(),
-            pipes: Vec::new(),
-            gaps: Vec::new(),
+            lists: Lists::default(),
             reset_handlers: false,
             mask: None,
             cgroup: None,

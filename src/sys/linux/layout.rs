@@ -66,29 +66,6 @@ pub(super) fn layout(mappings: &[Mapping], spares: &[i32], moves: &mut Vec<Move>
     }
 }
 
-/// The descriptors from 3 up to `first`, without it, that are none of `own`: ranges with both ends.
-pub(super) fn foreign(own: &[i32], first: u32) -> Vec<(u32, u32)> {
-    let mut own: Vec<u32> = own
-        .iter()
-        .filter_map(|fd| u32::try_from(*fd).ok())
-        .filter(|fd| (3..first).contains(fd))
-        .collect();
-    own.sort_unstable();
-    own.dedup();
-    let mut ranges = Vec::new();
-    let mut next = 3;
-    for fd in own {
-        if fd > next {
-            ranges.push((next, fd - 1));
-        }
-        next = fd + 1;
-    }
-    if first > next {
-        ranges.push((next, first - 1));
-    }
-    ranges
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -157,14 +134,5 @@ mod tests {
             Move::Dup { from: 4, to: 2 },
         ];
         assert_eq!(moves, expected);
-    }
-
-    #[test]
-    fn what_is_foreign_is_all_between_3_and_the_first_that_is_not_copied_but_ones_own() {
-        assert_eq!(foreign(&[3, 4], 5), []);
-        assert_eq!(foreign(&[0, 1, 2], 3), []);
-        assert_eq!(foreign(&[3, 11, 12, 12, 13, 14], 15), [(4, 10)]);
-        assert_eq!(foreign(&[5, 9], 12), [(3, 4), (6, 8), (10, 11)]);
-        assert_eq!(foreign(&[70, 5], 20), [(3, 4), (6, 19)]);
     }
 }

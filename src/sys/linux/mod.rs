@@ -6,6 +6,7 @@ mod child;
 mod clone;
 mod cradle;
 mod fd;
+mod fd_table;
 mod id_maps;
 mod layout;
 mod needs;

@@ -15,16 +15,9 @@ pub(super) struct Plan {
     pub(super) environment: Arc<CStrings>,
     /// The table is the parent's until the child cuts it off here; `None` where it has a copy already.
     pub(super) share_below: Option<u32>,
-    /// Ranges of descriptors below that which are the business of others: closed before anything that can take time, as a
-    /// sibling's pipe would be held open meanwhile.
-    pub(super) foreign: Vec<(u32, u32)>,
     /// The child has a table of its own, without anything foreign in it.
     pub(super) has_table: AtomicU32,
-    pub(super) moves: Vec<Move>,
-    /// Descriptors that are to block, after the moves.
-    pub(super) pipes: Vec<i32>,
-    /// Ranges of descriptors to close after the moves, where the table is a copy of the whole.
-    pub(super) gaps: Vec<(u32, u32)>,
+    pub(super) lists: Lists,
     /// The parent's handlers are still in place.
     pub(super) reset_handlers: bool,
     /// The mask to put back, where the parent blocked all signals for the clone.
@@ -40,6 +33,35 @@ pub(super) struct Plan {
     pub(super) parent: u32,
     pub(super) gate: AtomicU32,
     pub(super) report: Report,
+}
+
+/// What the child does to its table. One start's memory serves the next.
+#[derive(Debug, Default)]
+pub(super) struct Lists {
+    /// Ranges of descriptors below `Plan::share_below` which are the business of others: closed before anything that can
+    /// take time, as a sibling's pipe would be held open meanwhile.
+    pub(super) foreign: Vec<(u32, u32)>,
+    pub(super) moves: Vec<Move>,
+    /// Descriptors that are to block, after the moves.
+    pub(super) pipes: Vec<i32>,
+    /// Ranges of descriptors to close after the moves, where the table is a copy of the whole.
+    pub(super) gaps: Vec<(u32, u32)>,
+}
+
+impl Lists {
+    /// Empties them, and keeps their memory.
+    pub(super) fn clear(&mut self) {
+        let Lists {
+            foreign,
+            moves,
+            pipes,
+            gaps,
+        } = self;
+        foreign.clear();
+        moves.clear();
+        pipes.clear();
+        gaps.clear();
+    }
 }
 
 /// Where the parent finds the first step that failed. `step` 0 means: none yet.

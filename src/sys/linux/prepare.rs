@@ -9,11 +9,11 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 
 use super::cradle::Carried;
-use super::layout::{foreign, layout, stashes};
+use super::layout::{layout, stashes};
 use super::plan::{Plan, Report, gate};
 use super::spawn::Spawner;
 use crate::sys::fd::{fd_limit_before_raise, is_open};
-use crate::sys::mapping::{Mapping, gaps};
+use crate::sys::mapping::{gaps, sources, targets};
 use crate::sys::{Launch, StartFailure, StartStep, Stdio, cvt};
 
 impl Spawner {
@@ -29,8 +29,9 @@ impl Spawner {
         let attributes = &launch.program.attributes;
         let carried = self.carry(index, launch, shares)?;
         let failed = |error| StartFailure::new(StartStep::Open, error);
-        let mut mappings = Vec::with_capacity(3 + launch.extra.len());
-        let mut pipes = Vec::new();
+        let mut lists = self.cradles[index].take_lists();
+        let mut mappings = mem::take(&mut self.mappings);
+        mappings.clear();
         for (stdio, target) in launch.stdio.iter().zip(0..) {
             let source = match stdio {
                 Stdio::Null if target == 0 => Some(self.nulls.input.as_raw_fd()),
@@ -54,7 +55,7 @@ impl Spawner {
                 Stdio::Closed => None,
             };
             if matches!(stdio, Stdio::Pipe) {
-                pipes.push(target);
+                lists.pipes.push(target);
             }
             mappings.push((source, target));
         }
@@ -71,28 +72,27 @@ impl Spawner {
         let cradle = &mut self.cradles[index];
         let spares = cradle.spares(&self.nulls, stashes(&mappings), &mappings);
         let spares = spares.map_err(failed)?;
-        let mut moves = Vec::with_capacity(mappings.len() + spares.len());
-        layout(&mappings, &spares, &mut moves);
-        let share_below = shares.then(|| first_above(&mappings, &carried));
-        let mut late = Vec::new();
-        if !shares && !attributes.inherit_fds {
-            gaps(&mappings, &mut late);
+        layout(&mappings, &spares, &mut lists.moves);
+        let used = [carried.foreground, carried.cgroup_procs];
+        let used = used.into_iter().flatten();
+        let share_below = shares.then(|| first_above(sources(&mappings).chain(used.clone())));
+        if let Some(first) = share_below {
+            let own = sources(&mappings).chain(used);
+            gaps(
+                own.chain(ours.iter().copied()),
+                first - 1,
+                &mut lists.foreign,
+            );
+        } else if !attributes.inherit_fds {
+            gaps(targets(&mappings), u32::MAX, &mut lists.gaps);
         }
-        let foreign = share_below.map_or_else(Vec::new, |first| {
-            let sources = mappings.iter().filter_map(|(source, _)| *source);
-            let used = [carried.foreground, carried.cgroup_procs];
-            let own = sources.chain(used.into_iter().flatten());
-            foreign(&own.chain(ours.iter().copied()).collect::<Vec<_>>(), first)
-        });
+        self.mappings = mappings;
         let plan = Plan {
             program: Arc::clone(&launch.program),
             environment: Arc::clone(&launch.environment),
             share_below,
-            foreign,
             has_table: AtomicU32::new(0),
-            moves,
-            pipes,
-            gaps: late,
+            lists,
             reset_handlers: !self.has_clone3,
             mask: None,
             cgroup: cgroup_of(launch).map(|cgroup| cgroup.as_raw_fd()),
@@ -159,12 +159,9 @@ fn cgroup_of(launch: &Launch) -> Option<BorrowedFd<'_>> {
     own.or(given).map(AsFd::as_fd)
 }
 
-/// The first descriptor that the child needs no copy of.
-fn first_above(mappings: &[Mapping], carried: &Carried) -> u32 {
-    let sources = mappings.iter().filter_map(|(source, _)| *source);
-    let carried = [carried.foreground, carried.cgroup_procs];
-    let highest = sources.chain(carried.into_iter().flatten()).max();
-    highest.map_or(3, |highest| highest.max(2) as u32 + 1)
+/// The first descriptor that a child with these needs no copy of.
+fn first_above(own: impl Iterator<Item = i32>) -> u32 {
+    own.max().map_or(3, |highest| highest.max(2) as u32 + 1)
 }
 
 /// The file of a cgroup that a process writes to to get in. `EBADF` for what is no cgroup of the unified hierarchy, as

@@ -30,7 +30,7 @@ pub(crate) struct Child {
     /// Who is left of its group is killed before it is reaped.
     sweeps_group: bool,
     /// Who is left in the child's cgroup is killed before it is reaped, and then the cgroup is removed.
-    cgroup: Option<OwnCgroup>,
+    cgroup: Option<Box<OwnCgroup>>,
     /// The child's program may not be executed yet.
     birth: Option<Birth>,
 }
@@ -74,7 +74,7 @@ impl Child {
 
     /// It was born in this cgroup, which ends with it.
     pub(super) fn owns_cgroup(&mut self, cgroup: Option<OwnCgroup>) {
-        self.cgroup = cgroup;
+        self.cgroup = cgroup.map(Box::new);
     }
 
     /// Signals the child or the group that it leads. A group can be reached after its leader was reaped where the kernel

@@ -7,17 +7,19 @@
 //! kernel clears a word (`CLONE_CHILD_CLEARTID`). Where that cannot be, [`Spawner::waits`] says so.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::child;
 use super::clone::{Dumpable, SignalMask, clone, clone3, enter_group};
 use super::cradle::{Birth, Carried, Cradle, Nulls};
+use super::fd_table::FdTable;
 use super::id_maps::accompany;
 use super::plan::Plan;
 use super::process::Child;
 use super::raw;
+use crate::sys::mapping::Mapping;
 use crate::sys::{Launch, StartFailure, StartStep, Stdio, now};
 
 /// So many children may be on their way to their exec.
@@ -32,6 +34,9 @@ const TABLE_LOOK: Duration = Duration::from_micros(100);
 pub(super) struct Spawner {
     pub(super) nulls: Nulls,
     pub(super) cradles: Vec<Cradle>,
+    fd_table: FdTable,
+    /// The descriptors of the child that is planned. One start's memory serves the next.
+    pub(super) mappings: Vec<Mapping>,
     /// Children whose start has failed, until they are reaped: pid, step and error number.
     failed: Vec<(u32, StartStep, i32)>,
     /// clone3(2) has not been refused.
@@ -54,6 +59,8 @@ impl Spawner {
         Ok(Spawner {
             cradles: vec![Cradle::new(&nulls)?],
             nulls,
+            fd_table: FdTable::new(),
+            mappings: Vec::new(),
             failed: Vec::new(),
             has_clone3: raw::HAS_CLONE3,
             shares_table: child::has_close_range(),
@@ -86,10 +93,16 @@ impl Spawner {
 
     /// Takes back what children on their way no longer use.
     pub(super) fn settle(&mut self) {
-        for cradle in &mut self.cradles {
-            if let Some((pid, Some((step, errno)))) = cradle.settle(&self.nulls) {
-                self.failed.push((pid, step, errno));
-            }
+        for index in 0..self.cradles.len() {
+            self.settle_one(index);
+        }
+    }
+
+    fn settle_one(&mut self, index: usize) {
+        let cradle = self.cradles.get_mut(index);
+        let settled = cradle.and_then(|cradle| cradle.settle(&self.nulls));
+        if let Some((pid, Some((step, errno)))) = settled {
+            self.failed.push((pid, step, errno));
         }
     }
 
@@ -98,8 +111,8 @@ impl Spawner {
         let Some(birth) = child.birth() else {
             return true;
         };
-        self.settle();
-        let cradle = self.cradles.get(birth.cradle);
+        self.settle_one(birth.cradle as usize);
+        let cradle = self.cradles.get(birth.cradle as usize);
         // Not what the word says now: what has failed since is not taken yet.
         let is_under_way =
             cradle.is_some_and(|cradle| cradle.serial == birth.serial && !cradle.is_settled());
@@ -108,8 +121,7 @@ impl Spawner {
 
     /// Why a child that has ended was not started, if that is why.
     pub(super) fn take_failure(&mut self, child: &Child) -> Option<StartFailure> {
-        child.birth()?;
-        self.settle();
+        self.settle_one(child.birth()?.cradle as usize);
         let mut failed = self.failed.iter();
         let place = failed.position(|(pid, ..)| *pid == child.pid())?;
         let (_, step, errno) = self.failed.swap_remove(place);
@@ -137,8 +149,13 @@ impl Spawner {
     }
 
     fn free_cradle(&mut self) -> io::Result<usize> {
-        self.settle();
-        if let Some(free) = self.cradles.iter().position(Cradle::is_settled) {
+        let settled = |cradles: &[Cradle]| cradles.iter().position(Cradle::is_settled);
+        let mut free = settled(&self.cradles);
+        if free.is_none() {
+            self.settle();
+            free = settled(&self.cradles);
+        }
+        if let Some(free) = free {
             return Ok(free);
         }
         if self.cradles.len() == STARTS_UNDER_WAY_MAX {
@@ -158,14 +175,16 @@ impl Spawner {
         let failed = |error| StartFailure::new(StartStep::Open, error);
         let index = self.free_cradle().map_err(failed)?;
         let had_clone3 = self.has_clone3;
+        self.grow_table(ours);
         loop {
             match self.attempt(index, launch, &ends, ours) {
                 Attempt::Started(mut child, born) => {
+                    self.fd_table.note(child.as_fd().as_raw_fd());
                     if let Some((plan, carried)) = born {
                         let cradle = &mut self.cradles[index];
                         cradle.occupy(plan, child.pid(), ends, carried);
                         child.is_born_in(Birth {
-                            cradle: index,
+                            cradle: index as u32,
                             serial: cradle.serial,
                         });
                     }
@@ -180,6 +199,16 @@ impl Spawner {
                 }
                 Attempt::Refused => {}
             }
+        }
+    }
+
+    /// While no child shares the table, which most are done with at once.
+    fn grow_table(&mut self, ours: &[i32]) {
+        for number in ours {
+            self.fd_table.note(*number);
+        }
+        if self.fd_table.is_short() && !self.cradles.iter().any(Cradle::shares_table) {
+            self.fd_table.grow(self.nulls.input.as_fd());
         }
     }
 
@@ -251,14 +280,18 @@ impl Spawner {
             Err(error) => self.clone_failed(error, plan.cgroup.is_some()),
             Ok(Err(error)) => Attempt::Failed(StartFailure::new(StartStep::Clone, error)),
             Ok(Ok(child)) if !waits => Attempt::Started(child, Some((plan, carried))),
-            Ok(Ok(child)) => match plan.report.failure() {
-                None => Attempt::Started(child, None),
-                Some((step, errno)) => {
-                    child.reap_failed_start();
-                    let error = io::Error::from_raw_os_error(errno);
-                    Attempt::Failed(StartFailure::new(step, error))
+            Ok(Ok(child)) => {
+                let failure = plan.report.failure();
+                self.cradles[index].keep_lists(*plan);
+                match failure {
+                    None => Attempt::Started(child, None),
+                    Some((step, errno)) => {
+                        child.reap_failed_start();
+                        let error = io::Error::from_raw_os_error(errno);
+                        Attempt::Failed(StartFailure::new(step, error))
+                    }
                 }
-            },
+            }
         }
     }
 
