@@ -18,9 +18,10 @@ use common::helper::helper;
 use common::text::text;
 use execloop::Output;
 
-/// 0.8 KiB, in debug builds too, as structures are as large there. It is 0.7 now, for the command's slot, its name, its
-/// place in the lists. A buffer for each child, which is what this is to catch, takes a page of 4 KiB at least.
-const BYTES_PER_CHILD_MAX: f64 = 819.0;
+/// 0.9 KiB, in debug builds too, as structures are as large there. It is 0.8 now, for the command's slot, its job, its
+/// place in the lists, and the stacks of starts, which the first of a burst make for all. A buffer for each child, which is
+/// what this is to catch, takes a page of 4 KiB at least.
+const BYTES_PER_CHILD_MAX: f64 = 922.0;
 
 const CHILDREN: usize = 2000;
 
@@ -35,8 +36,9 @@ fn a_sleeping_child_takes_two_descriptors_and_no_buffer() {
     let Some(cost) = cost("memory", CHILDREN) else {
         return;
     };
-    // The pidfd, and our end of its stdout.
-    assert_eq!(cost["descriptors"], 2.0);
+    // The pidfd, and our end of its stdout; and for the few that are on their way to their exec what they need for that.
+    let descriptors = cost["descriptors"];
+    assert!((1.95..2.05).contains(&descriptors), "{descriptors}");
     let bytes = cost["bytes"];
     assert!(bytes <= BYTES_PER_CHILD_MAX, "{bytes} bytes for each child");
     // Nothing is free: a measurement that fails would say so.
@@ -44,6 +46,16 @@ fn a_sleeping_child_takes_two_descriptors_and_no_buffer() {
         bytes >= 100.0,
         "{bytes} bytes for each child are not believable"
     );
+}
+
+/// Where a child shares a table that has to grow, the call that needs it waits for the whole machine.
+#[test]
+fn the_parents_table_grows_before_a_start_needs_it() {
+    let Some(cost) = cost("memory", CHILDREN) else {
+        return;
+    };
+    // As the kernel doubles it, without our help it would be less than twice as large as what is open.
+    assert!(cost["table"] >= 2.0 * cost["open"], "{cost:?}");
 }
 
 #[test]

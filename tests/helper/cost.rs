@@ -9,14 +9,19 @@ use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use execloop::{Command, Output, Reactor};
 
 /// Before anything is measured, so that what the first commands set up for all does not count.
-const WARM_UP_CHILDREN: usize = 100;
+const WARM_UP_CHILDREN: usize = 500;
+
+/// What waits after so many turns waits for more than that.
+const QUEUED_TURNS_MAX: usize = 20_000;
 
 /// `cost calls plain N`, `cost calls captured N`: runs N commands.
-/// `cost memory N`: starts N children that sleep, and prints what one of them takes of this process.
+/// `cost memory N`: starts N children that sleep, and prints what one of them takes of this process, and the size of its own
+/// table of descriptors.
 /// `cost table N`: prints the size of a child's table of descriptors while this process has N open.
 pub(crate) fn cost(arguments: &[OsString]) -> ExitCode {
     let words: Vec<&str> = arguments.iter().filter_map(|word| word.to_str()).collect();
@@ -84,6 +89,14 @@ fn memory(children: usize) {
             command.arg("3600").stdout(Output::capture());
             reactor.start(&mut command).expect("the child starts");
         }
+        // Only so many are on their way to their exec at once.
+        for _ in 0..QUEUED_TURNS_MAX {
+            if reactor.queued() == 0 {
+                break;
+            }
+            let turn = reactor.turn(Some(Duration::from_millis(1)));
+            turn.expect("a turn");
+        }
         reactor.queued()
     };
     start(WARM_UP_CHILDREN);
@@ -97,6 +110,9 @@ fn memory(children: usize) {
     let each = |growth: usize| growth as f64 / children as f64;
     println!("bytes {}", each(bytes_after.saturating_sub(bytes)));
     println!("descriptors {}", each(descriptors_after - descriptors));
+    let status = fs::read_to_string("/proc/self/status").expect("/proc/self/status");
+    println!("table {}", table_size_of(&status));
+    println!("open {descriptors_after}");
 }
 
 /// What of this process lies in memory: by its pages, as the counter in `/proc/self/status` lags behind.
@@ -148,7 +164,11 @@ fn table_size(reactor: &mut Reactor, inherits: bool) -> usize {
         .start(command.inherit_fds(inherits))
         .expect("the child starts");
     let done = reactor.wait(id).expect("a poll").expect("the child");
-    let status = String::from_utf8(done.stdout).expect("text");
+    table_size_of(&String::from_utf8(done.stdout).expect("text"))
+}
+
+/// By what the kernel tells of a process.
+fn table_size_of(status: &str) -> usize {
     let size = status.lines().find_map(|line| line.strip_prefix("FDSize:"));
     size.and_then(|size| size.trim().parse().ok())
         .expect("FDSize")
