@@ -25,7 +25,7 @@ for what in "$@"; do
         fi
         # The clock is read for a base to count from.
         MIRIFLAGS=-Zmiri-disable-isolation cargo +nightly miri test --lib -- head_tail:: deadlines:: admission:: queue:: permits:: \
-            sys::backend::layout::tests::a_plain sys::backend::layout::tests::gaps sys::cstr sys::signal sys::token sys::names jobserver::makeflags
+            sys::backend::layout::tests::a_plain sys::mapping sys::cstr sys::signal sys::token sys::names jobserver::makeflags
         ;;
     address | thread)
         build=

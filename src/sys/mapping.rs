@@ -36,11 +36,6 @@ pub(super) fn targets(mappings: &[Mapping]) -> impl Iterator<Item = i32> + Clone
     mappings.iter().map(|(_, target)| *target)
 }
 
-/// The numbers that those come from.
-pub(super) fn sources(mappings: &[Mapping]) -> impl Iterator<Item = i32> + Clone {
-    mappings.iter().filter_map(|(source, _)| *source)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -138,14 +138,22 @@ mod tests {
     use crate::sys::names::{Capability, Namespaces};
     use crate::sys::{CStrings, Signal, Stdio};
 
-    fn launch(change: impl FnOnce(&mut Program)) -> Launch {
-        let mut program = Program {
+    /// `/bin/true`, which is to be like this.
+    #[derive(Default)]
+    struct Wanted {
+        directory: Option<CString>,
+        attributes: Attributes,
+    }
+
+    fn launch(change: impl FnOnce(&mut Wanted)) -> Launch {
+        let mut wanted = Wanted::default();
+        change(&mut wanted);
+        let program = Program {
             path: CString::from(c"/bin/true"),
             argv: CStrings::default(),
-            directory: None,
-            attributes: Arc::default(),
+            directory: wanted.directory,
+            attributes: Arc::new(wanted.attributes),
         };
-        change(&mut program);
         Launch {
             program: Arc::new(program),
             environment: Arc::default(),
@@ -156,7 +164,7 @@ mod tests {
         }
     }
 
-    fn way_of(abilities: &Abilities, change: impl FnOnce(&mut Program)) -> Result<Way, StartStep> {
+    fn way_of(abilities: &Abilities, change: impl FnOnce(&mut Wanted)) -> Result<Way, StartStep> {
         way(&launch(change), abilities).map_err(|failure| {
             assert_eq!(failure.error.kind(), io::ErrorKind::Unsupported);
             failure.step
@@ -166,7 +174,7 @@ mod tests {
     #[test]
     fn posix_spawn_serves_what_it_can_and_fork_the_rest() {
         let (all, none) = (Abilities::all(), Abilities::none());
-        type Change = fn(&mut Program);
+        type Change = fn(&mut Wanted);
         let changes: [(Change, Way, Way); 6] = [
             (|_| {}, Way::Spawn, Way::Fork),
             (
@@ -209,7 +217,7 @@ mod tests {
     #[test]
     fn what_only_a_forked_child_can_do_goes_by_fork() {
         let all = Abilities::all();
-        let changes: [fn(&mut Program); 7] = [
+        let changes: [fn(&mut Wanted); 7] = [
             // Each alone: a user or a group that changes clears the others' list, too.
             |of| {
                 of.attributes.gid = Some(1);

@@ -13,7 +13,7 @@ use super::layout::{layout, stashes};
 use super::plan::{Plan, Report, gate};
 use super::spawn::Spawner;
 use crate::sys::fd::{fd_limit_before_raise, is_open};
-use crate::sys::mapping::{gaps, sources, targets};
+use crate::sys::mapping::{Mapping, gaps, targets};
 use crate::sys::{Launch, StartFailure, StartStep, Stdio, cvt};
 
 impl Spawner {
@@ -157,6 +157,11 @@ fn cgroup_of(launch: &Launch) -> Option<BorrowedFd<'_>> {
     let own = launch.cgroup.as_ref();
     let given = launch.program.attributes.cgroup.as_deref();
     own.or(given).map(AsFd::as_fd)
+}
+
+/// The numbers that the child's descriptors come from.
+fn sources(mappings: &[Mapping]) -> impl Iterator<Item = i32> + Clone {
+    mappings.iter().filter_map(|(source, _)| *source)
 }
 
 /// The first descriptor that a child with these needs no copy of.

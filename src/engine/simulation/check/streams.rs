@@ -26,7 +26,9 @@ impl Evidence<'_> {
             .lock()
             .expect("no panic while it is locked");
         let take = self.job.takes[which];
-        self.check_bytes(take, pipe, collected, &got, is_leaked);
+        // One that would block to the end is reported, unless the kill at the end of the delay outweighs it.
+        let is_told = is_leaked || !finished.success() || self.may_be_killed(child);
+        self.check_bytes(take, pipe, collected, &got, is_told);
         if take == Take::Caller {
             return;
         }
@@ -35,7 +37,7 @@ impl Evidence<'_> {
         let is_whole = if is_leaked {
             (pipe.was_found_empty && !pipe.was_found_ended) || may_be_paused
         } else {
-            pipe.was_found_ended || (may_be_paused && !finished.success())
+            pipe.was_found_ended || (may_be_paused && is_told)
         };
         self.confirm(is_whole || has_failed, "output was lost");
     }
@@ -66,7 +68,7 @@ impl Evidence<'_> {
         pipe: &Pipe,
         collected: &[u8],
         got: &Got,
-        is_leaked: bool,
+        is_told: bool,
     ) {
         let read = prefix(pipe.key, pipe.read);
         match take {
@@ -74,8 +76,6 @@ impl Evidence<'_> {
             Take::Ends(bytes) => self.confirm(collected == ends(&read, bytes), "both ends"),
             Take::Writer(fails_at) => {
                 let is_prefix = read.starts_with(&got.bytes);
-                // One that would block to the end is reported.
-                let is_told = is_leaked || !self.finished.success();
                 let is_whole = got.bytes.len() == read.len() || is_told;
                 let has_failed = got.has_failed && got.bytes.len() == fails_at;
                 self.confirm(is_prefix && (is_whole || has_failed), "written bytes");
