@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::{Engine, Look};
 use crate::job::Event;
 use crate::running::Reaped;
-use crate::sys::{Kernel, Stream, Tenant};
+use crate::sys::{Kernel, Signal, Stream, Tenant};
 
 /// What the kernel does not announce, or too early, is asked for by timer: after this, doubled each time up to the
 /// maximum.
@@ -145,7 +145,20 @@ impl<K: Kernel> Engine<K> {
         if running.reaped.is_some() {
             return false;
         }
-        let Ok(Some(exit)) = self.kernel.reap(&mut running.child) else {
+        let leaves_suspended = self.clock.is_stopped() && running.leads_group;
+        let leaves_suspended = leaves_suspended && !running.is_detached;
+        if leaves_suspended {
+            if !running.is_announced {
+                return false;
+            }
+            // Without its leader, not every system finds the group again: who is left of it would stand for ever.
+            running.steer(Signal::CONT, &mut self.kernel);
+        }
+        let exit = self.kernel.reap(&mut running.child);
+        if leaves_suspended {
+            running.steer(Signal::STOP, &mut self.kernel);
+        }
+        let Ok(Some(exit)) = exit else {
             return false;
         };
         if let Some(failure) = exit.failure {

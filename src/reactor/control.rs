@@ -91,7 +91,8 @@ impl Reactor {
     /// [`wake_at`](Reactor::wake_at) wakes; only a [`cancel`](Reactor::cancel) is felt when the commands go on. A second call
     /// stops those that somebody has continued. The traps: a command without a
     /// [group](crate::Command::process_group) is stopped alone, its children go on; a process with a group of its own goes
-    /// on; a context that other parts of the program look at ends by the wall's clock for those.
+    /// on; so does, until the next call, who is left of a group whose leader has ended, where the system finds no group without
+    /// that (Linux before 6.9, kqueue); a context that other parts of the program look at ends by the wall's clock for those.
     ///
     /// What a program does with SIGTSTP, and when it was continued:
     ///

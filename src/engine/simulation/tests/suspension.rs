@@ -189,3 +189,30 @@ fn a_context_that_comes_after_a_pause_ends_its_commands_at_its_own_time() {
     }
     assert!(world.borrow().now() - start < 3 * LIMIT);
 }
+
+#[test]
+fn who_is_left_of_a_group_goes_on_though_its_leader_was_reaped_while_all_was_suspended() {
+    for by_kqueue in [false, true] {
+        let (world, mut engine) = calm(1);
+        world.borrow_mut().weather.by_kqueue = by_kqueue;
+        world.borrow_mut().weather.finds_groups = !by_kqueue;
+        let rest = sleep(LIMIT);
+        let mut leader = command(
+            &world,
+            Script {
+                acts: vec![Act::Fork(Rc::new(rest)), Act::Exit(0)],
+                ..Script::default()
+            },
+        );
+        leader.process_group(0).stdout(Output::capture());
+        let id = engine.start(&mut leader).expect("it starts");
+        Simulated::dawdle(&world, BEFORE);
+        engine.suspend().expect("our own process");
+        pass(&world, &mut engine, PAUSE);
+        let still_stands = engine.table.running(0).is_some();
+        // Where the group is found, it was stopped again.
+        assert_eq!(still_stands, !by_kqueue);
+        engine.unsuspend();
+        assert!(finish(&mut engine, id).success(), "by kqueue: {by_kqueue}");
+    }
+}
