@@ -365,7 +365,10 @@ impl<K: Kernel> Engine<K> {
         while let Some((at, due)) = self.deadlines.pop_due(self.clock.now()) {
             match due {
                 // However long this turn takes, a writer that has refused may be resumed before its pipe is cut.
-                Due::Slot(slot) if self.exit_is_new_for(slot, at) => put_off.push((at, due)),
+                Due::Slot(slot) if self.exit_is_new_for(slot, at) => {
+                    *self.table.armed(slot) = None;
+                    put_off.push(self.table.tenant(slot));
+                }
                 Due::Slot(slot) => {
                     *self.table.armed(slot) = None;
                     if let Some((_, Wait::TextBusy)) = self.table.unstarted(slot) {
@@ -380,8 +383,11 @@ impl<K: Kernel> Engine<K> {
                 Due::Slow(slot) => self.notice_slow(slot),
             }
         }
-        for (at, due) in put_off {
-            self.deadlines.move_to(due, None, Some(at));
+        for tenant in put_off {
+            // Something else that was due may have ended it meanwhile.
+            if self.table.is_tenant(tenant) {
+                self.arm_job(tenant.slot);
+            }
         }
         while let Some((_, look)) = self.looks.pop_due(self.clock.real()) {
             match look {

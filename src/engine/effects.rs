@@ -22,6 +22,11 @@ impl<K: Kernel> Engine<K> {
             self.perform(slot, effect, &mut effects);
         }
         self.effects = effects;
+        self.arm_job(slot);
+    }
+
+    /// Puts a job's deadline in place.
+    pub(super) fn arm_job(&mut self, slot: u32) {
         if let Some(running) = self.table.begun(slot) {
             let wake_at = running.job.wake_at().filter(|_| !running.is_detached);
             self.arm_slot(slot, wake_at);
