@@ -27,6 +27,7 @@ use ready::Readiness;
 mod aside;
 mod callers;
 mod effects;
+mod executed;
 mod finish;
 mod leak;
 mod look;

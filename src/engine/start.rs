@@ -1,4 +1,4 @@
-//! Starting commands: from the queue until the program is executed, and again where the kernel was short of something or the
+//! Starting commands: from the queue until the process is made, and again where the kernel was short of something or the
 //! program's file was busy. Unaware of how commands end.
 //!
 //! There is one way to start: who is next, by the queue's rules, is launched; where nobody waits, that is who came just now.
@@ -30,11 +30,6 @@ const TEXT_BUSY_TRIES_MAX: u32 = 7;
 
 /// While as many starts are under way as there may be, the queue's head is tried again after this.
 const START_AGAIN: Duration = Duration::from_micros(200);
-
-/// The kernel does not announce that a child has executed. While one has not, no turn sleeps longer than this, doubled each
-/// time.
-const LOOK_AGAIN_MS_MIN: u64 = 1;
-const LOOK_AGAIN_MS_MAX: u64 = 64;
 
 const CONSOLE_AND_POOL: StartError = StartError::Refused("the console is a pool of its own");
 const NO_POOL: StartError = StartError::Refused("the reactor has no pool of that name");
@@ -379,62 +374,6 @@ impl<K: Kernel> Engine<K> {
             Some(missed) => self.visit_missed(slot, missed),
             None => self.starting.push(self.table.tenant(slot)),
         }
-    }
-
-    /// Looks which of the programs under way are executed.
-    pub(super) fn look_at_starting(&mut self) {
-        let mut starting = std::mem::take(&mut self.starting);
-        let mut executed = Vec::new();
-        self.awaits_exec = false;
-        starting.retain(|tenant| {
-            let is_here = self.table.is_tenant(*tenant);
-            match is_here.then(|| self.find_executed(tenant.slot)) {
-                None => false,
-                Some(None) => true,
-                Some(Some(missed)) => {
-                    if !missed.is_empty() {
-                        executed.push((tenant.slot, missed));
-                    }
-                    false
-                }
-            }
-        });
-        self.starting = starting;
-        for (slot, missed) in executed {
-            self.visit_missed(slot, missed);
-        }
-    }
-
-    /// Whether a command's program is executed. What it takes to start it again is not kept any longer then, and its input
-    /// begins: what a failed start has read of a reader would be lost to the next. Returns the streams to visit for that.
-    fn find_executed(&mut self, slot: u32) -> Option<Streams> {
-        let Some(running) = self.table.running(slot) else {
-            return Some(Streams::default());
-        };
-        if !self.kernel.has_executed(&running.child) {
-            self.awaits_exec |= running.has_pipes();
-            return None;
-        }
-        running.start = None;
-        if running.stream(Stream::Stdin).is_copied() {
-            // Most input fits the empty pipe at once, and then no event is needed for it.
-            running.missed.insert(Stream::Stdin);
-        }
-        let missed = std::mem::take(&mut running.missed);
-        self.readiness.note_all(self.table.id_of(slot).number);
-        Some(missed)
-    }
-
-    fn visit_missed(&mut self, slot: u32, missed: Streams) {
-        for stream in missed.iter() {
-            self.visit(slot, stream);
-        }
-    }
-
-    /// How long a turn may sleep while programs with pipes are under way. To one without, its exec makes no difference.
-    pub(super) fn look_again_after(&self) -> Option<Duration> {
-        let wait = (LOOK_AGAIN_MS_MIN << self.looks_at_starting.min(16)).min(LOOK_AGAIN_MS_MAX);
-        self.awaits_exec.then(|| Duration::from_millis(wait))
     }
 
     /// A child has ended before its program was executed, and has said why.
