@@ -12,9 +12,16 @@ use crate::sys::{Kernel, Stream};
 const LOOK_AGAIN_MS_MIN: u64 = 1;
 const LOOK_AGAIN_MS_MAX: u64 = 64;
 
+/// So many commands without pipes are listed before they are looked at: what it took to start them is kept until then.
+pub(super) const UNSEEN_MAX: usize = 32;
+
 impl<K: Kernel> Engine<K> {
-    /// Looks which of the programs under way are executed.
+    /// Looks which of the programs under way are executed. Where none has pipes, that only frees memory, and is left until it
+    /// is worth a look: the child that writes the word runs on another processor.
     pub(super) fn look_at_starting(&mut self) {
+        if !self.awaits_exec && self.starting.len() <= UNSEEN_MAX {
+            return;
+        }
         let mut starting = std::mem::take(&mut self.starting);
         let mut executed = Vec::new();
         self.awaits_exec = false;
@@ -55,6 +62,18 @@ impl<K: Kernel> Engine<K> {
         let missed = std::mem::take(&mut running.missed);
         self.readiness.note_all(self.table.id_of(slot).number);
         Some(missed)
+    }
+
+    /// Its program is not executed now.
+    pub(super) fn is_starting(&mut self, slot: u32) -> bool {
+        let running = self.table.running(slot);
+        if running.is_none_or(|running| !running.is_starting()) {
+            return false;
+        }
+        let executed = self.find_executed(slot);
+        executed
+            .map(|missed| self.visit_missed(slot, missed))
+            .is_none()
     }
 
     pub(super) fn visit_missed(&mut self, slot: u32, missed: Streams) {

@@ -41,10 +41,8 @@ impl<K: Kernel> Engine<K> {
         let mut is_any_over = false;
         let mut unwatched = std::mem::take(&mut self.unwatched);
         for tenant in unwatched.drain(..) {
-            let is_here = self.table.is_tenant(tenant);
-            let running = self.table.running(tenant.slot).filter(|_| is_here);
             // One whose program is not executed yet has hardly ended.
-            if running.is_some_and(|running| !running.is_starting()) {
+            if self.table.is_tenant(tenant) && !self.is_starting(tenant.slot) {
                 let is_over = self.try_reap(tenant.slot);
                 if is_over {
                     self.visit_all(tenant.slot);

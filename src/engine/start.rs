@@ -354,6 +354,7 @@ impl<K: Kernel> Engine<K> {
             started: self.clock.real(),
             reaped: None,
         };
+        let has_pipes = running.has_pipes();
         self.admission.started(cost);
         self.stats.started += 1;
         let (id, pid) = (self.table.id_of(slot), K::pid(&running.child));
@@ -370,9 +371,8 @@ impl<K: Kernel> Engine<K> {
         }
         self.keep_unwatched(slot);
         self.looks_at_starting = 0;
-        match self.find_executed(slot) {
-            Some(missed) => self.visit_missed(slot, missed),
-            None => self.starting.push(self.table.tenant(slot)),
+        if !has_pipes || self.is_starting(slot) {
+            self.starting.push(self.table.tenant(slot));
         }
     }
 
