@@ -38,7 +38,7 @@ type Failed = (StartStep, i32);
 
 fn prepare_and_exec(plan: &Plan) -> Result<(), Failed> {
     // The first act, and nothing before it: until here the table is the parent's.
-    if let Some(first) = plan.share_below {
+    if let Some(first) = plan.lists.share_below {
         let unshare = libc::CLOSE_RANGE_UNSHARE as usize;
         at(
             StartStep::Descriptors,
@@ -208,7 +208,7 @@ fn lay_out_descriptors(plan: &Plan) -> Result<(), Failed> {
             at(StartStep::Layout, result)?;
         }
     }
-    for fd in &plan.lists.pipes {
+    for fd in &plan.lists.sources.pipes {
         let blocking = [*fd as usize, libc::F_SETFL as usize, 0, 0, 0];
         at(StartStep::Layout, call(libc::SYS_fcntl, blocking))?;
     }

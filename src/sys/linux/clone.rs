@@ -31,7 +31,7 @@ fn flags(plan: &Plan, waits: bool) -> u64 {
     } else {
         libc::CLONE_CHILD_CLEARTID
     };
-    let table = if plan.share_below.is_some() {
+    let table = if plan.lists.share_below.is_some() {
         libc::CLONE_FILES
     } else {
         0

@@ -161,7 +161,7 @@ impl Cradle {
         let child = self.under_way.as_mut()?;
         let is_released = child.plan.gate.load(Ordering::Acquire) == gate::RELEASED;
         let has_table =
-            child.plan.share_below.is_none() || child.plan.has_table.load(Ordering::Acquire) != 0;
+            child.plan.lists.share_below.is_none() || child.plan.has_table.load(Ordering::Acquire) != 0;
         if is_released || has_table {
             // At once: an end of a pipe that is left here would keep its reader waiting.
             child.ends = [None, None, None];
@@ -177,14 +177,12 @@ impl Cradle {
         Some((child.pid, failure))
     }
 
-    /// Empty lists.
+    /// Those of the last plan.
     pub(super) fn take_lists(&mut self) -> Lists {
-        let mut lists = mem::take(&mut self.lists);
-        lists.clear();
-        lists
+        mem::take(&mut self.lists)
     }
 
-    /// Keeps the memory of a plan that no child uses.
+    /// Keeps the lists of a plan that no child uses.
     pub(super) fn keep_lists(&mut self, plan: Plan) {
         self.lists = plan.lists;
     }
@@ -195,7 +193,7 @@ impl Cradle {
             let plan = &child.plan;
             let is_released = plan.gate.load(Ordering::Acquire) == gate::RELEASED;
             let has_table = plan.has_table.load(Ordering::Acquire) != 0;
-            plan.share_below.is_some() && !has_table && !is_released
+            plan.lists.share_below.is_some() && !has_table && !is_released
         })
     }
 
@@ -362,9 +360,11 @@ mod tests {
                 attributes: Arc::default(),
             }),
             environment: Arc::new(CStrings::default()),
-            share_below: Some(3),
             has_table: AtomicU32::new(0),
-            lists: Lists::default(),
+            lists: Lists {
+                share_below: Some(3),
+                ..Lists::default()
+            },
             reset_handlers: false,
             mask: None,
             cgroup: None,

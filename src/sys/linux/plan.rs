@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::layout::Move;
+use crate::sys::mapping::Mapping;
 use crate::sys::{CStrings, Program, StartStep};
 
 /// What a child is to do, and where it says how far it is and what failed. It owns all that the child uses, and is kept
@@ -13,8 +14,6 @@ use crate::sys::{CStrings, Program, StartStep};
 pub(super) struct Plan {
     pub(super) program: Arc<Program>,
     pub(super) environment: Arc<CStrings>,
-    /// The table is the parent's until the child cuts it off here; `None` where it has a copy already.
-    pub(super) share_below: Option<u32>,
     /// The child has a table of its own, without anything foreign in it.
     pub(super) has_table: AtomicU32,
     pub(super) lists: Lists,
@@ -35,15 +34,42 @@ pub(super) struct Plan {
     pub(super) report: Report,
 }
 
+/// Where a child's descriptors come from. What it does to its table follows from that alone, and from spare numbers.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Sources {
+    pub(super) mappings: Vec<Mapping>,
+    /// Which of its numbers are pipes.
+    pub(super) pipes: Vec<i32>,
+    /// What it uses before its exec and does not keep.
+    pub(super) used: [Option<i32>; 2],
+    /// Our ends of its pipes.
+    pub(super) ours: Vec<i32>,
+    /// It shares the parent's table at first.
+    pub(super) shares: bool,
+    /// It keeps what the parent has open.
+    pub(super) inherits: bool,
+}
+
+impl Sources {
+    /// Empties the lists, and keeps their memory.
+    pub(super) fn clear(&mut self) {
+        self.mappings.clear();
+        self.pipes.clear();
+        self.ours.clear();
+    }
+}
+
 /// What the child does to its table. One start's memory serves the next.
 #[derive(Debug, Default)]
 pub(super) struct Lists {
-    /// Ranges of descriptors below `Plan::share_below` which are the business of others: closed before anything that can
+    /// What they follow from. The next child with the same sources does the same.
+    pub(super) sources: Sources,
+    /// The table is the parent's until the child cuts it off here; `None` where it has a copy already.
+    pub(super) share_below: Option<u32>,
+    /// Ranges of descriptors below `share_below` which are the business of others: closed before anything that can
     /// take time, as a sibling's pipe would be held open meanwhile.
     pub(super) foreign: Vec<(u32, u32)>,
     pub(super) moves: Vec<Move>,
-    /// Descriptors that are to block, after the moves.
-    pub(super) pipes: Vec<i32>,
     /// Ranges of descriptors to close after the moves, where the table is a copy of the whole.
     pub(super) gaps: Vec<(u32, u32)>,
 }
@@ -51,16 +77,10 @@ pub(super) struct Lists {
 impl Lists {
     /// Empties them, and keeps their memory.
     pub(super) fn clear(&mut self) {
-        let Lists {
-            foreign,
-            moves,
-            pipes,
-            gaps,
-        } = self;
-        foreign.clear();
-        moves.clear();
-        pipes.clear();
-        gaps.clear();
+        self.share_below = None;
+        self.foreign.clear();
+        self.moves.clear();
+        self.gaps.clear();
     }
 }
 

@@ -10,10 +10,10 @@ use std::sync::atomic::AtomicU32;
 
 use super::cradle::Carried;
 use super::layout::{layout, stashes};
-use super::plan::{Plan, Report, gate};
+use super::plan::{Lists, Plan, Report, Sources, gate};
 use super::spawn::Spawner;
 use crate::sys::fd::{fd_limit_before_raise, is_open};
-use crate::sys::mapping::{Mapping, gaps, targets};
+use crate::sys::mapping::{gaps, targets};
 use crate::sys::{Launch, StartFailure, StartStep, Stdio, cvt};
 
 impl Spawner {
@@ -29,9 +29,8 @@ impl Spawner {
         let attributes = &launch.program.attributes;
         let carried = self.carry(index, launch, shares)?;
         let failed = |error| StartFailure::new(StartStep::Open, error);
-        let mut lists = self.cradles[index].take_lists();
-        let mut mappings = mem::take(&mut self.mappings);
-        mappings.clear();
+        let mut sources = mem::take(&mut self.sources);
+        sources.clear();
         for (stdio, target) in launch.stdio.iter().zip(0..) {
             let source = match stdio {
                 Stdio::Null if target == 0 => Some(self.nulls.input.as_raw_fd()),
@@ -51,13 +50,13 @@ impl Spawner {
                         None => None,
                     }
                 }
-                Stdio::SameAsStdout => mappings.get(1).and_then(|(source, _)| *source),
+                Stdio::SameAsStdout => sources.mappings.get(1).and_then(|(source, _)| *source),
                 Stdio::Closed => None,
             };
             if matches!(stdio, Stdio::Pipe) {
-                lists.pipes.push(target);
+                sources.pipes.push(target);
             }
-            mappings.push((source, target));
+            sources.mappings.push((source, target));
         }
         for (target, fd) in &launch.extra {
             let source = match fd {
@@ -67,30 +66,26 @@ impl Spawner {
                 ),
                 None => None,
             };
-            mappings.push((source, *target));
+            sources.mappings.push((source, *target));
         }
-        let cradle = &mut self.cradles[index];
-        let spares = cradle.spares(&self.nulls, stashes(&mappings), &mappings);
-        let spares = spares.map_err(failed)?;
-        layout(&mappings, &spares, &mut lists.moves);
-        let used = [carried.foreground, carried.cgroup_procs];
-        let used = used.into_iter().flatten();
-        let share_below = shares.then(|| first_above(sources(&mappings).chain(used.clone())));
-        if let Some(first) = share_below {
-            let own = sources(&mappings).chain(used);
-            gaps(
-                own.chain(ours.iter().copied()),
-                first - 1,
-                &mut lists.foreign,
-            );
-        } else if !attributes.inherit_fds {
-            gaps(targets(&mappings), u32::MAX, &mut lists.gaps);
+        sources.used = [carried.foreground, carried.cgroup_procs];
+        sources.ours.extend(ours);
+        sources.shares = shares;
+        sources.inherits = attributes.inherit_fds;
+        let mut lists = self.cradles[index].take_lists();
+        if lists.sources != sources {
+            let laid_out = self.lay_out(index, &sources, &mut lists);
+            let serves_again = laid_out.map_err(failed)?;
+            mem::swap(&mut lists.sources, &mut sources);
+            if !serves_again {
+                // No child has none.
+                lists.sources.mappings.clear();
+            }
         }
-        self.mappings = mappings;
+        self.sources = sources;
         let plan = Plan {
             program: Arc::clone(&launch.program),
             environment: Arc::clone(&launch.environment),
-            share_below,
             has_table: AtomicU32::new(0),
             lists,
             reset_handlers: !self.has_clone3,
@@ -109,6 +104,27 @@ impl Spawner {
             report: Report::default(),
         };
         Ok((Box::new(plan), carried))
+    }
+
+    /// What the child does to its table. `false`: it needs spare places, whose numbers may change, and a later one with the same
+    /// sources may have to do something else.
+    fn lay_out(&mut self, index: usize, sources: &Sources, lists: &mut Lists) -> io::Result<bool> {
+        let mappings = &sources.mappings;
+        let stashes = stashes(mappings);
+        let spares = self.cradles[index].spares(&self.nulls, stashes, mappings)?;
+        lists.clear();
+        layout(mappings, &spares, &mut lists.moves);
+        let used = sources.used.into_iter().flatten();
+        let own = mappings.iter().filter_map(|(source, _)| *source).chain(used);
+        if sources.shares {
+            let first = first_above(own.clone());
+            let kept = own.chain(sources.ours.iter().copied());
+            gaps(kept, first - 1, &mut lists.foreign);
+            lists.share_below = Some(first);
+        } else if !sources.inherits {
+            gaps(targets(mappings), u32::MAX, &mut lists.gaps);
+        }
+        Ok(stashes == 0)
     }
 
     fn place(
@@ -157,11 +173,6 @@ fn cgroup_of(launch: &Launch) -> Option<BorrowedFd<'_>> {
     let own = launch.cgroup.as_ref();
     let given = launch.program.attributes.cgroup.as_deref();
     own.or(given).map(AsFd::as_fd)
-}
-
-/// The numbers that the child's descriptors come from.
-fn sources(mappings: &[Mapping]) -> impl Iterator<Item = i32> + Clone {
-    mappings.iter().filter_map(|(source, _)| *source)
 }
 
 /// The first descriptor that a child with these needs no copy of.

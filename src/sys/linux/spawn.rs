@@ -16,10 +16,9 @@ use super::clone::{Dumpable, SignalMask, clone, clone3, enter_group};
 use super::cradle::{Birth, Carried, Cradle, Nulls};
 use super::fd_table::FdTable;
 use super::id_maps::accompany;
-use super::plan::Plan;
+use super::plan::{Plan, Sources};
 use super::process::Child;
 use super::raw;
-use crate::sys::mapping::Mapping;
 use crate::sys::{Launch, StartFailure, StartStep, Stdio, now};
 
 /// So many children may be on their way to their exec.
@@ -35,8 +34,8 @@ pub(super) struct Spawner {
     pub(super) nulls: Nulls,
     pub(super) cradles: Vec<Cradle>,
     fd_table: FdTable,
-    /// The descriptors of the child that is planned. One start's memory serves the next.
-    pub(super) mappings: Vec<Mapping>,
+    /// Those of the child that is planned. One start's memory serves the next.
+    pub(super) sources: Sources,
     /// Children whose start has failed, until they are reaped: pid, step and error number.
     failed: Vec<(u32, StartStep, i32)>,
     /// clone3(2) has not been refused.
@@ -60,7 +59,7 @@ impl Spawner {
             cradles: vec![Cradle::new(&nulls)?],
             nulls,
             fd_table: FdTable::new(),
-            mappings: Vec::new(),
+            sources: Sources::default(),
             failed: Vec::new(),
             has_clone3: raw::HAS_CLONE3,
             shares_table: child::has_close_range(),
