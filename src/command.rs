@@ -3,6 +3,7 @@
 
 use std::any::Any;
 use std::ffi::{OsStr, OsString};
+use std::iter;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
@@ -80,10 +81,12 @@ enum Extra {
 pub struct Command {
     /// As it was given.
     program: OsString,
-    path: PathBuf,
+    /// What was found for it, if it was looked for.
+    found: Option<PathBuf>,
     lookup_error: Option<LookPathError>,
     allows_dot: bool,
-    argv: Vec<OsString>,
+    arg0: Option<OsString>,
+    args: Vec<OsString>,
     environment: EnvChanges,
     directory: Option<PathBuf>,
     stdin: Option<Input>,
@@ -124,23 +127,21 @@ impl Command {
     /// [directory](Command::current_dir) (Go's rule).
     pub fn new(program: impl AsRef<OsStr>) -> Command {
         let name = program.as_ref();
-        let (path, lookup_error) = if name.is_empty() || name.as_encoded_bytes().contains(&b'/') {
-            (PathBuf::from(name), None)
+        let (found, lookup_error) = if name.is_empty() || name.as_encoded_bytes().contains(&b'/') {
+            (None, None)
         } else {
             match look_path(name) {
-                Ok(path) => (path, None),
-                Err(error) => (
-                    error.path().unwrap_or(Path::new(name)).to_owned(),
-                    Some(error),
-                ),
+                Ok(path) => (Some(path), None),
+                Err(error) => (error.path().map(Path::to_owned), Some(error)),
             }
         };
         Command {
             program: name.to_owned(),
-            path,
+            found,
             lookup_error,
             allows_dot: false,
-            argv: vec![name.to_owned()],
+            arg0: None,
+            args: Vec::new(),
             environment: EnvChanges::default(),
             directory: None,
             stdin: None,
@@ -168,6 +169,12 @@ impl Command {
         Arc::make_mut(&mut self.attributes)
     }
 
+    /// What the program gets, beginning with argument 0.
+    fn argv(&self) -> impl Iterator<Item = &OsStr> + Clone {
+        let first = self.arg0.as_deref().unwrap_or(&self.program);
+        iter::once(first).chain(self.args.iter().map(OsString::as_os_str))
+    }
+
     fn policy_mut(&mut self) -> &mut Policy {
         Arc::make_mut(&mut self.policy)
     }
@@ -181,7 +188,7 @@ impl Command {
 
     /// Adds one argument.
     pub fn arg(&mut self, argument: impl AsRef<OsStr>) -> &mut Command {
-        self.change(|command| command.argv.push(argument.as_ref().to_owned()))
+        self.change(|command| command.args.push(argument.as_ref().to_owned()))
     }
 
     /// Adds arguments.
@@ -190,7 +197,7 @@ impl Command {
         arguments: impl IntoIterator<Item = S>,
     ) -> &mut Command {
         self.change(|command| {
-            command.argv.extend(
+            command.args.extend(
                 arguments
                     .into_iter()
                     .map(|argument| argument.as_ref().to_owned()),
@@ -200,7 +207,7 @@ impl Command {
 
     /// Sets what the program sees as its own name. Default: the name given to [`new`](Command::new), not the path found.
     pub fn arg0(&mut self, name: impl AsRef<OsStr>) -> &mut Command {
-        self.change(|command| command.argv[0] = name.as_ref().to_owned())
+        self.change(|command| command.arg0 = Some(name.as_ref().to_owned()))
     }
 
     /// Sets one variable. Of equal names the last counts. Default: the parent's environment, unchanged. A name that is

@@ -28,7 +28,7 @@ pub(crate) fn explain(
         error: source,
     } = failure;
     let path = match step {
-        StartStep::Exec => Some(path_of(&program.path)),
+        StartStep::Exec => Some(program.path().to_owned()),
         StartStep::Chdir => program.directory.as_deref().map(path_of),
         StartStep::Chroot => program.attributes.chroot.as_deref().map(path_of),
         _ => None,
@@ -36,7 +36,7 @@ pub(crate) fn explain(
     if may_be_of_interpreter(step, &source)
         && let Some(interpreter) = unusable_interpreter(program)
     {
-        let path = path_of(&program.path);
+        let path = program.path().to_owned();
         return StartError::Interpreter {
             program: in_child(program, &path).unwrap_or(path),
             interpreter,
@@ -60,7 +60,7 @@ fn detail_of_exec(program: &Program, environment: &CStrings, error: &io::Error) 
     if is_argument_list_too_long(StartStep::Exec, error) {
         return Some(too_long(program, environment));
     }
-    let path = path_of(&program.path);
+    let path = program.path().to_owned();
     let directory = program.directory.as_deref().map(path_of);
     let found = in_child(program, &path);
     let wrong = match found {
@@ -158,7 +158,7 @@ fn in_child(program: &Program, path: &Path) -> Option<PathBuf> {
 
 /// The interpreter that the program's first line names, if the program may be executed and the interpreter may not.
 fn unusable_interpreter(program: &Program) -> Option<PathBuf> {
-    let script = in_child(program, &path_of(&program.path))?;
+    let script = in_child(program, program.path())?;
     // Opening anything but a regular file could wait for ever.
     if !script.is_file() || executable(&script).is_err() {
         return None;

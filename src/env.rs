@@ -37,7 +37,8 @@ impl Snapshot {
         }
         let (entries, _) = resolve(self.entries(), &EnvChanges::default(), None);
         // The system's own strings end at their NUL, so there is none inside.
-        let shared = Arc::new(CStrings::new(&entries).unwrap_or_default());
+        let shared =
+            Arc::new(CStrings::new(entries.iter().map(OsString::as_os_str)).unwrap_or_default());
         self.shared = Some(Arc::clone(&shared));
         shared
     }

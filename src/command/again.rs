@@ -14,10 +14,11 @@ impl Clone for Command {
         };
         Command {
             program: self.program.clone(),
-            path: self.path.clone(),
+            found: self.found.clone(),
             lookup_error: self.lookup_error.as_ref().map(LookPathError::again),
             allows_dot: self.allows_dot,
-            argv: self.argv.clone(),
+            arg0: self.arg0.clone(),
+            args: self.args.clone(),
             environment: self.environment.clone(),
             directory: self.directory.clone(),
             stdin: self.stdin.as_ref().map(|input| input.again()),

@@ -13,7 +13,7 @@ use crate::plain::ShellWord;
 impl fmt::Display for Command {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let program = match self.lookup_error() {
-            None => self.path.as_os_str(),
+            None => self.resolved_path().as_os_str(),
             Some(_) => &self.program,
         };
         write!(formatter, "{}", ShellWord::Program(program))?;
@@ -28,8 +28,8 @@ impl fmt::Debug for Command {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
             .debug_struct("Command")
-            .field("path", &self.path)
-            .field("argv", &self.argv)
+            .field("path", &self.resolved_path())
+            .field("argv", &self.argv().collect::<Vec<_>>())
             .field("directory", &self.directory)
             .field("stdin", &self.stdin)
             .field("stdout", &self.stdout)

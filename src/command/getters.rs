@@ -17,7 +17,7 @@ impl Command {
 
     /// The path that will be executed: what was given, or what was found for it in `PATH` (Go: `Cmd.Path`).
     pub fn resolved_path(&self) -> &Path {
-        &self.path
+        self.found.as_deref().unwrap_or(Path::new(&self.program))
     }
 
     /// Why the program was not found, or is refused, which the start would tell (Go: `Cmd.Err`).
@@ -30,7 +30,7 @@ impl Command {
 
     /// The arguments after argument 0, in their order.
     pub fn get_args(&self) -> impl ExactSizeIterator<Item = &OsStr> {
-        self.argv[1..].iter().map(OsString::as_os_str)
+        self.args.iter().map(OsString::as_os_str)
     }
 
     /// The variables that the command sets (`Some`) and removes (`None`), by name, each once. What it inherits is not

@@ -1,6 +1,7 @@
 //! From a `Command` to one start of it: what is refused before anything is tried, everything in the form that the kernel
 //! wants, each stream split into the child's part and ours. Unaware of limits, queues and processes.
 
+use std::ffi::OsString;
 use std::os::fd::OwnedFd;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
@@ -68,7 +69,7 @@ pub(crate) struct Rank {
 impl Command {
     /// What one start needs, checked in Go's order: the program, the settings, the context, the streams, the environment.
     pub(crate) fn spec(&mut self, snapshot: &mut Snapshot) -> Result<Spec, StartError> {
-        if self.path.as_os_str().is_empty() {
+        if self.program.is_empty() {
             return Err(StartError::NoCommand);
         }
         if let Some(error) = self.lookup_error() {
@@ -288,12 +289,17 @@ impl Command {
             }
             None => None,
         };
-        let path = nul_free(self.path.as_os_str()).ok_or_else(|| nul("program"))?;
-        let argv = CStrings::new(&self.argv).ok_or_else(|| self.argument_with_nul())?;
+        let argv = CStrings::new(self.argv()).ok_or_else(|| self.string_with_nul())?;
+        let found = if self.arg0.is_none() && self.found.is_none() {
+            None
+        } else {
+            let path = self.resolved_path().as_os_str();
+            Some(nul_free(path).ok_or_else(|| nul("program"))?)
+        };
         let environment = self.prepare_environment(snapshot)?;
         Ok(Prepared {
             program: Arc::new(Program {
-                path,
+                found,
                 argv,
                 directory,
                 attributes,
@@ -320,13 +326,15 @@ impl Command {
         policy
     }
 
-    fn argument_with_nul(&self) -> StartError {
-        let position = self
-            .argv
-            .iter()
-            .position(|argument| argument.as_encoded_bytes().contains(&0));
+    fn string_with_nul(&self) -> StartError {
+        let mut path = self.resolved_path().as_os_str().as_encoded_bytes().iter();
+        let mut argv = self.argv();
+        let position = argv.position(|argument| argument.as_encoded_bytes().contains(&0));
         StartError::Nul {
-            what: format!("argument {}", position.unwrap_or(0)),
+            what: match position {
+                Some(position) if !path.any(|byte| *byte == 0) => format!("argument {position}"),
+                _ => "program".to_owned(),
+            },
         }
     }
 
@@ -348,7 +356,7 @@ impl Command {
             &self.environment,
             pwd.as_deref().map(Path::as_os_str),
         );
-        let block = CStrings::new(&entries).filter(|_| !has_nul);
+        let block = CStrings::new(entries.iter().map(OsString::as_os_str)).filter(|_| !has_nul);
         let block = block.ok_or_else(|| StartError::Nul {
             what: "environment".to_owned(),
         })?;

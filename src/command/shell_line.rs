@@ -101,7 +101,7 @@ impl fmt::Display for ShellLine<'_> {
                     ShellWord::Argument(OsStr::from_bytes(&entry))
                 )?;
             }
-            if has_equals(command.path.as_os_str()) {
+            if has_equals(command.resolved_path().as_os_str()) {
                 // It would be one more variable: behind a command that changes nothing it is none.
                 formatter.write_str("nice -n 0 ")?;
             }

@@ -1,9 +1,10 @@
 //! What a child is to be, as data that the parent prepares once: its program, its arguments, its attributes.
 //! Unaware of system calls, and of the descriptors of a single start.
 
-use std::ffi::CString;
+use std::ffi::{CString, OsStr, c_char};
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::names::{Capability, Namespaces, Resource};
@@ -12,10 +13,29 @@ use super::{CStrings, Signal};
 /// Prepared once for each `Command`, shared by all its starts.
 #[derive(Debug)]
 pub(crate) struct Program {
-    pub(crate) path: CString,
+    /// Its path, where that is not argument 0.
+    pub(crate) found: Option<CString>,
     pub(crate) argv: CStrings,
     pub(crate) directory: Option<CString>,
     pub(crate) attributes: Arc<Attributes>,
+}
+
+impl Program {
+    /// The path for execve(2), also in a child: it is there already. Valid as long as `self`.
+    pub(crate) fn as_ptr(&self) -> *const c_char {
+        match &self.found {
+            Some(path) => path.as_ptr(),
+            None => self.argv.first_as_ptr(),
+        }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        let bytes = match &self.found {
+            Some(path) => path.to_bytes(),
+            None => self.argv.iter().next().unwrap_or_default(),
+        };
+        Path::new(OsStr::from_bytes(bytes))
+    }
 }
 
 /// How the child differs from a plain one. The default changes nothing.

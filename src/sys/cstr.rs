@@ -31,22 +31,30 @@ impl Default for CStrings {
 
 impl CStrings {
     /// Copies the strings. `None` when one holds a NUL byte.
-    pub(crate) fn new<S: AsRef<OsStr>>(strings: &[S]) -> Option<CStrings> {
-        let length = strings.iter().map(|string| string.as_ref().len() + 1).sum();
+    pub(crate) fn new<'a, I>(strings: I) -> Option<CStrings>
+    where
+        I: IntoIterator<Item = &'a OsStr, IntoIter: Clone>,
+    {
+        let strings = strings.into_iter();
+        let (mut length, mut count) = (0, 1);
+        for string in strings.clone() {
+            length += string.len() + 1;
+            count += 1;
+        }
         let mut bytes = Vec::with_capacity(length);
-        for string in strings {
-            let string = string.as_ref().as_bytes();
+        for string in strings.clone() {
+            let string = string.as_bytes();
             if string.contains(&0) {
                 return None;
             }
             bytes.extend_from_slice(string);
             bytes.push(0);
         }
-        let mut pointers = Vec::with_capacity(strings.len() + 1);
+        let mut pointers = Vec::with_capacity(count);
         let mut rest = &bytes[..];
         for string in strings {
             pointers.push(rest.as_ptr().cast());
-            rest = &rest[string.as_ref().len() + 1..];
+            rest = &rest[string.len() + 1..];
         }
         pointers.push(ptr::null());
         Some(CStrings {
@@ -58,6 +66,11 @@ impl CStrings {
     /// The array for execve(2), valid as long as `self`.
     pub(crate) fn as_ptr(&self) -> *const *const c_char {
         self.pointers.as_ptr()
+    }
+
+    /// The first string for execve(2), valid as long as `self`; null where there is none.
+    pub(crate) fn first_as_ptr(&self) -> *const c_char {
+        self.pointers.first().copied().unwrap_or(ptr::null())
     }
 
     /// The strings, without their ends.
@@ -96,7 +109,7 @@ mod tests {
 
     #[test]
     fn pointers_lead_to_the_strings_and_end_with_null() {
-        let strings = CStrings::new(&["one", "", "drei"]).expect("no NUL");
+        let strings = CStrings::new(["one", "", "drei"].map(OsStr::new)).expect("no NUL");
         let mut seen = Vec::new();
         for pointer in &strings.pointers[..3] {
             // SAFETY: `CStrings::new` made each pointer lead to bytes that end with NUL.
@@ -109,8 +122,8 @@ mod tests {
 
     #[test]
     fn a_nul_byte_anywhere_is_refused() {
-        assert!(CStrings::new(&["fine", "b\0d"]).is_none());
-        assert!(CStrings::new::<&str>(&[]).is_some());
+        assert!(CStrings::new(["fine", "b\0d"].map(OsStr::new)).is_none());
+        assert!(CStrings::new([]).is_some());
         assert!(nul_free(OsStr::new("x\0")).is_none());
     }
 }

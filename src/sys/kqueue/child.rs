@@ -372,10 +372,10 @@ fn exec(plan: &Plan<'_>) -> c_int {
     #[cfg(target_vendor = "apple")]
     if let Some(exec) = &plan.exec {
         // SAFETY: both lists end with null pointers.
-        return unsafe { exec.exec(&plan.program.path, argv, plan.environment) };
+        return unsafe { exec.exec(plan.program.as_ptr(), argv, plan.environment) };
     }
     // SAFETY: a C string, and two lists that end with null pointers.
-    unsafe { libc::execve(plan.program.path.as_ptr(), argv, plan.environment) };
+    unsafe { libc::execve(plan.program.as_ptr(), argv, plan.environment) };
     errno()
 }
 

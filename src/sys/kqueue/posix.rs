@@ -121,7 +121,7 @@ pub(super) fn spawn(
     done(unsafe {
         libc::posix_spawn(
             &raw mut pid,
-            program.path.as_ptr(),
+            program.as_ptr(),
             &raw const *actions.0,
             &raw const *settings.0,
             program.argv.as_ptr().cast(),
@@ -271,7 +271,7 @@ impl ExecInPlace {
     /// `argv` and `environment` end with null pointers.
     pub(super) unsafe fn exec(
         &self,
-        path: &CStr,
+        path: *const c_char,
         argv: *const *const c_char,
         environment: *const *const c_char,
     ) -> c_int {
@@ -279,7 +279,7 @@ impl ExecInPlace {
         unsafe {
             libc::posix_spawn(
                 std::ptr::null_mut(),
-                path.as_ptr(),
+                path,
                 &raw const *self.actions.0,
                 &raw const *self.settings.0,
                 argv.cast(),

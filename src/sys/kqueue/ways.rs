@@ -59,7 +59,7 @@ const TABLE: &[Line] = &[
     line(
         |of| of.program.directory.is_some(),
         By::Spawn(|can, of| {
-            let is_absolute = of.program.path.to_bytes().starts_with(b"/");
+            let is_absolute = of.program.path().is_absolute();
             can.chdir() && (LOOKS_AFTER_CHDIR || is_absolute)
         }),
     ),
@@ -149,7 +149,7 @@ mod tests {
         let mut wanted = Wanted::default();
         change(&mut wanted);
         let program = Program {
-            path: CString::from(c"/bin/true"),
+            found: Some(CString::from(c"/bin/true")),
             argv: CStrings::default(),
             directory: wanted.directory,
             attributes: Arc::new(wanted.attributes),

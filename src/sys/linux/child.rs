@@ -93,7 +93,7 @@ fn prepare_and_exec(plan: &Plan) -> Result<(), Failed> {
         call(
             libc::SYS_execve,
             [
-                text(&program.path),
+                program.as_ptr().expose_provenance(),
                 argv,
                 plan.environment.as_ptr().expose_provenance(),
                 0,

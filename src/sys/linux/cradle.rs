@@ -160,8 +160,8 @@ impl Cradle {
     pub(super) fn settle(&mut self, nulls: &Nulls) -> Option<(u32, Option<(StartStep, i32)>)> {
         let child = self.under_way.as_mut()?;
         let is_released = child.plan.gate.load(Ordering::Acquire) == gate::RELEASED;
-        let has_table =
-            child.plan.lists.share_below.is_none() || child.plan.has_table.load(Ordering::Acquire) != 0;
+        let has_table = child.plan.lists.share_below.is_none()
+            || child.plan.has_table.load(Ordering::Acquire) != 0;
         if is_released || has_table {
             // At once: an end of a pipe that is left here would keep its reader waiting.
             child.ends = [None, None, None];
@@ -354,7 +354,7 @@ mod tests {
     fn plan() -> Box<Plan> {
         Box::new(Plan {
             program: Arc::new(Program {
-                path: c"/nowhere".to_owned(),
+                found: Some(c"/nowhere".to_owned()),
                 argv: CStrings::default(),
                 directory: None,
                 attributes: Arc::default(),

@@ -115,7 +115,10 @@ impl Spawner {
         lists.clear();
         layout(mappings, &spares, &mut lists.moves);
         let used = sources.used.into_iter().flatten();
-        let own = mappings.iter().filter_map(|(source, _)| *source).chain(used);
+        let own = mappings
+            .iter()
+            .filter_map(|(source, _)| *source)
+            .chain(used);
         if sources.shares {
             let first = first_above(own.clone());
             let kept = own.chain(sources.ours.iter().copied());

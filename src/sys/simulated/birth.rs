@@ -128,7 +128,7 @@ const PIECES_MAX: usize = 200;
 
 /// The program that a path of `World::install` names.
 fn program_of(launch: &Launch) -> usize {
-    let path = launch.program.path.to_str().expect("a simulated path");
+    let path = launch.program.path().to_str().expect("a simulated path");
     let name = path.rsplit('/').next();
     name.and_then(|name| name.parse().ok()).expect("a number")
 }
