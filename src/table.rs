@@ -425,6 +425,7 @@ impl<K: Kernel> Table<K> {
     }
 
     /// Takes what became of a command, and the slot that lingers.
+    #[inline]
     pub(crate) fn take_finished(&mut self, id: CommandId) -> Option<(Finished, Option<u32>)> {
         if !matches!(self.place(id), Some(Place::Finished(..))) {
             return None;

@@ -68,7 +68,7 @@ pub(crate) struct Rank {
 
 impl Command {
     /// What one start needs, checked in Go's order: the program, the settings, the context, the streams, the environment.
-    pub(crate) fn spec(&mut self, snapshot: &mut Snapshot) -> Result<Spec, StartError> {
+    pub(crate) fn spec(&mut self, snapshot: &mut Snapshot) -> Result<Box<Spec>, StartError> {
         if self.program.is_empty() {
             return Err(StartError::NoCommand);
         }
@@ -100,7 +100,7 @@ impl Command {
             duties.forget(*stream);
             false
         });
-        Ok(Spec {
+        Ok(Box::new(Spec {
             launch: Launch {
                 program: prepared.program,
                 environment,
@@ -127,7 +127,7 @@ impl Command {
             ticket: None,
             closed: Streams::default(),
             survives: self.survives,
-        })
+        }))
     }
 
     fn refuse_contradictions(&self) -> Result<(), StartError> {

@@ -124,6 +124,7 @@ impl<K: Kernel> Engine<K> {
     }
 
     /// Takes one finished command. Its caller's pipes are closed now (Go: at the end of `Wait`).
+    #[inline]
     pub(crate) fn take_finished(&mut self, id: CommandId) -> Option<Finished> {
         let (finished, lingering) = self.table.take_finished(id)?;
         self.readiness.forget(id.number);

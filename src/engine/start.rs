@@ -85,7 +85,7 @@ impl<K: Kernel> Engine<K> {
         }
     }
 
-    fn spec(&mut self, command: &mut Command) -> Result<Spec, StartError> {
+    fn spec(&mut self, command: &mut Command) -> Result<Box<Spec>, StartError> {
         self.refuse_too_many()?;
         let pool = match command.pool_name() {
             Some(_) if command.has_console() => return Err(CONSOLE_AND_POOL),
@@ -111,10 +111,10 @@ impl<K: Kernel> Engine<K> {
         }
     }
 
-    fn enqueue(&mut self, number: u64, mut spec: Spec) {
+    fn enqueue(&mut self, number: u64, mut spec: Box<Spec>) {
         let context = spec.context.take();
         let (rank, cost) = (spec.rank, cost_of(&spec));
-        let slot = self.table.wait(number, Box::new(spec));
+        let slot = self.table.wait(number, spec);
         if let Some(context) = context {
             let clock = self.clock;
             let in_loop = |deadline| clock.of_real(deadline);

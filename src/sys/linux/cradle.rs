@@ -171,9 +171,9 @@ impl Cradle {
         if !is_released {
             return None;
         }
-        let child = self.under_way.take()?;
+        let mut child = self.under_way.take()?;
         let failure = child.plan.report.failure();
-        self.keep_lists(*child.plan);
+        self.keep_lists(&mut child.plan);
         Some((child.pid, failure))
     }
 
@@ -183,8 +183,8 @@ impl Cradle {
     }
 
     /// Keeps the lists of a plan that no child uses.
-    pub(super) fn keep_lists(&mut self, plan: Plan) {
-        self.lists = plan.lists;
+    pub(super) fn keep_lists(&mut self, plan: &mut Plan) {
+        self.lists = mem::take(&mut plan.lists);
     }
 
     /// The child still uses the parent's table.

@@ -281,7 +281,7 @@ impl Spawner {
             Ok(Ok(child)) if !waits => Attempt::Started(child, Some((plan, carried))),
             Ok(Ok(child)) => {
                 let failure = plan.report.failure();
-                self.cradles[index].keep_lists(*plan);
+                self.cradles[index].keep_lists(&mut plan);
                 match failure {
                     None => Attempt::Started(child, None),
                     Some((step, errno)) => {
