@@ -1,8 +1,8 @@
 //! The yardstick: six workloads, `yardstick WORKLOAD N C`, one line of JSON. Uses the public API alone.
 //!
-//! Beside it run the same workloads by bare system calls and by other libraries; `docs/performance.md` says how. The
-//! children's folder is in `CHILDREN`; `W1_CHILD` is another program for W1. In W1 and W2 one `Command` is started
-//! again and again, as the library offers it; `FRESH=1` makes a new one for each run.
+//! The children's folder is in `CHILDREN`, and `docs/performance.md` says what it has to hold; `W1_CHILD` is another program
+//! for W1. In W1 and W2 one `Command` is started again and again, as the library offers it; `FRESH=1` makes a new one for
+//! each run.
 #![allow(
     unsafe_code,
     clippy::disallowed_methods,
@@ -123,7 +123,7 @@ fn drive_until_started(reactor: &mut Reactor) -> Outcome<()> {
 /// W3: children that sleep, all at once; then two idle seconds; then all killed and reaped.
 fn idle(n: usize) -> Outcome<String> {
     let path = child("pause");
-    // As the other peers: memory is counted from before the library is set up.
+    // Memory is counted from before the library is set up.
     let before = status_field("VmRSS")?;
     let meter = Meter::begin()?;
     let mut reactor = Reactor::builder().raise_fd_limit(true).build()?;

@@ -81,12 +81,15 @@ impl Cancel {
         }
     }
 
-    /// Signals go to the whole process group, the final kill too. When a command that was asked to stop has exited, and its
-    /// pipes are held, those of its group who outlived it are killed, and have 100 milliseconds to let go of the pipes. The
-    /// trap: after an end of the command's own, they are left alone; [`Command::sweep_group`](crate::Command::sweep_group)
-    /// ends them, too. Default: to the process alone. The command needs a group of its own
-    /// ([`Command::process_group(0)`](crate::Command::process_group) or [`session`](crate::Command::session)), else its
-    /// start is refused.
+    /// Signals go to the whole process group, the final kill too. Default: to the process alone. The command needs a group of
+    /// its own ([`Command::process_group(0)`](crate::Command::process_group) or [`session`](crate::Command::session)), else
+    /// its start is refused.
+    ///
+    /// The trap: who of the group outlives a command that obeys is not killed at its exit. Where the pipes are still held when
+    /// its [wait delay](crate::Command::wait_delay) or leak timeout is over, or at a [kill](crate::Reactor::kill), the rest of
+    /// the group is killed (Linux 6.9), and has 100 milliseconds to let go of them. Without a wait delay, who holds a pipe is
+    /// waited for; who holds none is left alone, and so is everybody after an end of the command's own.
+    /// [`Command::sweep_group`](crate::Command::sweep_group) kills all of them at the exit.
     pub fn to_group(mut self) -> Cancel {
         self.target = Target::Group;
         self

@@ -156,9 +156,10 @@ impl Error {
         self.io_error().and_then(io::Error::raw_os_error)
     }
 
-    /// The kind that an [`io::Error`] made of this has: that of [`io_error`](Error::io_error),
-    /// [`TimedOut`](io::ErrorKind::TimedOut) where a deadline, a timeout or the wait delay ended it, and otherwise
-    /// [`Other`](io::ErrorKind::Other).
+    /// The kind that an [`io::Error`] made of this has: of a failed start that of its [`StartError`], otherwise that of
+    /// [`io_error`](Error::io_error); [`TimedOut`](io::ErrorKind::TimedOut) where a deadline, a timeout, silence or the wait
+    /// delay ended it; [`FileTooLarge`](io::ErrorKind::FileTooLarge) where too much output did; and
+    /// [`Other`](io::ErrorKind::Other) for the rest: a status, a cancel, a lost status.
     pub fn kind(&self) -> io::ErrorKind {
         match self {
             Error::Start(error) => error.kind(),
@@ -231,8 +232,9 @@ impl From<Error> for io::Error {
 /// assert_eq!((exit.status.code(), exit.signal(), exit.cause), (None, Some(Signal::TERM), None));
 /// ```
 ///
-/// Printed like Go's: `exit status 1`, `signal: SIGKILL`, `signal: SIGSEGV (core dumped)`, and with the cause behind
-/// it if the command was asked to stop: `signal: SIGKILL (timed out)`.
+/// Printed as Go's, with C's names of signals (Go: `signal: killed`): `exit status 1`, `signal: SIGKILL`,
+/// `signal: SIGSEGV (core dumped)`, and with the cause behind it if the command was asked to stop:
+/// `signal: SIGKILL (timed out)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ExitError {

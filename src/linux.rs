@@ -89,8 +89,8 @@ pub trait CommandExt: sealed::Sealed {
     /// `Foreground`). Default: the foreground stays as it is.
     ///
     /// The terminal changes hands while the child has all signals blocked, so neither it nor this process is stopped by
-    /// SIGTTOU. The trap: this process is in the background from then on, and has to take the foreground back when the
-    /// child has ended, with SIGTTOU blocked or ignored.
+    /// SIGTTOU. A start with it waits for the program's exec. The trap: this process is in the background from then on, and
+    /// has to take the foreground back when the child has ended, with SIGTTOU blocked or ignored.
     fn foreground(&mut self, terminal: impl Into<OwnedFd>) -> &mut Self;
 
     /// Sends the child this signal when the thread that starts it ends (`PR_SET_PDEATHSIG`; Go: `Pdeathsig`). Default:
@@ -105,14 +105,14 @@ pub trait CommandExt: sealed::Sealed {
     /// Makes the child in new namespaces of these kinds (clone(2); Go: `Cloneflags`). Default: in those of this process.
     ///
     /// In a new pid namespace it is process 1, and all processes of that namespace end with it. Needs `CAP_SYS_ADMIN`,
-    /// unless a new user namespace is among them. The trap: mounts are copied, and those of a shared mount still
-    /// propagate; [`unshare`](CommandExt::unshare) makes them private.
+    /// unless a new user namespace is among them. A start with it waits for the program's exec. The trap: mounts are copied,
+    /// and those of a shared mount still propagate; [`unshare`](CommandExt::unshare) makes them private.
     #[doc(alias("cloneflags", "clone_flags"))]
     fn namespaces(&mut self, namespaces: Namespaces) -> &mut Self;
 
     /// Moves the child into new namespaces of these kinds before it takes another root or user (unshare(2); Go:
     /// `Unshareflags`). Default: none. With [`Namespaces::MOUNT`], all mounts become private, so that what is mounted in
-    /// there stays in there.
+    /// there stays in there. A start with it waits for the program's exec.
     ///
     /// The trap: a new pid namespace is for the child's children, not for the child; and a new time namespace before
     /// Linux 6.0 too.
@@ -124,6 +124,7 @@ pub trait CommandExt: sealed::Sealed {
     ///
     /// This process writes the map while the child waits, so it may map whatever this process may: without `CAP_SETUID`,
     /// its own user in one line. [`Command::uid`] is a user inside. Needs [`Namespaces::USER`], else the start is refused.
+    /// A start with it waits for the program's exec.
     fn uid_map(&mut self, inside: u32, outside: u32, count: u32) -> &mut Self;
 
     /// The same for groups (Go: `GidMappings`). Unless

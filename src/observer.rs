@@ -39,7 +39,9 @@ pub trait Observer: Send {
         let _ = (id, at);
     }
 
-    /// Its process was made. More than once where its program's file was busy, or the system was short of something.
+    /// Its process was made. More than once where its program's file was busy, or the system was short of something. Where
+    /// the process then fails to execute its program, `finished` follows, without `exited` and without a pid. A start that
+    /// waits for its exec ([`Reactor::start`](crate::Reactor::start) says which) and fails is not told here.
     fn started(&mut self, id: CommandId, pid: u32, at: Instant) {
         let _ = (id, pid, at);
     }

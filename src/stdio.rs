@@ -55,8 +55,8 @@ impl Input {
         Input::of(InputKind::Pipe)
     }
 
-    /// These bytes, then the end. Shared, not copied, when the command is started again. A command that exits or
-    /// closes its stdin without reading them all has done nothing wrong.
+    /// These bytes, then the end: `*b".."`, `text.as_bytes()`, a `Vec<u8>`, an `Arc<[u8]>`. Shared, not copied, when the
+    /// command is started again. A command that exits or closes its stdin without reading them all has done nothing wrong.
     pub fn bytes(bytes: impl Into<Arc<[u8]>>) -> Input {
         Input::of(InputKind::Bytes(bytes.into()))
     }

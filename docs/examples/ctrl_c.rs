@@ -3,7 +3,7 @@
 //!
 //! `cargo run --example ctrl_c`, then press Ctrl-C. Without one it ends by itself.
 
-use execloop::{Command, Context, Reactor, Signal};
+use execloop::{Cancel, Command, Context, Reactor, Signal};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::sync::Arc;
@@ -29,10 +29,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         reactor.start(
             Command::new("sleep")
                 .arg(seconds)
-                // A group of its own: the terminal's Ctrl-C is ours alone, and we pass it on.
+                // A group of its own: the terminal's Ctrl-C is ours alone, and we pass it on, to its children, too. None of
+                // them outlives it.
                 .process_group(0)
+                .sweep_group(true)
                 .context(&build)
-                .interrupt(Signal::TERM)
+                .on_cancel(Cancel::signal(Signal::TERM).to_group())
                 .wait_delay(Duration::from_secs(5))
                 .data(seconds),
         )?;

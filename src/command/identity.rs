@@ -5,23 +5,33 @@ use super::Command;
 use crate::sys::Groups;
 
 impl Command {
-    /// Runs it as this user. Unless [`groups`](Command::groups) says otherwise, supplementary groups are dropped where
-    /// this process may do that.
+    /// Runs it as this user (setuid(2)). Default: the parent's. Needs `CAP_SETUID`, unless it is this process's real or saved
+    /// user; else its start fails with [`StartStep::Uid`](crate::StartStep::Uid). Unless [`groups`](Command::groups) says
+    /// otherwise, supplementary groups are dropped where this process may do that. A start with it waits for the program's exec.
+    ///
+    /// The traps: the group stays the parent's, unless [`gid`](Command::gid) sets it, too; and without `CAP_KILL`, this
+    /// process may not signal a child of another user ([`wait_delay`](Command::wait_delay)).
     pub fn uid(&mut self, uid: u32) -> &mut Command {
         self.change(|command| command.attributes_mut().uid = Some(uid))
     }
 
-    /// Runs it with this group.
+    /// Runs it with this group (setgid(2)), which is set before the [user](Command::uid). Default: the parent's. Needs
+    /// `CAP_SETGID`, unless it is this process's real or saved group; else its start fails with
+    /// [`StartStep::Gid`](crate::StartStep::Gid). A start with it waits for the program's exec. The trap: supplementary groups
+    /// are dropped, as with a user.
     pub fn gid(&mut self, gid: u32) -> &mut Command {
         self.change(|command| command.attributes_mut().gid = Some(gid))
     }
 
-    /// Sets its supplementary groups. Takes [`keep_groups`](Command::keep_groups) back.
+    /// Sets its supplementary groups (setgroups(2)). Default: the parent's, and none with a [user](Command::uid) or a
+    /// [group](Command::gid), where this process may drop them. Takes [`keep_groups`](Command::keep_groups) back. Needs
+    /// `CAP_SETGID`, else its start fails with [`StartStep::Groups`](crate::StartStep::Groups). The trap: an empty list
+    /// is not the default: where groups cannot be dropped, it fails.
     pub fn groups(&mut self, groups: &[u32]) -> &mut Command {
         self.change(|command| command.attributes_mut().groups = Groups::Set(groups.to_vec()))
     }
 
-    /// With `true`, leaves its supplementary groups as the parent's, also with a [user](Command::uid) set, and takes
+    /// With `true`, leaves its supplementary groups as the parent's, also with a [user](Command::uid) or group set, and takes
     /// [`groups`](Command::groups) back (Go: `NoSetGroups`). Default: `false`.
     pub fn keep_groups(&mut self, keep: bool) -> &mut Command {
         self.change(|command| {
@@ -41,7 +51,11 @@ impl Command {
         self.change(|command| command.attributes_mut().process_group = Some(group))
     }
 
-    /// With `true`, makes it the leader of a new session, and so of a new group, without a terminal (setsid(2)).
+    /// With `true`, makes it the leader of a new session, and so of a new group, without a terminal (setsid(2)). Default:
+    /// `false`, it is in the parent's. Needs no privilege; what the system says against it is
+    /// [`StartStep::Session`](crate::StartStep::Session). Another [`process_group`](Command::process_group) than 0 beside it is
+    /// refused at the start, which waits for the program's exec. The trap: Ctrl-C, Ctrl-Z and the hangup of this process's
+    /// terminal no longer reach it, and its `/dev/tty` leads nowhere.
     pub fn session(&mut self, session: bool) -> &mut Command {
         self.change(|command| command.attributes_mut().session = session)
     }

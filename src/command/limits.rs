@@ -50,11 +50,14 @@ impl Command {
         self.change(|command| command.survives = !kill)
     }
 
-    /// Bounds the time between its being asked to stop, or its exit, and its end. Default, and zero: no bound.
+    /// Bounds the time between its being asked to stop, or its exit, and its end. Default, and zero, which takes it back in a
+    /// clone: no bound.
     ///
     /// When the delay is over it is killed, and its pipes, which a descendant may hold, are read once more and closed.
     /// The clock starts when the cancel action has returned or when it exits, whichever is earlier, and does not start
-    /// again. Output never restarts it (Go: `Cmd.WaitDelay`).
+    /// again. Output never restarts it (Go: `Cmd.WaitDelay`). The trap: a child that this process may not signal (`EPERM`),
+    /// as it took another user's identity, has its pipes closed then, and is waited for until it exits. Only a drop and a
+    /// [shutdown](crate::Reactor::shutdown) of the reactor give it up.
     pub fn wait_delay(&mut self, delay: Duration) -> &mut Command {
         self.change(|command| command.policy_mut().wait_delay = (!delay.is_zero()).then_some(delay))
     }
@@ -62,7 +65,8 @@ impl Command {
     /// Bounds the time that its pipes may be held after its exit, apart from the [wait delay](Command::wait_delay),
     /// which bounds the exit alone then. Default: the wait delay is for both. The clock starts when its exit is seen
     /// and what the pipes held was read once: a busy machine is no leak. What is cut then is told as by the wait delay
-    /// ([`Error::WaitDelay`](crate::Error::WaitDelay), [`Finished::leaked`](crate::Finished::leaked)).
+    /// ([`Error::WaitDelay`](crate::Error::WaitDelay), [`Finished::leaked`](crate::Finished::leaked)). Zero cuts them at once
+    /// then. The trap: with [`Duration::MAX`] they may be held for ever, and nothing gives them the wait delay back.
     ///
     /// ```
     /// use execloop::{Command, Error, Output};
@@ -87,30 +91,35 @@ impl Command {
     }
 
     /// Has [`Reactor::wait_event`](crate::Reactor::wait_event) tell, after each such period that it runs, that it still
-    /// does ([`Event::Slow`](crate::Event::Slow)). Default: never. It goes on; [`timeout`](Command::timeout) ends it.
+    /// does ([`Event::Slow`](crate::Event::Slow)). Default, and zero: never. It goes on; [`timeout`](Command::timeout) ends
+    /// it.
     pub fn slow_after(&mut self, period: Duration) -> &mut Command {
         self.change(|command| {
             command.policy_mut().slow_after = (!period.is_zero()).then_some(period)
         })
     }
 
-    /// Ends it as a context would, this long after its start; time in a queue does not count. Default: never.
+    /// Ends it as a context would, this long after its start; time in a queue does not count. Default: never. Zero ends it at
+    /// once, and [`Duration::MAX`] never, which takes it back in a clone. The trap: one that ignores its signal is waited for
+    /// without a [wait delay](Command::wait_delay), and one that this process may not signal, with it, too.
     pub fn timeout(&mut self, timeout: Duration) -> &mut Command {
         self.change(|command| command.policy_mut().timeout = Some(timeout))
     }
 
-    /// Ends it as a context would, once nothing of its output was read for this long. Default: never. Only what passes
-    /// through this process can be seen: an output that is inherited or a file is refused by the start, and so is a
-    /// command without any other. Of an [`Output::pipe`](crate::Output::pipe) counts what the caller reads.
+    /// Ends it as a context would, once nothing of its output was read for this long. Default: never. Zero ends it at once,
+    /// and [`Duration::MAX`] never. Only what passes through this process can be seen: an output that is inherited or a file
+    /// is refused by the start, with any such limit, and so is a command without any other. Of an
+    /// [`Output::pipe`](crate::Output::pipe) counts what the caller reads.
     pub fn idle_timeout(&mut self, timeout: Duration) -> &mut Command {
         self.change(|command| command.policy_mut().idle_timeout = Some(timeout))
     }
 
     /// Ends it as a context would, once more than so many bytes of its output were read, stdout and stderr together.
-    /// Default: no limit. One that had exited already with status 0 is [stopped](crate::Error::Stopped), too: with too
-    /// much output nothing succeeds. Counted is what the reactor or the caller reads, as for an [idle
-    /// timeout](Command::idle_timeout); an output that is inherited or a file has no limit. The trap: what it writes
-    /// until it has ended is still taken; [`Output::capture_ends`](crate::Output::capture_ends) bounds what is kept.
+    /// Default, and `u64::MAX`: no limit. With zero, the first byte ends it. One that had exited already with status 0 is
+    /// [stopped](crate::Error::Stopped), too: with too much output nothing succeeds. Counted is what the reactor or the
+    /// caller reads, as for an [idle timeout](Command::idle_timeout); an output that is inherited or a file has no limit. The
+    /// trap: what it writes until it has ended is still taken; [`Output::capture_ends`](crate::Output::capture_ends) bounds
+    /// what is kept.
     ///
     /// ```
     /// use execloop::{Cause, Command, Output};

@@ -60,6 +60,7 @@ impl Command {
     ///
     /// One that is [detached](crate::Reactor::detach) has the terminal until it ends or another one gets it. Refused at the
     /// start together with a [`pool`](Command::pool), a [`session`](Command::session) or somebody else's process group.
+    /// A start that gets the terminal waits for the program's exec.
     ///
     /// The traps: this process writes to the terminal from the background meanwhile, which a terminal with `stty tostop`
     /// does not allow; the terminal's modes are left as the command leaves them; who is stopped between a vfork(2) of its own

@@ -110,11 +110,12 @@ impl StartError {
         self.io_error().and_then(io::Error::raw_os_error)
     }
 
-    /// The kind that an [`io::Error`] made of this has: that of [`io_error`](StartError::io_error),
-    /// [`NotFound`](io::ErrorKind::NotFound) for a bare name that is in no directory of `PATH`, too,
-    /// [`InvalidInput`](io::ErrorKind::InvalidInput) for a command that cannot be started as it is set up,
-    /// [`TimedOut`](io::ErrorKind::TimedOut) for a deadline, [`Unsupported`](io::ErrorKind::Unsupported) in a forked copy of
-    /// the process, and otherwise [`Other`](io::ErrorKind::Other).
+    /// The kind that an [`io::Error`] made of this has: that of [`io_error`](StartError::io_error);
+    /// [`NotFound`](io::ErrorKind::NotFound) for a bare name that is in no directory of `PATH`, too, and
+    /// [`PermissionDenied`](io::ErrorKind::PermissionDenied) for one that is found only from the current directory;
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) for a command that cannot be started as it is set up;
+    /// [`TimedOut`](io::ErrorKind::TimedOut) for a deadline or a timeout; [`Unsupported`](io::ErrorKind::Unsupported) in a
+    /// forked copy of the process; and [`Other`](io::ErrorKind::Other) where it was cancelled or the reactor shut down.
     pub fn kind(&self) -> io::ErrorKind {
         match self {
             StartError::LookPath(error) => error.kind(),

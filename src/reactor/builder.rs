@@ -120,7 +120,10 @@ impl ReactorBuilder {
     /// while let Some(done) = reactor.wait_any()? {
     ///     if done.pid.is_some() && !done.success() {
     ///         for id in ids {
-    ///             reactor.cancel(id);
+    ///             // What is queued. What runs goes on: of that, a second call would be a kill.
+    ///             if reactor.pid(id).is_none() {
+    ///                 reactor.cancel(id);
+    ///             }
     ///         }
     ///     }
     /// }
