@@ -76,16 +76,19 @@ impl Context {
     }
 
     /// A context that ends with this one, and can be cancelled by itself.
+    #[must_use = "it ends nothing but what is given it"]
     pub fn child(&self) -> Context {
         self.child_until(None)
     }
 
     /// A child that also ends `timeout` from now.
+    #[must_use = "this context goes on as before"]
     pub fn with_timeout(&self, timeout: Duration) -> Context {
         self.child_until(sys::now().checked_add(timeout))
     }
 
     /// A child that also ends at `deadline`. The earlier of its own deadline and the parent's counts.
+    #[must_use = "this context goes on as before"]
     pub fn with_deadline(&self, deadline: Instant) -> Context {
         self.child_until(Some(deadline))
     }

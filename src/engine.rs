@@ -236,7 +236,8 @@ impl<K: Kernel> Engine<K> {
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         let limit = self.deadlines.earliest();
         let limit = limit.and_then(|at| self.clock.real_of(at));
-        [limit, self.looks.earliest()].into_iter().flatten().min()
+        let times = [limit, self.looks.earliest(), self.admission_due];
+        times.into_iter().flatten().min()
     }
 
     /// Some turn returns at this time.

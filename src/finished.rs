@@ -58,6 +58,7 @@ impl fmt::Debug for CommandId {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[non_exhaustive]
+#[must_use = "its outcome may be a failure"]
 pub struct Finished {
     /// Which command.
     pub id: CommandId,

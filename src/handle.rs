@@ -8,7 +8,7 @@ use crate::command::Command;
 use crate::finished::{CommandId, Finished};
 use crate::inbox::{Inbox, Message};
 use crate::reply::Pending;
-use crate::sys::{Kernel, Signal, Unix};
+use crate::sys::{Kernel, Signal, Target, Unix};
 
 type UnixInbox = Inbox<<Unix as Kernel>::Waker>;
 
@@ -59,6 +59,7 @@ impl Handle {
 
     /// Starts or queues a command. Returns the id that its [`Finished`] will carry, also if it cannot be started; `None`
     /// when the reactor is gone, or another process's that this one was forked from.
+    #[must_use = "`None` says that the command was thrown away"]
     pub fn start(&self, command: impl Into<Command>) -> Option<CommandId> {
         let (number, id) = self.take_id();
         let message = Message::Start(number, Box::new(command.into()));
@@ -135,7 +136,12 @@ impl Handle {
 
     /// As [`Reactor::signal`](crate::Reactor::signal), without the answer.
     pub fn signal(&self, id: CommandId, signal: Signal) {
-        self.tell(id, Message::Signal(id.number, signal));
+        self.tell(id, Message::Signal(id.number, Target::Process, signal));
+    }
+
+    /// As [`Reactor::signal_group`](crate::Reactor::signal_group), without the answer.
+    pub fn signal_group(&self, id: CommandId, signal: Signal) {
+        self.tell(id, Message::Signal(id.number, Target::Group, signal));
     }
 
     /// As [`Reactor::resume`](crate::Reactor::resume).

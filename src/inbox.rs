@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use crate::command::Command;
 use crate::context::Watch;
 use crate::finished::Finished;
-use crate::sys::{Signal, Wake};
+use crate::sys::{Signal, Target, Wake};
 
 /// Where a command's `Finished` is to go. Dropped uncalled: nothing will come.
 pub(crate) type Reply = Box<dyn FnOnce(Finished) + Send>;
@@ -24,7 +24,7 @@ pub(crate) enum Message {
     /// The one who sent the command has dropped its reply.
     Abandon(u64),
     Kill(u64),
-    Signal(u64, Signal),
+    Signal(u64, Target, Signal),
     /// A paused reader or writer can go on.
     Resume(u64),
 }

@@ -703,10 +703,10 @@ fn cancel_is_performed_without_anybody_waiting_for_the_command() {
         .start(&mut common::shell::shell("exit 0"))
         .expect("start");
     run.context.cancel();
-    wait(&mut run.reactor, other);
+    let _ = wait(&mut run.reactor, other);
     assert_eq!(calls.load(Ordering::Relaxed), 1, "any turn will do");
     run.stay.release();
-    run.wait();
+    let _ = run.wait();
 }
 
 #[test]

@@ -274,7 +274,7 @@ fn reactors_and_pipes(told: &mut Told) {
     let mut reactor = Reactor::new().expect("a reactor");
     let handle = reactor.handle();
     let id = reactor.start(&mut Command::new("true")).expect("accepted");
-    wait(&mut reactor, id);
+    let _ = wait(&mut reactor, id);
     told.add_error(reactor.signal(id, Signal::TERM));
     let id = reactor
         .start(Command::new("sleep").arg("60"))

@@ -145,7 +145,7 @@ fn only_streams_that_are_pipes_have_one() {
     assert!(reactor.stdout(id).is_none() && reactor.stderr(id).is_none());
     close_stdin(&mut reactor, id);
     assert!(reactor.stdin(id).is_some(), "closed, and still its pipe");
-    wait(&mut reactor, id);
+    let _ = wait(&mut reactor, id);
     assert!(reactor.stdin(id).is_none());
 
     let mut stranger = Reactor::new().expect("another reactor");
@@ -301,7 +301,7 @@ fn write_to_a_child_that_closed_its_stdin_is_a_broken_pipe() {
     let error = errors.next().expect("nobody reads");
     assert_eq!(error.kind(), ErrorKind::BrokenPipe);
     reactor.kill(id);
-    wait(&mut reactor, id);
+    let _ = wait(&mut reactor, id);
 }
 
 // A forked sibling, of another thread, has a copy of the other end until its exec.

@@ -285,7 +285,7 @@ fn pipes_of_the_caller_are_closed_when_the_command_is_handed_out() {
         }
     };
     assert_eq!(broken.kind(), std::io::ErrorKind::BrokenPipe);
-    wait(&mut reactor, id);
+    let _ = wait(&mut reactor, id);
     assert!(reactor.stdin(id).is_none() && reactor.stdout(id).is_none());
 }
 

@@ -268,7 +268,7 @@ fn readers_and_writers_are_not_touched_by_a_start_that_fails() {
     assert!(!is_touched.load(Ordering::Relaxed), "one was called");
     // They would have told.
     let mut command = Command::new("/bin/true");
-    finish(command.stdin(Input::reader(untouchable())));
+    let _ = finish(command.stdin(Input::reader(untouchable())));
     assert!(is_touched.load(Ordering::Relaxed));
 }
 
@@ -299,7 +299,7 @@ fn stderr_to_stdout_is_one_pipe_and_keeps_the_order() {
     );
 
     let sheet = Sheet::default();
-    finish(
+    let _ = finish(
         shell(ALTERNATING)
             .stdout(Output::writer(sheet.clone()))
             .stderr_to_stdout(true),
@@ -308,7 +308,7 @@ fn stderr_to_stdout_is_one_pipe_and_keeps_the_order() {
 
     let scratch = Scratch::new();
     let file = File::create(scratch.join("out")).expect("a file");
-    finish(
+    let _ = finish(
         shell(ALTERNATING)
             .stdout(Output::file(file))
             .stderr_to_stdout(true),

@@ -261,7 +261,7 @@ fn a_new_size_reaches_the_foreground_of_a_terminal_that_is_controlled() {
     let mut stdout = reactor.stdout(id).expect("a pipe");
     stdout.read_to_string(&mut size).expect("the end");
     assert_eq!(size, "30 100\n");
-    reactor.wait(id).expect("waited").expect("finished");
+    let _ = reactor.wait(id).expect("waited").expect("finished");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use super::Engine;
 use crate::error::StartError;
 use crate::guard::drop_callers;
 use crate::inbox::Message;
-use crate::sys::{Kernel, Target};
+use crate::sys::Kernel;
 
 impl<K: Kernel> Engine<K> {
     /// Acts on what other threads have said so far.
@@ -28,9 +28,9 @@ impl<K: Kernel> Engine<K> {
                 Message::Kill(number) => {
                     self.kill(self.table.id(number));
                 }
-                Message::Signal(number, signal) => {
+                Message::Signal(number, target, signal) => {
                     // As with kill(2) from another process: a failure is not reported.
-                    let _ = self.signal(self.table.id(number), Target::Process, signal);
+                    let _ = self.signal(self.table.id(number), target, signal);
                 }
                 Message::Resume(number) => self.resume(self.table.id(number)),
             }

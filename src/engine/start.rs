@@ -311,6 +311,7 @@ impl<K: Kernel> Engine<K> {
         let cost = cost_of(&spec);
         let attributes = &spec.launch.program.attributes;
         let (leads_group, has_console) = (attributes.leads_group(), attributes.console);
+        let has_files = spec.launch.has_files();
         let [stdin, stdout, stderr] = started.pipes;
         let duties = std::mem::take(&mut spec.duties);
         let id = self.table.id_of(slot);
@@ -354,7 +355,7 @@ impl<K: Kernel> Engine<K> {
             started: self.clock.real(),
             reaped: None,
         };
-        let has_pipes = running.has_pipes();
+        let is_awaited = running.has_pipes() || has_files;
         self.admission.started(cost);
         self.stats.started += 1;
         let (id, pid) = (self.table.id_of(slot), K::pid(&running.child));
@@ -371,7 +372,7 @@ impl<K: Kernel> Engine<K> {
         }
         self.keep_unwatched(slot);
         self.looks_at_starting = 0;
-        if !has_pipes || self.is_starting(slot) {
+        if !is_awaited || self.is_starting(slot) {
             self.starting.push(self.table.tenant(slot));
         }
     }

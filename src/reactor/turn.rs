@@ -56,8 +56,8 @@ impl Reactor {
     }
 
     /// When the reactor has something to do by itself, if nothing happens before: the earliest limit of a command, a
-    /// context's deadline, a [`wake_at`](Reactor::wake_at), or a next try of something. `None`: nothing. For who wants to
-    /// know; a turn and the [descriptor](AsFd) need not know.
+    /// context's deadline, a [`wake_at`](Reactor::wake_at), or a next try of something, as of a start that the system had no
+    /// room for. `None`: nothing. For who wants to know; a turn and the [descriptor](AsFd) need not know.
     pub fn next_deadline(&self) -> Option<Instant> {
         self.engine.next_deadline()
     }

@@ -230,7 +230,7 @@ impl Reactor {
     /// one. For outer loops, whose descriptor tells when the last one goes.
     pub fn is_served(&self) -> bool {
         let inbox = self.engine.inbox();
-        inbox.has_no_handle() && !inbox.has_messages() && self.is_empty()
+        inbox.has_no_handle() && self.is_empty()
     }
 
     /// Waits until this command is finished, and hands it out. Others that finish meanwhile stay for later calls. `None`

@@ -202,6 +202,12 @@ impl Launch {
         let given = self.program.attributes.foreground.as_ref();
         self.console.as_ref().or(given).map(Arc::as_ref)
     }
+
+    /// It has descriptors that the caller gave, who may wait for the other end: ours are to be closed once the child has them.
+    pub(crate) fn has_files(&self) -> bool {
+        let is_file = |stdio: &Stdio| matches!(stdio, Stdio::File(_));
+        self.stdio.iter().any(is_file) || self.extra.iter().any(|(_, fd)| fd.is_some())
+    }
 }
 
 /// What one of the child's descriptors 0, 1, 2 is.

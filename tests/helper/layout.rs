@@ -436,7 +436,7 @@ pub(crate) fn dropped() -> ExitCode {
     let id = reactor
         .start(&mut Command::new("/bin/true"))
         .expect("it starts");
-    reactor.wait(id).expect("waited").expect("finished");
+    let _ = reactor.wait(id).expect("waited").expect("finished");
     let mut short = Command::new("/bin/sh");
     let id = reactor.start(short.args(["-c", "echo unread"]).stdout(Output::pipe()));
     let id = id.expect("it starts");

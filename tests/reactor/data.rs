@@ -27,8 +27,8 @@ fn data_travels_with_its_command_and_comes_back_whatever_happens() {
     assert!(reactor.cancel(cancelled));
     reactor.submit(Command::new("").data("refused".to_owned()));
     let handle = reactor.handle();
-    handle.start(shell("exit 0").data("sent".to_owned()));
-    handle.start(Command::new("").data("sent and refused".to_owned()));
+    let _ = handle.start(shell("exit 0").data("sent".to_owned()));
+    let _ = handle.start(Command::new("").data("sent and refused".to_owned()));
     drop(stay);
     let mut told = BTreeSet::new();
     while let Some(mut done) = reactor.wait_any().expect("poll") {

@@ -217,3 +217,17 @@ fn two_reactors_in_one_process_do_not_know_of_each_other() {
         thread.join().expect("no panic");
     }
 }
+
+#[test]
+fn a_command_that_a_handle_has_sent_is_none_yet_but_no_reactor_is_empty_with_it() {
+    let mut reactor = reactor();
+    let mut id = reactor.handle().start(&mut shell("exit 0"));
+    assert_eq!((reactor.len(), reactor.is_empty()), (0, false));
+    while !reactor.is_empty() {
+        reactor.turn(None).expect("turn");
+        while let Some(done) = reactor.try_wait_any() {
+            assert_eq!(Some(done.id), id.take());
+        }
+    }
+    assert_eq!(id, None, "it was handed out");
+}

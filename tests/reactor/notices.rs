@@ -189,7 +189,7 @@ fn what_was_captured_so_far_is_seen_while_the_command_runs_and_until_it_is_taken
     let id = start(&mut reactor, &mut talks);
     assert_eq!(so_far(&reactor, id).as_deref(), Some(&b""[..]), "queued");
     drop(stay);
-    wait(&mut reactor, first);
+    let _ = wait(&mut reactor, first);
     while so_far(&reactor, id).expect("known") != b"one\n"
         || *reactor.output_so_far(id, Stream::Stderr).expect("known") != b"amiss\n"[..]
     {

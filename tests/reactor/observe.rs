@@ -82,7 +82,7 @@ fn an_observer_is_told_of_each_instant_once_and_in_order() {
     stdout.read_exact(&mut text).expect("read");
     assert_eq!(&text, b"three\n");
     reactor.stdin(id).expect("a pipe").close();
-    wait(&mut reactor, id);
+    let _ = wait(&mut reactor, id);
     heard.extend(told(&receiver));
     let expected = [
         Told::Queued(id),

@@ -176,6 +176,8 @@ fn a_brake_lets_one_command_run_at_a_time() {
         .map(|_| start(&mut reactor, &mut shell("exit 0")))
         .collect();
     assert_eq!((reactor.running(), reactor.queued()), (1, 2));
+    let again = reactor.next_deadline();
+    assert!(again.is_some(), "the load is looked at again");
     for id in ids {
         assert!(reactor.running() <= 1);
         assert!(reactor.wait(id).expect("poll").is_some());

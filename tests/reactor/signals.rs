@@ -62,3 +62,16 @@ fn kill_hits_the_process_alone() {
     assert_eq!(word(&wait(&mut reactor, id)), "signal: SIGKILL (cancelled)");
     assert!(stay.is_alive(), "its descendant is not its concern");
 }
+
+#[test]
+fn a_handle_signals_the_process_or_its_group() {
+    let mut reactor = reactor();
+    let handle = reactor.handle();
+    let mut stay = Stay::new(&["orphan"]);
+    stay.command.process_group(0);
+    let id = start(&mut reactor, &mut stay.command);
+    stay.pid();
+    handle.signal_group(id, Signal::KILL);
+    assert_eq!(word(&wait(&mut reactor, id)), "signal: SIGKILL");
+    stay.wait_until_gone();
+}

@@ -91,7 +91,7 @@ impl Driver {
             let message = match what {
                 0 => Message::Cancel(id.number),
                 1 => Message::Kill(id.number),
-                2 => Message::Signal(id.number, Signal::TERM),
+                2 => Message::Signal(id.number, Target::Process, Signal::TERM),
                 _ => Message::Resume(id.number),
             };
             match what {

@@ -19,7 +19,7 @@ use super::id_maps::accompany;
 use super::plan::{Plan, Sources};
 use super::process::Child;
 use super::raw;
-use crate::sys::{Launch, StartFailure, StartStep, Stdio, now};
+use crate::sys::{Launch, StartFailure, StartStep, now};
 
 /// So many children may be on their way to their exec.
 const STARTS_UNDER_WAY_MAX: usize = 16;
@@ -227,9 +227,7 @@ impl Spawner {
         let planned = self.plan(index, launch, ends, ours, shares);
         let outcome = match planned {
             Ok((plan, carried)) => {
-                let mut stdio = launch.stdio.iter();
-                let has_files = stdio.any(|stdio| matches!(stdio, Stdio::File(_)))
-                    || launch.extra.iter().any(|(_, fd)| fd.is_some());
+                let has_files = launch.has_files();
                 self.clone_child(index, plan, carried, has_files)
             }
             Err(failure) => Attempt::Failed(failure),

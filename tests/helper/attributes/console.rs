@@ -128,7 +128,7 @@ fn stays() -> Command {
 
 #[track_caller]
 fn finish_of(reactor: &mut Reactor, id: CommandId) {
-    reactor.wait(id).expect("waited").expect("finished");
+    let _ = reactor.wait(id).expect("waited").expect("finished");
 }
 
 /// Runs one line of shell on the console, as a program with a terminal does, and exits as that.

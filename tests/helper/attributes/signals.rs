@@ -81,7 +81,7 @@ pub(super) fn storm(reactor: &mut Reactor) {
     }
     assert_eq!(HANDLED_ELSEWHERE.load(Ordering::Relaxed), 0);
     assert!(reactor.kill(maker));
-    reactor.wait(maker).expect("waited").expect("finished");
+    let _ = reactor.wait(maker).expect("waited").expect("finished");
     calls::reset(&[libc::SIGURG]);
 }
 
@@ -126,5 +126,5 @@ fn send_unread(reactor: &mut Reactor) {
     let mut stdin = reactor.stdin(id).expect("a pipe");
     let error = stdin.write_all(&input).expect_err("nobody reads");
     assert_eq!(error.kind(), ErrorKind::BrokenPipe);
-    reactor.wait(id).expect("waited").expect("finished");
+    let _ = reactor.wait(id).expect("waited").expect("finished");
 }

@@ -232,7 +232,7 @@ fn refused(step: StartStep, change: fn(&mut Command) -> &mut Command) {
     let started = reactor.start(&mut first);
     if let Ok(id) = started {
         reactor.kill(id);
-        reactor.wait(id).expect("waited").expect("finished");
+        let _ = reactor.wait(id).expect("waited").expect("finished");
     }
     let before = open_fds();
     for _ in 0..3 {

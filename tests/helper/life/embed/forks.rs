@@ -107,7 +107,7 @@ pub(super) fn used_in_a_forked_copy() {
     let probe = Signal::new(0).expect("a probe");
     original.signal(watched, probe).expect("it lives");
     assert!(original.kill(watched));
-    wait(&mut original, watched);
+    let _ = wait(&mut original, watched);
     finish(original, id, b"before end");
 }
 
