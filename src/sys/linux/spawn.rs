@@ -221,7 +221,10 @@ impl Spawner {
     ) -> Attempt {
         let shares = self.shares_table && !launch.program.attributes.inherit_fds;
         if shares {
-            self.nulls.sink();
+            // A sibling that shares the table still finds them at their old numbers.
+            if !self.cradles.iter().any(Cradle::shares_table) {
+                self.nulls.sink();
+            }
             self.cradles[index].sink();
         }
         let planned = self.plan(index, launch, ends, ours, shares);
