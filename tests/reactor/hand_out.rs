@@ -221,7 +221,7 @@ fn two_reactors_in_one_process_do_not_know_of_each_other() {
 #[test]
 fn a_command_that_a_handle_has_sent_is_none_yet_but_no_reactor_is_empty_with_it() {
     let mut reactor = reactor();
-    let mut id = reactor.handle().start(&mut shell("exit 0"));
+    let mut id = reactor.handle().start(shell("exit 0"));
     assert_eq!((reactor.len(), reactor.is_empty()), (0, false));
     while !reactor.is_empty() {
         reactor.turn(None).expect("turn");
