@@ -49,7 +49,7 @@ impl<P> CallerPipe<P> {
         match self {
             CallerPipe::Open { pipe, .. } => {
                 scratch.clear();
-                let read = kernel.read(pipe, scratch, buffer.len())?;
+                let read = kernel.read(pipe, scratch, buffer.len().min(LAST_DRAIN_BYTES_MAX))?;
                 buffer[..read].copy_from_slice(scratch);
                 Ok(read)
             }

@@ -114,7 +114,7 @@ pub(crate) struct Engine<K: Kernel> {
     unwatched: Vec<Tenant>,
     /// Children whose program is not known to be executed.
     starting: Vec<Tenant>,
-    /// One of them has pipes.
+    /// Somebody waits for the exec of one of them.
     awaits_exec: bool,
     /// How often they were looked at since the last one began.
     looks_at_starting: u32,

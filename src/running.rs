@@ -82,10 +82,12 @@ impl<K: Kernel> Running<K> {
         self.start.is_some()
     }
 
-    /// Something begins when its program is executed, of which nobody else tells: what goes through its pipes, and their end.
-    pub(crate) fn has_pipes(&self) -> bool {
+    /// Something begins when its program is executed, of which nobody else tells: what goes through its pipes, and their end;
+    /// and the end of what the caller gave, of which a copy is kept until then.
+    pub(crate) fn awaits_exec(&self) -> bool {
         let is_there = |end: &OurEnd<K::Pipe>| !matches!(end, OurEnd::Absent);
-        self.streams.iter().any(is_there)
+        let start = self.start.as_ref();
+        start.is_some_and(|spec| self.streams.iter().any(is_there) || spec.launch.has_files())
     }
 
     /// It has to be asked by timer, although its exit is announced.

@@ -1,7 +1,7 @@
 //! From a `Command` to one start of it: what is refused before anything is tried, everything in the form that the kernel
 //! wants, each stream split into the child's part and ours. Unaware of limits, queues and processes.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
@@ -327,15 +327,14 @@ impl Command {
     }
 
     fn string_with_nul(&self) -> StartError {
-        let mut path = self.resolved_path().as_os_str().as_encoded_bytes().iter();
-        let mut argv = self.argv();
-        let position = argv.position(|argument| argument.as_encoded_bytes().contains(&0));
-        StartError::Nul {
-            what: match position {
-                Some(position) if !path.any(|byte| *byte == 0) => format!("argument {position}"),
-                _ => "program".to_owned(),
-            },
-        }
+        let has_nul = |string: &OsStr| string.as_encoded_bytes().contains(&0);
+        let what = match self.argv().position(has_nul) {
+            Some(position) if !has_nul(self.resolved_path().as_os_str()) => {
+                format!("argument {position}")
+            }
+            _ => "program".to_owned(),
+        };
+        StartError::Nul { what }
     }
 
     /// `None` where all commands that change nothing can share one.

@@ -110,7 +110,16 @@ impl<K: Kernel> Engine<K> {
         id: CommandId,
         stream: Stream,
     ) -> io::Result<OwnedFd> {
-        self.until_done(id, stream, |kernel, _, pipe| pipe.give(kernel, stream))
+        if let Some(slot) = self.table.slot_of_pipes(id)
+            && let Some(OurEnd::Caller(CallerPipe::Open { ready, .. })) =
+                self.table.stream(slot, stream)
+        {
+            // However little it has to read or room to write.
+            *ready = true;
+        }
+        let given = self.until_done(id, stream, |kernel, _, pipe| pipe.give(kernel, stream))?;
+        self.readiness.forget_one(id.number, stream);
+        Ok(given)
     }
 
     /// The next pipe that the caller was told would block, and that may not any more.
@@ -297,6 +306,7 @@ impl<K: Kernel> Engine<K> {
         let Some(slot) = self.table.slot_of_pipes(id) else {
             return;
         };
+        self.readiness.forget_one(id.number, stream);
         if let Some((spec, _)) = self.table.unstarted(slot) {
             return spec.closed.insert(stream);
         }

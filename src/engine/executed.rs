@@ -12,11 +12,11 @@ use crate::sys::{Kernel, Stream};
 const LOOK_AGAIN_MS_MIN: u64 = 1;
 const LOOK_AGAIN_MS_MAX: u64 = 64;
 
-/// So many commands without pipes are listed before they are looked at: what it took to start them is kept until then.
+/// So many commands whose exec nobody awaits are listed before they are looked at: what it took to start them is kept until then.
 pub(super) const UNSEEN_MAX: usize = 32;
 
 impl<K: Kernel> Engine<K> {
-    /// Looks which of the programs under way are executed. Where none has pipes, that only frees memory, and is left until it
+    /// Looks which of the programs under way are executed. Where nobody awaits that, it only frees memory, and is left until it
     /// is worth a look: the child that writes the word runs on another processor.
     pub(super) fn look_at_starting(&mut self) {
         if !self.awaits_exec && self.starting.len() <= UNSEEN_MAX {
@@ -51,7 +51,7 @@ impl<K: Kernel> Engine<K> {
             return Some(Streams::default());
         };
         if !self.kernel.has_executed(&running.child) {
-            self.awaits_exec |= running.has_pipes();
+            self.awaits_exec |= running.awaits_exec();
             return None;
         }
         running.start = None;
@@ -83,7 +83,7 @@ impl<K: Kernel> Engine<K> {
     }
 
     /// How long a turn may sleep while programs with pipes are under way. To one without, its exec makes no difference.
-    pub(super) fn look_again_after(&self) -> Option<Duration> {
+    pub(crate) fn look_again_after(&self) -> Option<Duration> {
         let wait = (LOOK_AGAIN_MS_MIN << self.looks_at_starting.min(16)).min(LOOK_AGAIN_MS_MAX);
         self.awaits_exec.then(|| Duration::from_millis(wait))
     }

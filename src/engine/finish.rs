@@ -70,6 +70,7 @@ impl<K: Kernel> Engine<K> {
     /// A command that was taken out of those that wait, or whose start has failed.
     pub(super) fn finish_unstarted(&mut self, slot: u32, error: StartError) {
         let id = self.table.id_of(slot);
+        self.readiness.forget(id.number);
         self.leave(slot);
         self.table.vacate(slot);
         self.keep_unstarted(id, error);

@@ -63,13 +63,16 @@ impl Readiness {
 
     /// Its pipes are closed.
     pub(super) fn forget(&mut self, number: u64) {
-        if self.stages.is_empty() {
-            return;
-        }
         for stream in Stream::ALL {
-            self.stages.remove(&(number, stream));
+            self.forget_one(number, stream);
         }
-        self.noted.retain(|(other, _)| *other != number);
+    }
+
+    /// He has no such pipe any more.
+    pub(super) fn forget_one(&mut self, number: u64, stream: Stream) {
+        if self.stages.remove(&(number, stream)) == Some(Stage::Noted) {
+            self.noted.retain(|noted| *noted != (number, stream));
+        }
     }
 
     /// He waits for an output of this command, or has to hear that it is worth another try.

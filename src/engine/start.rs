@@ -311,7 +311,6 @@ impl<K: Kernel> Engine<K> {
         let cost = cost_of(&spec);
         let attributes = &spec.launch.program.attributes;
         let (leads_group, has_console) = (attributes.leads_group(), attributes.console);
-        let has_files = spec.launch.has_files();
         let [stdin, stdout, stderr] = started.pipes;
         let duties = std::mem::take(&mut spec.duties);
         let id = self.table.id_of(slot);
@@ -355,7 +354,7 @@ impl<K: Kernel> Engine<K> {
             started: self.clock.real(),
             reaped: None,
         };
-        let is_awaited = running.has_pipes() || has_files;
+        let awaits_exec = running.awaits_exec();
         self.admission.started(cost);
         self.stats.started += 1;
         let (id, pid) = (self.table.id_of(slot), K::pid(&running.child));
@@ -372,7 +371,7 @@ impl<K: Kernel> Engine<K> {
         }
         self.keep_unwatched(slot);
         self.looks_at_starting = 0;
-        if !is_awaited || self.is_starting(slot) {
+        if !awaits_exec || self.is_starting(slot) {
             self.starting.push(self.table.tenant(slot));
         }
     }

@@ -15,6 +15,9 @@ impl<K: Kernel> Engine<K> {
     /// Asks a command to stop, by its cancel action; one that was asked by this before is killed. `false`: it is not here
     /// or has finished.
     pub(crate) fn cancel(&mut self, id: CommandId) -> bool {
+        if self.kernel.check_process().is_err() {
+            return false;
+        }
         let slot = self.table.slot_of_pipes(id);
         if let Some(running) = slot.and_then(|slot| self.table.begun(slot))
             && std::mem::replace(&mut running.is_cancelled, true)
@@ -121,6 +124,7 @@ impl<K: Kernel> Engine<K> {
 
     /// Lets a command go: it survives the engine, and its outcome is not reported.
     pub(crate) fn detach(&mut self, id: CommandId) -> Option<u32> {
+        self.kernel.check_process().ok()?;
         let slot = self.table.slot_of(id)?;
         let running = self.table.running(slot)?;
         if running.reaped.is_some() {

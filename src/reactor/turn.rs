@@ -117,7 +117,11 @@ impl Reactor {
 /// for each edge is enough.
 impl AsFd for Reactor {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.is_embedded.set(true);
+        let was_embedded = self.is_embedded.replace(true);
+        if !was_embedded && self.engine.look_again_after().is_some() {
+            // No timer was set for that while nobody slept outside.
+            self.engine.inbox().wake();
+        }
         self.wake_outer_loop();
         self.engine.kernel().as_fd()
     }

@@ -204,7 +204,10 @@ impl<B: Backend> Kernel for Unix<B> {
     }
 
     fn close(&mut self, pipe: Pipe) {
-        pipe.close(self.poll.registry());
+        // A forked copy has the same poll, and would type the end of the input into the same terminal.
+        if self.check().is_ok() {
+            pipe.close(self.poll.registry());
+        }
     }
 
     fn give(&mut self, pipe: Pipe) -> Result<OwnedFd, (Pipe, io::Error)> {

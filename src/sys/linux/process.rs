@@ -118,8 +118,7 @@ impl Child {
     pub(super) fn reap(&mut self) -> io::Result<Option<Exit>> {
         if self.sweeps_group {
             // Until it is reaped, the group's number is this group's on every kernel.
-            let peek = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
-            if matches!(self.wait(peek), Ok(None)) {
+            if !self.has_exited() {
                 // The trap: it may exit right now, and be reaped below without this.
                 return Ok(None);
             }
@@ -140,13 +139,24 @@ impl Child {
         Ok(exit)
     }
 
+    /// By poll(2), as waitid(2) may be refused by a filter: a living command is not swept.
+    fn has_exited(&self) -> bool {
+        let mut pidfd = libc::pollfd {
+            fd: self.pidfd.as_raw_fd(),
+            events: libc::POLLIN,
+            revents: 0,
+        };
+        // SAFETY: one structure, as the count says.
+        let ready = unsafe { libc::poll(&raw mut pidfd, 1, 0) };
+        ready == 1 && pidfd.revents & libc::POLLIN != 0
+    }
+
     /// Once the child has exited, ends who is left. `false`: not yet, or somebody is.
     fn is_cgroup_empty(&self) -> bool {
-        let peek = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
         let Some(cgroup) = &self.cgroup else {
             return true;
         };
-        if matches!(self.wait(peek), Ok(None)) {
+        if !self.has_exited() {
             return false;
         }
         if cgroup.is_populated() {
