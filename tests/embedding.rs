@@ -40,6 +40,15 @@ mod outer {
             embedded
         }
 
+        /// One of which nobody has asked for the descriptor yet.
+        pub(super) fn unasked(reactor: Reactor) -> Embedded {
+            Embedded { reactor, fd: -1 }
+        }
+
+        pub(super) fn ask(&mut self) {
+            self.fd = self.reactor.as_fd().as_raw_fd();
+        }
+
         fn poll(&self, milliseconds: libc::c_int) -> bool {
             let mut polled = libc::pollfd {
                 fd: self.fd,
@@ -540,4 +549,23 @@ fn the_callers_time_makes_it_readable() {
     reactor.sleep();
     settle(&mut reactor);
     assert_eq!(reactor.next_deadline(), None);
+}
+
+#[test]
+fn a_descriptor_that_is_asked_for_after_a_turn_hears_of_an_exec_before_it() {
+    let reactor = Reactor::new().expect("a reactor");
+    let mut reactor = Embedded::unasked(reactor);
+    let mut cat = Command::new("cat");
+    let cat = cat.stdin(Input::bytes(*b"word")).stdout(Output::capture());
+    start(&mut reactor, cat);
+    // Takes the pipes' first events, of a program that is hardly executed yet.
+    reactor.turn(NOW).expect("turn");
+    reactor.ask();
+    loop {
+        reactor.sleep();
+        reactor.turn(NOW).expect("turn");
+        if let Some(done) = reactor.try_wait_any() {
+            return assert_eq!(done.stdout, b"word");
+        }
+    }
 }

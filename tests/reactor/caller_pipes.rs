@@ -412,3 +412,60 @@ fn another_poller_hears_of_both_pipes_of_a_command() {
     assert_eq!(tried(stdout.try_read(&mut buffer)), Some(0));
     assert!(wait(&mut reactor, id).success());
 }
+
+#[test]
+fn an_end_is_told_to_who_was_told_to_wait_for_a_pipe_that_there_will_not_be() {
+    let is_end = |reactor: &mut Reactor, id| {
+        let event = reactor.wait_event(None).expect("poll");
+        assert!(matches!(event, Some(Event::Finished(done)) if done.id == id));
+    };
+    let try_read = |reactor: &mut Reactor, id| {
+        let mut stdout = reactor.stdout(id).expect("its stdout");
+        assert_eq!(tried(stdout.try_read(&mut [0; 10])), None);
+    };
+    // Its start fails, after it was accepted.
+    let mut reactor = reactor();
+    let mut missing = Command::new("/nonexistent/program");
+    let id = start(&mut reactor, missing.stdout(Output::pipe()));
+    if reactor.stdout(id).is_some() {
+        try_read(&mut reactor, id);
+    }
+    is_end(&mut reactor, id);
+
+    // It is closed.
+    let id = start(&mut reactor, &mut cat());
+    try_read(&mut reactor, id);
+    reactor.stdout(id).expect("its stdout").close();
+    reactor.stdin(id).expect("its stdin").close();
+    is_end(&mut reactor, id);
+
+    // Its command ends in the queue.
+    let (mut reactor, _stay, _) = full();
+    let id = start(&mut reactor, &mut cat());
+    try_read(&mut reactor, id);
+    assert!(reactor.cancel(id));
+    is_end(&mut reactor, id);
+}
+
+#[test]
+fn a_pipe_is_given_away_however_little_there_is_in_it() {
+    let mut reactor = reactor();
+    let id = start(&mut reactor, &mut cat());
+    // Once it is executed, the kernel announces the pipe.
+    while reactor.stdout(id).expect("its stdout").try_fd().is_err() {
+        reactor.turn(None).expect("turn");
+    }
+    let mut stdout = reactor.stdout(id).expect("its stdout");
+    assert_eq!(tried(stdout.try_read(&mut [0; 10])), None);
+    // cat writes nothing before it is sent something.
+    let given = reactor.stdout(id).expect("its stdout").into_fd();
+    let mut given = std::fs::File::from(given.expect("its descriptor"));
+    let mut stdin = reactor.stdin(id).expect("its stdin");
+    assert_eq!(tried(stdin.try_write(b"word")), Some(4));
+    reactor.stdin(id).expect("its stdin").close();
+    let mut word = String::new();
+    given.read_to_string(&mut word).expect("read");
+    assert_eq!(word, "word");
+    let event = reactor.wait_event(None).expect("poll");
+    assert!(matches!(event, Some(Event::Finished(done)) if done.success()));
+}

@@ -1,7 +1,7 @@
 //! Ends of commands: by signals, by their parent's death; and the pidfd that a caller may have.
 //! Unaware of which system calls are refused.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 
@@ -170,6 +170,23 @@ pub(super) fn waitid_filtered() {
         done.outcome.expect_err("killed").to_string(),
         "signal: SIGKILL (cancelled)"
     );
+    // What cannot be asked for is no end: a living command is not swept, however often it is looked at.
+    let mut relay = Command::new("/bin/cat");
+    relay.process_group(0).sweep_group(true);
+    let id = reactor.start(relay.stdin(Input::pipe()).stdout(Output::pipe()));
+    let id = id.expect("it starts");
+    for _ in 0..3 {
+        let _ = finish(&mut reactor, &mut shell("exit 0"));
+    }
+    let mut stdin = reactor.stdin(id).expect("its stdin");
+    stdin.write_all(b"word").expect("it reads");
+    stdin.close();
+    let mut word = String::new();
+    let mut stdout = reactor.stdout(id).expect("its stdout");
+    stdout.read_to_string(&mut word).expect("it writes");
+    assert_eq!(word, "word");
+    let done = reactor.wait(id).expect("waited").expect("finished");
+    assert!(done.success(), "{done:?}");
 }
 
 pub(super) fn waitid_missing() {
