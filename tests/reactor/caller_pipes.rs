@@ -416,8 +416,12 @@ fn another_poller_hears_of_both_pipes_of_a_command() {
 #[test]
 fn an_end_is_told_to_who_was_told_to_wait_for_a_pipe_that_there_will_not_be() {
     let is_end = |reactor: &mut Reactor, id| {
-        let event = reactor.wait_event(None).expect("poll");
-        assert!(matches!(event, Some(Event::Finished(done)) if done.id == id));
+        let event = reactor.wait_event(Some(Duration::from_secs(60)));
+        let event = event.expect("poll");
+        assert!(
+            matches!(&event, Some(Event::Finished(done)) if done.id == id),
+            "{event:?}"
+        );
     };
     let try_read = |reactor: &mut Reactor, id| {
         let mut stdout = reactor.stdout(id).expect("its stdout");

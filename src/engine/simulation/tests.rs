@@ -8,6 +8,7 @@ use std::io::ErrorKind;
 
 use super::*;
 use crate::command::Command;
+use crate::engine::executed::UNSEEN_MAX;
 use crate::engine::reap::UNWATCHED_MAX;
 use crate::engine::{AWAY_MAX, HOLD_ON_TURNS, Patience};
 use crate::error::{Cause, StartError};
@@ -348,4 +349,25 @@ fn an_exec_that_takes_long_wakes_the_loop_where_there_are_pipes_and_not_otherwis
     assert_eq!(turns(long, false), turns(short, false));
     // Nobody announces that the program is there to be read from.
     assert!(turns(long, true) > turns(short, true) + 10);
+}
+
+#[test]
+fn what_it_takes_to_start_again_is_kept_of_a_few_sleepers_alone() {
+    let (world, mut engine) = calm(1);
+    let mut command = command(&world, sleep(Duration::from_secs(1000)));
+    let ids: Vec<_> = (0..10 * UNSEEN_MAX)
+        .map(|_| engine.start(&mut command).expect("it starts"))
+        .collect();
+    while engine.queued() > 0 {
+        engine.turn(None).expect("the weather is calm");
+    }
+    let mut is_kept = |id: &CommandId| {
+        let slot = engine.table.slot_of(*id).expect("it sleeps");
+        engine
+            .table
+            .running(slot)
+            .is_some_and(|running| running.start.is_some())
+    };
+    let kept = ids.iter().filter(|id| is_kept(id)).count();
+    assert!(kept <= UNSEEN_MAX, "{kept}");
 }

@@ -74,13 +74,8 @@ impl Spawner {
         sources.inherits = attributes.inherit_fds;
         let mut lists = self.cradles[index].take_lists();
         if lists.sources != sources {
-            let laid_out = self.lay_out(index, &sources, &mut lists);
-            let serves_again = laid_out.map_err(failed)?;
+            self.lay_out(index, &sources, &mut lists).map_err(failed)?;
             mem::swap(&mut lists.sources, &mut sources);
-            if !serves_again {
-                // No child has none.
-                lists.sources.mappings.clear();
-            }
         }
         self.sources = sources;
         let plan = Plan {
@@ -106,12 +101,11 @@ impl Spawner {
         Ok((Box::new(plan), carried))
     }
 
-    /// What the child does to its table. `false`: it needs spare places, whose numbers may change, and a later one with the same
-    /// sources may have to do something else.
-    fn lay_out(&mut self, index: usize, sources: &Sources, lists: &mut Lists) -> io::Result<bool> {
+    /// What the child does to its table, which follows from its sources: spare numbers lead to nothing of the child's, whatever is
+    /// at them by the time of a later one with the same sources.
+    fn lay_out(&mut self, index: usize, sources: &Sources, lists: &mut Lists) -> io::Result<()> {
         let mappings = &sources.mappings;
-        let stashes = stashes(mappings);
-        let spares = self.cradles[index].spares(&self.nulls, stashes, mappings)?;
+        let spares = self.cradles[index].spares(&self.nulls, stashes(mappings), mappings)?;
         lists.clear();
         layout(mappings, &spares, &mut lists.moves);
         let used = sources.used.into_iter().flatten();
@@ -127,7 +121,7 @@ impl Spawner {
         } else if !sources.inherits {
             gaps(targets(mappings), u32::MAX, &mut lists.gaps);
         }
-        Ok(stashes == 0)
+        Ok(())
     }
 
     fn place(
