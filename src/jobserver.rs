@@ -36,7 +36,7 @@ use std::time::Instant;
 
 use crate::command::Command;
 use crate::permits::{Permit, Permits};
-use crate::sys::make_fifo;
+use crate::sys::{above_stdio, make_fifo};
 
 mod makeflags;
 
@@ -185,7 +185,7 @@ impl Jobserver {
     /// As [`fifo`](Jobserver::fifo); [`Unsupported`](io::ErrorKind::Unsupported) on systems without `/proc/self/fd`.
     pub fn pipe(jobs: usize) -> io::Result<Jobserver> {
         let (read, write) = io::pipe()?;
-        let (read, write) = (OwnedFd::from(read), OwnedFd::from(write));
+        let (read, write) = (above_stdio(read.into())?, above_stdio(write.into())?);
         let pipe = open_again(read.as_raw_fd())?;
         Jobserver::serve(pipe, Way::Pipe(read, write), jobs)
     }
@@ -293,7 +293,8 @@ fn open(auth: &Auth) -> io::Result<(File, Way)> {
             // There is a reader and a writer now, so that these do not wait for one.
             let read = File::open(path_of(*read))?;
             let write = OpenOptions::new().write(true).open(path_of(*write))?;
-            Ok((pipe, Way::Pipe(read.into(), write.into())))
+            let (read, write) = (above_stdio(read.into())?, above_stdio(write.into())?);
+            Ok((pipe, Way::Pipe(read, write)))
         }
         Auth::Other(_) => Err(no_jobserver("neither a fifo nor a pipe")),
     }
@@ -315,7 +316,7 @@ fn open_fifo(path: &Path) -> io::Result<File> {
         .custom_flags(libc::O_NONBLOCK)
         .open(path)?;
     if pipe.metadata()?.file_type().is_fifo() {
-        Ok(pipe)
+        no_stdio(pipe)
     } else {
         Err(no_jobserver("that is no fifo"))
     }
@@ -342,7 +343,12 @@ fn open_again(number: i32) -> io::Result<File> {
         .write(true)
         .custom_flags(libc::O_NONBLOCK)
         .open(path_of(number));
-    opened.map_err(of_proc)
+    opened.map_err(of_proc).and_then(no_stdio)
+}
+
+/// A closed 0, 1 or 2 of ours is to stay closed in children.
+fn no_stdio(file: File) -> io::Result<File> {
+    above_stdio(file.into()).map(File::from)
 }
 
 /// Tells a missing descriptor from a missing `/proc/self/fd`.

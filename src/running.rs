@@ -219,7 +219,15 @@ impl<K: Kernel> Running<K> {
 
     /// Closes the pipe of a copied stream, and keeps what was collected. The error is that of a caller's own drop.
     pub(crate) fn close_stream(&mut self, stream: Stream, kernel: &mut K) -> io::Result<()> {
+        self.part(kernel);
         self.stream(stream).close(kernel)
+    }
+
+    /// Before our end of a pipe is closed: a child that uses our table would keep what others open at its number.
+    fn part(&self, kernel: &mut K) {
+        if self.is_starting() {
+            kernel.part_table(&self.child);
+        }
     }
 
     /// Cuts the caller's own pipes, as the copied ones are (Go closes them together).
@@ -237,10 +245,16 @@ impl<K: Kernel> Running<K> {
 
     /// Closes the caller's own pipes, which he cannot reach any more.
     pub(crate) fn close_callers_pipes(&mut self, kernel: &mut K) {
-        for our_end in &mut self.streams {
-            if let OurEnd::Caller(pipe) = our_end {
-                pipe.close(kernel);
-            }
+        for stream in Stream::ALL {
+            self.close_callers_pipe(stream, kernel);
+        }
+    }
+
+    /// The same for one.
+    pub(crate) fn close_callers_pipe(&mut self, stream: Stream, kernel: &mut K) {
+        self.part(kernel);
+        if let OurEnd::Caller(pipe) = self.stream(stream) {
+            pipe.close(kernel);
         }
     }
 }

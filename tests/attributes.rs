@@ -179,6 +179,15 @@ fn a_filter_that_refuses_the_wait_is_not_taken_for_an_old_kernel() {
     }
 }
 
+// By pidfd it can be reached, however that ended (Linux 6.9).
+#[test]
+#[cfg(all(target_os = "linux", not(execloop_kqueue_shim)))]
+fn a_group_is_not_signalled_by_the_number_of_a_leader_that_somebody_else_has_taken() {
+    for refusal in ["ENOSYS", "EINVAL"] {
+        scenario("taken-leader", &[&format!("pidfd_send_signal={refusal}")]);
+    }
+}
+
 #[test]
 fn input_that_a_child_does_not_read_raises_no_sigpipe() {
     scenario("unread-input", &[]);
@@ -190,6 +199,13 @@ fn input_that_a_child_does_not_read_raises_no_sigpipe() {
 #[test]
 fn a_child_takes_leaves_and_is_put_in_front_of_a_terminal() {
     scenario("terminals", &[]);
+}
+
+#[test]
+#[cfg(all(target_os = "linux", not(execloop_kqueue_shim)))]
+fn a_stop_that_the_terminal_sends_our_group_does_not_stop_a_child_that_leaves_it() {
+    scenario("types-stops", &[]);
+    scenario("types-stops", &["clone3=ENOSYS"]);
 }
 
 #[test]

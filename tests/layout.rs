@@ -49,6 +49,11 @@ fn child_has_stdio_and_its_extra_files_alone_unless_it_inherits() {
 }
 
 #[test]
+fn child_has_no_file_that_a_thread_opens_where_a_pipe_of_its_was_closed_meanwhile() {
+    check("closed-early", &[]);
+}
+
+#[test]
 fn child_of_a_reactor_made_after_many_descriptors_has_its_own_alone() {
     check("hermetic", &["300"]);
 }

@@ -310,8 +310,8 @@ impl<K: Kernel> Engine<K> {
         if let Some((spec, _)) = self.table.unstarted(slot) {
             return spec.closed.insert(stream);
         }
-        if let Some(OurEnd::Caller(pipe)) = self.table.stream(slot, stream) {
-            pipe.close(&mut self.kernel);
+        if let Some(begun) = self.table.begun(slot) {
+            begun.close_callers_pipe(stream, &mut self.kernel);
         }
     }
 

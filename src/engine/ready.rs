@@ -101,6 +101,14 @@ impl Readiness {
         Some(next)
     }
 
+    /// He was told of these that they would block, and of nothing since.
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn awaited(&self) -> impl Iterator<Item = (u64, Stream)> {
+        let is_awaited = |(_, stage): &(_, &Stage)| **stage == Stage::Awaited;
+        let awaited = self.stages.iter().filter(is_awaited);
+        awaited.map(|(pipe, _)| *pipe)
+    }
+
     #[cfg(any(test, fuzzing))]
     pub(super) fn is_empty(&self) -> bool {
         self.stages.is_empty() && self.noted.is_empty()

@@ -69,6 +69,8 @@ struct Driver {
     minds_edges: bool,
     /// Its caller does something else now and then.
     is_dawdling: bool,
+    /// Its caller is told of his pipes and of ends in one order, as `Reactor::wait_event` has it.
+    takes_events: bool,
     may_fail: bool,
     is_shut_down: bool,
     /// Children that its end is to leave alone.
@@ -140,6 +142,7 @@ impl Driver {
             is_embedded: random.one_in(4),
             minds_edges: random.one_in(2),
             is_dawdling: random.one_in(4),
+            takes_events: random.one_in(3),
             random,
             world,
             inbox: Arc::clone(engine.inbox()),

@@ -13,6 +13,7 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 
+use super::fd::above_stdio;
 use super::fork::Origin;
 use super::mask::SignalMask;
 use super::{Signal, cvt};
@@ -34,8 +35,9 @@ impl Console {
     /// `None`: this process has no terminal.
     pub(super) fn open() -> Option<Console> {
         let terminal = OpenOptions::new().read(true).write(true).open("/dev/tty");
+        let terminal = above_stdio(terminal.ok()?.into());
         Some(Console {
-            terminal: Arc::new(terminal.ok()?.into()),
+            terminal: Arc::new(terminal.ok()?),
             group: 0,
             is_suspended: false,
             origin: Origin::new(),

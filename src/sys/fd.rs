@@ -48,7 +48,7 @@ pub(super) fn is_open(number: libc::c_int) -> bool {
 }
 
 /// Moves a new descriptor away from 0, 1 and 2, where it would be taken for the caller's stdio.
-pub(super) fn above_stdio(fd: OwnedFd) -> io::Result<OwnedFd> {
+pub(crate) fn above_stdio(fd: OwnedFd) -> io::Result<OwnedFd> {
     if fd.as_raw_fd() >= LOWEST {
         Ok(fd)
     } else {

@@ -61,7 +61,7 @@ pub(crate) use backend::{Zombie, become_subreaper, first_zombie};
 pub(crate) use clock::now;
 pub(crate) use cstr::{CStrings, nul_free};
 pub(crate) use executable::{executable, string_bytes_max};
-pub(crate) use fd::{fd_limit_soft, make_fifo, raise_fd_limit};
+pub(crate) use fd::{above_stdio, fd_limit_soft, make_fifo, raise_fd_limit};
 pub(crate) use load::load_average;
 pub use names::{Capability, Namespaces, Resource};
 pub use signal::{Signal, SignalParseError};
@@ -103,6 +103,8 @@ pub(crate) trait Kernel {
     fn has_executed(&mut self, child: &Self::Child) -> bool;
     /// Waits, for a while, until no child under way uses descriptors that are about to be closed.
     fn part_tables(&mut self) {}
+    /// The same for one child alone, and our ends of its pipes.
+    fn part_table(&mut self, _child: &Self::Child) {}
     /// Makes `poll` report our end of a pipe, until it is closed: what there is to say of it now, and each change. To ask
     /// for it again does nothing.
     fn watch_pipe(&mut self, pipe: &Self::Pipe, stream: Stream, tenant: Tenant) -> io::Result<()>;

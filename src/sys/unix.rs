@@ -50,6 +50,7 @@ pub(crate) trait Backend: fmt::Debug + Sized {
         true
     }
     fn part_tables(&mut self) {}
+    fn part_table(&mut self, _child: &Self::Child) {}
     /// `false`: the child has exited before. The next `take_exits` has it, and somebody has to end the next poll.
     fn watch_child(
         &mut self,
@@ -161,6 +162,10 @@ impl<B: Backend> Kernel for Unix<B> {
 
     fn part_tables(&mut self) {
         self.backend.part_tables();
+    }
+
+    fn part_table(&mut self, child: &B::Child) {
+        self.backend.part_table(child);
     }
 
     fn watch_pipe(&mut self, pipe: &Pipe, stream: Stream, tenant: Tenant) -> io::Result<()> {

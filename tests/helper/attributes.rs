@@ -87,10 +87,13 @@ const ALONE: &[(&str, fn())] = &[
     ("clone-refused", steps::clone_refused),
     ("death-signal", ending::print_death_signal),
     ("in-session", terminal::in_session),
+    ("types-stops", terminal::types_stops),
+    ("typed-stops", terminal::typed_stops),
     ("console", console::ways_out),
     ("storm-maker", signals::storm_maker),
     ("waitid-filtered", ending::waitid_filtered),
     ("waitid-missing", ending::waitid_missing),
+    ("taken-leader", ending::taken_leader),
     ("unread-input", signals::unread_input),
 ];
 

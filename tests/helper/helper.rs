@@ -75,6 +75,8 @@ fn main() -> ExitCode {
         #[cfg(target_os = "linux")]
         "hermetic" => layout::hermetic(&arguments),
         #[cfg(target_os = "linux")]
+        "closed-early" => layout::closed_early(),
+        #[cfg(target_os = "linux")]
         "parent-ends" => layout::parent_ends(),
         #[cfg(target_os = "linux")]
         "dropped" => layout::dropped(),

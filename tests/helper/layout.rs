@@ -7,7 +7,10 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
+use execloop::jobserver::Jobserver;
 use execloop::{Command, Input, Output, Reactor};
 
 use crate::counts::{assert_fds, assert_no_children, open_fds, set_soft_fd_limit};
@@ -161,6 +164,8 @@ pub(crate) fn closed_stdio() -> ExitCode {
             .into_iter()
             .filter(|fd| !is_closed(fd.as_raw_fd()))
             .collect();
+        // Nor may its descriptors be taken for these numbers.
+        let jobserver = Jobserver::pipe(2).expect("a jobserver");
         let mut reactor = Reactor::new().expect("a reactor");
         for order in orders(3) {
             // The copying path, too, though not in every combination.
@@ -221,7 +226,7 @@ pub(crate) fn closed_stdio() -> ExitCode {
             }
         }
         finish_all(&mut reactor);
-        drop((reactor, ours));
+        drop((reactor, ours, jobserver));
     }
     ExitCode::SUCCESS
 }
@@ -350,6 +355,48 @@ pub(crate) fn hermetic(arguments: &[OsString]) -> ExitCode {
             .extra_fd(replaced, aside(&extra));
     });
     ExitCode::SUCCESS
+}
+
+/// `closed-early`: pipes are closed and commands let go before their children have run, while a thread opens files at the lowest
+/// free numbers, without close-on-exec.
+pub(crate) fn closed_early() -> ExitCode {
+    let mut reactor = Reactor::new().expect("a reactor");
+    let opens = AtomicBool::new(true);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while opens.load(Ordering::Relaxed) {
+                // SAFETY: the name is a C string.
+                let leak = |_| own(unsafe { libc::memfd_create(c"leak".as_ptr(), 0) });
+                drop([0; 4].map(leak));
+            }
+        });
+        let _until = Until(&opens);
+        for _ in 0..1000 {
+            let mut command =
+                expecting(&["0 r pipe:", "1 w pipe:", "2 w pipe:"].map(str::to_owned));
+            command
+                .stdin(Input::pipe())
+                .stdout(Output::pipe())
+                .stderr(Output::capture());
+            let id = reactor.start(&mut command).expect("it starts");
+            reactor.stdin(id).expect("its pipe").close();
+            reactor.stdout(id).expect("its pipe").close();
+            if reactor.running() >= RUNNING_MAX {
+                finish_one(&mut reactor);
+            }
+        }
+    });
+    finish_all(&mut reactor);
+    ExitCode::SUCCESS
+}
+
+/// Ends a thread's loop, also where its test fails.
+struct Until<'a>(&'a AtomicBool);
+
+impl Drop for Until<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
 }
 
 /// `parent-ends`: what a start leaves open in the parent is a handle and its own ends, and a file given away is gone.

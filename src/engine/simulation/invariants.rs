@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use super::Driver;
 use super::plan::POOLS;
-use crate::engine::Look;
+use crate::caller_pipe::CallerPipe;
 use crate::engine::executed::UNSEEN_MAX;
+use crate::engine::{Engine, Look};
 use crate::queue::Pool;
+use crate::stream::OurEnd;
 use crate::sys::simulated::ChildFacts;
 
 /// A child that the engine's end is to leave alone.
@@ -42,9 +44,28 @@ impl Driver {
             *before = load;
         }
         self.check_console();
+        self.check_awaited();
         if let Some(tokens) = &self.tokens {
             let held = tokens.held.load(Ordering::Relaxed);
             assert_eq!(held, running, "permits");
+        }
+    }
+
+    /// A pipe that its caller waits for is there, or will be: else nothing would be said of it any more, and its command's end be
+    /// withheld for ever.
+    fn check_awaited(&mut self) {
+        let Engine {
+            table, readiness, ..
+        } = self.engine();
+        for (number, stream) in readiness.awaited() {
+            let slot = table.slot_of_pipes(table.id(number));
+            let slot = slot.unwrap_or_else(|| panic!("{number} is gone, and its {stream} awaited"));
+            let is_open = |our_end: &mut OurEnd<_>| {
+                matches!(our_end, OurEnd::Caller(CallerPipe::Open { .. }))
+            };
+            let is_there =
+                table.unstarted(slot).is_some() || table.stream(slot, stream).is_some_and(is_open);
+            assert!(is_there, "{number}: its {stream} is closed, and awaited");
         }
     }
 

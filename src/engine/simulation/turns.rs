@@ -91,6 +91,13 @@ impl Driver {
     }
 
     pub(super) fn take_one(&mut self) {
+        if self.takes_events {
+            // Out of order, as the end of a command comes after what its pipes have for the caller.
+            if let Some(finished) = self.engine().pop_read() {
+                self.note(finished);
+            }
+            return;
+        }
         if let Some(finished) = self.engine().pop_finished() {
             assert!(
                 finished.drained.is_none() || finished.drained >= self.last_drained,

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::sys::CgroupPlan;
+use crate::sys::fd::above_stdio;
 use crate::sys::{StartFailure, StartStep};
 
 /// Tells a cgroup from those that other reactors of this process make.
@@ -37,8 +38,9 @@ impl OwnCgroup {
         // Before anybody is in it: whether it can be ended (Linux 5.14), and is a cgroup at all.
         let kill = cgroup.0.join(KILL);
         fs::metadata(&kill).map_err(|error| failed(&kill, error))?;
-        let directory = File::open(&cgroup.0).map_err(|error| failed(&cgroup.0, error))?;
-        Ok((cgroup, directory.into()))
+        let directory = File::open(&cgroup.0).and_then(|file| above_stdio(file.into()));
+        let directory = directory.map_err(|error| failed(&cgroup.0, error))?;
+        Ok((cgroup, directory))
     }
 
     /// SIGKILL to all that are in it and below it, also to those that are being forked.

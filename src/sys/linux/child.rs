@@ -1,12 +1,13 @@
 //! The child's side of a start, from its first instruction to its exec.
-//! It shares our memory: it allocates nothing, locks nothing, cannot panic, calls no libc and no std, and touches
-//! nothing of ours but the plan's report and gate. The order of the steps is that of Go's syscall.forkAndExecInChild1.
+//! It shares our memory: it allocates nothing, locks nothing, cannot panic, calls no std and of libc at most syscall(2), and
+//! touches nothing of ours but the plan's report and gate. The order of the steps is that of Go's syscall.forkAndExecInChild1.
 #![allow(
     unsafe_code,
     reason = "system calls in a process that shares our memory"
 )]
 
 use std::ffi::CStr;
+use std::mem;
 use std::ptr;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -67,6 +68,9 @@ fn prepare_and_exec(plan: &Plan) -> Result<(), Failed> {
         wait_for_maps(plan)?;
     }
     enter_group(plan, attributes)?;
+    if attributes.changes_group() {
+        forget_stops()?;
+    }
     restore_signals(plan)?;
     enter_namespaces(plan, attributes)?;
     set_rlimits(attributes, |resource| resource != Resource::NOFILE)?;
@@ -139,7 +143,40 @@ fn enter_group(plan: &Plan, attributes: &Attributes) -> Result<(), Failed> {
     Ok(())
 }
 
-/// The kernel's `struct sigaction`, large enough for every architecture; zero is the default action.
+/// A stop that the terminal sent to our parent's group while we were in it is not for us, and waits, as signals are blocked.
+/// Where it stopped us now, nobody would let us go on: who continues the parent's group does not reach ours.
+fn forget_stops() -> Result<(), Failed> {
+    let stops: u64 = [libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU]
+        .iter()
+        .fold(0, |set, signal| set | 1 << (signal - 1));
+    let stops = ptr::from_ref(&stops).expose_provenance();
+    let at_once = [0_usize; 4];
+    let at_once = ptr::from_ref(&at_once).expose_provenance();
+    // SAFETY: siginfo_t is plain data for which zero is valid.
+    let mut information: libc::siginfo_t = unsafe { mem::zeroed() };
+    loop {
+        let into = ptr::from_mut(&mut information).expose_provenance();
+        let arguments = [stops, into, at_once, SIGNAL_SET_SIZE, 0];
+        let Ok(signal) = call(libc::SYS_rt_sigtimedwait, arguments) else {
+            return Ok(());
+        };
+        // SAFETY: a signal's sender is a plain number.
+        let sender = unsafe { information.si_pid() };
+        // One that came during the clone has lost where it is from, and has no sender.
+        if information.si_code != libc::SI_KERNEL && sender != 0 {
+            // Somebody means us.
+            let own = at(StartStep::Signals, call(libc::SYS_getpid, [0; 5]))?;
+            at(
+                StartStep::Signals,
+                call(libc::SYS_kill, [own, signal, 0, 0, 0]),
+            )?;
+            return Ok(());
+        }
+    }
+}
+
+/// The kernel's `struct sigaction`, large enough for every architecture; zero is the default action. Its first word is the
+/// handler, but on MIPS, whose signal sets are larger as well: what is here does not know that one.
 type SignalAction = [usize; 8];
 const SIGNAL_SET_SIZE: usize = 8;
 
@@ -152,12 +189,7 @@ fn restore_signals(plan: &Plan) -> Result<(), Failed> {
             let mut present: SignalAction = [0; 8];
             let old = ptr::from_mut(&mut present).expose_provenance();
             let known = call(libc::SYS_rt_sigaction, [signal, 0, old, SIGNAL_SET_SIZE, 0]);
-            // The handler is the structure's first word on every architecture but MIPS, where flags come first.
-            let handler = if cfg!(any(target_arch = "mips", target_arch = "mips64")) {
-                present[1]
-            } else {
-                present[0]
-            };
+            let [handler, ..] = present;
             if known.is_ok() && handler != libc::SIG_DFL && handler != libc::SIG_IGN {
                 at(
                     StartStep::Signals,

@@ -81,7 +81,6 @@ pub(super) struct Carried {
 struct UnderWay {
     /// The child uses it in place.
     plan: Box<Plan>,
-    pid: u32,
     /// Ours of what the child has at its own numbers, until it has a table of its own.
     ends: [Option<OwnedFd>; 3],
     carried: Carried,
@@ -91,6 +90,7 @@ struct UnderWay {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Birth {
     pub(super) cradle: u32,
+    /// No other child of its spawner has the same.
     pub(super) serial: u32,
 }
 
@@ -103,7 +103,7 @@ pub(super) struct Cradle {
     /// For the next plan.
     lists: Lists,
     under_way: Option<UnderWay>,
-    /// How many starts it has had: what tells them apart.
+    /// Of its last child.
     pub(super) serial: u32,
 }
 
@@ -143,20 +143,19 @@ impl Cradle {
     pub(super) fn occupy(
         &mut self,
         plan: Box<Plan>,
-        pid: u32,
+        serial: u32,
         ends: [Option<OwnedFd>; 3],
         carried: Carried,
     ) {
-        self.serial = self.serial.wrapping_add(1);
+        self.serial = serial;
         self.under_way = Some(UnderWay {
             plan,
-            pid,
             ends,
             carried,
         });
     }
 
-    /// Takes back what the child no longer uses. Returns its pid and what failed, once it uses nothing any more.
+    /// Takes back what the child no longer uses. Returns its serial and what failed, once it uses nothing any more.
     pub(super) fn settle(&mut self, nulls: &Nulls) -> Option<(u32, Option<(StartStep, i32)>)> {
         let child = self.under_way.as_mut()?;
         let is_released = child.plan.gate.load(Ordering::Acquire) == gate::RELEASED;
@@ -174,7 +173,7 @@ impl Cradle {
         let mut child = self.under_way.take()?;
         let failure = child.plan.report.failure();
         self.keep_lists(&mut child.plan);
-        Some((child.pid, failure))
+        Some((self.serial, failure))
     }
 
     /// Those of the last plan.

@@ -124,6 +124,10 @@ impl Backend for System {
         self.spawner.part_tables();
     }
 
+    fn part_table(&mut self, child: &Child) {
+        self.spawner.part_table(child);
+    }
+
     /// A pidfd is never deregistered: closing is enough, as no other process holds copies for longer than its exec takes,
     /// and an event that comes late carries a generation that is over.
     fn watch_child(

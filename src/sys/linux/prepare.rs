@@ -12,7 +12,7 @@ use super::cradle::Carried;
 use super::layout::{layout, stashes};
 use super::plan::{Lists, Plan, Report, Sources, gate};
 use super::spawn::Spawner;
-use crate::sys::fd::{fd_limit_before_raise, is_open};
+use crate::sys::fd::{above_stdio, fd_limit_before_raise, is_open};
 use crate::sys::mapping::{gaps, targets};
 use crate::sys::{Launch, StartFailure, StartStep, Stdio, cvt};
 
@@ -191,5 +191,5 @@ fn open_procs(cgroup: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     // SAFETY: the name is a C string.
     let fd = cvt(unsafe { libc::openat(cgroup.as_raw_fd(), c"cgroup.procs".as_ptr(), flags) })?;
     // SAFETY: openat(2) returned a new descriptor, which has no other owner.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+    above_stdio(unsafe { OwnedFd::from_raw_fd(fd) })
 }

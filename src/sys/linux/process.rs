@@ -103,10 +103,11 @@ impl Child {
         }
     }
 
-    /// For kernels and seccomp filters without the call above. Safe only until the child is reaped.
+    /// For kernels and seccomp filters without the call above. Safe only until the child is reaped, by us or by somebody else:
+    /// in the second case its number may be another's.
     fn signal_by_pid(&self, target: Target, signal: Signal) -> io::Result<()> {
         let pid = libc::pid_t::try_from(self.pid).unwrap_or(0);
-        if self.reaped || pid <= 1 {
+        if self.reaped || pid <= 1 || self.is_lost() {
             return Err(process_gone());
         }
         let pid = if target == Target::Group { -pid } else { pid };
@@ -137,6 +138,13 @@ impl Child {
             usage.memory_bytes_peak = cgroup.memory_peak();
         }
         Ok(exit)
+    }
+
+    /// Somebody else has reaped it, or the kernel has, as SIGCHLD is ignored.
+    fn is_lost(&self) -> bool {
+        let peek = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+        let seen = self.wait(peek);
+        seen.is_err_and(|error| error.raw_os_error() == Some(libc::ECHILD))
     }
 
     /// By poll(2), as waitid(2) may be refused by a filter: a living command is not swept.

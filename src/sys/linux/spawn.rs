@@ -24,7 +24,7 @@ use crate::sys::{Launch, StartFailure, StartStep, now};
 /// So many children may be on their way to their exec.
 const STARTS_UNDER_WAY_MAX: usize = 16;
 
-/// How long the spawner's end waits for children who have not been given a processor yet, and how often it looks.
+/// How long it is waited for children who have not been given a processor yet, and how often it is looked.
 const TABLE_WAIT: Duration = Duration::from_millis(1000);
 const TABLE_LOOK: Duration = Duration::from_micros(100);
 
@@ -36,7 +36,9 @@ pub(super) struct Spawner {
     fd_table: FdTable,
     /// Those of the child that is planned. One start's memory serves the next.
     pub(super) sources: Sources,
-    /// Children whose start has failed, until they are reaped: pid, step and error number.
+    /// How many children were born in cradles: what tells them apart.
+    births: u32,
+    /// Those of them whose start has failed, until they are reaped: serial, step and error number.
     failed: Vec<(u32, StartStep, i32)>,
     /// clone3(2) has not been refused.
     pub(super) has_clone3: bool,
@@ -60,6 +62,7 @@ impl Spawner {
             nulls,
             fd_table: FdTable::new(),
             sources: Sources::default(),
+            births: 0,
             failed: Vec::new(),
             has_clone3: raw::HAS_CLONE3,
             shares_table: child::has_close_range(),
@@ -71,8 +74,8 @@ impl Spawner {
     /// written by both, fallbacks for old kernels reset signals one by one. Where the caller gave a descriptor of his: ours
     /// is to be closed when the start returns, as he may wait for the other end. Where the child leaves our process group by
     /// an act of its own: until then, a signal to its group would be one to ours. And where it cannot be known when the child is
-    /// done with it: on architectures without system calls by hand, and under sanitizers, whose code keeps accounts in what
-    /// both share. `--cfg execloop_start_waits` makes all starts wait.
+    /// done with it: on architectures without system calls by hand. `--cfg execloop_start_waits` makes all starts wait, as
+    /// sanitizers need it, whose code keeps accounts in what both share.
     fn waits(&self, plan: &Plan, has_files: bool) -> bool {
         let attributes = &plan.program.attributes;
         cfg!(execloop_start_waits)
@@ -100,8 +103,8 @@ impl Spawner {
     fn settle_one(&mut self, index: usize) {
         let cradle = self.cradles.get_mut(index);
         let settled = cradle.and_then(|cradle| cradle.settle(&self.nulls));
-        if let Some((pid, Some((step, errno)))) = settled {
-            self.failed.push((pid, step, errno));
+        if let Some((serial, Some((step, errno)))) = settled {
+            self.failed.push((serial, step, errno));
         }
     }
 
@@ -115,25 +118,32 @@ impl Spawner {
         // Not what the word says now: what has failed since is not taken yet.
         let is_under_way =
             cradle.is_some_and(|cradle| cradle.serial == birth.serial && !cradle.is_settled());
-        !is_under_way && self.failed.iter().all(|(pid, ..)| *pid != child.pid())
+        let mut failed = self.failed.iter();
+        !is_under_way && failed.all(|(serial, ..)| *serial != birth.serial)
     }
 
     /// Why a child that has ended was not started, if that is why.
     pub(super) fn take_failure(&mut self, child: &Child) -> Option<StartFailure> {
-        self.settle_one(child.birth()?.cradle as usize);
+        let birth = child.birth()?;
+        self.settle_one(birth.cradle as usize);
         let mut failed = self.failed.iter();
-        let place = failed.position(|(pid, ..)| *pid == child.pid())?;
+        let place = failed.position(|(serial, ..)| *serial == birth.serial)?;
         let (_, step, errno) = self.failed.swap_remove(place);
         Some(StartFailure::new(step, io::Error::from_raw_os_error(errno)))
     }
 
     /// Waits until no child uses the parent's table: what a command is made of is about to be closed. A child gets there
     /// with its first instruction, unless somebody stops it before; so this does not last for ever.
-    pub(super) fn part_tables(&mut self) {
-        let until = now() + TABLE_WAIT;
-        while self.cradles.iter().any(Cradle::shares_table) && now() < until {
-            nap(TABLE_LOOK);
-        }
+    pub(super) fn part_tables(&self) {
+        nap_while(|| self.cradles.iter().any(Cradle::shares_table));
+    }
+
+    /// The same for one child: our ends of its pipes are about to be closed, whose numbers it keeps until its exec.
+    pub(super) fn part_table(&self, child: &Child) {
+        let Some(birth) = child.birth() else { return };
+        let cradle = self.cradles.get(birth.cradle as usize);
+        let cradle = cradle.filter(|cradle| cradle.serial == birth.serial);
+        nap_while(|| cradle.is_some_and(Cradle::shares_table));
     }
 
     /// Gives back what idle cradles hold, but for the first. `false`: there was nothing.
@@ -180,12 +190,11 @@ impl Spawner {
                 Attempt::Started(mut child, born) => {
                     self.fd_table.note(child.as_fd().as_raw_fd());
                     if let Some((plan, carried)) = born {
-                        let cradle = &mut self.cradles[index];
-                        cradle.occupy(plan, child.pid(), ends, carried);
-                        child.is_born_in(Birth {
-                            cradle: index as u32,
-                            serial: cradle.serial,
-                        });
+                        self.births = self.births.wrapping_add(1);
+                        let serial = self.births;
+                        self.cradles[index].occupy(plan, serial, ends, carried);
+                        let cradle = index as u32;
+                        child.is_born_in(Birth { cradle, serial });
                     }
                     return Ok(child);
                 }
@@ -211,7 +220,7 @@ impl Spawner {
         }
     }
 
-    /// Each refusal takes one mechanism out of use, so `spawn` tries at most three times.
+    /// Each refusal takes one mechanism out of use, so `spawn` tries at most twice.
     fn attempt(
         &mut self,
         index: usize,
@@ -324,11 +333,14 @@ impl Spawner {
     }
 }
 
-/// Lets a moment pass. For the end of things alone: a loop sleeps in its poll.
+/// Lets moments pass while a child uses our table, but not for ever.
 #[expect(
     clippy::disallowed_methods,
     reason = "no event announces what is waited for here"
 )]
-fn nap(time: Duration) {
-    std::thread::sleep(time);
+fn nap_while(shares_table: impl Fn() -> bool) {
+    let until = now() + TABLE_WAIT;
+    while shares_table() && now() < until {
+        std::thread::sleep(TABLE_LOOK);
+    }
 }

@@ -138,6 +138,20 @@ pub(super) fn set_nonblocking(end: &impl AsRawFd) {
     check(unsafe { libc::fcntl(end.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK) });
 }
 
+/// Has this process's stdin closed meanwhile.
+pub(super) fn without_stdin<T>(act: impl FnOnce() -> T) -> T {
+    // SAFETY: fcntl(2) with this command takes one number.
+    let aside = check(unsafe { libc::fcntl(0, libc::F_DUPFD_CLOEXEC, 100) });
+    // SAFETY: nothing here reads it meanwhile.
+    check(unsafe { libc::close(0) });
+    let result = act();
+    // SAFETY: dup2(2) takes numbers, and this one was free.
+    check(unsafe { libc::dup2(aside, 0) });
+    // SAFETY: it was made above, and is not used any more.
+    check(unsafe { libc::close(aside) });
+    result
+}
+
 /// A new pseudo-terminal: its master's end and its own, which is nobody's controlling terminal yet.
 pub(super) fn terminal() -> io::Result<(OwnedFd, OwnedFd)> {
     let flags = libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC;
@@ -176,6 +190,12 @@ pub(super) fn put_in_foreground(terminal: &impl AsRawFd, group: i32) {
     check(unsafe { libc::tcsetpgrp(terminal.as_raw_fd(), group) });
     // SAFETY: `before` is what the kernel gave us.
     unsafe { libc::signal(libc::SIGTTOU, before) };
+}
+
+/// Kills a process.
+pub(super) fn end(pid: i32) {
+    // SAFETY: kill(2) takes numbers.
+    check(unsafe { libc::kill(pid, libc::SIGKILL) });
 }
 
 /// Kills a process group.

@@ -6,9 +6,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use execloop::linux::{Cgroup as OwnCgroup, CommandExt, Namespaces};
-use execloop::{Command, Reactor, StartError, StartStep};
+use execloop::{Command, Finished, Input, Reactor, StartError, StartStep};
 
-use super::{cat, fails, finish, is_root, open, print, skip};
+use super::{calls, cat, fails, finish, is_root, open, print, skip};
 use crate::start_error::start_error;
 
 /// Where file systems of this kind are mounted; v2 may be mounted beside v1.
@@ -87,6 +87,24 @@ pub(super) fn placement(reactor: &mut Reactor) {
             .any(|line| line.starts_with("0::") && line.contains(&below)),
         "{text}"
     );
+
+    // Its directory does not take the place of a stdin that is closed here.
+    let directory = cgroup.open();
+    let placed = calls::without_stdin(|| {
+        let without = || {
+            let mut command = Command::new("/bin/sh");
+            command
+                .args(["-c", "! test -e /proc/$$/fd/0"])
+                .stdin(Input::inherit());
+            command
+        };
+        let own = OwnCgroup::under(&cgroup.0);
+        [
+            finish(reactor, without().own_cgroup(own)),
+            finish(reactor, without().cgroup(directory)),
+        ]
+    });
+    assert!(placed.iter().all(Finished::success), "{placed:?}");
 
     let true_in = |directory: &str| {
         let mut command = Command::new("/bin/true");

@@ -193,6 +193,26 @@ pub(super) fn waitid_filtered() {
     assert!(done.success(), "{done:?}");
 }
 
+/// The kernel takes children itself where SIGCHLD is ignored: the number of one may be another's, and its group's, too.
+pub(super) fn taken_leader() {
+    calls::ignore(libc::SIGCHLD);
+    let mut reactor = Reactor::new().expect("a reactor");
+    let mut leaves = shell("sleep 1000 </dev/null >/dev/null 2>&1 & echo $!");
+    leaves.process_group(0).sweep_group(true);
+    let done = finish(&mut reactor, leaves.stdout(Output::capture()));
+    let text = String::from_utf8(done.stdout).expect("text");
+    let left: i32 = text.trim().parse().expect("a pid");
+    let stat = std::fs::read_to_string(format!("/proc/{left}/stat"));
+    // Not one that has ended and is not taken yet.
+    let stat = stat.expect("it was not signalled");
+    let state = stat.rsplit_once(')').map(|(_, rest)| rest.trim_start());
+    assert!(
+        state.is_some_and(|state| !state.starts_with(['Z', 'X'])),
+        "{stat}"
+    );
+    calls::end(left);
+}
+
 pub(super) fn waitid_missing() {
     let error = Reactor::new().expect_err("an old kernel");
     assert_eq!(error.kind(), std::io::ErrorKind::Unsupported);

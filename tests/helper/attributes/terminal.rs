@@ -1,12 +1,15 @@
 //! Terminals: taking one, giving it up, and being put into its foreground.
 //! Unaware of which system calls are refused.
 
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
 
 use execloop::linux::CommandExt;
-use execloop::{Input, Reactor};
+use execloop::{Command, Input, Reactor};
 
 use super::identity::{bits, own};
 use super::{Stat, calls, cat, helper, leader, print, skip, stat, status};
@@ -36,6 +39,63 @@ pub(super) fn terminals(reactor: &mut Reactor) {
             .stdin(Input::file(terminal.try_clone().expect("a copy")))
             .controlling_terminal(0);
         print(reactor, &mut session);
+    }
+}
+
+/// Somebody types Ctrl-Z all the time at the terminal of a process that starts children.
+pub(super) fn types_stops() {
+    let (master, terminal) = match calls::terminal() {
+        Ok(both) => both,
+        Err(error) => return skip(&format!("no pseudo-terminal: {error}")),
+    };
+    let mut reactor = Reactor::new().expect("a reactor");
+    let mut session = helper("typed-stops");
+    session
+        .session(true)
+        .stdin(Input::file(terminal.try_clone().expect("a copy")))
+        .controlling_terminal(0);
+    let types = AtomicBool::new(true);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            calls::set_nonblocking(&master);
+            let mut keys = File::from(master.try_clone().expect("a copy"));
+            while types.load(Ordering::Relaxed) {
+                // What is typed is echoed, and neither side holds much.
+                let _ = keys.write(b"\x1a");
+                let _ = keys.read(&mut [0; 64]);
+            }
+        });
+        let _until = Until(&types);
+        print(&mut reactor, &mut session);
+    });
+}
+
+/// Ends a thread's loop, also where its test fails.
+struct Until<'a>(&'a AtomicBool);
+
+impl Drop for Until<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+}
+
+/// The leader of a session at whose terminal that happens. Its own group is an orphaned one, which such a
+/// stop spares; those of its children are not.
+pub(super) fn typed_stops() {
+    let mut reactor = Reactor::new().expect("a reactor");
+    for _ in 0..500 {
+        let id = reactor.start(Command::new("/bin/true").process_group(0));
+        let id = id.expect("it starts");
+        let stat = format!("/proc/{}/stat", reactor.pid(id).expect("it runs"));
+        while reactor.try_wait(id).is_none() {
+            let stat = fs::read_to_string(&stat).unwrap_or_default();
+            let state = stat.rsplit_once(')').map(|(_, rest)| rest.trim_start());
+            let is_stopped = state.is_some_and(|state| state.starts_with('T'));
+            assert!(!is_stopped, "by a stop that was not for it: {stat}");
+            reactor
+                .turn(Some(Duration::from_millis(1)))
+                .expect("a turn");
+        }
     }
 }
 
