@@ -141,11 +141,7 @@ fn pieces(word: &[u8]) -> Vec<Piece> {
     let mut text = Vec::new();
     let mut rest = word;
     while let Some(byte) = rest.first() {
-        let place = rest.iter().position(|byte| *byte == b'}').and_then(|end| {
-            let inside = rest.get(1..end).filter(|_| *byte == b'{')?;
-            Some((place(inside)?, end))
-        });
-        match place {
+        match first_place(rest) {
             Some((piece, end)) => {
                 if !text.is_empty() {
                     pieces.push(Piece::Text(std::mem::take(&mut text)));
@@ -163,6 +159,15 @@ fn pieces(word: &[u8]) -> Vec<Piece> {
         pieces.push(Piece::Text(text));
     }
     pieces
+}
+
+/// The place that the text begins with, and where its brace is closed.
+fn first_place(text: &[u8]) -> Option<(Piece, usize)> {
+    let inside = text.strip_prefix(b"{")?;
+    // No place has a brace in it, so that nothing is looked at two times.
+    let end = inside.iter().position(|byte| b"{}".contains(byte))?;
+    let inside = inside[..end + 1].strip_suffix(b"}")?;
+    Some((place(inside)?, end + 1))
 }
 
 /// What stands between the braces, if it is a place.
@@ -322,5 +327,14 @@ mod tests {
             String::from_utf8(line).expect("text"),
             "gzip -t 'it'\\''s' b && echo 7"
         );
+    }
+
+    #[test]
+    fn a_long_text_takes_no_more_than_its_length() {
+        // Its square would take hours.
+        for text in ["x", "{", "{0", "{1{"] {
+            let word = text.repeat(4_000_000) + "{}";
+            assert_eq!(filled(&[&word], &["a"]), [text.repeat(4_000_000) + "a"]);
+        }
     }
 }
