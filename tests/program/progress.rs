@@ -2,14 +2,19 @@
 
 use super::*;
 
-/// `execloop run` on a terminal of 60 columns, made by script(1). `None`, which is said, where there is none.
+/// `execloop run` on a terminal of 60 columns. `None`, which is said, where there is none.
 fn live_at_terminal(arguments: &str, environment: &str) -> Option<Live> {
+    live_at_terminal_of("cols 60", arguments, environment)
+}
+
+/// The same on one of another size, as stty(1) has it. It is made by script(1).
+fn live_at_terminal_of(size: &str, arguments: &str, environment: &str) -> Option<Live> {
     if !execloop::look_path("script").is_ok_and(|_| cfg!(target_os = "linux")) {
         eprintln!("skipped: no script(1) of util-linux here");
         return None;
     }
     let program = env!("CARGO_BIN_EXE_execloop");
-    let line = format!("stty cols 60; env TERM=xterm {environment} '{program}' run {arguments}");
+    let line = format!("stty {size}; env TERM=xterm {environment} '{program}' run {arguments}");
     let mut command = Command::new("script");
     command.args(["-qefc", &line, "/dev/null"]);
     Some(Live::of(command.env("SHELL", "/bin/sh")))
@@ -260,4 +265,23 @@ fn nothing_is_drawn_over_a_list_that_is_typed() {
         done.output().contains("2 commands: 2 succeeded, 0 failed"),
         "{done:?}"
     );
+}
+
+#[test]
+fn the_lines_are_no_more_than_fit_the_terminal() {
+    let scratch = Scratch::new();
+    let gates = ["a", "b", "c"].map(|name| fifo(&scratch, name));
+    let arguments = format!("-j 3 'read x <{{}}; :' ::: {}", gates.join(" "));
+    let Some(mut live) = live_at_terminal_of("cols 60 rows 2", &arguments, "NO_COLOR=1") else {
+        return;
+    };
+    // A second frame, behind the erasure of the first.
+    await_shown(&mut live, "A\x1b[J");
+    for gate in gates {
+        fs::write(gate, "\n").expect("the gate");
+    }
+    let text = text(&live.finish().stdout);
+    assert!(text.contains("\x1b[1A\x1b[J"), "{text:?}");
+    let is_too_high = |lines: &str| text.contains(&format!("\x1b[{lines}A"));
+    assert!(!is_too_high("2") && !is_too_high("3"), "{text:?}");
 }

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
+use rustix::termios::{Winsize, tcgetwinsize};
 
 use crate::clock;
 use crate::outbox::Outbox;
@@ -34,6 +35,7 @@ const NAMES_MAX: usize = 3;
 const BAR_COLUMNS: usize = 20;
 /// Of a terminal that does not say.
 const COLUMNS: u16 = 80;
+const ROWS: u16 = 24;
 
 /// `--progress`
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -218,8 +220,10 @@ impl Drawing {
 
     fn frame(&self, progress: &Progress, now: Instant) -> Frame {
         let mut text = vec![progress.counts(now, red_marks(self.has_colours))];
-        text.extend(progress.longest(NAMES_MAX, now));
-        let layout = (columns(), text.len(), progress.total.is_some());
+        let size = size();
+        let names = NAMES_MAX.min(usize::from(size.ws_row) - 1);
+        text.extend(progress.longest(names, now));
+        let layout = (size.ws_col, text.len(), progress.total.is_some());
         *lock(&self.text) = text;
         if self.layout.replace(Some(layout)) != Some(layout) {
             self.bar.set_style(self.style(layout));
@@ -262,10 +266,15 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn columns() -> u16 {
-    match rustix::termios::tcgetwinsize(io::stderr()) {
-        Ok(size) if size.ws_col > 0 => size.ws_col,
-        _ => COLUMNS,
+/// The terminal's. Both are at least 1.
+fn size() -> Winsize {
+    let size = tcgetwinsize(io::stderr()).ok();
+    let told = |of: fn(&Winsize) -> u16| size.as_ref().map(of).filter(|number| *number > 0);
+    Winsize {
+        ws_col: told(|size| size.ws_col).unwrap_or(COLUMNS),
+        ws_row: told(|size| size.ws_row).unwrap_or(ROWS),
+        ws_xpixel: 0,
+        ws_ypixel: 0,
     }
 }
 
