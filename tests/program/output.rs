@@ -193,6 +193,27 @@ fn stream_loses_no_line_while_nobody_reads_and_takes_no_more_memory() {
 }
 
 #[test]
+fn while_nobody_reads_messages_no_further_command_starts_and_no_message_is_lost() {
+    // A reason has the program's whole name in it, so that a dozen are more than the program holds.
+    let long = format!("/no/{}{{}}", "x".repeat(100_000));
+    let numbers: Vec<String> = (0..500).map(|number| number.to_string()).collect();
+    let mut words = vec!["-j", "1", &long, ":::"];
+    words.extend(numbers.iter().map(String::as_str));
+    let mut live = Live::start(&words);
+    let mut told = live.line(Stream::Stderr) + "\n";
+    let_time_pass();
+    live.signal(Signal::TERM);
+    let done = live.finish_unread();
+    assert_eq!(done.signal, Some(Signal::TERM.number()));
+    told += &done.stderr;
+    let failures = told.lines().filter(|line| line.starts_with("failed: "));
+    let failures = failures.count();
+    assert!(failures < 50, "{failures}");
+    let counted = format!(" 0 succeeded, {failures} failed");
+    assert!(done.summary().contains(&counted), "{}", done.summary());
+}
+
+#[test]
 fn a_large_output_does_not_stay_in_memory() {
     let program = env!("CARGO_BIN_EXE_execloop");
     let list = "head -c 300000000 /dev/zero\necho; grep VmHWM /proc/$PPID/status\n";

@@ -67,7 +67,7 @@ impl Chunk {
         match self {
             Chunk::Bytes(bytes) | Chunk::Line(bytes) => bytes.len(),
             Chunk::Output(output) => usize::try_from(output.held_bytes()).unwrap_or(usize::MAX),
-            Chunk::Note(..) => 0,
+            Chunk::Note(note, _) => note.len(),
         }
     }
 }
@@ -158,10 +158,14 @@ impl Outbox {
     /// Hands the notes to their outboxes, although what is before them may never be written.
     pub(crate) fn let_notes_go(&self) {
         let mut state = self.shared.lock();
-        let (notes, others) = std::mem::take(&mut state.chunks)
+        let (notes, others): (VecDeque<_>, _) = std::mem::take(&mut state.chunks)
             .into_iter()
             .partition(|chunk| matches!(chunk, Chunk::Note(..)));
         state.chunks = others;
+        let bytes = notes.iter().map(Chunk::bytes).sum();
+        self.shared
+            .unwritten_bytes
+            .fetch_sub(bytes, Ordering::Relaxed);
         drop(state);
         pass_on(notes);
     }
