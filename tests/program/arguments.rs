@@ -1,6 +1,8 @@
 //! Commands with places for arguments, and where the arguments come from.
 
 use super::*;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 
 #[test]
 fn arguments_come_from_stdin_a_file_or_the_words() {
@@ -44,4 +46,71 @@ fn a_resumed_run_leaves_out_what_the_job_log_has() {
     );
     let none = run(&[&["--joblog", &log, "--resume"][..], &words].concat(), "");
     assert_eq!(none.code, Some(0), "{none:?}");
+}
+
+#[test]
+fn records_of_an_earlier_run_stay_until_there_is_a_run() {
+    let scratch = Scratch::new();
+    let [log, page, events] =
+        ["log", "page", "events"].map(|name| scratch.join(name).display().to_string());
+    for file in [&log, &page, &events] {
+        fs::write(file, "kept\n").expect("a file");
+    }
+    let records = ["--joblog", &log, "--timeline", &page, "--trace", &events];
+    for (flags, code) in [
+        (&["--dry-run"][..], 0),
+        (&["--dry-run", "--resume"], 0),
+        (&["--results", "/proc/x"], 2),
+        (&["--jobserver"], 2),
+    ] {
+        let words = [&records[..], flags, &["echo", ":::", "a"]].concat();
+        let done = finish(program(&words).env("MAKEFLAGS", ""));
+        assert_eq!(done.code, Some(code), "{done:?}");
+        for file in [&log, &page, &events] {
+            let text = fs::read_to_string(file).expect("a file");
+            assert_eq!(text, "kept\n", "{flags:?}: {file}");
+        }
+    }
+    let results = scratch.join("results");
+    let words = ["--dry-run", "--results", &results.display().to_string()];
+    let done = run(&[&words[..], &["echo", ":::", "a"]].concat(), "");
+    assert_eq!((done.code, done.output().as_str()), (Some(0), "echo a\n"));
+    assert!(!results.exists());
+    // A shorter one than before leaves nothing of that behind.
+    fs::write(&log, "kept\n".repeat(1000)).expect("a file");
+    let done = run(&["--joblog", &log, "true", ":::", "a"], "");
+    assert_eq!(done.code, Some(0), "{done:?}");
+    let text = fs::read_to_string(&log).expect("a file");
+    assert!(
+        text.starts_with("Seq\t") && text.lines().count() == 2,
+        "{text}"
+    );
+}
+
+#[test]
+fn a_list_that_the_run_would_write_to_is_refused_and_stays() {
+    let scratch = Scratch::new();
+    let list = scratch.join("list").display().to_string();
+    fs::write(&list, "echo no\n").expect("a file");
+    for flag in ["--joblog", "--timeline", "--trace"] {
+        let done = run(&[flag, &list, &list], "");
+        let expected = format!("execloop: {list} and {list} are the same file\n");
+        assert_eq!((done.code, done.stderr), (Some(2), expected), "{flag}");
+        assert_eq!(fs::read_to_string(&list).expect("a file"), "echo no\n");
+    }
+    let words = ["--trace", &list, "--joblog", &list, "echo", ":::", "a"];
+    assert_eq!(run(&words, "").code, Some(2));
+}
+
+#[test]
+fn a_variable_of_the_environment_is_any_bytes() {
+    let mut command = program(&["-q", "--env"]);
+    command.arg(OsStr::from_bytes(b"BYTES=a\xff=b"));
+    let done = finish(command.args(["printenv", ":::", "BYTES"]));
+    assert_eq!(
+        (done.code, done.stdout),
+        (Some(0), b"a\xff=b\n".to_vec()),
+        "{}",
+        done.stderr
+    );
 }

@@ -65,10 +65,17 @@ fn wrong_usage_is_exit_status_2_and_says_what_is_wrong() {
         (&["--halt", "0"], "--halt"),
         (&["--resume"], "--joblog"),
         (&["--env", "A"], "LC_ALL=C"),
+        (&["--load", "nan"], "a load, such as 4"),
+        (&["--load=-1"], "a load, such as 4"),
         (&["--ungroup", "--tag"], "--tag"),
         (
             &["--joblog", "/no/such/log"],
             "execloop: /no/such/log: No such file",
+        ),
+        (
+            // It could be /dev/zero, which has no end.
+            &["--resume", "--joblog", "/dev/null"],
+            "execloop: /dev/null: no regular file",
         ),
         (&["--results", "/proc/x"], "execloop: /proc/x: No such file"),
         (

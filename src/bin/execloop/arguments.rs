@@ -1,11 +1,13 @@
 //! The arguments of the program, as clap reads them and `--help` tells of them.
 //! Unaware of what is done with them.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::num::NonZeroUsize;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use execloop::Signal;
@@ -14,7 +16,7 @@ use crate::bar::When;
 use crate::bench::BenchArguments;
 use crate::command_line::parse_duration;
 use crate::jobserver::Way;
-use crate::limits::{Halt, Jobs, parse_halt, parse_jobs, parse_size};
+use crate::limits::{Halt, Jobs, parse_halt, parse_jobs, parse_load, parse_size};
 
 /// Runs thousands of commands at once
 #[derive(Debug, Parser)]
@@ -145,7 +147,7 @@ pub(crate) struct LimitArguments {
     ///
     /// As many as /proc/loadavg says at this instant. One command always
     /// runs.
-    #[arg(short = 'l', long, value_name = "LOAD", verbatim_doc_comment)]
+    #[arg(short = 'l', long, value_name = "LOAD", value_parser = parse_load, verbatim_doc_comment)]
     pub(crate) load: Option<f64>,
 
     /// Start no further command while less memory is available
@@ -275,7 +277,7 @@ pub(crate) struct OutputArguments {
     #[arg(long, conflicts_with = "stream", verbatim_doc_comment)]
     pub(crate) json: bool,
 
-    /// Print the commands, and run none
+    /// Print the commands; run none, and write no records
     #[arg(long)]
     pub(crate) dry_run: bool,
 
@@ -300,7 +302,7 @@ pub(crate) struct OutputArguments {
 #[command(next_help_heading = "What commands are given")]
 pub(crate) struct ChildArguments {
     /// Set a variable in the commands' environment
-    #[arg(long, value_name = "NAME=VALUE", value_parser = clap::builder::ValueParser::new(parse_variable))]
+    #[arg(long, value_name = "NAME=VALUE", value_parser = OsStringValueParser::new().try_map(parse_variable))]
     pub(crate) env: Vec<(OsString, OsString)>,
 
     /// Run the commands in DIR
@@ -388,12 +390,17 @@ and waits for them, a second one or SIGQUIT kills them. Then this program ends
 by the first signal, so that a shell shows 130 for Ctrl-C. A third one ends it
 at once. When stdout is closed, as by head, it kills them and ends by SIGPIPE,
 shown as 141. Ctrl-Z suspends the commands and their time limits, too. A signal
-that was ignored when it was started, as with nohup, stays ignored. If it is
-killed itself, the commands are killed, too.";
+that was ignored when it was started, as with nohup, stays ignored, but for
+SIGPIPE and SIGCHLD. If it is killed itself, the commands are killed, too.";
 
-fn parse_variable(text: &str) -> Result<(OsString, OsString), String> {
-    match text.split_once('=') {
-        Some((name, value)) if !name.is_empty() => Ok((name.into(), value.into())),
+/// It is bytes, as the environment is.
+fn parse_variable(text: OsString) -> Result<(OsString, OsString), String> {
+    let bytes = text.as_bytes();
+    match bytes.iter().position(|byte| *byte == b'=') {
+        Some(end @ 1..) => {
+            let part = |bytes| OsStr::from_bytes(bytes).to_owned();
+            Ok((part(&bytes[..end]), part(&bytes[end + 1..])))
+        }
         _ => Err("expected a name and a value, such as LC_ALL=C".to_owned()),
     }
 }

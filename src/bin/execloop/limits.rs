@@ -38,6 +38,14 @@ pub(crate) fn parse_jobs(text: &str) -> Result<Jobs, String> {
     }
 }
 
+/// `-l`
+pub(crate) fn parse_load(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(load) if load.is_finite() && load >= 0.0 => Ok(load),
+        _ => Err("expected a load, such as 4".to_owned()),
+    }
+}
+
 /// When failures end the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Halt {

@@ -60,7 +60,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use execloop::{Signal, program};
 
-use arguments::{Action, Arguments, RunArguments};
+use arguments::{Action, Arguments};
 use joblog::JobLog;
 use patient::Patient;
 use plan::{Form, Plan};
@@ -99,6 +99,14 @@ fn main() -> ExitCode {
             };
         }
     };
+    if program::was_closed_at_start(1) {
+        return fail(FAILURE, "stdout", &program::closed_error());
+    }
+    if let Some(nice) = arguments.child.nice
+        && let Err(error) = rustix::process::nice(nice)
+    {
+        return fail(USAGE, "--nice", &error.into());
+    }
     let plan = match Plan::new(&arguments) {
         Ok(plan) => plan,
         Err(wrong) => {
@@ -106,21 +114,13 @@ fn main() -> ExitCode {
             return ExitCode::from(USAGE);
         }
     };
-    if program::was_closed_at_start(1) {
-        return fail(FAILURE, "stdout", &program::closed_error());
-    }
-    match run(plan, &arguments) {
+    match run(plan) {
         Ok(code) => code,
         Err(error) => fail(FAILURE, "reactor", &error),
     }
 }
 
-fn run(plan: Plan, arguments: &RunArguments) -> io::Result<ExitCode> {
-    if let Some(nice) = arguments.child.nice
-        && let Err(error) = rustix::process::nice(nice)
-    {
-        return Ok(fail(USAGE, "--nice", &error.into()));
-    }
+fn run(plan: Plan) -> io::Result<ExitCode> {
     let quiet = plan.options.quiet;
     if plan.is_typed && !quiet {
         let what = "reading the terminal, one line for each command; Ctrl-D ends the list";
@@ -131,7 +131,10 @@ fn run(plan: Plan, arguments: &RunArguments) -> io::Result<ExitCode> {
     }
     let mut run = Run::new(plan.origin, plan.options)?;
     let epoch = run.epoch();
-    for record in plan.records {
+    for mut record in plan.records {
+        if let Err(error) = record.begin() {
+            return Ok(fail(USAGE, &record.name, &error));
+        }
         let outbox = run.file(record.name, record.file)?;
         run.add_sink(match record.form {
             Form::JobLog => Box::new(JobLog::new(outbox, epoch)),

@@ -1,13 +1,14 @@
 //! From arguments to a run: opens what is read and written, and says what does not go together.
 //! Unaware of how commands are run.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, IsTerminal, Read, Write};
 use std::num::NonZeroUsize;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -49,6 +50,22 @@ pub(crate) struct Record {
     /// As the user wrote it.
     pub(crate) name: String,
     pub(crate) file: File,
+    /// So much of what is in it stays.
+    kept_bytes: u64,
+}
+
+impl Record {
+    /// Drops what was in the file. Not before all else is known to be right: it may be the only copy.
+    pub(crate) fn begin(&mut self) -> io::Result<()> {
+        let metadata = self.file.metadata()?;
+        if metadata.is_file() && metadata.len() != self.kept_bytes {
+            self.file.set_len(self.kept_bytes)?;
+        }
+        match self.form {
+            Form::JobLog if self.kept_bytes == 0 => self.file.write_all(joblog::HEADER),
+            _ => Ok(()),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -74,10 +91,13 @@ impl Plan {
         let (origin, list, is_typed) = origin(arguments, &invocation, &recipe)?;
         let (job_log, done_before) = job_log(arguments)?;
         let mut records: Vec<Record> = job_log.into_iter().collect();
-        records.extend(pictures(arguments)?);
         let mut notes = Vec::new();
-        if let Some(results) = &arguments.record.results {
-            fs::create_dir_all(results).map_err(|error| about(results, &error))?;
+        if !arguments.output.dry_run {
+            records.extend(pictures(arguments)?);
+            refuse_same_files(&origin, &list, &records)?;
+            if let Some(results) = &arguments.record.results {
+                fs::create_dir_all(results).map_err(|error| about(results, &error))?;
+            }
         }
         let mut options = options(arguments, recipe, done_before, is_typed);
         let limits = &arguments.limits;
@@ -262,35 +282,46 @@ fn stdin() -> io::Result<File> {
     Ok(File::from(io::stdin().as_fd().try_clone_to_owned()?))
 }
 
-/// The job log's file, at its end, and the commands that it says need not run.
+/// The job log's file, unless the run is dry, and the commands that it says need not run.
 fn job_log(arguments: &RunArguments) -> Result<(Option<Record>, HashSet<u64>), Wrong> {
     let records = &arguments.record;
     let Some(path) = &records.joblog else {
         return Ok(Default::default());
     };
+    let about = |error| about(path, &error);
+    let (mut done, mut kept_bytes) = (HashSet::new(), 0);
     let is_resumed = records.resume || records.resume_failed;
-    let open = || -> io::Result<(File, HashSet<u64>)> {
-        let mut options = OpenOptions::new();
-        let options = options.write(true).create(true);
-        if !is_resumed {
-            let mut file = options.truncate(true).open(path)?;
-            file.write_all(joblog::HEADER)?;
-            return Ok((file, HashSet::new()));
-        }
-        let mut file = options.read(true).append(true).truncate(false).open(path)?;
+    if is_resumed && let Some(mut log) = written_log(path)? {
         let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes)?;
-        let (done, whole) = joblog::done_before(&bytes, records.resume_failed);
-        if whole < bytes.len() {
-            file.set_len(whole as u64)?;
-        }
-        if whole == 0 {
-            file.write_all(joblog::HEADER)?;
-        }
-        Ok((file, done))
+        log.read_to_end(&mut bytes).map_err(about)?;
+        (done, kept_bytes) = joblog::done_before(&bytes, records.resume_failed);
+    }
+    if arguments.output.dry_run {
+        return Ok((None, done));
+    }
+    let mut options = OpenOptions::new();
+    let options = options.write(true).create(true).append(is_resumed);
+    let file = options.truncate(false).open(path).map_err(about)?;
+    let log = record(Form::JobLog, path, file);
+    let kept_bytes = kept_bytes as u64;
+    Ok((Some(Record { kept_bytes, ..log }), done))
+}
+
+/// A log of an earlier run. A device may have no end, and a pipe is never at its end while it is open.
+fn written_log(path: &Path) -> Result<Option<File>, Wrong> {
+    let is_regular = match fs::metadata(path) {
+        Ok(metadata) => metadata.is_file(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(about(path, &error)),
     };
-    let (file, done) = open().map_err(|error| about(path, &error))?;
-    Ok((Some(record(Form::JobLog, path, file)), done))
+    if !is_regular {
+        let name = printable_message(&path.display().to_string());
+        return Err(format!(
+            "{name}: no regular file, so there is nothing to resume"
+        ));
+    }
+    let log = File::open(path).map_err(|error| about(path, &error))?;
+    Ok(Some(log))
 }
 
 fn record(form: Form, path: &Path, file: File) -> Record {
@@ -298,10 +329,37 @@ fn record(form: Form, path: &Path, file: File) -> Record {
         form,
         name: path.display().to_string(),
         file,
+        kept_bytes: 0,
     }
 }
 
-/// New files for what is drawn of the run.
+/// A list that the run writes to would be run as it grows.
+fn refuse_same_files(origin: &Origin, list: &str, records: &[Record]) -> Result<(), Wrong> {
+    let list = match origin {
+        Origin::List(file, _) => Some((list, file)),
+        Origin::Fixed(_) => None,
+    };
+    let records = records
+        .iter()
+        .map(|record| (record.name.as_str(), &record.file));
+    let mut known: HashMap<(u64, u64), &str> = HashMap::new();
+    for (name, file) in list.into_iter().chain(records) {
+        let Ok(metadata) = file.metadata() else {
+            continue;
+        };
+        if !metadata.is_file() {
+            continue;
+        }
+        if let Some(other) = known.insert((metadata.dev(), metadata.ino()), name) {
+            return Err(printable_message(&format!(
+                "{other} and {name} are the same file"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Files for what is drawn of the run.
 fn pictures(arguments: &RunArguments) -> Result<Vec<Record>, Wrong> {
     let paths = [
         (Form::Trace, &arguments.record.trace),
@@ -311,7 +369,9 @@ fn pictures(arguments: &RunArguments) -> Result<Vec<Record>, Wrong> {
         .into_iter()
         .filter_map(|(form, path)| Some((form, path.as_ref()?)));
     let open = |(form, path): (Form, &PathBuf)| {
-        let file = File::create(path).map_err(|error| about(path, &error))?;
+        let mut options = OpenOptions::new();
+        let options = options.write(true).create(true).truncate(false);
+        let file = options.open(path).map_err(|error| about(path, &error))?;
         Ok(record(form, path, file))
     };
     wanted.map(open).collect()
