@@ -194,9 +194,9 @@ fn stream_loses_no_line_while_nobody_reads_and_takes_no_more_memory() {
 
 #[test]
 fn while_nobody_reads_messages_no_further_command_starts_and_no_message_is_lost() {
-    // A reason has the program's whole name in it, so that a dozen are more than the program holds.
-    let long = format!("/no/{}{{}}", "x".repeat(100_000));
-    let numbers: Vec<String> = (0..500).map(|number| number.to_string()).collect();
+    // A reason has the program's whole name in it, so that 60 are more than the program holds.
+    let long = format!("/no/{}{{}}", "x".repeat(20_000));
+    let numbers: Vec<String> = (0..1000).map(|number| number.to_string()).collect();
     let mut words = vec!["-j", "1", &long, ":::"];
     words.extend(numbers.iter().map(String::as_str));
     let mut live = Live::start(&words);
@@ -208,7 +208,7 @@ fn while_nobody_reads_messages_no_further_command_starts_and_no_message_is_lost(
     told += &done.stderr;
     let failures = told.lines().filter(|line| line.starts_with("failed: "));
     let failures = failures.count();
-    assert!(failures < 50, "{failures}");
+    assert!(failures < 80, "{failures}");
     let counted = format!(" 0 succeeded, {failures} failed");
     assert!(done.summary().contains(&counted), "{}", done.summary());
 }
