@@ -93,9 +93,11 @@ pub(super) fn placement(reactor: &mut Reactor) {
     let placed = calls::without_stdin(|| {
         let without = || {
             let mut command = Command::new("/bin/sh");
+            // Its start waits: what was open for it is open until then.
             command
                 .args(["-c", "! test -e /proc/$$/fd/0"])
-                .stdin(Input::inherit());
+                .stdin(Input::inherit())
+                .session(true);
             command
         };
         let own = OwnCgroup::under(&cgroup.0);
