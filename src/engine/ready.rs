@@ -63,6 +63,9 @@ impl Readiness {
 
     /// Its pipes are closed.
     pub(super) fn forget(&mut self, number: u64) {
+        if self.stages.is_empty() {
+            return;
+        }
         for stream in Stream::ALL {
             self.forget_one(number, stream);
         }
