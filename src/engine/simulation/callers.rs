@@ -77,7 +77,13 @@ impl Driver {
             Err(error) if tries && error.kind() == ErrorKind::WouldBlock => {
                 self.wanted.push((id, stream));
             }
-            Ok(0) => self.book.borrow_mut()[number].callers_ended = true,
+            Ok(0) => {
+                // It may be opened anew later, and written to.
+                let job = &self.book.borrow()[number];
+                let world = self.world.borrow();
+                let is_true = world.has_ended(job.program, stream, job.callers_read);
+                assert!(is_true, "the end that the caller saw: {job:#?}");
+            }
             Ok(count) => {
                 let job = &mut self.book.borrow_mut()[number];
                 let world = self.world.borrow();

@@ -110,9 +110,8 @@ pub(super) struct Job {
     pub(super) requests: Vec<(Instant, Cause, bool)>,
     /// Signals that the driver has sent to it.
     pub(super) signals: usize,
-    /// How much the driver has read of its pipe, and whether it found the end.
+    /// How much the driver has read of its pipe.
     pub(super) callers_read: usize,
-    pub(super) callers_ended: bool,
     /// How much the driver has written to its pipe.
     pub(super) callers_written: usize,
 }
@@ -237,7 +236,6 @@ impl Job {
             requests: Vec::new(),
             signals: 0,
             callers_read: 0,
-            callers_ended: false,
             callers_written: 0,
         };
         if job.has_console() {

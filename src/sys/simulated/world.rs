@@ -346,6 +346,15 @@ impl World {
         })
     }
 
+    /// Whether the end of this output was found when so much was read of it.
+    pub(crate) fn has_ended(&self, program: usize, stream: Stream, read: usize) -> bool {
+        self.children().any(|(_, child)| {
+            let pipe = child.pipes[stream as usize].filter(|_| child.program == program);
+            let pipe = pipe.map(|pipe| &self.pipes[pipe]);
+            pipe.is_some_and(|pipe| pipe.was_found_ended && pipe.read == read)
+        })
+    }
+
     /// How many children of ours have an open handle.
     pub(crate) fn children_open(&self) -> usize {
         self.children_open
