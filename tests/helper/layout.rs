@@ -13,7 +13,7 @@ use std::thread;
 use execloop::jobserver::Jobserver;
 use execloop::{Command, Input, Output, Reactor};
 
-use crate::counts::{assert_fds, assert_no_children, open_fds, set_soft_fd_limit};
+use crate::counts::{Until, assert_fds, assert_no_children, open_fds, set_soft_fd_limit};
 
 /// Above all numbers that a child is given.
 const ASIDE: i32 = 100;
@@ -357,8 +357,8 @@ pub(crate) fn hermetic(arguments: &[OsString]) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// `closed-early`: pipes are closed and commands let go before their children have run, while a thread opens files at the lowest
-/// free numbers, without close-on-exec.
+/// `closed-early`: pipes are closed before their children have run, while a thread opens files at the lowest free numbers,
+/// without close-on-exec.
 pub(crate) fn closed_early() -> ExitCode {
     let mut reactor = Reactor::new().expect("a reactor");
     let opens = AtomicBool::new(true);
@@ -388,15 +388,6 @@ pub(crate) fn closed_early() -> ExitCode {
     });
     finish_all(&mut reactor);
     ExitCode::SUCCESS
-}
-
-/// Ends a thread's loop, also where its test fails.
-struct Until<'a>(&'a AtomicBool);
-
-impl Drop for Until<'_> {
-    fn drop(&mut self) {
-        self.0.store(false, Ordering::Relaxed);
-    }
 }
 
 /// `parent-ends`: what a start leaves open in the parent is a handle and its own ends, and a file given away is gone.

@@ -13,6 +13,7 @@ use execloop::{Command, Input, Reactor};
 
 use super::identity::{bits, own};
 use super::{Stat, calls, cat, helper, leader, print, skip, stat, status};
+use crate::counts::Until;
 
 pub(super) fn terminals(reactor: &mut Reactor) {
     let (_master, terminal) = match calls::terminal() {
@@ -68,15 +69,6 @@ pub(super) fn types_stops() {
         let _until = Until(&types);
         print(&mut reactor, &mut session);
     });
-}
-
-/// Ends a thread's loop, also where its test fails.
-struct Until<'a>(&'a AtomicBool);
-
-impl Drop for Until<'_> {
-    fn drop(&mut self) {
-        self.0.store(false, Ordering::Relaxed);
-    }
 }
 
 /// The leader of a session at whose terminal that happens. Its own group is an orphaned one, which such a
