@@ -5,7 +5,6 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The open descriptors of this process, and what each leads to.
 pub(crate) fn open_fds() -> BTreeMap<i32, String> {
@@ -72,13 +71,4 @@ pub(crate) fn set_soft_fd_limit(soft: libc::rlim_t) -> libc::rlim_t {
     let result = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
     assert_eq!(result, 0, "{}", io::Error::last_os_error());
     before
-}
-
-/// Ends a thread's loop, also where its test fails.
-pub(crate) struct Until<'a>(pub(crate) &'a AtomicBool);
-
-impl Drop for Until<'_> {
-    fn drop(&mut self) {
-        self.0.store(false, Ordering::Relaxed);
-    }
 }

@@ -30,6 +30,8 @@ mod patient;
 mod start_error;
 #[cfg(target_os = "linux")]
 mod terminals;
+#[cfg(target_os = "linux")]
+mod until;
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1);

@@ -13,7 +13,8 @@ use std::thread;
 use execloop::jobserver::Jobserver;
 use execloop::{Command, Input, Output, Reactor};
 
-use crate::counts::{Until, assert_fds, assert_no_children, open_fds, set_soft_fd_limit};
+use crate::counts::{assert_fds, assert_no_children, open_fds, set_soft_fd_limit};
+use crate::until::Until;
 
 /// Above all numbers that a child is given.
 const ASIDE: i32 = 100;

@@ -13,7 +13,7 @@ use execloop::{Command, Input, Reactor};
 
 use super::identity::{bits, own};
 use super::{Stat, calls, cat, helper, leader, print, skip, stat, status};
-use crate::counts::Until;
+use crate::until::Until;
 
 pub(super) fn terminals(reactor: &mut Reactor) {
     let (_master, terminal) = match calls::terminal() {
