@@ -83,11 +83,10 @@ impl<K: Kernel> Running<K> {
     }
 
     /// Something begins when its program is executed, of which nobody else tells: what goes through its pipes, and their end;
-    /// and the end of what the caller gave, of which a copy is kept until then.
+    /// and the end of what the caller gave, of which a copy is kept until then. So it is also where our ends are closed already.
     pub(crate) fn awaits_exec(&self) -> bool {
-        let is_there = |end: &OurEnd<K::Pipe>| !matches!(end, OurEnd::Absent);
         let start = self.start.as_ref();
-        start.is_some_and(|spec| self.streams.iter().any(is_there) || spec.launch.has_files())
+        start.is_some_and(|spec| spec.launch.has_ends() || spec.launch.has_files())
     }
 
     /// It has to be asked by timer, although its exit is announced.
@@ -219,15 +218,7 @@ impl<K: Kernel> Running<K> {
 
     /// Closes the pipe of a copied stream, and keeps what was collected. The error is that of a caller's own drop.
     pub(crate) fn close_stream(&mut self, stream: Stream, kernel: &mut K) -> io::Result<()> {
-        self.part(kernel);
         self.stream(stream).close(kernel)
-    }
-
-    /// Before our end of a pipe is closed: a child that uses our table would keep what others open at its number.
-    fn part(&self, kernel: &mut K) {
-        if self.is_starting() {
-            kernel.part_table(&self.child);
-        }
     }
 
     /// Cuts the caller's own pipes, as the copied ones are (Go closes them together).
@@ -252,7 +243,6 @@ impl<K: Kernel> Running<K> {
 
     /// The same for one.
     pub(crate) fn close_callers_pipe(&mut self, stream: Stream, kernel: &mut K) {
-        self.part(kernel);
         if let OurEnd::Caller(pipe) = self.stream(stream) {
             pipe.close(kernel);
         }

@@ -124,9 +124,7 @@ impl Driver {
             u64::MAX
         };
         let world = Rc::new(RefCell::new(World::new(random.halve(), weather)));
-        let kernel = Simulated {
-            world: Rc::clone(&world),
-        };
+        let kernel = Simulated::new(&world);
         let mut admission = Admission::new(running_max, fd_limit);
         for pool in POOLS {
             admission.set_pool(pool, 1 + random.below(5));

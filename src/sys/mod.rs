@@ -103,8 +103,6 @@ pub(crate) trait Kernel {
     fn has_executed(&mut self, child: &Self::Child) -> bool;
     /// Waits, for a while, until no child under way uses descriptors that are about to be closed.
     fn part_tables(&mut self) {}
-    /// The same for one child alone, and our ends of its pipes.
-    fn part_table(&mut self, _child: &Self::Child) {}
     /// Makes `poll` report our end of a pipe, until it is closed: what there is to say of it now, and each change. To ask
     /// for it again does nothing.
     fn watch_pipe(&mut self, pipe: &Self::Pipe, stream: Stream, tenant: Tenant) -> io::Result<()>;
@@ -125,7 +123,7 @@ pub(crate) trait Kernel {
     fn write(&mut self, pipe: &Self::Pipe, bytes: &[u8]) -> io::Result<usize>;
     /// No other process has the other end now. Asked only where no event could have come in time.
     fn is_abandoned(&mut self, pipe: &Self::Pipe) -> bool;
-    /// Closes our end. Events that are already under way for it may still be reported once.
+    /// Closes our end, or has it closed as soon as no child under way keeps its number. Events for it may still be reported.
     fn close(&mut self, pipe: Self::Pipe);
     /// Gives our end away, as a descriptor that blocks as others' do and that nothing watches. On failure it comes back.
     fn give(&mut self, pipe: Self::Pipe) -> Result<OwnedFd, (Self::Pipe, io::Error)>;
@@ -203,6 +201,11 @@ impl Launch {
     pub(in crate::sys) fn foreground(&self) -> Option<&OwnedFd> {
         let given = self.program.attributes.foreground.as_ref();
         self.console.as_ref().or(given).map(Arc::as_ref)
+    }
+
+    /// It has pipes or terminals whose other ends are ours.
+    pub(crate) fn has_ends(&self) -> bool {
+        self.stdio.iter().any(Stdio::has_our_end)
     }
 
     /// It has descriptors that the caller gave, who may wait for the other end: ours are to be closed once the child has them.

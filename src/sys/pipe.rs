@@ -55,14 +55,15 @@ impl Pipe {
         }
     }
 
-    /// Ends it for who reads or writes at the other end.
-    pub(super) fn close(self, registry: &Registry) {
+    /// Ends it for who reads or writes at the other end, as soon as the descriptor is closed.
+    pub(super) fn close(self, registry: &Registry) -> OwnedFd {
         if self.kind == Kind::Keyboard {
             // A terminal that is full of what nobody reads takes no more, and then has no end either.
             let _ = write_plainly(&self.fd, END_OF_INPUT);
             // The open file goes on behind the other descriptor, and the poll would still announce this one.
             let _ = registry.deregister(&mut SourceFd(&self.fd.as_raw_fd()));
         }
+        self.fd
     }
 
     /// As a descriptor that blocks, as others' do, and that the poll does not announce any more.

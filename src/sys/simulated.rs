@@ -57,7 +57,9 @@ pub(crate) type Shared = Rc<RefCell<World>>;
 /// The kernel.
 #[derive(Debug)]
 pub(crate) struct Simulated {
-    pub(crate) world: Shared,
+    world: Shared,
+    /// Our ends that were closed while their child was on its way to its exec. It has them until somebody looks whether it is there.
+    retired: Vec<SimulatedPipe>,
 }
 
 /// A child's handle.
@@ -70,6 +72,8 @@ pub(crate) struct SimulatedChild {
 /// Our end of a pipe.
 pub(crate) struct SimulatedPipe {
     pipe: usize,
+    /// Whose it is.
+    process: usize,
     world: Shared,
 }
 
@@ -93,6 +97,20 @@ impl Wake for SimulatedWaker {
 }
 
 impl Simulated {
+    pub(crate) fn new(world: &Shared) -> Simulated {
+        Simulated {
+            world: Rc::clone(world),
+            retired: Vec::new(),
+        }
+    }
+
+    /// Takes back what a child had until its exec.
+    fn settle(&mut self, process: usize) {
+        if !self.world.borrow().is_under_way(process) {
+            self.retired.retain(|pipe| pipe.process != process);
+        }
+    }
+
     /// Lets another thread resume what has paused, a little later.
     fn plan_resumes(world: &mut World) {
         for command in PAUSED.take() {

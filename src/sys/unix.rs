@@ -50,7 +50,8 @@ pub(crate) trait Backend: fmt::Debug + Sized {
         true
     }
     fn part_tables(&mut self) {}
-    fn part_table(&mut self, _child: &Self::Child) {}
+    /// Closes our end of a pipe, at once or as soon as no child under way keeps its number.
+    fn retire(&mut self, _end: OwnedFd) {}
     /// `false`: the child has exited before. The next `take_exits` has it, and somebody has to end the next poll.
     fn watch_child(
         &mut self,
@@ -164,10 +165,6 @@ impl<B: Backend> Kernel for Unix<B> {
         self.backend.part_tables();
     }
 
-    fn part_table(&mut self, child: &B::Child) {
-        self.backend.part_table(child);
-    }
-
     fn watch_pipe(&mut self, pipe: &Pipe, stream: Stream, tenant: Tenant) -> io::Result<()> {
         self.check()?;
         let source = Source::Stream(stream);
@@ -211,7 +208,8 @@ impl<B: Backend> Kernel for Unix<B> {
     fn close(&mut self, pipe: Pipe) {
         // A forked copy has the same poll, and would type the end of the input into the same terminal.
         if self.check().is_ok() {
-            pipe.close(self.poll.registry());
+            let end = pipe.close(self.poll.registry());
+            self.backend.retire(end);
         }
     }
 

@@ -65,9 +65,7 @@ fn calm(seed: u64) -> (Shared, Engine<Simulated>) {
         ..Weather::default()
     };
     let world = Rc::new(RefCell::new(World::new(Random::of_seed(seed), weather)));
-    let kernel = Simulated {
-        world: Rc::clone(&world),
-    };
+    let kernel = Simulated::new(&world);
     let admission = Admission::new(usize::MAX, u64::MAX);
     (world, Engine::new(kernel, admission, REACTOR))
 }
@@ -349,6 +347,26 @@ fn an_exec_that_takes_long_wakes_the_loop_where_there_are_pipes_and_not_otherwis
     assert_eq!(turns(long, false), turns(short, false));
     // Nobody announces that the program is there to be read from.
     assert!(turns(long, true) > turns(short, true) + 10);
+}
+
+#[test]
+fn one_that_is_let_go_before_its_exec_sees_its_input_end_in_time() {
+    let (world, mut engine) = calm(1);
+    world.borrow_mut().weather.late_execs = 1;
+    let reads = Script {
+        acts: vec![Act::Read(None)],
+        exec_takes: Some(Duration::from_millis(5)),
+        ..Script::default()
+    };
+    let mut command = command(&world, reads);
+    let id = engine
+        .start(command.stdin(Input::bytes(*b"x")))
+        .expect("it starts");
+    engine.detach(id).expect("it runs");
+    while world.borrow().children_open() > 0 {
+        // Where nobody looks whether it is executed, this would be for ever, which the simulated machine finds out.
+        engine.turn(None).expect("the weather is calm");
+    }
 }
 
 #[test]

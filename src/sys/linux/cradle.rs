@@ -83,6 +83,8 @@ struct UnderWay {
     plan: Box<Plan>,
     /// Ours of what the child has at its own numbers, until it has a table of its own.
     ends: [Option<OwnedFd>; 3],
+    /// Our ends of its pipes that were closed before it had one.
+    retired: Vec<OwnedFd>,
     carried: Carried,
 }
 
@@ -151,6 +153,7 @@ impl Cradle {
         self.under_way = Some(UnderWay {
             plan,
             ends,
+            retired: Vec::new(),
             carried,
         });
     }
@@ -164,6 +167,7 @@ impl Cradle {
         if is_released || has_table {
             // At once: an end of a pipe that is left here would keep its reader waiting.
             child.ends = [None, None, None];
+            child.retired.clear();
             child.carried.cgroup_file = None;
             self.take_back(nulls);
         }
@@ -194,6 +198,20 @@ impl Cradle {
             let has_table = plan.has_table.load(Ordering::Acquire) != 0;
             plan.lists.share_below.is_some() && !has_table && !is_released
         })
+    }
+
+    /// The child's own table is going to have what is at this number then, as it was one of ours when the child was born.
+    pub(super) fn keeps_number(&self, number: i32) -> bool {
+        let child = self.under_way.as_ref();
+        child.is_some_and(|child| child.plan.lists.sources.ours.contains(&number))
+            && self.shares_table()
+    }
+
+    /// Keeps our end of a pipe until the child has a table of its own.
+    pub(super) fn retire(&mut self, end: OwnedFd) {
+        if let Some(child) = &mut self.under_way {
+            child.retired.push(end);
+        }
     }
 
     fn grow(&mut self, nulls: &Nulls, places: usize) -> io::Result<()> {
@@ -348,6 +366,7 @@ mod tests {
     use super::*;
     use crate::sys::CStrings;
     use crate::sys::attributes::Program;
+    use crate::sys::fd::is_open;
 
     /// Of a child that shares the parent's table, and does nothing.
     fn plan() -> Box<Plan> {
@@ -407,6 +426,30 @@ mod tests {
         assert_ne!(inode(place), pipe, "it belongs to no child");
         assert!(!cradle.shares_table() && !cradle.is_free());
         // Our copy of the other end is closed, too.
+        let mut byte = [0];
+        assert_eq!(io::Read::read(&mut &read, &mut byte).expect("read"), 0);
+        under_way(&cradle)
+            .gate
+            .store(gate::RELEASED, Ordering::Release);
+    }
+
+    #[test]
+    fn an_end_of_ours_that_is_closed_is_kept_until_its_child_has_a_table_of_its_own() {
+        let nulls = Nulls::new().expect("null");
+        let mut cradle = Cradle::new(&nulls).expect("a cradle");
+        let (read, write) = io::pipe().expect("a pipe");
+        let number = write.as_raw_fd();
+        let mut plan = plan();
+        plan.lists.sources.ours.push(number);
+        cradle.occupy(plan, 1, [None, None, None], Carried::default());
+        assert!(cradle.keeps_number(number) && !cradle.keeps_number(read.as_raw_fd()));
+        cradle.retire(write.into());
+        assert_eq!(cradle.settle(&nulls), None);
+        assert!(is_open(number), "its number is the child's, too");
+
+        under_way(&cradle).has_table.store(1, Ordering::Release);
+        assert!(!cradle.keeps_number(number));
+        assert_eq!(cradle.settle(&nulls), None);
         let mut byte = [0];
         assert_eq!(io::Read::read(&mut &read, &mut byte).expect("read"), 0);
         under_way(&cradle)

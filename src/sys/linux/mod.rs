@@ -124,8 +124,8 @@ impl Backend for System {
         self.spawner.part_tables();
     }
 
-    fn part_table(&mut self, child: &Child) {
-        self.spawner.part_table(child);
+    fn retire(&mut self, end: OwnedFd) {
+        self.spawner.retire(end);
     }
 
     /// A pidfd is never deregistered: closing is enough, as no other process holds copies for longer than its exec takes,

@@ -134,16 +134,25 @@ impl Spawner {
 
     /// Waits until no child uses the parent's table: what a command is made of is about to be closed. A child gets there
     /// with its first instruction, unless somebody stops it before; so this does not last for ever.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "no event announces what is waited for here"
+    )]
     pub(super) fn part_tables(&self) {
-        nap_while(|| self.cradles.iter().any(Cradle::shares_table));
+        let until = now() + TABLE_WAIT;
+        while self.cradles.iter().any(Cradle::shares_table) && now() < until {
+            std::thread::sleep(TABLE_LOOK);
+        }
     }
 
-    /// The same for one child: our ends of its pipes are about to be closed, whose numbers it keeps until its exec.
-    pub(super) fn part_table(&self, child: &Child) {
-        let Some(birth) = child.birth() else { return };
-        let cradle = self.cradles.get(birth.cradle as usize);
-        let cradle = cradle.filter(|cradle| cradle.serial == birth.serial);
-        nap_while(|| cradle.is_some_and(Cradle::shares_table));
+    /// Closes our end of a pipe. Its child keeps the number until its exec, and while it uses our table, a file that another
+    /// thread opens there would be the child's, too: until then its cradle has the end.
+    pub(super) fn retire(&mut self, end: OwnedFd) {
+        let number = end.as_raw_fd();
+        let mut cradles = self.cradles.iter_mut();
+        if let Some(cradle) = cradles.find(|cradle| cradle.keeps_number(number)) {
+            cradle.retire(end);
+        }
     }
 
     /// Gives back what idle cradles hold, but for the first. `false`: there was nothing.
@@ -330,17 +339,5 @@ impl Spawner {
             StartStep::Clone
         };
         Attempt::Failed(StartFailure::new(step, error))
-    }
-}
-
-/// Lets moments pass while a child uses our table, but not for ever.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "no event announces what is waited for here"
-)]
-fn nap_while(shares_table: impl Fn() -> bool) {
-    let until = now() + TABLE_WAIT;
-    while shares_table() && now() < until {
-        std::thread::sleep(TABLE_LOOK);
     }
 }

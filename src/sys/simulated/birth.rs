@@ -75,6 +75,7 @@ impl Simulated {
         }
         let ours = |pipe| SimulatedPipe {
             pipe,
+            process,
             world: Rc::clone(&self.world),
         };
         Ok(Started {

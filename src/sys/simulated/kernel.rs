@@ -40,6 +40,7 @@ impl Kernel for Simulated {
     }
 
     fn has_executed(&mut self, child: &SimulatedChild) -> bool {
+        self.settle(child.process);
         let world = &mut *self.world.borrow_mut();
         world.jostle();
         let process = &world.processes[child.process];
@@ -152,8 +153,11 @@ impl Kernel for Simulated {
         let mut world = self.world.borrow_mut();
         world.jostle();
         world.was_used = true;
+        let is_under_way = world.is_under_way(pipe.process);
         drop(world);
-        drop(pipe);
+        if is_under_way {
+            self.retired.push(pipe);
+        }
     }
 
     fn give(&mut self, pipe: SimulatedPipe) -> Result<OwnedFd, (SimulatedPipe, io::Error)> {
@@ -191,6 +195,7 @@ impl Kernel for Simulated {
     }
 
     fn reap(&mut self, child: &mut SimulatedChild) -> io::Result<Option<Exit>> {
+        self.settle(child.process);
         let world = &mut *self.world.borrow_mut();
         world.jostle();
         if world.strikes(world.weather.interrupts) {

@@ -165,11 +165,15 @@ impl World {
 
     /// How many children are on their way to their exec.
     pub(super) fn starts_under_way(&self) -> usize {
-        let is_under_way = |process: &&Process| {
-            let child = process.child.as_ref();
-            process.is_alive && child.is_some_and(|child| matches!(child.exec, Exec::UnderWay(_)))
-        };
-        self.processes.iter().filter(is_under_way).count()
+        let all = 0..self.processes.len();
+        all.filter(|process| self.is_under_way(*process)).count()
+    }
+
+    /// This one is.
+    pub(super) fn is_under_way(&self, process: usize) -> bool {
+        let process = &self.processes[process];
+        let child = process.child.as_ref();
+        process.is_alive && child.is_some_and(|child| matches!(child.exec, Exec::UnderWay(_)))
     }
 
     /// Puts a child at the head of a group of its own.
