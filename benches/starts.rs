@@ -3,7 +3,7 @@
 //!
 //! TABLE: `W1-4`, `W2-16`: short commands with null streams, or captured, so many at once. `W3`: sleepers, until all have
 //! executed. `W6-4`: short commands beside an endless writer. `turns`: how long starts hold their thread. `program`: `execloop
-//! run` beside xargs, `lines`: its `--stream` beside GNU parallel. After `busy:` two processes compute meanwhile.
+//! run` beside xargs, `lines`: its `--stream` beside GNU parallel. After `busy:` a process computes on each core meanwhile.
 //!
 //! `ROUNDS` (9): how often each peer runs, in an order that rotates. `COUNT`: commands each time. `ONLY=a,b`: these peers.
 //! x is the median of each round's ratio to the first peer. A peer that cannot be built or found is left out, which is said.
@@ -34,7 +34,10 @@ fn main() -> Outcome<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words[..] {
-        ["spin"] => spin(),
+        ["spin", core] => {
+            stay_on(core.parse()?)?;
+            spin()
+        }
         [
             "one",
             peer,
@@ -278,14 +281,48 @@ fn program(command: &mut Command) -> Outcome<Figures> {
     ])
 }
 
-/// Two processes that compute, until dropped.
-struct Load([Child; 2]);
+/// A process on each core that computes, until dropped. Where the scheduler may choose, it has all of them on one core for whole
+/// runs, and another core is idle.
+struct Load(Vec<Child>);
 
 impl Load {
     fn new(own: &Path) -> Outcome<Load> {
-        let spin = || Command::new(own).arg("spin").stdin(Stdio::piped()).spawn();
-        Ok(Load([spin()?, spin()?]))
+        let mut load = Load(Vec::new());
+        for core in cores()? {
+            let mut spin = Command::new(own);
+            spin.arg("spin").arg(core.to_string()).stdin(Stdio::piped());
+            load.0.push(spin.spawn()?);
+        }
+        Ok(load)
     }
+}
+
+/// Those that this process may run on.
+fn cores() -> Outcome<Vec<usize>> {
+    // SAFETY: cpu_set_t is plain bits, for which zero is valid.
+    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    // SAFETY: the set has room for the answer.
+    let result = unsafe { libc::sched_getaffinity(0, size_of_val(&set), &raw mut set) };
+    if result != 0 {
+        return Err(std::io::Error::last_os_error().into());
+    }
+    // SAFETY: the set is whole, and no number is beyond it.
+    let is_in = |core: &usize| unsafe { libc::CPU_ISSET(*core, &set) };
+    let all = 0..libc::CPU_SETSIZE as usize;
+    Ok(all.filter(is_in).collect())
+}
+
+fn stay_on(core: usize) -> Outcome<()> {
+    // SAFETY: cpu_set_t is plain bits, for which zero is valid.
+    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    // SAFETY: the set is whole; a number beyond it panics.
+    unsafe { libc::CPU_SET(core, &mut set) };
+    // SAFETY: the set is whole.
+    let result = unsafe { libc::sched_setaffinity(0, size_of_val(&set), &raw const set) };
+    if result != 0 {
+        return Err(std::io::Error::last_os_error().into());
+    }
+    Ok(())
 }
 
 impl Drop for Load {
