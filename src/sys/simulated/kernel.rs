@@ -40,9 +40,10 @@ impl Kernel for Simulated {
     }
 
     fn has_executed(&mut self, child: &SimulatedChild) -> bool {
+        self.world.borrow_mut().jostle();
+        // What happens from here on, the next look finds.
         self.settle(child.process);
-        let world = &mut *self.world.borrow_mut();
-        world.jostle();
+        let world = self.world.borrow();
         let process = &world.processes[child.process];
         let facts = process.child.as_ref().expect("a child of ours");
         facts.exec == Exec::Done || (!process.is_alive && !matches!(facts.exec, Exec::Failed(_)))
@@ -195,9 +196,9 @@ impl Kernel for Simulated {
     }
 
     fn reap(&mut self, child: &mut SimulatedChild) -> io::Result<Option<Exit>> {
+        self.world.borrow_mut().jostle();
         self.settle(child.process);
         let world = &mut *self.world.borrow_mut();
-        world.jostle();
         if world.strikes(world.weather.interrupts) {
             return Err(io::ErrorKind::Interrupted.into());
         }

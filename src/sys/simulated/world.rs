@@ -268,7 +268,7 @@ impl World {
     fn set_clock(&mut self, now: Instant) {
         assert!(
             now - self.start < Duration::from_secs(WORLD_SECONDS_MAX) || std::thread::panicking(),
-            "the world has grown too old: something goes on for ever"
+            "the world has grown too old: something goes on for ever:\n{self:?}"
         );
         if self.timer.is_some_and(|at| self.now < at && at <= now) {
             self.woken.is_edge.store(true, Ordering::Release);
