@@ -155,6 +155,17 @@ fn let_time_pass() {
     shell("sleep 0.5").run().expect("it sleeps");
 }
 
+/// Until the program's loop sleeps, and nothing wakes it any more.
+fn wait_until_idle(live: &Live) {
+    let is_idle = || {
+        let sleeps = live.proc_status("voluntary_ctxt_switches");
+        let_time_pass();
+        let is_asleep = live.proc_status("State").starts_with('S');
+        is_asleep && live.proc_status("voluntary_ctxt_switches") == sleeps
+    };
+    assert!((0..100).any(|_| is_idle()), "it goes on and on");
+}
+
 fn kib(text: &str) -> u64 {
     let number = text.strip_suffix(" kB").expect("a size");
     number.trim().parse().expect("a number")
@@ -193,6 +204,24 @@ fn stream_loses_no_line_while_nobody_reads_and_takes_no_more_memory() {
 }
 
 #[test]
+fn while_nobody_reads_messages_nothing_is_tried_again_and_what_waits_for_that_is_cancelled() {
+    // A reason has the program's whole name in it, so that a dozen are more than the program holds.
+    let long = format!("/no/{}{{}}", "x".repeat(100_000));
+    let mut live = Live::start(&["-j", "1", "--retries", "100000", &long, ":::", "1"]);
+    let mut told = live.line(Stream::Stderr) + "\n";
+    wait_until_idle(&live);
+    live.signal(Signal::TERM);
+    let done = live.finish_unread();
+    assert_eq!(done.signal, Some(Signal::TERM.number()));
+    told += &done.stderr;
+    let tries = told.lines().filter(|line| line.starts_with("retrying: "));
+    let tries = tries.count();
+    assert!(tries < 40, "{tries}");
+    let counted = "1 command: 0 succeeded, 0 failed, 1 cancelled";
+    assert!(done.summary().contains(counted), "{}", done.summary());
+}
+
+#[test]
 fn while_nobody_reads_messages_no_further_command_starts_and_no_message_is_lost() {
     // A reason has the program's whole name in it, so that 60 are more than the program holds.
     let long = format!("/no/{}{{}}", "x".repeat(20_000));
@@ -201,7 +230,7 @@ fn while_nobody_reads_messages_no_further_command_starts_and_no_message_is_lost(
     words.extend(numbers.iter().map(String::as_str));
     let mut live = Live::start(&words);
     let mut told = live.line(Stream::Stderr) + "\n";
-    let_time_pass();
+    wait_until_idle(&live);
     live.signal(Signal::TERM);
     let done = live.finish_unread();
     assert_eq!(done.signal, Some(Signal::TERM.number()));

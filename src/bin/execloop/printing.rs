@@ -70,7 +70,12 @@ impl Printer {
 
     /// Nothing should start that would add to it.
     pub(crate) fn is_full(&self) -> bool {
-        self.order.is_full() || self.outbox.is_full() || self.notes.is_full()
+        self.order.is_full() || self.is_unread()
+    }
+
+    /// So much of it is unwritten that nothing should be added, whatever it is.
+    pub(crate) fn is_unread(&self) -> bool {
+        self.outbox.is_full() || self.notes.is_full()
     }
 
     /// The next place in the order of the list.

@@ -1,7 +1,7 @@
 //! `execloop run`: one loop that starts commands as their turn comes; `conclude.rs` has their end, `stopping.rs` the run's.
 //! Unaware of arguments, of exit codes and of what sinks record.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
@@ -101,6 +101,8 @@ pub(crate) struct Run {
     printer: Printer,
     room: Room,
     running: HashMap<CommandId, Running>,
+    /// Have failed, and are to be tried once more when what was said of that is read.
+    retried: VecDeque<Running>,
     slots: Slots<CommandId>,
     report: Report,
     /// Nothing starts as the machine has no room.
@@ -173,6 +175,7 @@ impl Run {
             printer,
             room: Room::default(),
             running: HashMap::new(),
+            retried: VecDeque::new(),
             slots: Slots::default(),
             report: Report::default(),
             is_throttled: false,
@@ -273,6 +276,7 @@ impl Run {
 
     fn is_done(&self) -> bool {
         self.running.is_empty()
+            && self.retried.is_empty()
             && match self.state {
                 State::Feeding => false,
                 State::Fed => self.printer.outbox.is_empty(),
@@ -285,6 +289,7 @@ impl Run {
 
     /// Starts commands, as far as there are any and may be.
     fn feed(&mut self) {
+        self.try_again();
         for _ in 0..STARTS_PER_PASS_MAX {
             if !self.may_start() {
                 return;
@@ -306,14 +311,34 @@ impl Run {
 
     fn may_start(&mut self) -> bool {
         let may_start = self.state == State::Feeding
-            && self.running.len() < self.options.jobs
+            && self.running.len() + self.retried.len() < self.options.jobs
             // The kernel may be short of something before that.
             && self.reactor.queued() == 0
             && !self.printer.is_full()
-            && !self.files.iter().any(|(_, file)| file.is_full());
+            && self.is_read();
         self.is_throttled =
             may_start && !self.running.is_empty() && self.options.throttle.is_closed();
         may_start && !self.is_throttled
+    }
+
+    /// What there is to say goes out. The order of outputs does not matter here: who holds the others back may be one to try again.
+    fn is_read(&self) -> bool {
+        !self.printer.is_unread() && !self.files.iter().any(|(_, file)| file.is_full())
+    }
+
+    /// Starts those that have failed, once what was said of that is read.
+    fn try_again(&mut self) {
+        while self.is_read()
+            && self.is_going_on()
+            && let Some(running) = self.retried.pop_front()
+        {
+            self.start(running);
+        }
+        if !self.is_going_on() {
+            for running in std::mem::take(&mut self.retried) {
+                self.give_up(&running);
+            }
+        }
     }
 
     /// Makes a command of an item, and starts it.

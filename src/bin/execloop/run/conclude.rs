@@ -46,7 +46,8 @@ impl Run {
                 sink.retried(&ended);
             }
             running.job.attempt += 1;
-            return self.start(running);
+            self.retried.push_back(running);
+            return self.try_again();
         }
         self.slots.free(running.job.slot);
         self.conclude(&running, Fate::Failed(&reason), Some(&finished), output);
@@ -67,6 +68,12 @@ impl Run {
     pub(super) fn refuse(&mut self, running: &Running, reason: &str) {
         self.slots.free(running.job.slot);
         self.conclude(running, Fate::Failed(reason), None, Output::default());
+    }
+
+    /// It was to be tried once more, and the run has come to its end before.
+    pub(super) fn give_up(&mut self, running: &Running) {
+        self.slots.free(running.job.slot);
+        self.conclude(running, Fate::Cancelled, None, Output::default());
     }
 
     /// Prints what would run.
