@@ -63,7 +63,10 @@ impl Shell {
             let mut bytes = [0; 4096];
             let mut screen = self.reactor.stdout(self.id).expect("its screen");
             let count = screen.read(&mut bytes).expect("a read");
-            assert!(count > 0, "no {text:?} in {:?}", self.screen);
+            if count == 0 {
+                let ended = self.reactor.wait(self.id).expect("waited");
+                panic!("no {text:?} in {:?}: {ended:?}", self.screen);
+            }
             self.screen += &String::from_utf8_lossy(&bytes[..count]);
         }
     }
