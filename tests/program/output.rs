@@ -211,6 +211,8 @@ fn while_nobody_reads_messages_nothing_is_tried_again_and_what_waits_for_that_is
     let mut told = live.line(Stream::Stderr) + "\n";
     wait_until_idle(&live);
     live.signal(Signal::TERM);
+    // Before anything is read, which would let the next try begin.
+    wait_until_idle(&live);
     let done = live.finish_unread();
     assert_eq!(done.signal, Some(Signal::TERM.number()));
     told += &done.stderr;
