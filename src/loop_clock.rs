@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LoopClock {
     real: Instant,
+    now: Instant,
     /// Since when it stands, in the system's time; `None`: it goes.
     stopped: Option<Instant>,
     /// How long it has stood before.
@@ -18,6 +19,7 @@ impl LoopClock {
     pub(crate) fn new(real: Instant) -> LoopClock {
         LoopClock {
             real,
+            now: real,
             stopped: None,
             behind: Duration::ZERO,
         }
@@ -26,6 +28,9 @@ impl LoopClock {
     /// The system's time is this now.
     pub(crate) fn read(&mut self, real: Instant) {
         self.real = real;
+        if self.stopped.is_none() {
+            self.now = real.checked_sub(self.behind).unwrap_or(real);
+        }
     }
 
     /// The system's time when it was last read: for people, and for what is looked at again and again.
@@ -35,8 +40,7 @@ impl LoopClock {
 
     /// The loop's time then: for limits.
     pub(crate) fn now(&self) -> Instant {
-        let went = self.stopped.unwrap_or(self.real);
-        went.checked_sub(self.behind).unwrap_or(went)
+        self.now
     }
 
     pub(crate) fn is_stopped(&self) -> bool {
@@ -52,6 +56,7 @@ impl LoopClock {
     pub(crate) fn go_on(&mut self) {
         if let Some(stopped) = self.stopped.take() {
             self.behind += self.real.saturating_duration_since(stopped);
+            self.read(self.real);
         }
     }
 

@@ -59,8 +59,7 @@ pub(crate) struct Running<K: Kernel> {
     pub(crate) ask_at: Option<Instant>,
     pub(crate) cost: Cost,
     pub(crate) started: Instant,
-    /// Apart, as most of its time a command does without.
-    pub(crate) reaped: Option<Box<Reaped>>,
+    pub(crate) reaped: Option<Reaped>,
 }
 
 /// Of a child that is reaped: what it took, and when that was.

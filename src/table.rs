@@ -1,7 +1,7 @@
 //! The table of commands: who waits, runs or lingers in which slot, and the way from an id to a slot.
 //! Unaware of the kernel's calls, of the rules of a job and of why a command moves on.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque, hash_map};
 use std::fmt;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::time::Instant;
@@ -427,12 +427,16 @@ impl<K: Kernel> Table<K> {
     /// Takes what became of a command, and the slot that lingers.
     #[inline]
     pub(crate) fn take_finished(&mut self, id: CommandId) -> Option<(Finished, Option<u32>)> {
-        if !matches!(self.place(id), Some(Place::Finished(..))) {
+        if id.reactor != self.reactor {
             return None;
         }
-        let Some(Place::Finished(kept, lingering)) = self.places.remove(&id.number) else {
+        let hash_map::Entry::Occupied(place) = self.places.entry(id.number) else {
             return None;
         };
+        let Place::Finished(kept, lingering) = *place.get() else {
+            return None;
+        };
+        place.remove();
         let finished = self.finished.remove(kept);
         if self.finished.is_empty() && self.finished.capacity() > FINISHED_KEPT_MAX {
             self.finished.shrink_to_fit();

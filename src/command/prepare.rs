@@ -7,7 +7,7 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Command, Extra};
+use super::{Command, Extra, PLAIN};
 use crate::admission::Patience;
 use crate::cancel::Cancel;
 use crate::context::Context;
@@ -131,19 +131,31 @@ impl Command {
     }
 
     fn refuse_contradictions(&self) -> Result<(), StartError> {
-        let attributes = &self.attributes;
         let kills_group = self.cancel.target == Target::Group;
         self.refuse_set(
-            kills_group && !attributes.leads_group(),
+            kills_group && !self.attributes.leads_group(),
             "a cancel to the group needs process_group(0) or session(true)",
-        )?;
-        self.refuse_set(
-            attributes.sweeps_group && !attributes.leads_group(),
-            "a group to sweep needs process_group(0) or session(true)",
         )?;
         self.refuse_set(
             self.policy.idle_timeout.is_some() && !self.can_hear_silence(),
             "an idle timeout needs output that passes through this process, and none that does not",
+        )?;
+        if !Arc::ptr_eq(&self.attributes, &PLAIN.attributes) {
+            self.refuse_contradicting_attributes()?;
+        }
+        self.refuse_false_terminals()?;
+        self.refuse_set(
+            self.environment.has_odd_name(),
+            "the name of an environment variable is empty or contains '='",
+        )?;
+        self.refuse_odd_numbers()
+    }
+
+    fn refuse_contradicting_attributes(&self) -> Result<(), StartError> {
+        let attributes = &self.attributes;
+        self.refuse_set(
+            attributes.sweeps_group && !attributes.leads_group(),
+            "a group to sweep needs process_group(0) or session(true)",
         )?;
         self.refuse_set(
             attributes.cgroup.is_some() && attributes.own_cgroup.is_some(),
@@ -162,7 +174,6 @@ impl Command {
         )?;
         let no_session = attributes.controlling_terminal.is_some() && !attributes.session;
         self.refuse_set(no_session, "a controlling terminal needs session(true)")?;
-        self.refuse_false_terminals()?;
         let goes_elsewhere = attributes.session
             || attributes.process_group.is_some_and(|group| group != 0)
             || attributes.foreground.is_some()
@@ -192,11 +203,10 @@ impl Command {
         self.refuse_set(
             attributes.has_id_maps() && born == enters,
             "id maps need one new user namespace",
-        )?;
-        self.refuse_set(
-            self.environment.has_odd_name(),
-            "the name of an environment variable is empty or contains '='",
-        )?;
+        )
+    }
+
+    fn refuse_odd_numbers(&self) -> Result<(), StartError> {
         let negative = self.extra.iter().any(|(number, _)| *number < 0);
         self.refuse_set(negative, "an extra descriptor's number is negative")?;
         let low =

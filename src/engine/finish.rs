@@ -38,7 +38,7 @@ impl<K: Kernel> Engine<K> {
             _ => Vec::new(),
         };
         let (stdout, stderr) = (collected(Stream::Stdout), collected(Stream::Stderr));
-        let reaped = running.reaped.as_deref();
+        let reaped = running.reaped.as_ref();
         let finished = Finished {
             id: self.table.id_of(slot),
             pid: Some(K::pid(&running.child)),

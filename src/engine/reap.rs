@@ -130,7 +130,7 @@ impl<K: Kernel> Engine<K> {
     pub(super) fn exit_is_new_for(&mut self, slot: u32, limit: Instant) -> bool {
         let turn = self.stats.turns;
         let running = self.table.running(slot);
-        let reaped = running.and_then(|running| running.reaped.as_deref());
+        let reaped = running.and_then(|running| running.reaped.as_ref());
         reaped.is_some_and(|reaped| reaped.turn == turn && limit > reaped.in_loop)
     }
 
@@ -165,13 +165,13 @@ impl<K: Kernel> Engine<K> {
         }
         // Whatever ended it, it is not started again.
         running.start = None;
-        running.reaped = Some(Box::new(Reaped {
+        running.reaped = Some(Reaped {
             usage: exit.usage,
             at: now,
             in_loop,
             turn,
             read_since: 0,
-        }));
+        });
         if running.is_watched {
             self.stop_asking(slot);
         }

@@ -314,6 +314,7 @@ pub(crate) struct StartFailure {
 }
 
 impl StartFailure {
+    #[cold]
     pub(crate) fn new(step: StartStep, error: io::Error) -> StartFailure {
         StartFailure { step, error }
     }

@@ -20,6 +20,7 @@ pub(super) struct OwnCgroup(PathBuf);
 
 impl OwnCgroup {
     /// Makes it, and opens its directory for the start.
+    #[cold]
     pub(super) fn make(plan: &CgroupPlan) -> Result<(OwnCgroup, OwnedFd), StartFailure> {
         let failed = |what: &Path, error: io::Error| {
             let text = format!("{}: {error}", what.display());

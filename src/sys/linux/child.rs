@@ -240,9 +240,11 @@ fn lay_out_descriptors(plan: &Plan) -> Result<(), Failed> {
             at(StartStep::Layout, result)?;
         }
     }
-    for fd in &plan.lists.sources.pipes {
-        let blocking = [*fd as usize, libc::F_SETFL as usize, 0, 0, 0];
-        at(StartStep::Layout, call(libc::SYS_fcntl, blocking))?;
+    for (is_pipe, fd) in plan.lists.sources.pipes.iter().zip(0..) {
+        if *is_pipe {
+            let blocking = [fd, libc::F_SETFL as usize, 0, 0, 0];
+            at(StartStep::Layout, call(libc::SYS_fcntl, blocking))?;
+        }
     }
     for (first, last) in &plan.lists.gaps {
         // Where it is refused, exec closes all that is no target.

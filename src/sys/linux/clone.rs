@@ -60,6 +60,8 @@ pub(super) fn clone3(plan: &Plan, stack: &Stack, waits: bool) -> io::Result<(u32
     born(pid, pidfd)
 }
 
+/// The fallback.
+#[cold]
 pub(super) fn clone(plan: &Plan, stack: &Stack, waits: bool) -> io::Result<(u32, i32)> {
     let mut pidfd = -1;
     let flags = libc::c_int::try_from(flags(plan, waits)).unwrap_or(-1);
@@ -143,6 +145,7 @@ pub(super) struct Dumpable {
 static DUMPABLE_TURN: Mutex<()> = Mutex::new(());
 
 impl Dumpable {
+    #[cold]
     pub(super) fn remember() -> Dumpable {
         let turn = DUMPABLE_TURN.lock().unwrap_or_else(PoisonError::into_inner);
         // SAFETY: prctl(2) with this option only reads.

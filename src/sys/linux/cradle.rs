@@ -203,7 +203,7 @@ impl Cradle {
     /// The child's own table is going to have what is at this number then, as it was one of ours when the child was born.
     pub(super) fn keeps_number(&self, number: i32) -> bool {
         let child = self.under_way.as_ref();
-        child.is_some_and(|child| child.plan.lists.sources.ours.contains(&number))
+        child.is_some_and(|child| child.plan.lists.sources.ours.contains(&Some(number)))
             && self.shares_table()
     }
 
@@ -440,7 +440,7 @@ mod tests {
         let (read, write) = io::pipe().expect("a pipe");
         let number = write.as_raw_fd();
         let mut plan = plan();
-        plan.lists.sources.ours.push(number);
+        plan.lists.sources.ours[0] = Some(number);
         cradle.occupy(plan, 1, [None, None, None], Carried::default());
         assert!(cradle.keeps_number(number) && !cradle.keeps_number(read.as_raw_fd()));
         cradle.retire(write.into());

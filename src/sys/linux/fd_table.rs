@@ -40,6 +40,7 @@ impl FdTable {
 
     /// Lets it grow, by a copy of `any` at a high number, for an instant. Where this process has other threads, they share the
     /// table all the time, and it grows when it must.
+    #[cold]
     pub(super) fn grow(&mut self, any: BorrowedFd<'_>) {
         self.numbers = 2 * (self.highest + 1).next_power_of_two();
         let end = u64::from(self.numbers).min(fd_limit_soft());

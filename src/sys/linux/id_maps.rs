@@ -9,6 +9,7 @@ use super::plan::{Plan, gate};
 use crate::sys::{Attributes, IdMap};
 
 /// Writes the id maps when the child asks for them, and returns when it no longer uses our memory.
+#[cold]
 pub(super) fn accompany(plan: &Plan, pid: u32, attributes: &Attributes) {
     loop {
         match plan.gate.load(Ordering::Acquire) {

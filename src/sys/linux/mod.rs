@@ -65,11 +65,8 @@ impl System {
         cgroup: Option<OwnCgroup>,
     ) -> Result<Started<Unix<System>>, StartFailure> {
         let (pipes, ends) = pipes(launch, fd::pipe)?;
-        let ours: Vec<i32> = pipes
-            .iter()
-            .flatten()
-            .map(|pipe| pipe.fd.as_raw_fd())
-            .collect();
+        let number = |pipe: &Option<Pipe>| pipe.as_ref().map(|pipe| pipe.fd.as_raw_fd());
+        let ours = pipes.each_ref().map(number);
         let mut child = self.spawner.spawn(launch, ends, &ours)?;
         child.set_sweeps_group(launch.program.attributes.sweeps_group);
         child.owns_cgroup(cgroup);

@@ -37,13 +37,16 @@ pub(super) struct Plan {
 /// Where a child's descriptors come from. What it does to its table follows from that alone, and from spare numbers.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Sources {
-    pub(super) mappings: Vec<Mapping>,
-    /// Which of its numbers are pipes.
-    pub(super) pipes: Vec<i32>,
+    /// Those of stdin, stdout and stderr.
+    pub(super) stdio: [Option<i32>; 3],
+    /// Those of the others.
+    pub(super) extra: Vec<Mapping>,
+    /// Which of stdin, stdout and stderr are pipes.
+    pub(super) pipes: [bool; 3],
     /// What it uses before its exec and does not keep.
     pub(super) used: [Option<i32>; 2],
     /// Our ends of its pipes.
-    pub(super) ours: Vec<i32>,
+    pub(super) ours: [Option<i32>; 3],
     /// It shares the parent's table at first.
     pub(super) shares: bool,
     /// It keeps what the parent has open.
@@ -51,11 +54,10 @@ pub(super) struct Sources {
 }
 
 impl Sources {
-    /// Empties the lists, and keeps their memory.
-    pub(super) fn clear(&mut self) {
-        self.mappings.clear();
-        self.pipes.clear();
-        self.ours.clear();
+    /// All descriptors that the child is to have.
+    pub(super) fn mappings(&self) -> Vec<Mapping> {
+        let stdio = self.stdio.into_iter().zip(0..);
+        stdio.chain(self.extra.iter().copied()).collect()
     }
 }
 

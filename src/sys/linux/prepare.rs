@@ -14,7 +14,7 @@ use super::plan::{Lists, Plan, Report, Sources, gate};
 use super::spawn::Spawner;
 use crate::sys::fd::{above_stdio, fd_limit_before_raise, is_open};
 use crate::sys::mapping::{gaps, targets};
-use crate::sys::{Launch, StartFailure, StartStep, Stdio, cvt};
+use crate::sys::{Launch, StartFailure, StartStep, Stdio, Stream, cvt};
 
 impl Spawner {
     /// What the child is to do. Where the table is shared, everything that it needs goes to low numbers first.
@@ -23,16 +23,25 @@ impl Spawner {
         index: usize,
         launch: &Launch,
         ends: &[Option<OwnedFd>; 3],
-        ours: &[i32],
+        ours: &[Option<i32>; 3],
         shares: bool,
     ) -> Result<(Box<Plan>, Carried), StartFailure> {
         let attributes = &launch.program.attributes;
         let carried = self.carry(index, launch, shares)?;
         let failed = |error| StartFailure::new(StartStep::Open, error);
-        let mut sources = mem::take(&mut self.sources);
-        sources.clear();
+        let mut sources = Sources {
+            pipes: launch
+                .stdio
+                .each_ref()
+                .map(|stdio| matches!(stdio, Stdio::Pipe)),
+            used: [carried.foreground, carried.cgroup_procs],
+            ours: *ours,
+            shares,
+            inherits: attributes.inherit_fds,
+            ..Sources::default()
+        };
         for (stdio, target) in launch.stdio.iter().zip(0..) {
-            let source = match stdio {
+            sources.stdio[target as usize] = match stdio {
                 Stdio::Null if target == 0 => Some(self.nulls.input.as_raw_fd()),
                 Stdio::Null => Some(self.nulls.output.as_raw_fd()),
                 // Where nothing is there, the kernel may put the new pidfd, and the child is not to find that.
@@ -50,13 +59,9 @@ impl Spawner {
                         None => None,
                     }
                 }
-                Stdio::SameAsStdout => sources.mappings.get(1).and_then(|(source, _)| *source),
+                Stdio::SameAsStdout => sources.stdio[Stream::Stdout as usize],
                 Stdio::Closed => None,
             };
-            if matches!(stdio, Stdio::Pipe) {
-                sources.pipes.push(target);
-            }
-            sources.mappings.push((source, target));
         }
         for (target, fd) in &launch.extra {
             let source = match fd {
@@ -66,18 +71,13 @@ impl Spawner {
                 ),
                 None => None,
             };
-            sources.mappings.push((source, *target));
+            sources.extra.push((source, *target));
         }
-        sources.used = [carried.foreground, carried.cgroup_procs];
-        sources.ours.extend(ours);
-        sources.shares = shares;
-        sources.inherits = attributes.inherit_fds;
         let mut lists = self.cradles[index].take_lists();
         if lists.sources != sources {
             self.lay_out(index, &sources, &mut lists).map_err(failed)?;
-            mem::swap(&mut lists.sources, &mut sources);
+            lists.sources = sources;
         }
-        self.sources = sources;
         let plan = Plan {
             program: Arc::clone(&launch.program),
             environment: Arc::clone(&launch.environment),
@@ -104,10 +104,10 @@ impl Spawner {
     /// What the child does to its table, which follows from its sources: spare numbers lead to nothing of the child's, whatever is
     /// at them by the time of a later one with the same sources.
     fn lay_out(&mut self, index: usize, sources: &Sources, lists: &mut Lists) -> io::Result<()> {
-        let mappings = &sources.mappings;
-        let spares = self.cradles[index].spares(&self.nulls, stashes(mappings), mappings)?;
+        let mappings = sources.mappings();
+        let spares = self.cradles[index].spares(&self.nulls, stashes(&mappings), &mappings)?;
         lists.clear();
-        layout(mappings, &spares, &mut lists.moves);
+        layout(&mappings, &spares, &mut lists.moves);
         let used = sources.used.into_iter().flatten();
         let own = mappings
             .iter()
@@ -115,11 +115,11 @@ impl Spawner {
             .chain(used);
         if sources.shares {
             let first = first_above(own.clone());
-            let kept = own.chain(sources.ours.iter().copied());
+            let kept = own.chain(sources.ours.into_iter().flatten());
             gaps(kept, first - 1, &mut lists.foreign);
             lists.share_below = Some(first);
         } else if !sources.inherits {
-            gaps(targets(mappings), u32::MAX, &mut lists.gaps);
+            gaps(targets(&mappings), u32::MAX, &mut lists.gaps);
         }
         Ok(())
     }

@@ -174,6 +174,7 @@ impl Child {
     }
 
     /// Waits for a child that is exiting because its start failed. Its status tells nothing.
+    #[cold]
     pub(super) fn reap_failed_start(self) {
         while let Err(error) = self.wait_either_way(libc::WEXITED) {
             if error.kind() != io::ErrorKind::Interrupted {
@@ -202,6 +203,7 @@ impl Child {
     }
 
     /// The pid is the child's until it is reaped, and only its reaping ends this handle's use.
+    #[cold]
     fn wait_by_pid(&self, options: libc::c_int) -> io::Result<Option<Exit>> {
         let mut status = 0;
         // SAFETY: rusage is plain numbers for which zero is valid.
@@ -229,6 +231,7 @@ impl Child {
 
     /// The status of a child that somebody else reaped, or the kernel itself as SIGCHLD is ignored. Linux 6.15 keeps
     /// it for those who hold a pidfd.
+    #[cold]
     fn status_after_reap(&self) -> Option<ExitStatus> {
         let mut information = PidfdInfo {
             mask: PIDFD_INFO_EXIT,

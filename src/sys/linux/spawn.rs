@@ -16,7 +16,7 @@ use super::clone::{Dumpable, SignalMask, clone, clone3, enter_group};
 use super::cradle::{Birth, Carried, Cradle, Nulls};
 use super::fd_table::FdTable;
 use super::id_maps::accompany;
-use super::plan::{Plan, Sources};
+use super::plan::Plan;
 use super::process::Child;
 use super::raw;
 use crate::sys::{Launch, StartFailure, StartStep, now};
@@ -34,8 +34,6 @@ pub(super) struct Spawner {
     pub(super) nulls: Nulls,
     pub(super) cradles: Vec<Cradle>,
     fd_table: FdTable,
-    /// Those of the child that is planned. One start's memory serves the next.
-    pub(super) sources: Sources,
     /// How many children were born in cradles: what tells them apart.
     births: u32,
     /// Those of them whose start has failed, until they are reaped: serial, step and error number.
@@ -61,7 +59,6 @@ impl Spawner {
             cradles: vec![Cradle::new(&nulls)?],
             nulls,
             fd_table: FdTable::new(),
-            sources: Sources::default(),
             births: 0,
             failed: Vec::new(),
             has_clone3: raw::HAS_CLONE3,
@@ -188,7 +185,7 @@ impl Spawner {
         &mut self,
         launch: &Launch,
         ends: [Option<OwnedFd>; 3],
-        ours: &[i32],
+        ours: &[Option<i32>; 3],
     ) -> Result<Child, StartFailure> {
         let failed = |error| StartFailure::new(StartStep::Open, error);
         let index = self.free_cradle().map_err(failed)?;
@@ -220,8 +217,8 @@ impl Spawner {
     }
 
     /// While no child shares the table, which most are done with at once.
-    fn grow_table(&mut self, ours: &[i32]) {
-        for number in ours {
+    fn grow_table(&mut self, ours: &[Option<i32>; 3]) {
+        for number in ours.iter().flatten() {
             self.fd_table.note(*number);
         }
         if self.fd_table.is_short() && !self.cradles.iter().any(Cradle::shares_table) {
@@ -235,7 +232,7 @@ impl Spawner {
         index: usize,
         launch: &Launch,
         ends: &[Option<OwnedFd>; 3],
-        ours: &[i32],
+        ours: &[Option<i32>; 3],
     ) -> Attempt {
         let shares = self.shares_table && !launch.program.attributes.inherit_fds;
         if shares {
@@ -314,6 +311,7 @@ impl Spawner {
     }
 
     /// Old kernels and seccomp filters refuse clone3(2) as a whole; clone(2) will tell whether it was that.
+    #[cold]
     fn clone_failed(&mut self, error: io::Error, has_cgroup: bool) -> Attempt {
         let number = error.raw_os_error().unwrap_or(libc::EIO);
         let refused = matches!(
