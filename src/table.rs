@@ -424,9 +424,8 @@ impl<K: Kernel> Table<K> {
             .map(|number| self.id(*number))
     }
 
-    /// Takes what became of a command, and the slot that lingers.
-    #[inline]
-    pub(crate) fn take_finished(&mut self, id: CommandId) -> Option<(Finished, Option<u32>)> {
+    /// Finds what became of a command, for `take_finished`, and the slot that lingers. Its id leads nowhere from here on.
+    pub(crate) fn leave_finished(&mut self, id: CommandId) -> Option<(usize, Option<u32>)> {
         if id.reactor != self.reactor {
             return None;
         }
@@ -437,10 +436,6 @@ impl<K: Kernel> Table<K> {
             return None;
         };
         place.remove();
-        let finished = self.finished.remove(kept);
-        if self.finished.is_empty() && self.finished.capacity() > FINISHED_KEPT_MAX {
-            self.finished.shrink_to_fit();
-        }
         if self.order.front() == Some(&id.number) {
             self.order.pop_front();
         }
@@ -449,7 +444,17 @@ impl<K: Kernel> Table<K> {
             let places = &self.places;
             self.order.retain(|number| places.contains_key(number));
         }
-        Some((finished, lingering))
+        Some((kept, lingering))
+    }
+
+    /// Takes what became of a command.
+    #[inline]
+    pub(crate) fn take_finished(&mut self, kept: usize) -> Finished {
+        let finished = self.finished.remove(kept);
+        if self.finished.is_empty() && self.finished.capacity() > FINISHED_KEPT_MAX {
+            self.finished.shrink_to_fit();
+        }
+        finished
     }
 
     /// What becomes of the command is not reported: its id leads nowhere from here on.

@@ -127,7 +127,7 @@ impl<K: Kernel> Engine<K> {
     /// Takes one finished command. Its caller's pipes are closed now (Go: at the end of `Wait`).
     #[inline]
     pub(crate) fn take_finished(&mut self, id: CommandId) -> Option<Finished> {
-        let (finished, lingering) = self.table.take_finished(id)?;
+        let (kept, lingering) = self.table.leave_finished(id)?;
         self.readiness.forget(id.number);
         if let Some(slot) = lingering {
             let mut running = self.table.take_lingering(slot);
@@ -136,6 +136,6 @@ impl<K: Kernel> Engine<K> {
             self.leave(slot);
             self.table.vacate(slot);
         }
-        Some(finished)
+        Some(self.table.take_finished(kept))
     }
 }

@@ -329,7 +329,7 @@ impl<K: Kernel> Engine<K> {
         let job = Job::new(Arc::clone(&spec.policy), copied, lends, self.clock.now());
         let wake_at = job.wake_at();
         let (rank, closed) = (spec.rank, spec.closed);
-        let running = Running {
+        let running = Box::new(Running {
             job,
             child: started.child,
             streams,
@@ -353,12 +353,12 @@ impl<K: Kernel> Engine<K> {
             cost,
             started: self.clock.real(),
             reaped: None,
-        };
+        });
         let awaits_exec = running.awaits_exec();
         self.admission.started(cost);
         self.stats.started += 1;
         let (id, pid) = (self.table.id_of(slot), K::pid(&running.child));
-        self.table.run(slot, Box::new(running));
+        self.table.run(slot, running);
         self.tell_observer(|observer, at| observer.started(id, pid, at));
         self.arm_slot(slot, wake_at);
         self.notice_slow_later(slot);

@@ -160,11 +160,9 @@ impl Reactor {
         let mut left = timeout;
         let mut is_over = false;
         let waited = loop {
-            if let Some(taken) = take(&mut self.engine) {
-                break Ok(Some(taken));
-            }
-            if is_over {
-                break Ok(None);
+            let taken = take(&mut self.engine);
+            if taken.is_some() || is_over {
+                break Ok(taken);
             }
             if !may_come(&self.engine) {
                 // What a handle has sent and no turn has taken may be a start.

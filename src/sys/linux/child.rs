@@ -57,7 +57,11 @@ fn prepare_and_exec(plan: &Plan) -> Result<(), Failed> {
         // Now, as a new root may have no /proc.
         close_listed_at_exec()?;
     }
-    let attributes = &plan.program.attributes;
+    let Some(exec) = &plan.exec else {
+        return Err((StartStep::Exec, libc::EINVAL));
+    };
+    let program = &exec.program;
+    let attributes = &program.attributes;
     if let Some(fd) = plan.cgroup_procs {
         at(StartStep::Cgroup, write(fd, b"0"))?;
     }
@@ -72,10 +76,10 @@ fn prepare_and_exec(plan: &Plan) -> Result<(), Failed> {
         forget_stops()?;
     }
     restore_signals(plan)?;
-    enter_namespaces(plan, attributes)?;
+    enter_namespaces(plan, program)?;
     set_rlimits(attributes, |resource| resource != Resource::NOFILE)?;
     take_credentials(attributes)?;
-    if let Some(directory) = &plan.program.directory {
+    if let Some(directory) = &program.directory {
         at(
             StartStep::Chdir,
             call(libc::SYS_chdir, [text(directory), 0, 0, 0, 0]),
@@ -90,7 +94,6 @@ fn prepare_and_exec(plan: &Plan) -> Result<(), Failed> {
         lower_fd_limit(soft)?;
     }
     set_rlimits(attributes, |resource| resource == Resource::NOFILE)?;
-    let program = &plan.program;
     let argv = program.argv.as_ptr().expose_provenance();
     at(
         StartStep::Exec,
@@ -99,7 +102,7 @@ fn prepare_and_exec(plan: &Plan) -> Result<(), Failed> {
             [
                 program.as_ptr().expose_provenance(),
                 argv,
-                plan.environment.as_ptr().expose_provenance(),
+                exec.environment.as_ptr().expose_provenance(),
                 0,
                 0,
             ],
@@ -240,7 +243,8 @@ fn lay_out_descriptors(plan: &Plan) -> Result<(), Failed> {
             at(StartStep::Layout, result)?;
         }
     }
-    for (is_pipe, fd) in plan.lists.sources.pipes.iter().zip(0..) {
+    let sources = plan.lists.sources.iter();
+    for (is_pipe, fd) in sources.flat_map(|sources| sources.pipes.iter().zip(0..)) {
         if *is_pipe {
             let blocking = [fd, libc::F_SETFL as usize, 0, 0, 0];
             at(StartStep::Layout, call(libc::SYS_fcntl, blocking))?;

@@ -10,6 +10,7 @@ use super::child;
 use super::cradle::{STACK_BYTES, Stack};
 use super::plan::Plan;
 use super::raw::{self, CloneArguments};
+use crate::sys::Attributes;
 
 /// `CLONE_CLEAR_SIGHAND` (Linux 5.5): caught signals get their default action in the child.
 const CLEAR_SIGHAND: u64 = 0x1_0000_0000;
@@ -23,8 +24,7 @@ pub(super) fn enter_group(pid: u32, group: i32) {
     unsafe { libc::setpgid(libc::pid_t::try_from(pid).unwrap_or(-1), group) };
 }
 
-fn flags(plan: &Plan, waits: bool) -> u64 {
-    let attributes = &plan.program.attributes;
+fn flags(plan: &Plan, attributes: &Attributes, waits: bool) -> u64 {
     // With id maps the parent has to act while the child waits; the kernel then opens the gate at the exec, too.
     let waiting = if waits && !attributes.has_id_maps() {
         libc::CLONE_VFORK
@@ -39,10 +39,15 @@ fn flags(plan: &Plan, waits: bool) -> u64 {
     (libc::CLONE_VM | libc::CLONE_PIDFD | waiting | table) as u64 | attributes.namespaces.flags()
 }
 
-pub(super) fn clone3(plan: &Plan, stack: &Stack, waits: bool) -> io::Result<(u32, i32)> {
+pub(super) fn clone3(
+    plan: &Plan,
+    attributes: &Attributes,
+    stack: &Stack,
+    waits: bool,
+) -> io::Result<(u32, i32)> {
     let mut pidfd = -1;
     let mut arguments = CloneArguments {
-        flags: flags(plan, waits) | CLEAR_SIGHAND,
+        flags: flags(plan, attributes, waits) | CLEAR_SIGHAND,
         pidfd: ptr::from_mut(&mut pidfd).expose_provenance() as u64,
         child_tid: plan.gate.as_ptr().expose_provenance() as u64,
         exit_signal: libc::SIGCHLD as u64,
@@ -62,9 +67,14 @@ pub(super) fn clone3(plan: &Plan, stack: &Stack, waits: bool) -> io::Result<(u32
 
 /// The fallback.
 #[cold]
-pub(super) fn clone(plan: &Plan, stack: &Stack, waits: bool) -> io::Result<(u32, i32)> {
+pub(super) fn clone(
+    plan: &Plan,
+    attributes: &Attributes,
+    stack: &Stack,
+    waits: bool,
+) -> io::Result<(u32, i32)> {
     let mut pidfd = -1;
-    let flags = libc::c_int::try_from(flags(plan, waits)).unwrap_or(-1);
+    let flags = libc::c_int::try_from(flags(plan, attributes, waits)).unwrap_or(-1);
     // The low byte is the exit signal here, so a flag in it (CLONE_NEWTIME) cannot be asked for.
     if flags & 0xff != 0 {
         return Err(io::Error::from_raw_os_error(libc::EINVAL));

@@ -13,7 +13,7 @@ use std::ptr::{self, NonNull};
 use std::sync::atomic::Ordering;
 
 use super::fd::duplicate_onto;
-use super::plan::{Lists, Plan, gate};
+use super::plan::{Plan, gate};
 use crate::sys::fd::{duplicate, open_null};
 use crate::sys::mapping::Mapping;
 use crate::sys::{StartStep, cvt};
@@ -79,8 +79,6 @@ pub(super) struct Carried {
 /// A child between its birth and its exec.
 #[derive(Debug)]
 struct UnderWay {
-    /// The child uses it in place.
-    plan: Box<Plan>,
     /// Ours of what the child has at its own numbers, until it has a table of its own.
     ends: [Option<OwnedFd>; 3],
     /// Our ends of its pipes that were closed before it had one.
@@ -102,8 +100,8 @@ pub(super) struct Cradle {
     stack: Stack,
     places: Vec<OwnedFd>,
     used: usize,
-    /// For the next plan.
-    lists: Lists,
+    /// The child uses it in place.
+    pub(super) plan: Box<Plan>,
     under_way: Option<UnderWay>,
     /// Of its last child.
     pub(super) serial: u32,
@@ -116,7 +114,7 @@ impl Cradle {
             stack: Stack::new()?,
             places: Vec::with_capacity(PLACES_MIN),
             used: 0,
-            lists: Lists::default(),
+            plan: Box::default(),
             under_way: None,
             serial: 0,
         };
@@ -135,23 +133,18 @@ impl Cradle {
 
     /// No child uses it.
     pub(super) fn is_free(&self) -> bool {
-        match &self.under_way {
-            Some(child) => child.plan.gate.load(Ordering::Acquire) == gate::RELEASED,
-            None => true,
-        }
+        self.is_settled() || self.is_released()
     }
 
-    /// Keeps what a child uses that was born, until `settle` says that it does so no more.
-    pub(super) fn occupy(
-        &mut self,
-        plan: Box<Plan>,
-        serial: u32,
-        ends: [Option<OwnedFd>; 3],
-        carried: Carried,
-    ) {
+    /// The kernel says that the child uses our memory no more.
+    fn is_released(&self) -> bool {
+        self.plan.gate.load(Ordering::Acquire) == gate::RELEASED
+    }
+
+    /// A child was born by its plan. Keeps what else it uses, until `settle` says that it does so no more.
+    pub(super) fn occupy(&mut self, serial: u32, ends: [Option<OwnedFd>; 3], carried: Carried) {
         self.serial = serial;
         self.under_way = Some(UnderWay {
-            plan,
             ends,
             retired: Vec::new(),
             carried,
@@ -160,11 +153,10 @@ impl Cradle {
 
     /// Takes back what the child no longer uses. Returns its serial and what failed, once it uses nothing any more.
     pub(super) fn settle(&mut self, nulls: &Nulls) -> Option<(u32, Option<(StartStep, i32)>)> {
-        let child = self.under_way.as_mut()?;
-        let is_released = child.plan.gate.load(Ordering::Acquire) == gate::RELEASED;
-        let has_table = child.plan.lists.share_below.is_none()
-            || child.plan.has_table.load(Ordering::Acquire) != 0;
-        if is_released || has_table {
+        self.under_way.as_ref()?;
+        let is_released = self.is_released();
+        let shares_table = self.shares_table();
+        if !shares_table && let Some(child) = &mut self.under_way {
             // At once: an end of a pipe that is left here would keep its reader waiting.
             child.ends = [None, None, None];
             child.retired.clear();
@@ -174,37 +166,28 @@ impl Cradle {
         if !is_released {
             return None;
         }
-        let mut child = self.under_way.take()?;
-        let failure = child.plan.report.failure();
-        self.keep_lists(&mut child.plan);
-        Some((self.serial, failure))
-    }
-
-    /// Those of the last plan.
-    pub(super) fn take_lists(&mut self) -> Lists {
-        mem::take(&mut self.lists)
-    }
-
-    /// Keeps the lists of a plan that no child uses.
-    pub(super) fn keep_lists(&mut self, plan: &mut Plan) {
-        self.lists = mem::take(&mut plan.lists);
+        self.under_way = None;
+        self.plan.exec = None;
+        Some((self.serial, self.plan.report.failure()))
     }
 
     /// The child still uses the parent's table.
     pub(super) fn shares_table(&self) -> bool {
-        self.under_way.as_ref().is_some_and(|child| {
-            let plan = &child.plan;
-            let is_released = plan.gate.load(Ordering::Acquire) == gate::RELEASED;
-            let has_table = plan.has_table.load(Ordering::Acquire) != 0;
-            plan.lists.share_below.is_some() && !has_table && !is_released
-        })
+        !self.is_free()
+            && self.plan.lists.share_below.is_some()
+            && self.plan.has_table.load(Ordering::Acquire) == 0
     }
 
     /// The child's own table is going to have what is at this number then, as it was one of ours when the child was born.
     pub(super) fn keeps_number(&self, number: i32) -> bool {
-        let child = self.under_way.as_ref();
-        child.is_some_and(|child| child.plan.lists.sources.ours.contains(&Some(number)))
-            && self.shares_table()
+        let sources = self.plan.lists.sources.as_ref();
+        self.shares_table() && sources.is_some_and(|sources| sources.ours.contains(&Some(number)))
+    }
+
+    /// Forgets what was planned for a child that uses nothing of it.
+    pub(super) fn clear(&mut self, nulls: &Nulls) {
+        self.plan.exec = None;
+        self.take_back(nulls);
     }
 
     /// Keeps our end of a pipe until the child has a table of its own.
@@ -273,7 +256,7 @@ impl Cradle {
     }
 
     /// Takes the places back. Those that few starts need are closed, and so is one that cannot be taken back.
-    pub(super) fn take_back(&mut self, nulls: &Nulls) {
+    fn take_back(&mut self, nulls: &Nulls) {
         self.places.truncate(PLACES_KEPT_MAX);
         for index in (0..self.used.min(self.places.len())).rev() {
             if duplicate_onto(nulls.input.as_fd(), &self.places[index]).is_err() {
@@ -290,6 +273,7 @@ impl Drop for Cradle {
     fn drop(&mut self) {
         if !self.is_free() {
             mem::forget(self.under_way.take());
+            mem::forget(mem::take(&mut self.plan));
             mem::forget(mem::take(&mut self.places));
             self.stack.is_lost = true;
         }
@@ -360,17 +344,16 @@ impl Drop for Stack {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-    use std::sync::atomic::AtomicU32;
 
-    use super::super::plan::Report;
+    use super::super::plan::{Exec, Sources};
     use super::*;
     use crate::sys::CStrings;
     use crate::sys::attributes::Program;
     use crate::sys::fd::is_open;
 
-    /// Of a child that shares the parent's table, and does nothing.
-    fn plan() -> Box<Plan> {
-        Box::new(Plan {
+    /// A child that shares the parent's table, and does nothing.
+    fn bear(cradle: &mut Cradle, serial: u32, ends: [Option<OwnedFd>; 3]) {
+        cradle.plan.exec = Some(Exec {
             program: Arc::new(Program {
                 found: Some(c"/nowhere".to_owned()),
                 argv: CStrings::default(),
@@ -378,21 +361,10 @@ mod tests {
                 attributes: Arc::default(),
             }),
             environment: Arc::new(CStrings::default()),
-            has_table: AtomicU32::new(0),
-            lists: Lists {
-                share_below: Some(3),
-                ..Lists::default()
-            },
-            reset_handlers: false,
-            mask: None,
-            cgroup: None,
-            cgroup_procs: None,
-            foreground: None,
-            fd_limit: None,
-            parent: 0,
-            gate: AtomicU32::new(gate::STARTED),
-            report: Report::default(),
-        })
+        });
+        cradle.plan.lists.share_below = Some(3);
+        cradle.plan.gate.store(gate::STARTED, Ordering::Release);
+        cradle.occupy(serial, ends, Carried::default());
     }
 
     fn inode(fd: i32) -> libc::ino_t {
@@ -403,10 +375,6 @@ mod tests {
         stat.st_ino
     }
 
-    fn under_way(cradle: &Cradle) -> &Plan {
-        &cradle.under_way.as_ref().expect("a child").plan
-    }
-
     #[test]
     fn places_are_taken_back_when_the_child_has_a_table_of_its_own_and_not_before() {
         let nulls = Nulls::new().expect("null");
@@ -415,22 +383,19 @@ mod tests {
         let pipe = inode(read.as_raw_fd());
         let place = cradle.place(&nulls, read.as_fd(), true, false);
         let place = place.expect("a place");
-        let ends = [None, Some(OwnedFd::from(write)), None];
-        cradle.occupy(plan(), 1, ends, Carried::default());
+        bear(&mut cradle, 1, [None, Some(OwnedFd::from(write)), None]);
         assert_eq!(cradle.settle(&nulls), None);
         assert_eq!(inode(place), pipe, "the child finds its end there");
         assert!(cradle.shares_table());
 
-        under_way(&cradle).has_table.store(1, Ordering::Release);
+        cradle.plan.has_table.store(1, Ordering::Release);
         assert_eq!(cradle.settle(&nulls), None);
         assert_ne!(inode(place), pipe, "it belongs to no child");
         assert!(!cradle.shares_table() && !cradle.is_free());
         // Our copy of the other end is closed, too.
         let mut byte = [0];
         assert_eq!(io::Read::read(&mut &read, &mut byte).expect("read"), 0);
-        under_way(&cradle)
-            .gate
-            .store(gate::RELEASED, Ordering::Release);
+        cradle.plan.gate.store(gate::RELEASED, Ordering::Release);
     }
 
     #[test]
@@ -439,42 +404,39 @@ mod tests {
         let mut cradle = Cradle::new(&nulls).expect("a cradle");
         let (read, write) = io::pipe().expect("a pipe");
         let number = write.as_raw_fd();
-        let mut plan = plan();
-        plan.lists.sources.ours[0] = Some(number);
-        cradle.occupy(plan, 1, [None, None, None], Carried::default());
+        cradle.plan.lists.sources = Some(Sources {
+            ours: [Some(number), None, None],
+            ..Sources::default()
+        });
+        bear(&mut cradle, 1, [None, None, None]);
         assert!(cradle.keeps_number(number) && !cradle.keeps_number(read.as_raw_fd()));
         cradle.retire(write.into());
         assert_eq!(cradle.settle(&nulls), None);
         assert!(is_open(number), "its number is the child's, too");
 
-        under_way(&cradle).has_table.store(1, Ordering::Release);
+        cradle.plan.has_table.store(1, Ordering::Release);
         assert!(!cradle.keeps_number(number));
         assert_eq!(cradle.settle(&nulls), None);
         let mut byte = [0];
         assert_eq!(io::Read::read(&mut &read, &mut byte).expect("read"), 0);
-        under_way(&cradle)
-            .gate
-            .store(gate::RELEASED, Ordering::Release);
+        cradle.plan.gate.store(gate::RELEASED, Ordering::Release);
     }
 
     #[test]
     fn a_report_is_taken_when_the_kernel_has_cleared_the_word_and_not_before() {
         let nulls = Nulls::new().expect("null");
         let mut cradle = Cradle::new(&nulls).expect("a cradle");
-        cradle.occupy(plan(), 7, [None, None, None], Carried::default());
-        under_way(&cradle)
-            .report
-            .fail(StartStep::Exec, libc::ENOENT);
+        bear(&mut cradle, 7, [None, None, None]);
+        cradle.plan.report.fail(StartStep::Exec, libc::ENOENT);
         // The child is on its stack until it ends.
         assert_eq!(cradle.settle(&nulls), None);
         assert!(!cradle.is_settled() && !cradle.is_free());
+        assert!(cradle.plan.exec.is_some(), "and may not have executed yet");
 
-        under_way(&cradle)
-            .gate
-            .store(gate::RELEASED, Ordering::Release);
+        cradle.plan.gate.store(gate::RELEASED, Ordering::Release);
         assert!(cradle.is_free());
         let told = cradle.settle(&nulls);
         assert_eq!(told, Some((7, Some((StartStep::Exec, libc::ENOENT)))));
-        assert!(cradle.is_settled());
+        assert!(cradle.is_settled() && cradle.plan.exec.is_none());
     }
 }

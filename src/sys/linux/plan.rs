@@ -8,12 +8,12 @@ use super::layout::Move;
 use crate::sys::mapping::Mapping;
 use crate::sys::{CStrings, Program, StartStep};
 
-/// What a child is to do, and where it says how far it is and what failed. It owns all that the child uses, and is kept
-/// until the child uses it no more.
-#[derive(Debug)]
+/// What a child is to do, and where it says how far it is and what failed. It owns all that the child uses, and stays in its
+/// cradle: what the next child does as well is not written again, which would take it from the processor that has just read it.
+#[derive(Debug, Default)]
 pub(super) struct Plan {
-    pub(super) program: Arc<Program>,
-    pub(super) environment: Arc<CStrings>,
+    /// `None` while no child uses the plan.
+    pub(super) exec: Option<Exec>,
     /// The child has a table of its own, without anything foreign in it.
     pub(super) has_table: AtomicU32,
     pub(super) lists: Lists,
@@ -32,6 +32,13 @@ pub(super) struct Plan {
     pub(super) parent: u32,
     pub(super) gate: AtomicU32,
     pub(super) report: Report,
+}
+
+/// What a child executes.
+#[derive(Debug)]
+pub(super) struct Exec {
+    pub(super) program: Arc<Program>,
+    pub(super) environment: Arc<CStrings>,
 }
 
 /// Where a child's descriptors come from. What it does to its table follows from that alone, and from spare numbers.
@@ -61,11 +68,11 @@ impl Sources {
     }
 }
 
-/// What the child does to its table. One start's memory serves the next.
+/// What the child does to its table.
 #[derive(Debug, Default)]
 pub(super) struct Lists {
-    /// What they follow from. The next child with the same sources does the same.
-    pub(super) sources: Sources,
+    /// What they follow from, if there has been a child. The next one with the same sources does the same.
+    pub(super) sources: Option<Sources>,
     /// The table is the parent's until the child cuts it off here; `None` where it has a copy already.
     pub(super) share_below: Option<u32>,
     /// Ranges of descriptors below `share_below` which are the business of others: closed before anything that can

@@ -8,16 +8,16 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 
-use super::cradle::Carried;
+use super::cradle::{Carried, Cradle, Nulls};
 use super::layout::{layout, stashes};
-use super::plan::{Lists, Plan, Report, Sources, gate};
+use super::plan::{Exec, Report, Sources, gate};
 use super::spawn::Spawner;
 use crate::sys::fd::{above_stdio, fd_limit_before_raise, is_open};
 use crate::sys::mapping::{gaps, targets};
 use crate::sys::{Launch, StartFailure, StartStep, Stdio, Stream, cvt};
 
 impl Spawner {
-    /// What the child is to do. Where the table is shared, everything that it needs goes to low numbers first.
+    /// Plans what the child is to do. Where the table is shared, everything that it needs goes to low numbers first.
     pub(super) fn plan(
         &mut self,
         index: usize,
@@ -25,7 +25,7 @@ impl Spawner {
         ends: &[Option<OwnedFd>; 3],
         ours: &[Option<i32>; 3],
         shares: bool,
-    ) -> Result<(Box<Plan>, Carried), StartFailure> {
+    ) -> Result<Carried, StartFailure> {
         let attributes = &launch.program.attributes;
         let carried = self.carry(index, launch, shares)?;
         let failed = |error| StartFailure::new(StartStep::Open, error);
@@ -73,55 +73,29 @@ impl Spawner {
             };
             sources.extra.push((source, *target));
         }
-        let mut lists = self.cradles[index].take_lists();
-        if lists.sources != sources {
-            self.lay_out(index, &sources, &mut lists).map_err(failed)?;
-            lists.sources = sources;
-        }
-        let plan = Plan {
+        let cradle = &mut self.cradles[index];
+        cradle.lay_out(&self.nulls, sources).map_err(failed)?;
+        let plan = &mut *cradle.plan;
+        plan.exec = Some(Exec {
             program: Arc::clone(&launch.program),
             environment: Arc::clone(&launch.environment),
-            has_table: AtomicU32::new(0),
-            lists,
-            reset_handlers: !self.has_clone3,
-            mask: None,
-            cgroup: cgroup_of(launch).map(|cgroup| cgroup.as_raw_fd()),
-            cgroup_procs: carried.cgroup_procs,
-            foreground: carried.foreground,
-            fd_limit: fd_limit_before_raise(),
-            // Only who is to die with its parent asks for it.
-            parent: if attributes.knows_parent() {
-                std::process::id()
-            } else {
-                0
-            },
-            gate: AtomicU32::new(gate::STARTED),
-            report: Report::default(),
+        });
+        plan.has_table = AtomicU32::new(0);
+        plan.reset_handlers = !self.has_clone3;
+        plan.mask = None;
+        plan.cgroup = cgroup_of(launch).map(|cgroup| cgroup.as_raw_fd());
+        plan.cgroup_procs = carried.cgroup_procs;
+        plan.foreground = carried.foreground;
+        plan.fd_limit = fd_limit_before_raise();
+        // Only who is to die with its parent asks for it.
+        plan.parent = if attributes.knows_parent() {
+            std::process::id()
+        } else {
+            0
         };
-        Ok((Box::new(plan), carried))
-    }
-
-    /// What the child does to its table, which follows from its sources: spare numbers lead to nothing of the child's, whatever is
-    /// at them by the time of a later one with the same sources.
-    fn lay_out(&mut self, index: usize, sources: &Sources, lists: &mut Lists) -> io::Result<()> {
-        let mappings = sources.mappings();
-        let spares = self.cradles[index].spares(&self.nulls, stashes(&mappings), &mappings)?;
-        lists.clear();
-        layout(&mappings, &spares, &mut lists.moves);
-        let used = sources.used.into_iter().flatten();
-        let own = mappings
-            .iter()
-            .filter_map(|(source, _)| *source)
-            .chain(used);
-        if sources.shares {
-            let first = first_above(own.clone());
-            let kept = own.chain(sources.ours.into_iter().flatten());
-            gaps(kept, first - 1, &mut lists.foreign);
-            lists.share_below = Some(first);
-        } else if !sources.inherits {
-            gaps(targets(&mappings), u32::MAX, &mut lists.gaps);
-        }
-        Ok(())
+        plan.gate = AtomicU32::new(gate::STARTED);
+        plan.report = Report::default();
+        Ok(carried)
     }
 
     fn place(
@@ -156,6 +130,36 @@ impl Spawner {
             carried.cgroup_file = Some(procs);
         }
         Ok(carried)
+    }
+}
+
+impl Cradle {
+    /// What the child does to its table, which follows from its sources: spare numbers lead to nothing of the child's, whatever is
+    /// at them by the time of a later one with the same sources.
+    fn lay_out(&mut self, nulls: &Nulls, sources: Sources) -> io::Result<()> {
+        if self.plan.lists.sources.as_ref() == Some(&sources) {
+            return Ok(());
+        }
+        let mappings = sources.mappings();
+        let spares = self.spares(nulls, stashes(&mappings), &mappings)?;
+        let lists = &mut self.plan.lists;
+        lists.clear();
+        layout(&mappings, &spares, &mut lists.moves);
+        let used = sources.used.into_iter().flatten();
+        let own = mappings
+            .iter()
+            .filter_map(|(source, _)| *source)
+            .chain(used);
+        if sources.shares {
+            let first = first_above(own.clone());
+            let kept = own.chain(sources.ours.into_iter().flatten());
+            gaps(kept, first - 1, &mut lists.foreign);
+            lists.share_below = Some(first);
+        } else if !sources.inherits {
+            gaps(targets(&mappings), u32::MAX, &mut lists.gaps);
+        }
+        lists.sources = Some(sources);
+        Ok(())
     }
 }
 

@@ -8,7 +8,6 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::child;
@@ -46,8 +45,8 @@ pub(super) struct Spawner {
 
 /// The outcome of one attempt, which tells a refused mechanism from a failed start.
 enum Attempt {
-    /// With what the child still uses, if it is under way.
-    Started(Child, Option<(Box<Plan>, Carried)>),
+    /// With what the child still uses besides its plan, if it is under way.
+    Started(Child, Option<Carried>),
     Refused,
     Failed(StartFailure),
 }
@@ -73,12 +72,12 @@ impl Spawner {
     /// an act of its own: until then, a signal to its group would be one to ours. And where it cannot be known when the child is
     /// done with it: on architectures without system calls by hand. `--cfg execloop_start_waits` makes all starts wait, as
     /// sanitizers need it, whose code keeps accounts in what both share.
-    fn waits(&self, plan: &Plan, has_files: bool) -> bool {
-        let attributes = &plan.program.attributes;
+    fn waits(&self, plan: &Plan, launch: &Launch) -> bool {
+        let attributes = &launch.program.attributes;
         cfg!(execloop_start_waits)
             || !self.has_clone3
             || !self.shares_table
-            || has_files
+            || launch.has_files()
             || attributes.session
             || plan.foreground.is_some()
             || attributes.changes_credentials()
@@ -195,10 +194,10 @@ impl Spawner {
             match self.attempt(index, launch, &ends, ours) {
                 Attempt::Started(mut child, born) => {
                     self.fd_table.note(child.as_fd().as_raw_fd());
-                    if let Some((plan, carried)) = born {
+                    if let Some(carried) = born {
                         self.births = self.births.wrapping_add(1);
                         let serial = self.births;
-                        self.cradles[index].occupy(plan, serial, ends, carried);
+                        self.cradles[index].occupy(serial, ends, carried);
                         let cradle = index as u32;
                         child.is_born_in(Birth { cradle, serial });
                     }
@@ -242,47 +241,37 @@ impl Spawner {
             }
             self.cradles[index].sink();
         }
-        let planned = self.plan(index, launch, ends, ours, shares);
-        let outcome = match planned {
-            Ok((plan, carried)) => {
-                let has_files = launch.has_files();
-                self.clone_child(index, plan, carried, has_files)
-            }
+        let outcome = match self.plan(index, launch, ends, ours, shares) {
+            Ok(carried) => self.clone_child(index, launch, carried),
             Err(failure) => Attempt::Failed(failure),
         };
         if !matches!(outcome, Attempt::Started(_, Some(_))) {
-            self.cradles[index].take_back(&self.nulls);
+            self.cradles[index].clear(&self.nulls);
         }
         outcome
     }
 
-    fn clone_child(
-        &mut self,
-        index: usize,
-        mut plan: Box<Plan>,
-        carried: Carried,
-        has_files: bool,
-    ) -> Attempt {
-        let program = Arc::clone(&plan.program);
-        let attributes = &program.attributes;
-        let waits = self.waits(&plan, has_files);
+    fn clone_child(&mut self, index: usize, launch: &Launch, carried: Carried) -> Attempt {
+        let attributes = &launch.program.attributes;
+        let waits = self.waits(&self.cradles[index].plan, launch);
         let block_signals = !self.has_clone3 || attributes.changes_group();
         let mask = if block_signals {
             Some(SignalMask::block_all())
         } else {
             None
         };
-        plan.mask = mask.as_ref().map(|mask| mask.before);
+        let cradle = &mut self.cradles[index];
+        cradle.plan.mask = mask.as_ref().map(|mask| mask.before);
         let dumpable = attributes.changes_credentials().then(Dumpable::remember);
-        let stack = self.cradles[index].stack();
+        let (plan, stack) = (&*cradle.plan, cradle.stack());
         let born = if self.has_clone3 {
-            clone3(&plan, stack, waits)
+            clone3(plan, attributes, stack, waits)
         } else {
-            clone(&plan, stack, waits)
+            clone(plan, attributes, stack, waits)
         };
         let result = born.map(|(pid, pidfd)| {
             if attributes.has_id_maps() {
-                accompany(&plan, pid, attributes);
+                accompany(plan, pid, attributes);
             }
             if !waits && let Some(group) = attributes.process_group {
                 enter_group(pid, group);
@@ -291,22 +280,22 @@ impl Spawner {
         });
         drop(dumpable);
         drop(mask);
+        let failure = plan.report.failure();
         match result {
-            Err(error) => self.clone_failed(error, plan.cgroup.is_some()),
-            Ok(Err(error)) => Attempt::Failed(StartFailure::new(StartStep::Clone, error)),
-            Ok(Ok(child)) if !waits => Attempt::Started(child, Some((plan, carried))),
-            Ok(Ok(child)) => {
-                let failure = plan.report.failure();
-                self.cradles[index].keep_lists(&mut plan);
-                match failure {
-                    None => Attempt::Started(child, None),
-                    Some((step, errno)) => {
-                        child.reap_failed_start();
-                        let error = io::Error::from_raw_os_error(errno);
-                        Attempt::Failed(StartFailure::new(step, error))
-                    }
-                }
+            Err(error) => {
+                let has_cgroup = plan.cgroup.is_some();
+                self.clone_failed(error, has_cgroup)
             }
+            Ok(Err(error)) => Attempt::Failed(StartFailure::new(StartStep::Clone, error)),
+            Ok(Ok(child)) if !waits => Attempt::Started(child, Some(carried)),
+            Ok(Ok(child)) => match failure {
+                None => Attempt::Started(child, None),
+                Some((step, errno)) => {
+                    child.reap_failed_start();
+                    let error = io::Error::from_raw_os_error(errno);
+                    Attempt::Failed(StartFailure::new(step, error))
+                }
+            },
         }
     }
 

@@ -9,7 +9,7 @@ use std::ptr;
 use std::sync::atomic::Ordering;
 
 use super::{Failed, at, call, prctl, text, wait, wake};
-use crate::sys::attributes::{Attributes, Groups};
+use crate::sys::attributes::{Attributes, Groups, Program};
 use crate::sys::backend::plan::{Plan, gate};
 use crate::sys::names::{Capability, Namespaces};
 use crate::sys::{Signal, StartStep};
@@ -22,7 +22,8 @@ use libc::{
     SYS_setgid32 as SYS_SETGID, SYS_setgroups32 as SYS_SETGROUPS, SYS_setuid32 as SYS_SETUID,
 };
 
-pub(super) fn enter_namespaces(plan: &Plan, attributes: &Attributes) -> Result<(), Failed> {
+pub(super) fn enter_namespaces(plan: &Plan, program: &Program) -> Result<(), Failed> {
+    let attributes = &program.attributes;
     let entered = attributes.unshare;
     if !entered.is_empty() {
         at(
@@ -46,7 +47,7 @@ pub(super) fn enter_namespaces(plan: &Plan, attributes: &Attributes) -> Result<(
             StartStep::Chroot,
             call(libc::SYS_chroot, [text(root), 0, 0, 0, 0]),
         )?;
-        if plan.program.directory.is_none() {
+        if program.directory.is_none() {
             // Else the child would stand outside of its root, and could walk up from there.
             at(
                 StartStep::Chdir,
