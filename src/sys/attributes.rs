@@ -40,6 +40,7 @@ impl Program {
 
 /// How the child differs from a plain one. The default changes nothing.
 #[derive(Clone, Debug, Default)]
+#[repr(align(64))]
 pub(crate) struct Attributes {
     pub(crate) uid: Option<u32>,
     pub(crate) gid: Option<u32>,

@@ -62,7 +62,7 @@ fn prepare_and_exec(plan: &Plan) -> Result<(), Failed> {
     };
     let program = &exec.program;
     let attributes = &program.attributes;
-    if let Some(fd) = plan.cgroup_procs {
+    if let Some(fd) = plan.circumstances.cgroup_procs {
         at(StartStep::Cgroup, write(fd, b"0"))?;
     }
     if !attributes.ambient_capabilities.is_empty() {
@@ -90,7 +90,7 @@ fn prepare_and_exec(plan: &Plan) -> Result<(), Failed> {
     }
     lay_out_descriptors(plan)?;
     settle_terminal(attributes)?;
-    if let Some(soft) = plan.fd_limit {
+    if let Some(soft) = plan.circumstances.fd_limit {
         lower_fd_limit(soft)?;
     }
     set_rlimits(attributes, |resource| resource == Resource::NOFILE)?;
@@ -99,13 +99,7 @@ fn prepare_and_exec(plan: &Plan) -> Result<(), Failed> {
         StartStep::Exec,
         call(
             libc::SYS_execve,
-            [
-                program.as_ptr().expose_provenance(),
-                argv,
-                exec.environment.as_ptr().expose_provenance(),
-                0,
-                0,
-            ],
+            [program.as_ptr().expose_provenance(), argv, exec.envp, 0, 0],
         ),
     )?;
     Ok(())
@@ -117,7 +111,9 @@ fn enter_group(plan: &Plan, attributes: &Attributes) -> Result<(), Failed> {
     if attributes.session {
         at(StartStep::Session, call(libc::SYS_setsid, [0; 5]))?;
     }
-    let group = attributes.process_group.or(plan.foreground.map(|_| 0));
+    let group = attributes
+        .process_group
+        .or(plan.circumstances.foreground.map(|_| 0));
     // A session's leader leads its group already, and setpgid(2) refuses it.
     let leads_already = attributes.session && group == Some(0);
     if let Some(group) = group
@@ -128,7 +124,7 @@ fn enter_group(plan: &Plan, attributes: &Attributes) -> Result<(), Failed> {
             call(libc::SYS_setpgid, [0, group as usize, 0, 0, 0]),
         )?;
     }
-    if let Some(terminal) = plan.foreground {
+    if let Some(terminal) = plan.circumstances.foreground {
         let own = at(StartStep::Foreground, call(libc::SYS_getpid, [0; 5]))? as i32;
         let group = match group {
             Some(group) if group > 0 => group,
@@ -187,7 +183,7 @@ const SIGNAL_SET_SIZE: usize = 8;
 fn restore_signals(plan: &Plan) -> Result<(), Failed> {
     let default: SignalAction = [0; 8];
     let default = ptr::from_ref(&default).expose_provenance();
-    if plan.reset_handlers {
+    if plan.circumstances.reset_handlers {
         for signal in 1..=64 {
             let mut present: SignalAction = [0; 8];
             let old = ptr::from_mut(&mut present).expose_provenance();

@@ -55,7 +55,7 @@ pub(super) fn clone3(
         stack_size: STACK_BYTES as u64,
         ..CloneArguments::default()
     };
-    if let Some(cgroup) = plan.cgroup {
+    if let Some(cgroup) = plan.circumstances.cgroup {
         arguments.flags |= INTO_CGROUP;
         arguments.cgroup = cgroup as u64;
     }

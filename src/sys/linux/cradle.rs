@@ -46,6 +46,11 @@ impl Nulls {
         })
     }
 
+    /// They are to move to lower numbers, if there are any.
+    pub(super) fn are_late(&self) -> bool {
+        self.input.as_raw_fd() >= LATE_FDS
+    }
+
     pub(super) fn sink(&mut self) {
         if sink(&mut self.input) {
             sink(&mut self.output);
@@ -353,15 +358,13 @@ mod tests {
 
     /// A child that shares the parent's table, and does nothing.
     fn bear(cradle: &mut Cradle, serial: u32, ends: [Option<OwnedFd>; 3]) {
-        cradle.plan.exec = Some(Exec {
-            program: Arc::new(Program {
-                found: Some(c"/nowhere".to_owned()),
-                argv: CStrings::default(),
-                directory: None,
-                attributes: Arc::default(),
-            }),
-            environment: Arc::new(CStrings::default()),
-        });
+        let program = Program {
+            found: Some(c"/nowhere".to_owned()),
+            argv: CStrings::default(),
+            directory: None,
+            attributes: Arc::default(),
+        };
+        cradle.plan.exec = Some(Exec::new(&Arc::new(program), &Arc::default()));
         cradle.plan.lists.share_below = Some(3);
         cradle.plan.gate.store(gate::STARTED, Ordering::Release);
         cradle.occupy(serial, ends, Carried::default());

@@ -10,17 +10,29 @@ use crate::sys::{CStrings, Program, StartStep};
 
 /// What a child is to do, and where it says how far it is and what failed. It owns all that the child uses, and stays in its
 /// cradle: what the next child does as well is not written again, which would take it from the processor that has just read it.
+/// What each start writes is together, before the rest.
 #[derive(Debug, Default)]
+#[repr(C, align(64))]
 pub(super) struct Plan {
     /// `None` while no child uses the plan.
     pub(super) exec: Option<Exec>,
+    pub(super) gate: AtomicU32,
     /// The child has a table of its own, without anything foreign in it.
     pub(super) has_table: AtomicU32,
-    pub(super) lists: Lists,
-    /// The parent's handlers are still in place.
-    pub(super) reset_handlers: bool,
+    pub(super) report: Report,
+    pub(super) parent: u32,
     /// The mask to put back, where the parent blocked all signals for the clone.
     pub(super) mask: Option<u64>,
+    pub(super) circumstances: Circumstances,
+    pub(super) lists: Lists,
+}
+
+/// What a child finds, which is mostly what the last one found.
+#[derive(Debug, Default, PartialEq, Eq)]
+#[repr(align(64))]
+pub(super) struct Circumstances {
+    /// The parent's handlers are still in place.
+    pub(super) reset_handlers: bool,
     /// The directory of the cgroup that the child is born in. For the clone alone.
     pub(super) cgroup: Option<i32>,
     /// `cgroup.procs`, where the child was not born in its cgroup.
@@ -29,16 +41,26 @@ pub(super) struct Plan {
     pub(super) foreground: Option<i32>,
     /// The soft limit of descriptors from before the parent raised its own.
     pub(super) fd_limit: Option<u64>,
-    pub(super) parent: u32,
-    pub(super) gate: AtomicU32,
-    pub(super) report: Report,
 }
 
 /// What a child executes.
 #[derive(Debug)]
 pub(super) struct Exec {
     pub(super) program: Arc<Program>,
-    pub(super) environment: Arc<CStrings>,
+    /// Keeps what `envp` leads to.
+    _environment: Arc<CStrings>,
+    /// Not by way of the `Arc`: beside its value is the count that the parent goes on with.
+    pub(super) envp: usize,
+}
+
+impl Exec {
+    pub(super) fn new(program: &Arc<Program>, environment: &Arc<CStrings>) -> Exec {
+        Exec {
+            program: Arc::clone(program),
+            _environment: Arc::clone(environment),
+            envp: environment.as_ptr().expose_provenance(),
+        }
+    }
 }
 
 /// Where a child's descriptors come from. What it does to its table follows from that alone, and from spare numbers.

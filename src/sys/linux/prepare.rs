@@ -5,12 +5,11 @@
 use std::io;
 use std::mem;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 
 use super::cradle::{Carried, Cradle, Nulls};
 use super::layout::{layout, stashes};
-use super::plan::{Exec, Report, Sources, gate};
+use super::plan::{Circumstances, Exec, Report, Sources, gate};
 use super::spawn::Spawner;
 use crate::sys::fd::{above_stdio, fd_limit_before_raise, is_open};
 use crate::sys::mapping::{gaps, targets};
@@ -76,17 +75,19 @@ impl Spawner {
         let cradle = &mut self.cradles[index];
         cradle.lay_out(&self.nulls, sources).map_err(failed)?;
         let plan = &mut *cradle.plan;
-        plan.exec = Some(Exec {
-            program: Arc::clone(&launch.program),
-            environment: Arc::clone(&launch.environment),
-        });
+        plan.exec = Some(Exec::new(&launch.program, &launch.environment));
         plan.has_table = AtomicU32::new(0);
-        plan.reset_handlers = !self.has_clone3;
         plan.mask = None;
-        plan.cgroup = cgroup_of(launch).map(|cgroup| cgroup.as_raw_fd());
-        plan.cgroup_procs = carried.cgroup_procs;
-        plan.foreground = carried.foreground;
-        plan.fd_limit = fd_limit_before_raise();
+        let circumstances = Circumstances {
+            reset_handlers: !self.has_clone3,
+            cgroup: cgroup_of(launch).map(|cgroup| cgroup.as_raw_fd()),
+            cgroup_procs: carried.cgroup_procs,
+            foreground: carried.foreground,
+            fd_limit: fd_limit_before_raise(),
+        };
+        if plan.circumstances != circumstances {
+            plan.circumstances = circumstances;
+        }
         // Only who is to die with its parent asks for it.
         plan.parent = if attributes.knows_parent() {
             std::process::id()

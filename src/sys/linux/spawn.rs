@@ -79,7 +79,7 @@ impl Spawner {
             || !self.shares_table
             || launch.has_files()
             || attributes.session
-            || plan.foreground.is_some()
+            || plan.circumstances.foreground.is_some()
             || attributes.changes_credentials()
             || attributes.has_id_maps()
     }
@@ -236,7 +236,7 @@ impl Spawner {
         let shares = self.shares_table && !launch.program.attributes.inherit_fds;
         if shares {
             // A sibling that shares the table still finds them at their old numbers.
-            if !self.cradles.iter().any(Cradle::shares_table) {
+            if self.nulls.are_late() && !self.cradles.iter().any(Cradle::shares_table) {
                 self.nulls.sink();
             }
             self.cradles[index].sink();
@@ -283,7 +283,7 @@ impl Spawner {
         let failure = plan.report.failure();
         match result {
             Err(error) => {
-                let has_cgroup = plan.cgroup.is_some();
+                let has_cgroup = plan.circumstances.cgroup.is_some();
                 self.clone_failed(error, has_cgroup)
             }
             Ok(Err(error)) => Attempt::Failed(StartFailure::new(StartStep::Clone, error)),
