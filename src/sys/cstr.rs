@@ -6,15 +6,18 @@ use std::ffi::{CString, OsStr, c_char};
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::ptr;
+use std::slice;
 
-/// All strings in one buffer, and the array of pointers into it that ends with a null pointer.
+/// The array of pointers, which ends with a null pointer, and behind it the strings that they lead to.
 pub(crate) struct CStrings {
     /// Not a box: to move one ends the life of the pointers into it, by Rust's rules of aliasing.
-    bytes: Vec<u8>,
-    pointers: Box<[*const c_char]>,
+    words: Vec<*const c_char>,
+    /// How many strings there are, and how many bytes they take with their ends.
+    count: usize,
+    length: usize,
 }
 
-// SAFETY: the pointers lead into `bytes`, which this value owns and which is not changed.
+// SAFETY: the pointers lead into `words`, which this value owns and which is not changed.
 unsafe impl Send for CStrings {}
 // SAFETY: as above; shared access only reads.
 unsafe impl Sync for CStrings {}
@@ -23,8 +26,9 @@ impl Default for CStrings {
     /// No strings.
     fn default() -> CStrings {
         CStrings {
-            bytes: Vec::new(),
-            pointers: Box::new([ptr::null()]),
+            words: vec![ptr::null()],
+            count: 0,
+            length: 0,
         }
     }
 }
@@ -36,52 +40,61 @@ impl CStrings {
         I: IntoIterator<Item = &'a OsStr, IntoIter: Clone>,
     {
         let strings = strings.into_iter();
-        let (mut length, mut count) = (0, 1);
+        let (mut length, mut count) = (0, 0);
         for string in strings.clone() {
             length += string.len() + 1;
             count += 1;
         }
-        let mut bytes = Vec::with_capacity(length);
-        for string in strings.clone() {
+        let length_in_words = length.div_ceil(size_of::<*const c_char>());
+        let mut words: Vec<*const c_char> = Vec::with_capacity(count + 1 + length_in_words);
+        // All zero, so that each string has its end already, and the array, too.
+        words.resize(words.capacity(), ptr::null());
+        let (array, behind) = words.split_at_mut(count + 1);
+        // SAFETY: the words are initialized, and these are used as bytes alone from here on.
+        let mut rest: &mut [u8] =
+            unsafe { slice::from_raw_parts_mut(behind.as_mut_ptr().cast(), size_of_val(behind)) };
+        for (string, pointer) in strings.zip(&mut array[..count]) {
             let string = string.as_bytes();
             if string.contains(&0) {
                 return None;
             }
-            bytes.extend_from_slice(string);
-            bytes.push(0);
+            *pointer = rest.as_ptr().cast();
+            rest[..string.len()].copy_from_slice(string);
+            rest = &mut rest[string.len() + 1..];
         }
-        let mut pointers = Vec::with_capacity(count);
-        let mut rest = &bytes[..];
-        for string in strings {
-            pointers.push(rest.as_ptr().cast());
-            rest = &rest[string.len() + 1..];
-        }
-        pointers.push(ptr::null());
         Some(CStrings {
-            bytes,
-            pointers: pointers.into_boxed_slice(),
+            words,
+            count,
+            length,
         })
     }
 
     /// The array for execve(2), valid as long as `self`.
     pub(crate) fn as_ptr(&self) -> *const *const c_char {
-        self.pointers.as_ptr()
+        self.words.as_ptr()
     }
 
     /// The first string for execve(2), valid as long as `self`; null where there is none.
     pub(crate) fn first_as_ptr(&self) -> *const c_char {
-        self.pointers.first().copied().unwrap_or(ptr::null())
+        self.words.first().copied().unwrap_or(ptr::null())
     }
 
     /// The strings, without their ends.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &[u8]> {
-        let strings = self.bytes.split(|byte| *byte == 0);
-        strings.take(self.pointers.len() - 1)
+        let strings = self.bytes().split(|byte| *byte == 0);
+        strings.take(self.count)
+    }
+
+    /// All strings, with their ends.
+    fn bytes(&self) -> &[u8] {
+        let behind = &self.words[self.count + 1..];
+        // SAFETY: behind the array are so many bytes, which are initialized.
+        unsafe { slice::from_raw_parts(behind.as_ptr().cast(), self.length) }
     }
 
     /// The bytes that execve(2) has to copy, with their ends and pointers.
     pub(crate) fn size(&self) -> usize {
-        self.bytes.len() + size_of_val(&*self.pointers)
+        self.length + (self.count + 1) * size_of::<*const c_char>()
     }
 }
 
@@ -111,12 +124,12 @@ mod tests {
     fn pointers_lead_to_the_strings_and_end_with_null() {
         let strings = CStrings::new(["one", "", "drei"].map(OsStr::new)).expect("no NUL");
         let mut seen = Vec::new();
-        for pointer in &strings.pointers[..3] {
+        for pointer in &strings.words[..3] {
             // SAFETY: `CStrings::new` made each pointer lead to bytes that end with NUL.
             seen.push(unsafe { CStr::from_ptr(*pointer) }.to_str().expect("text"));
         }
         assert_eq!(seen, ["one", "", "drei"]);
-        assert!(strings.pointers[3].is_null());
+        assert!(strings.words[3].is_null());
         assert_eq!(format!("{strings:?}"), r#"["one", "", "drei"]"#);
     }
 
