@@ -16,7 +16,7 @@ use execloop::{
     Output, Reactor, Signal, StartError, StartStep, Stream,
 };
 
-use crate::counts::{assert_fds, assert_no_children, open_fds, wait_for_any_exit};
+use crate::counts::{assert_fds, assert_no_children, open_fds, wait_for_exit};
 use crate::start_error::start_error;
 
 /// `bad-input NAME DIRECTORY`: one kind of bad input, with a directory to work in.
@@ -673,7 +673,7 @@ fn panic_in_cancel(reactor: &mut Reactor, _: &Path) {
     let id = reactor
         .start(Command::new("/bin/true").on_cancel(panicking()))
         .expect("it starts");
-    wait_for_any_exit();
+    wait_for_exit(None);
     assert!(reactor.cancel(id));
     let done = reactor.wait(id).expect("waited").expect("finished");
     assert!(done.status.is_some_and(|status| status.success()));

@@ -1,9 +1,6 @@
 //! What commands cost the process that runs them: it runs them, and prints what it counted of itself.
 //! Unaware of what is too much; the tests judge.
-#![allow(
-    unsafe_code,
-    reason = "waitid, close_range and prctl have no safe wrapper"
-)]
+#![allow(unsafe_code, reason = "close_range and prctl have no safe wrapper")]
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -12,6 +9,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use execloop::{Command, Output, Reactor};
+
+use crate::counts::wait_for_exit;
 
 /// Before anything is measured, so that what the first commands set up for all does not count.
 const WARM_UP_CHILDREN: usize = 500;
@@ -50,7 +49,8 @@ fn calls(commands: usize, captures: bool) {
             command = Command::new("/bin/true");
         }
         reactor.start(&mut command).expect("the command starts");
-        wait_for_any_exit();
+        // The one wait here with `WNOWAIT`, by which a trace tells it from the reactor's.
+        wait_for_exit(None);
         let done = reactor.wait_any().expect("a poll").expect("the command");
         assert!(done.success(), "{:?}", done.outcome);
         if captures {
@@ -59,19 +59,6 @@ fn calls(commands: usize, captures: bool) {
                 (&b"out\n"[..], &b"err\n"[..])
             );
         }
-    }
-}
-
-/// Waits until a child has exited, and leaves it to be reaped. The one wait here with `WNOWAIT`, by which a trace tells
-/// it from the reactor's.
-fn wait_for_any_exit() {
-    // SAFETY: siginfo_t is plain data for which zero is valid.
-    let mut information: libc::siginfo_t = unsafe { std::mem::zeroed() };
-    let options = libc::WEXITED | libc::WNOWAIT;
-    // SAFETY: the structure has room for the answer.
-    while unsafe { libc::waitid(libc::P_ALL, 0, &raw mut information, options) } == -1 {
-        let error = io::Error::last_os_error();
-        assert_eq!(error.kind(), io::ErrorKind::Interrupted, "waitid: {error}");
     }
 }
 

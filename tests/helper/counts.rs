@@ -47,14 +47,19 @@ pub(crate) fn assert_no_children() {
     );
 }
 
-/// Waits until some child has exited, and leaves it as it is.
-pub(crate) fn wait_for_any_exit() {
+/// Waits until this child has exited, or any, and leaves it as it is. Returns its exit status, or the signal that ended it.
+pub(crate) fn wait_for_exit(of: Option<u32>) -> i32 {
+    let (kind, pid) = of.map_or((libc::P_ALL, 0), |pid| (libc::P_PID, pid as libc::id_t));
     // SAFETY: siginfo_t is plain data for which zero is valid.
     let mut information: libc::siginfo_t = unsafe { std::mem::zeroed() };
     let options = libc::WEXITED | libc::WNOWAIT;
     // SAFETY: the structure has room for the answer.
-    let result = unsafe { libc::waitid(libc::P_ALL, 0, &raw mut information, options) };
-    assert_eq!(result, 0, "{}", io::Error::last_os_error());
+    while unsafe { libc::waitid(kind, pid, &raw mut information, options) } == -1 {
+        let error = io::Error::last_os_error();
+        assert_eq!(error.kind(), io::ErrorKind::Interrupted, "waitid: {error}");
+    }
+    // SAFETY: waitid(2) has filled it in.
+    unsafe { information.si_status() }
 }
 
 /// Sets the soft limit of descriptors; returns what it was.

@@ -13,7 +13,7 @@ use std::thread;
 use execloop::jobserver::Jobserver;
 use execloop::{Command, Input, Output, Reactor};
 
-use crate::counts::{assert_fds, assert_no_children, open_fds, set_soft_fd_limit};
+use crate::counts::{assert_fds, assert_no_children, open_fds, set_soft_fd_limit, wait_for_exit};
 use crate::until::Until;
 
 /// Above all numbers that a child is given.
@@ -358,20 +358,8 @@ pub(crate) fn hermetic(arguments: &[OsString]) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Waits until a child has exited, and leaves it as it is. Returns its exit status, or the signal that ended it.
-fn exit_status(pid: u32) -> i32 {
-    // SAFETY: siginfo_t is plain data for which zero is valid.
-    let mut information: libc::siginfo_t = unsafe { std::mem::zeroed() };
-    let options = libc::WEXITED | libc::WNOWAIT;
-    // SAFETY: the structure has room for the answer.
-    let result = unsafe { libc::waitid(libc::P_PID, pid, &raw mut information, options) };
-    assert_eq!(result, 0, "{}", io::Error::last_os_error());
-    // SAFETY: waitid(2) has filled it in.
-    unsafe { information.si_status() }
-}
-
-/// `closed-early`: pipes are closed before their children have run, while a thread opens files at the lowest free numbers,
-/// without close-on-exec.
+/// `closed-early`: pipes are closed before their children have run, by their caller and by `detach`, while a thread opens files
+/// at the lowest free numbers, without close-on-exec.
 pub(crate) fn closed_early() -> ExitCode {
     let mut reactor = Reactor::new().expect("a reactor");
     let opens = AtomicBool::new(true);
@@ -398,7 +386,11 @@ pub(crate) fn closed_early() -> ExitCode {
             } else {
                 // That closes them all.
                 let pid = reactor.detach(id).expect("it runs");
-                assert_eq!(exit_status(pid), 0, "that of the one that was let go");
+                assert_eq!(
+                    wait_for_exit(Some(pid)),
+                    0,
+                    "that of the one that was let go"
+                );
             }
             if reactor.running() >= RUNNING_MAX {
                 finish_one(&mut reactor);

@@ -68,9 +68,9 @@ impl Printer {
         })
     }
 
-    /// Nothing should start that would add to it.
-    pub(crate) fn is_full(&self) -> bool {
-        self.order.is_full() || self.is_unread()
+    /// So much waits for the first of its order that nothing should start behind it.
+    pub(crate) fn is_held_up(&self) -> bool {
+        self.order.is_full()
     }
 
     /// So much of it is unwritten that nothing should be added, whatever it is.

@@ -314,7 +314,7 @@ impl Run {
             && self.running.len() + self.retried.len() < self.options.jobs
             // The kernel may be short of something before that.
             && self.reactor.queued() == 0
-            && !self.printer.is_full()
+            && !self.printer.is_held_up()
             && self.is_read();
         self.is_throttled =
             may_start && !self.running.is_empty() && self.options.throttle.is_closed();
