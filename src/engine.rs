@@ -16,6 +16,7 @@ use crate::job::{Effect, Event};
 use crate::loop_clock::LoopClock;
 use crate::observer::{Observer, Stats};
 use crate::permits::Sources;
+use crate::running::AwaitsExec;
 use crate::sys::{Kernel, Ready, Stream, Tenant};
 use crate::table::{Table, Wait};
 use crate::watches::Watches;
@@ -114,8 +115,8 @@ pub(crate) struct Engine<K: Kernel> {
     unwatched: Vec<Tenant>,
     /// Children whose program is not known to be executed.
     starting: Vec<Tenant>,
-    /// Somebody waits for the exec of one of them.
-    awaits_exec: bool,
+    /// What the exec of one of them is waited for, the most urgent.
+    awaits_exec: Option<AwaitsExec>,
     /// How often they were looked at since the last one began.
     looks_at_starting: u32,
     /// For so many turns without sleep, no other process is given the processor.
@@ -155,7 +156,7 @@ impl<K: Kernel> Engine<K> {
             backlog: VecDeque::new(),
             unwatched: Vec::new(),
             starting: Vec::new(),
-            awaits_exec: false,
+            awaits_exec: None,
             looks_at_starting: 0,
             starting_due: None,
             turns_to_hold_on: 0,
@@ -260,9 +261,8 @@ impl<K: Kernel> Engine<K> {
     pub(crate) fn prepare_sleep(&mut self) {
         self.watch_unwatched();
         let again = self.look_again_after().map(|wait| self.kernel.now() + wait);
-        if again.is_none() || self.starting_due.is_none() {
-            self.starting_due = again;
-        }
+        let before = self.starting_due.filter(|_| again.is_some());
+        self.starting_due = [before, again].into_iter().flatten().min();
         self.set_timer();
     }
 

@@ -75,17 +75,33 @@ pub(crate) struct Reaped {
     pub(crate) read_since: usize,
 }
 
+/// How urgent it is to know that a program is executed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum AwaitsExec {
+    /// A copy of the child's ends is kept until then, without which its outputs do not end. What is written to them, and its own
+    /// end, are announced.
+    ToEnd,
+    /// Its input begins, or the caller's use of its pipes; or what the caller gave is closed on our side, for whose end he may wait.
+    ToBegin,
+}
+
 impl<K: Kernel> Running<K> {
     /// The program is not known to be executed.
     pub(crate) fn is_starting(&self) -> bool {
         self.start.is_some()
     }
 
-    /// Something begins when its program is executed, of which nobody else tells: what goes through its pipes, and their end;
-    /// and the end of what the caller gave, of which a copy is kept until then. So it is also where our ends are closed already.
-    pub(crate) fn awaits_exec(&self) -> bool {
-        let start = self.start.as_ref();
-        start.is_some_and(|spec| spec.launch.has_ends() || spec.launch.has_files())
+    /// What happens when its program is executed, of which nobody else tells; also where our ends are closed already.
+    pub(crate) fn awaits_exec(&self) -> Option<AwaitsExec> {
+        let launch = &self.start.as_ref()?.launch;
+        let begins = launch.stdio[Stream::Stdin as usize].has_our_end()
+            || launch.has_files()
+            || self.streams.iter().any(OurEnd::is_callers);
+        if begins {
+            Some(AwaitsExec::ToBegin)
+        } else {
+            launch.has_ends().then_some(AwaitsExec::ToEnd)
+        }
     }
 
     /// It has to be asked by timer, although its exit is announced.

@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use super::Engine;
 use crate::job::Streams;
+use crate::running::AwaitsExec;
 use crate::sys::{Kernel, Stream};
 
 /// The kernel does not announce that a child has executed. While one has not, no turn sleeps longer than this, doubled each
-/// time.
+/// time; where nothing can begin then, no longer than the maximum. A sleep that ends before the next tick of the system's clock costs
+/// a timer of its own, which under a hypervisor is the dearest part of a short command.
 const LOOK_AGAIN_MS_MIN: u64 = 1;
 const LOOK_AGAIN_MS_MAX: u64 = 64;
 
@@ -19,12 +21,12 @@ impl<K: Kernel> Engine<K> {
     /// Looks which of the programs under way are executed. Where nobody awaits that, it only frees memory, and is left until it
     /// is worth a look: the child that writes the word runs on another processor.
     pub(super) fn look_at_starting(&mut self) {
-        if !self.awaits_exec && self.starting.len() <= UNSEEN_MAX {
+        if self.awaits_exec.is_none() && self.starting.len() <= UNSEEN_MAX {
             return;
         }
         let mut starting = std::mem::take(&mut self.starting);
         let mut executed = Vec::new();
-        self.awaits_exec = false;
+        self.awaits_exec = None;
         starting.retain(|tenant| {
             let is_here = self.table.is_tenant(*tenant);
             match is_here.then(|| self.find_executed(tenant.slot)) {
@@ -51,7 +53,7 @@ impl<K: Kernel> Engine<K> {
             return Some(Streams::default());
         };
         if !self.kernel.has_executed(&running.child) {
-            self.awaits_exec |= running.awaits_exec();
+            self.awaits_exec = self.awaits_exec.max(running.awaits_exec());
             return None;
         }
         running.start = None;
@@ -84,7 +86,10 @@ impl<K: Kernel> Engine<K> {
 
     /// How long a turn may sleep while programs with pipes are under way. To one without, its exec makes no difference.
     pub(crate) fn look_again_after(&self) -> Option<Duration> {
-        let wait = (LOOK_AGAIN_MS_MIN << self.looks_at_starting.min(16)).min(LOOK_AGAIN_MS_MAX);
-        self.awaits_exec.then(|| Duration::from_millis(wait))
+        let wait = match self.awaits_exec? {
+            AwaitsExec::ToEnd => LOOK_AGAIN_MS_MAX,
+            AwaitsExec::ToBegin => LOOK_AGAIN_MS_MIN << self.looks_at_starting.min(16),
+        };
+        Some(Duration::from_millis(wait.min(LOOK_AGAIN_MS_MAX)))
     }
 }

@@ -371,7 +371,7 @@ impl<K: Kernel> Engine<K> {
         }
         self.keep_unwatched(slot);
         self.looks_at_starting = 0;
-        if !awaits_exec || self.is_starting(slot) {
+        if awaits_exec.is_none() || self.is_starting(slot) {
             self.starting.push(self.table.tenant(slot));
         }
     }

@@ -327,8 +327,8 @@ fn a_turn_that_finds_a_program_executed_does_not_sleep_on_its_pipe() {
 }
 
 #[test]
-fn an_exec_that_takes_long_wakes_the_loop_where_there_are_pipes_and_not_otherwise() {
-    let turns = |exec_takes, captures| {
+fn an_exec_that_takes_long_wakes_the_loop_for_an_input_soon_for_outputs_seldom_and_not_otherwise() {
+    let turns = |exec_takes, connect: fn(&mut Command)| {
         let (world, mut engine) = calm(1);
         world.borrow_mut().weather.late_execs = 1;
         let script = Script {
@@ -336,17 +336,50 @@ fn an_exec_that_takes_long_wakes_the_loop_where_there_are_pipes_and_not_otherwis
             ..sleep(Duration::from_millis(1))
         };
         let mut command = command(&world, script);
-        if captures {
-            command.stdout(Output::capture());
-        }
+        connect(&mut command);
         let id = engine.start(&mut command).expect("it starts");
         assert!(finish(&mut engine, id).success());
         engine.stats.turns
     };
+    let nothing: fn(&mut Command) = |_| {};
+    let output: fn(&mut Command) = |command| {
+        command.stdout(Output::capture());
+    };
+    let input: fn(&mut Command) = |command| {
+        command.stdin(Input::bytes(*b"x"));
+    };
     let (short, long) = (Duration::from_micros(1), Duration::from_secs(10));
-    assert_eq!(turns(long, false), turns(short, false));
+    assert_eq!(turns(long, nothing), turns(short, nothing));
     // Nobody announces that the program is there to be read from.
-    assert!(turns(long, true) > turns(short, true) + 10);
+    assert!(turns(long, output) > turns(short, output) + 10);
+    let some_ms = Duration::from_millis(20);
+    assert_eq!(turns(some_ms, output), turns(short, output));
+    assert!(turns(some_ms, input) >= turns(short, input) + 3);
+}
+
+#[test]
+fn an_outer_loop_that_sleeps_for_an_output_is_woken_for_an_input_that_comes_later_and_is_due_before()
+ {
+    let (world, mut engine) = calm(1);
+    world.borrow_mut().weather.late_execs = 1;
+    let late = || Script {
+        exec_takes: Some(Duration::from_secs(1)),
+        ..Script::default()
+    };
+    let mut output = command(&world, late());
+    engine
+        .start(output.stdout(Output::capture()))
+        .expect("it starts");
+    engine.prepare_sleep();
+    let before = engine.starting_due.expect("its end is kept from it");
+    engine.prepare_sleep();
+    assert_eq!(engine.starting_due, Some(before), "it is not put off");
+    let mut input = command(&world, late());
+    engine
+        .start(input.stdin(Input::bytes(*b"x")))
+        .expect("it starts");
+    engine.prepare_sleep();
+    assert!(engine.starting_due.expect("its input waits") < before);
 }
 
 #[test]
