@@ -10,7 +10,7 @@ use crate::sys::{Kernel, Stream};
 
 /// The kernel does not announce that a child has executed. While one has not, no turn sleeps longer than this, doubled each
 /// time; where nothing can begin then, no longer than the maximum. A sleep that ends before the next tick of the system's clock costs
-/// a timer of its own, which under a hypervisor is the dearest part of a short command.
+/// a timer of its own, which is dear under a hypervisor.
 const LOOK_AGAIN_MS_MIN: u64 = 1;
 const LOOK_AGAIN_MS_MAX: u64 = 64;
 
