@@ -64,8 +64,9 @@ impl Command {
     ///
     /// The traps: this process writes to the terminal from the background meanwhile, which a terminal with `stty tostop`
     /// does not allow; the terminal's modes are left as the command leaves them; who is stopped between a vfork(2) of its own
-    /// and the exec does not count as stopped, as for a shell; and of two reactors of one process, only one gives away the
-    /// terminal at a time.
+    /// and the exec does not count as stopped, as for a shell; of two reactors of one process, only one gives away the
+    /// terminal at a time; and whoever stops the command (SIGSTOP, or `suspend`) waits until it has stopped, up to 100 ms,
+    /// as it could read what is typed for the next one until then.
     pub fn console(&mut self, console: bool) -> &mut Command {
         self.change(|command| command.attributes_mut().console = console)
     }

@@ -12,11 +12,18 @@ use std::fs::OpenOptions;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
 
 use super::fd::above_stdio;
 use super::fork::Origin;
 use super::mask::SignalMask;
 use super::{Signal, cvt};
+
+/// How long a child may take to heed SIGSTOP before it is not waited for: one between a vfork(2) and the exec of its child,
+/// or in an uninterruptible sleep, does not before that ends.
+const STOPS_WITHIN_MAX: Duration = Duration::from_millis(100);
+const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(1);
 
 /// A child's hold on the terminal. Dropped, it gives the foreground back.
 #[derive(Debug)]
@@ -70,6 +77,7 @@ impl Console {
     pub(super) fn after(&mut self, signal: Signal) {
         if signal == Signal::STOP {
             self.is_suspended = true;
+            self.wait_until_stopped();
             self.take_back();
         }
     }
@@ -92,24 +100,43 @@ impl Console {
         unsafe { libc::kill(-self.group, libc::SIGCONT) };
     }
 
+    /// A stop takes effect when the child next runs. One that waits for input would until then take a byte of what is typed
+    /// for who has the terminal next: Linux's terminals look for input before they look for signals.
+    fn wait_until_stopped(&self) {
+        for _ in 0..STOPS_WITHIN_MAX.as_millis() / LOOK_AGAIN_AFTER.as_millis() {
+            if self
+                .change(libc::WSTOPPED | libc::WEXITED | libc::WNOWAIT)
+                .is_some()
+            {
+                return;
+            }
+            thread::sleep(LOOK_AGAIN_AFTER);
+        }
+    }
+
     /// What has stopped the child since the last time, and was not told. It is not reaped by that.
     fn stop(&self) -> Option<Signal> {
+        Signal::new(self.change(libc::WSTOPPED)?)
+    }
+
+    /// The status of a change of the child's of these kinds that was not told yet: a signal, or what it exited with.
+    fn change(&self, kinds: libc::c_int) -> Option<libc::c_int> {
         if self.group <= 1 {
             return None;
         }
         // SAFETY: siginfo_t is plain data for which zero is valid.
         let mut information: libc::siginfo_t = unsafe { std::mem::zeroed() };
-        let options = libc::WSTOPPED | libc::WNOHANG;
+        let options = kinds | libc::WNOHANG;
         // SAFETY: `information` has room for the answer; the pid is that of an unreaped child.
         let asked =
             unsafe { libc::waitid(libc::P_PID, self.group as _, &raw mut information, options) };
         cvt(asked).ok()?;
-        // SAFETY: waitid(2) fills this field, or leaves it zero when there was no stop.
+        // SAFETY: waitid(2) fills this field, or leaves it zero when there was no change.
         if unsafe { information.si_pid() } == 0 {
             return None;
         }
         // SAFETY: as above.
-        Signal::new(unsafe { information.si_status() })
+        Some(unsafe { information.si_status() })
     }
 
     /// Our group is in the foreground.

@@ -65,6 +65,13 @@ pub(super) fn ways_out() {
     assert_eq!(holder(), own.group, "while it is suspended");
     reactor.unsuspend();
     assert_eq!(holder(), pid, "when it goes on");
+    // It has stopped by then: one that has yet to heed the signal could read what is typed for the next.
+    for round in 0..100 {
+        reactor.suspend().expect("it stops");
+        let state = fs::read_to_string(format!("/proc/{pid}/stat")).expect("its stat");
+        assert!(state.contains(") T "), "round {round}: {state}");
+        reactor.unsuspend();
+    }
     drop(reactor);
     assert_eq!(holder(), own.group, "after the reactor's end");
     let _ = id;
