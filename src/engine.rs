@@ -96,7 +96,7 @@ pub(crate) struct Engine<K: Kernel> {
     looks: Deadlines<Look>,
     /// When to admit from the queue again.
     admission_due: Option<Instant>,
-    /// When to look again, in an outer loop, whether programs are executed.
+    /// When to look again whether programs are executed, where no poll bounds that sleep.
     starting_due: Option<Instant>,
     /// What the kernel's timer is set to.
     armed: Option<Instant>,
@@ -260,9 +260,7 @@ impl<K: Kernel> Engine<K> {
     /// Tells the kernel what an outer loop will be woken for.
     pub(crate) fn prepare_sleep(&mut self) {
         self.watch_unwatched();
-        let again = self.look_again_after().map(|wait| self.kernel.now() + wait);
-        let before = self.starting_due.filter(|_| again.is_some());
-        self.starting_due = [before, again].into_iter().flatten().min();
+        self.time_look(self.look_again_after());
         self.set_timer();
     }
 
@@ -291,8 +289,7 @@ impl<K: Kernel> Engine<K> {
             // No event will announce what was found out just now.
             Some(Duration::ZERO)
         } else {
-            let wait = self.look_again_after();
-            self.looks_at_starting += 1;
+            let wait = self.sleep_until_look();
             let timeout = [timeout, wait].into_iter().flatten().min();
             self.arm(timeout)
         };

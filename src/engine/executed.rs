@@ -11,8 +11,11 @@ use crate::sys::{Kernel, Stream};
 /// The kernel does not announce that a child has executed. While one has not, no turn sleeps longer than this, doubled each
 /// time; where nothing can begin then, no longer than the maximum. A sleep that ends before the next tick of the system's clock costs
 /// a timer of its own, which is dear under a hypervisor.
-const LOOK_AGAIN_MS_MIN: u64 = 1;
-const LOOK_AGAIN_MS_MAX: u64 = 64;
+const LOOK_AGAIN_MIN: Duration = Duration::from_micros(250);
+const LOOK_AGAIN_MAX: Duration = Duration::from_millis(64);
+
+/// Shorter sleeps end by the kernel's timer, as a poll counts in this unit and rounds up.
+const POLL_UNIT: Duration = Duration::from_millis(1);
 
 /// So many commands whose exec nobody awaits are listed before they are looked at: what it took to start them is kept until then.
 pub(super) const UNSEEN_MAX: usize = 32;
@@ -87,9 +90,27 @@ impl<K: Kernel> Engine<K> {
     /// How long a turn may sleep while programs with pipes are under way. To one without, its exec makes no difference.
     pub(crate) fn look_again_after(&self) -> Option<Duration> {
         let wait = match self.awaits_exec? {
-            AwaitsExec::ToEnd => LOOK_AGAIN_MS_MAX,
-            AwaitsExec::ToBegin => LOOK_AGAIN_MS_MIN << self.looks_at_starting.min(16),
+            AwaitsExec::ToEnd => LOOK_AGAIN_MAX,
+            AwaitsExec::ToBegin => LOOK_AGAIN_MIN * (1 << self.looks_at_starting.min(16)),
         };
-        Some(Duration::from_millis(wait.min(LOOK_AGAIN_MS_MAX)))
+        Some(wait.min(LOOK_AGAIN_MAX))
+    }
+
+    /// The same for the turn that is about to sleep, as far as its poll is to bound it.
+    pub(super) fn sleep_until_look(&mut self) -> Option<Duration> {
+        let wait = self.look_again_after()?;
+        self.looks_at_starting += 1;
+        if wait >= POLL_UNIT {
+            return Some(wait);
+        }
+        self.time_look(Some(wait));
+        None
+    }
+
+    /// The kernel's timer ends the sleep.
+    pub(super) fn time_look(&mut self, wait: Option<Duration>) {
+        let again = wait.map(|wait| self.kernel.now() + wait);
+        let before = self.starting_due.filter(|_| again.is_some());
+        self.starting_due = [before, again].into_iter().flatten().min();
     }
 }

@@ -15,7 +15,7 @@ use crate::error::{Cause, StartError};
 use crate::pipe_limits::PIECES_PER_TURN_MAX;
 use crate::stdio::{Input, Output};
 use crate::sys::Stream;
-use crate::sys::simulated::{Act, Script, Weather, spend};
+use crate::sys::simulated::{Act, Script, Weather, prefix, spend};
 
 /// `EXECLOOP_SEED=n` replays one seed alone, `EXECLOOP_SEEDS=n` runs so many.
 fn seeds() -> std::ops::Range<u64> {
@@ -346,7 +346,7 @@ fn an_exec_that_takes_long_wakes_the_loop_for_an_input_soon_for_outputs_seldom_a
         command.stdout(Output::capture());
     };
     let input: fn(&mut Command) = |command| {
-        command.stdin(Input::bytes(*b"x"));
+        command.stdin(Input::bytes(prefix(0, 1)));
     };
     let (short, long) = (Duration::from_micros(1), Duration::from_secs(10));
     assert_eq!(turns(long, nothing), turns(short, nothing));
@@ -360,6 +360,25 @@ fn an_exec_that_takes_long_wakes_the_loop_for_an_input_soon_for_outputs_seldom_a
     for connect in [input, callers] {
         assert!(turns(some_ms, connect) >= turns(short, connect) + 3);
     }
+}
+
+#[test]
+fn an_input_begins_long_before_the_millisecond_in_which_a_poll_counts() {
+    let (world, mut engine) = calm(1);
+    world.borrow_mut().weather.late_execs = 1;
+    let reads = Script {
+        acts: vec![Act::Read(None)],
+        exec_takes: Some(Duration::from_micros(200)),
+        ..Script::default()
+    };
+    let began = world.borrow().now();
+    let mut command = command(&world, reads);
+    let id = engine
+        .start(command.stdin(Input::bytes(prefix(0, 1))))
+        .expect("it starts");
+    assert!(finish(&mut engine, id).success());
+    let took = world.borrow().now() - began;
+    assert!(took < Duration::from_millis(1), "{took:?}");
 }
 
 #[test]

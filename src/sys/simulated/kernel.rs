@@ -259,7 +259,7 @@ impl Kernel for Simulated {
             if world.strikes(world.weather.poll_errors) {
                 return Err(io::Error::from_raw_os_error(libc::ENOMEM));
             }
-            timeout.map(|timeout| world.now() + timeout)
+            timeout.map(|timeout| world.now() + in_whole_milliseconds(timeout))
         };
         loop {
             let mut world = self.world.borrow_mut();
@@ -294,4 +294,11 @@ impl Kernel for Simulated {
     fn pid(child: &SimulatedChild) -> u32 {
         child.process as u32 + 1
     }
+}
+
+/// As epoll_wait(2) counts, which is rounded up to.
+fn in_whole_milliseconds(timeout: Duration) -> Duration {
+    let rest = timeout.subsec_nanos() % 1_000_000;
+    let missing = if rest == 0 { 0 } else { 1_000_000 - rest };
+    timeout.saturating_add(Duration::from_nanos(missing.into()))
 }
