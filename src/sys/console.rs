@@ -102,6 +102,10 @@ impl Console {
 
     /// A stop takes effect when the child next runs. One that waits for input would until then take a byte of what is typed
     /// for who has the terminal next: Linux's terminals look for input before they look for signals.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a stop is announced by SIGCHLD alone, which is the program's"
+    )]
     fn wait_until_stopped(&self) {
         for _ in 0..STOPS_WITHIN_MAX.as_millis() / LOOK_AGAIN_AFTER.as_millis() {
             if self
