@@ -33,9 +33,9 @@ enum Kind {
 
 impl Pipe {
     pub(super) fn read(&self, into: &mut Vec<u8>, bytes_max: usize) -> io::Result<usize> {
-        let read = read_into(&self.fd, into, bytes_max);
+        let mut read = || read_into(&self.fd, into, bytes_max);
         match self.kind {
-            Kind::Pipe => read,
+            Kind::Pipe => read(),
             Kind::Terminal | Kind::Keyboard | Kind::Screen => read_of_master(read),
         }
     }

@@ -94,11 +94,17 @@ pub(super) fn resize(master: &OwnedFd, size: TerminalSize) -> io::Result<()> {
 
 /// What a read of a master says, in a pipe's words: once no process has the slave, Linux answers `EIO` and the BSDs give the
 /// end of a file. A master has no other reason for `EIO`.
-pub(super) fn read_of_master(read: io::Result<usize>) -> io::Result<usize> {
-    match read {
-        Err(error) if error.raw_os_error() == Some(libc::EIO) => Ok(0),
-        read => read,
+///
+/// The first `EIO` may be too early: Linux waits for what is on its way through the terminal, then looks whether the slave
+/// is closed, and does not see what was written and closed in between. The next read finds it.
+pub(super) fn read_of_master(mut read: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
+    for _ in 0..2 {
+        match read() {
+            Err(error) if error.raw_os_error() == Some(libc::EIO) => (),
+            read => return read,
+        }
     }
+    Ok(0)
 }
 
 /// The same of a write.

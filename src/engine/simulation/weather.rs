@@ -19,6 +19,7 @@ pub(super) fn random_weather(random: &mut Random) -> Weather {
         arm_errors: one_in(10),
         reap_errors: one_in(6),
         read_errors: one_in(200),
+        hasty_ends: one_in(4),
         spurious: one_in(6),
         stale: one_in(4),
         unwatched: one_in(10),

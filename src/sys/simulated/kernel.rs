@@ -92,20 +92,28 @@ impl Kernel for Simulated {
             end.was_found_ended = end.holders == 0;
             end.was_found_empty = true;
             world.was_used |= end.was_found_ended;
-            return if end.was_found_ended && end.is_terminal {
-                read_of_master(Err(io::Error::from_raw_os_error(libc::EIO)))
-            } else if end.was_found_ended {
-                Ok(0)
-            } else {
-                Err(io::ErrorKind::WouldBlock.into())
+            return match (end.was_found_ended, end.is_terminal) {
+                (false, _) => Err(io::ErrorKind::WouldBlock.into()),
+                (true, false) => Ok(0),
+                (true, true) => read_of_master(|| Err(io::Error::from_raw_os_error(libc::EIO))),
             };
         }
         end.was_found_empty = false;
+        let may_be_hasty = end.is_terminal && end.holders == 0;
+        let mut is_hasty = may_be_hasty && world.strikes(world.weather.hasty_ends);
+        let end = &mut world.pipes[pipe.pipe];
+        // A pipe's end is never hasty.
+        let read = read_of_master(|| {
+            if std::mem::take(&mut is_hasty) {
+                return Err(io::Error::from_raw_os_error(libc::EIO));
+            }
+            let (from, count) = end.take(bytes_max);
+            append(end.key, from, count, into);
+            Ok(count)
+        });
         world.was_used = true;
-        let (from, count) = end.take(bytes_max);
-        append(end.key, from, count, into);
         world.stir(pipe.pipe);
-        Ok(count)
+        read
     }
 
     fn write(&mut self, pipe: &SimulatedPipe, bytes: &[u8]) -> io::Result<usize> {

@@ -97,6 +97,8 @@ pub(crate) struct Weather {
     pub(crate) arm_errors: usize,
     /// Reaps fail for a while.
     pub(crate) reap_errors: usize,
+    /// The first read of a terminal that is closed, with bytes left in it, says that it is over.
+    pub(crate) hasty_ends: usize,
     /// Reads fail, for good.
     pub(crate) read_errors: usize,
     /// Events come that nothing has happened for.
