@@ -81,7 +81,7 @@ pub(crate) enum AwaitsExec {
     /// A copy of the child's ends is kept until then, without which its outputs do not end. What is written to them, and its own
     /// end, are announced.
     ToEnd,
-    /// Its input begins, or the caller's use of its pipes.
+    /// Its input begins, or the caller's use of its pipes; or what the caller gave is closed on our side, for whose end he may wait.
     ToBegin,
 }
 
@@ -95,6 +95,7 @@ impl<K: Kernel> Running<K> {
     pub(crate) fn awaits_exec(&self) -> Option<AwaitsExec> {
         let launch = &self.start.as_ref()?.launch;
         let begins = launch.stdio[Stream::Stdin as usize].has_our_end()
+            || launch.has_files()
             || self.streams.iter().any(OurEnd::is_callers);
         if begins {
             Some(AwaitsExec::ToBegin)

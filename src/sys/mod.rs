@@ -96,9 +96,8 @@ pub(crate) trait Kernel {
     fn now(&self) -> Instant;
     /// A start of this would not wait for another's exec.
     fn can_start(&self, launch: &Launch) -> bool;
-    /// Starts one child. Its program may be executed later, or not at all, which its exit tells; not where the launch
-    /// [has files](Launch::has_files). Nothing of it is watched yet. On failure nothing is left behind and `launch` can be
-    /// started again.
+    /// Starts one child. Its program may be executed later, or not at all, which its exit tells. Nothing of it is watched
+    /// yet. On failure nothing is left behind and `launch` can be started again.
     fn start(&mut self, launch: &mut Launch) -> Result<Started<Self>, StartFailure>;
     /// The child's program is executed, or it was ended before by somebody. `false`: it is under way, or has failed.
     fn has_executed(&mut self, child: &Self::Child) -> bool;
