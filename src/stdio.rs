@@ -298,7 +298,8 @@ impl Output {
     /// - *The end* comes when no process has the terminal any more, as with a pipe: the `EIO` that Linux gives then is no
     ///   error. What an orphan holds is bounded by [`wait_delay`](crate::Command::wait_delay) and
     ///   [`leak_timeout`](crate::Command::leak_timeout), as a pipe is. When it is closed before its end, the command gets
-    ///   `EIO` in place of SIGPIPE.
+    ///   `EIO` in place of SIGPIPE. Who takes its descriptor and reads that himself ends at the second `EIO` in a row: Linux may
+    ///   give the first before the last bytes.
     /// - *stdout and stderr* each have a terminal of their own if both ask for one, so that they stay apart; with
     ///   [`stderr_to_stdout`](crate::Command::stderr_to_stdout) there is one, which has both in their order.
     /// - *stdin* stays what it is, unless [`Input::terminal`] puts it there, too.
