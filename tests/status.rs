@@ -268,6 +268,12 @@ fn child_that_somebody_else_traces_is_reaped_when_the_tracer_is_done() {
     embed(&["traced_child_is_asked_again"]);
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn child_that_asks_to_be_traced_has_not_ended() {
+    embed(&["child_that_asks_to_be_traced_has_not_ended"]);
+}
+
 #[test]
 fn pipes_of_the_caller_are_closed_when_the_command_is_handed_out() {
     use std::io::Write;

@@ -140,3 +140,16 @@ fn print(line: &[u8]) -> ExitCode {
         .expect("stdout");
     ExitCode::SUCCESS
 }
+
+/// `trace-me`: asks its parent to trace it, and stops for it.
+#[cfg(target_os = "linux")]
+#[allow(unsafe_code, reason = "ptrace")]
+pub(crate) fn trace_me() -> ExitCode {
+    let nothing = std::ptr::null_mut::<libc::c_void>();
+    // SAFETY: this request takes nothing.
+    let result = unsafe { libc::ptrace(libc::PTRACE_TRACEME, 0, nothing, nothing) };
+    assert_eq!(result, 0, "{}", io::Error::last_os_error());
+    // SAFETY: raise(3) takes a number.
+    unsafe { libc::raise(libc::SIGUSR1) };
+    ExitCode::SUCCESS
+}

@@ -49,6 +49,8 @@ fn main() -> ExitCode {
         "cwd" => child::cwd(),
         "stdin-is" => child::stdin_is(&arguments),
         "burn" => child::burn(&arguments),
+        #[cfg(target_os = "linux")]
+        "trace-me" => child::trace_me(),
         "describe-fds" => child::describe_fds(&arguments),
         "expect-fds" => child::expect_fds(&arguments),
         // Lookups and starts in an environment that the test chooses.

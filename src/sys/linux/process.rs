@@ -218,7 +218,8 @@ impl Child {
                 &raw mut usage,
             )
         })?;
-        Ok((waited != 0).then(|| Exit {
+        let has_ended = waited != 0 && !libc::WIFSTOPPED(status);
+        Ok(has_ended.then(|| Exit {
             failure: None,
             status: Some(ExitStatus::from_raw(status)),
             usage: Some(raw_usage(&usage)),
@@ -273,8 +274,10 @@ pub(super) fn wait(pidfd: BorrowedFd<'_>, options: libc::c_int) -> io::Result<Op
     let status = unsafe { information.si_status() };
     let raw = match information.si_code {
         libc::CLD_EXITED => (status & 0xff) << 8,
+        libc::CLD_KILLED => status,
         libc::CLD_DUMPED => status | 0x80,
-        _ => status,
+        // It has made us its tracer, and has stopped for us: that is told whatever is asked for (waitid(2), ptrace(2)).
+        _ => return Ok(None),
     };
     Ok(Some(Exit {
         failure: None,

@@ -55,6 +55,11 @@ const SCENARIOS: &[(&str, fn())] = &[
         "traced_child_is_asked_again",
         statuses::traced_child_is_asked_again,
     ),
+    #[cfg(target_os = "linux")]
+    (
+        "child_that_asks_to_be_traced_has_not_ended",
+        statuses::child_that_asks_to_be_traced_has_not_ended,
+    ),
     #[cfg(all(target_os = "linux", not(execloop_kqueue_shim)))]
     (
         "orphans_are_reaped_and_told_and_nobody_else",

@@ -4,7 +4,7 @@
 use std::io::{self, Read, Write};
 use std::os::unix::process::ExitStatusExt;
 
-use execloop::{Command, Error, Finished, Input};
+use execloop::{Command, Error, Finished, Input, Output};
 
 use super::super::act;
 use super::{leashed, reactor, shell, wait};
@@ -154,6 +154,48 @@ pub(super) fn traced_child_is_asked_again() {
     let (mut command, _leash) = leashed();
     command.stdin(Input::null());
     reactor.start(&mut command).expect("start");
+    drop(reactor);
+    assert_no_children();
+}
+
+/// Whoever asks to be traced stops for us, whom it made its tracer: that is no end, whenever it is looked at.
+pub(super) fn child_that_asks_to_be_traced_has_not_ended() {
+    let mut reactor = reactor();
+    let mut command = Command::new(std::env::current_exe().expect("our own path"));
+    command.arg("trace-me").stdout(Output::capture());
+    let id = reactor.start(&mut command).expect("start");
+    let pid = reactor.pid(id).expect("it runs");
+    let stat = format!("/proc/{pid}/stat");
+    let is_stopped = || {
+        let text = std::fs::read_to_string(&stat).expect("it is there");
+        text.rsplit_once(')')
+            .is_some_and(|(_, rest)| rest.starts_with(" t"))
+    };
+    while !is_stopped() {
+        std::thread::yield_now();
+    }
+    // Whoever is young or unwatched is asked.
+    for _ in 0..3 {
+        let other = reactor.start(&mut Command::new("true")).expect("start");
+        assert!(wait(&mut reactor, other).success());
+        reactor.turn(Some(std::time::Duration::ZERO)).expect("turn");
+    }
+    assert_eq!(reactor.running(), 1, "it is stopped");
+    assert!(is_stopped());
+    assert!(reactor.kill(id));
+    let done = wait(&mut reactor, id);
+    let signal = done.status.and_then(|status| status.signal());
+    assert_eq!(signal, Some(libc::SIGKILL));
+    assert_no_children();
+
+    let id = reactor.start(&mut command).expect("start");
+    let stat = format!("/proc/{}/stat", reactor.pid(id).expect("it runs"));
+    while !std::fs::read_to_string(&stat)
+        .expect("it is there")
+        .contains(") t")
+    {
+        reactor.turn(Some(std::time::Duration::ZERO)).expect("turn");
+    }
     drop(reactor);
     assert_no_children();
 }
