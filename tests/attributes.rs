@@ -189,6 +189,12 @@ fn a_group_is_not_signalled_by_the_number_of_a_leader_that_somebody_else_has_tak
 }
 
 #[test]
+#[cfg(execloop_kqueue_shim)]
+fn a_group_is_not_signalled_by_the_number_of_a_leader_that_somebody_else_has_taken() {
+    scenario("taken-leader", &[]);
+}
+
+#[test]
 fn input_that_a_child_does_not_read_raises_no_sigpipe() {
     scenario("unread-input", &[]);
     for refusal in ["EOPNOTSUPP", "ENOSYS", "EINVAL", "EPERM"] {

@@ -69,12 +69,14 @@ impl Child {
     /// Takes the status, if the child can be waited for. Its exit may have been announced before that.
     pub(super) fn reap(&mut self) -> io::Result<Option<Exit>> {
         if self.sweeps_group {
-            if matches!(self.is_waitable(), Ok(false)) {
+            match self.is_waitable() {
                 // The trap: it may exit right now, and be reaped below without this.
-                return Ok(None);
+                Ok(false) => return Ok(None),
+                // Until it is reaped, the group's number is this group's.
+                Ok(true) => drop(self.signal(Target::Group, Signal::KILL)),
+                // Somebody else has reaped it: the number may be another group's.
+                Err(_) => {}
             }
-            // Until it is reaped, the group's number is this group's.
-            let _ = self.signal(Target::Group, Signal::KILL);
         }
         let exit = self.wait(libc::WNOHANG)?;
         self.reaped |= exit.is_some();
@@ -99,6 +101,8 @@ impl Child {
             unsafe { libc::wait4(self.raw_pid(), &raw mut status, options, &raw mut usage) };
         match cvt(waited) {
             Ok(0) => Ok(None),
+            // Who has made us its tracer stops for us, which is told whatever is asked for (ptrace(2)).
+            Ok(_) if libc::WIFSTOPPED(status) => Ok(None),
             Ok(_) => Ok(Some(Exit {
                 status: Some(ExitStatus::from_raw(status)),
                 usage: Some(raw_usage(&usage)),
