@@ -304,6 +304,8 @@ pub(crate) enum Closed {
     ByWaitDelay,
     /// The command was asked to stop or killed.
     ByStop(Cause),
+    /// It was typed into the terminal of stdout, which is closed.
+    WithTerminal,
     /// The command ended before it was started.
     NeverOpened,
 }
@@ -315,6 +317,7 @@ impl Closed {
             Closed::ByCaller => format!("{stream} is closed"),
             Closed::ByWaitDelay => format!("{stream} was cut: wait delay expired"),
             Closed::ByStop(cause) => format!("{stream} was cut: {cause}"),
+            Closed::WithTerminal => format!("{stream} was cut: its terminal, stdout, is closed"),
             Closed::NeverOpened => {
                 format!("{stream} was never opened: the command was not started")
             }

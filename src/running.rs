@@ -32,6 +32,8 @@ pub(crate) struct Running<K: Kernel> {
     /// Streams that were announced before that. Nothing of them is touched until then: a start that fails is to leave its
     /// reader and its writers as they were.
     pub(crate) missed: Streams,
+    /// Its stdin is typed into the terminal of its stdout.
+    pub(crate) is_typed: bool,
     /// The terminal may stop it, which nobody announces.
     pub(crate) has_console: bool,
     /// The caller has let the command go: it survives the reactor, and its outcome is not reported.
@@ -188,7 +190,9 @@ impl<K: Kernel> Running<K> {
         kernel: &mut K,
         scratch: &mut Vec<u8>,
     ) -> Option<(Progress, usize)> {
+        let has_hung_up = self.is_typed && self.streams[Stream::Stdout as usize].pipe().is_none();
         match self.stream(stream) {
+            OurEnd::Fill(_) if has_hung_up => Some((Progress::Ended(Ok(())), 0)),
             OurEnd::Fill(fill) => Some((fill.fill(kernel), 0)),
             OurEnd::Drain(drain) => Some(drain.drain(kernel, scratch)),
             OurEnd::Absent | OurEnd::Caller(_) | OurEnd::Collected(_) => None,

@@ -119,6 +119,53 @@ fn an_output_that_is_closed_before_its_end_is_no_terminal_any_more() {
     );
 }
 
+/// A full disk, say.
+struct Full;
+
+impl Write for Full {
+    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+        Err(ErrorKind::StorageFull.into())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn what_is_typed_into_a_terminal_ends_with_its_output_and_does_not_hold_it() {
+    let mut reactor = Reactor::new().expect("a reactor");
+    let inputs: [fn() -> Input; 3] = [
+        Input::pipe,
+        || Input::reader(io::repeat(b'\n')),
+        || Input::bytes(vec![b'\n'; 1 << 20]),
+    ];
+    for input in inputs {
+        // It hangs up, which ends both.
+        let mut endless = Command::new("yes");
+        endless
+            .stdin(input().terminal())
+            .stdout(Output::writer(Full).terminal(SIZE));
+        let id = reactor.start(&mut endless).expect("it starts");
+        let done = reactor.wait(id).expect("waited").expect("finished");
+        assert!(!done.success(), "{:?}", done.outcome);
+        endless
+            .stdin(input().terminal())
+            .stdout(Output::pipe().terminal(SIZE));
+        let id = reactor.start(&mut endless).expect("it starts");
+        reactor.stdout(id).expect("a pipe").close();
+        let done = reactor.wait(id).expect("waited").expect("finished");
+        assert!(!done.success(), "{:?}", done.outcome);
+        if let Some(mut stdin) = reactor.stdin(id) {
+            let refused = stdin.write_all(b"x").expect_err("it is closed");
+            assert_eq!(
+                refused.to_string(),
+                "stdin was cut: its terminal, stdout, is closed"
+            );
+        }
+    }
+}
+
 #[test]
 fn what_is_typed_is_echoed_and_read_by_lines_until_ctrl_d() {
     let mut typed = Command::new("cat");

@@ -313,6 +313,9 @@ impl<K: Kernel> Engine<K> {
         if let Some(begun) = self.table.begun(slot) {
             begun.close_callers_pipe(stream, &mut self.kernel);
         }
+        if stream == Stream::Stdout {
+            self.end_keyboard(slot);
+        }
     }
 
     /// A paused reader or writer can go on.

@@ -3,6 +3,7 @@
 
 use super::{Engine, Leftover};
 use crate::caller_pipe::CallerPipe;
+use crate::error::Closed;
 use crate::job::Event;
 use crate::stream::{OurEnd, Progress};
 use crate::sys::{Kernel, Ready, Source, Stream};
@@ -89,7 +90,21 @@ impl<K: Kernel> Engine<K> {
                     let result = result.and(running.close_stream(stream, &mut self.kernel));
                     self.step(slot, Event::StreamEnded(stream, result));
                 }
+                if stream == Stream::Stdout {
+                    self.end_keyboard(slot);
+                }
             }
+        }
+    }
+
+    /// The command's stdout is closed. What is typed into its terminal ends with that, or the terminal would not hang up.
+    pub(super) fn end_keyboard(&mut self, slot: u32) {
+        let Some(running) = self.table.begun(slot).filter(|running| running.is_typed) else {
+            return;
+        };
+        match running.stream(Stream::Stdin) {
+            OurEnd::Caller(pipe) => pipe.cut_input(&mut self.kernel, Closed::WithTerminal),
+            _ => self.visit(slot, Stream::Stdin),
         }
     }
 }

@@ -311,6 +311,8 @@ impl<K: Kernel> Engine<K> {
         let cost = cost_of(&spec);
         let attributes = &spec.launch.program.attributes;
         let (leads_group, has_console) = (attributes.leads_group(), attributes.console);
+        let stdin = &spec.launch.stdio[Stream::Stdin as usize];
+        let is_typed = matches!(stdin, Stdio::TerminalOfStdout);
         let [stdin, stdout, stderr] = started.pipes;
         let duties = std::mem::take(&mut spec.duties);
         let id = self.table.id_of(slot);
@@ -337,6 +339,7 @@ impl<K: Kernel> Engine<K> {
             leads_group,
             missed: Streams::default(),
             is_detached: false,
+            is_typed,
             has_console,
             survives: spec.survives,
             start: Some(spec),

@@ -60,6 +60,8 @@ impl Pipe {
         if self.kind == Kind::Keyboard {
             // A terminal that is full of what nobody reads takes no more, and then has no end either.
             let _ = write_plainly(&self.fd, END_OF_INPUT);
+        }
+        if matches!(self.kind, Kind::Keyboard | Kind::Screen) {
             // The open file goes on behind the other descriptor, and the poll would still announce this one.
             let _ = registry.deregister(&mut SourceFd(&self.fd.as_raw_fd()));
         }
