@@ -228,6 +228,13 @@ fn a_refused_call_is_told_by_its_step() {
 }
 
 #[test]
+#[cfg(all(target_os = "linux", not(execloop_kqueue_shim)))]
+fn a_way_that_is_refused_later_or_to_one_command_alone_ends_no_other() {
+    scenario("refused-later", &[]);
+    scenario("refused-once", &[]);
+}
+
+#[test]
 fn of_two_failures_the_earlier_step_is_told() {
     scenario("order", &[]);
 }

@@ -76,3 +76,13 @@ fn fd_limit_is_put_back_after_the_descriptors_are_in_place() {
 fn dropped_reactor_holds_nothing() {
     check("dropped", &[]);
 }
+
+#[test]
+fn inherited_descriptors_are_those_of_the_start_whatever_is_put_there_next() {
+    check("inherited", &[]);
+}
+
+#[test]
+fn files_reach_a_child_where_the_limit_was_lowered_below_the_reactors_own_descriptors() {
+    check("below-the-block", &[]);
+}

@@ -38,8 +38,8 @@ const NO_POOL: StartError = StartError::Refused("the reactor has no pool of that
 enum Refusal {
     /// Others may give back what the kernel is short of. Until then, or until this time, it stays at the queue's head.
     Shortage(Instant),
-    /// The program's file is busy until this time.
-    TextBusy(Instant),
+    /// It is to be tried again at this time: the program's file is busy until then, or another way is to be gone.
+    Later(Instant),
     /// The start is not tried again.
     Final,
 }
@@ -267,7 +267,7 @@ impl<K: Kernel> Engine<K> {
                 self.admission_due = Some(at);
                 return false;
             }
-            Refusal::TextBusy(at) => {
+            Refusal::Later(at) => {
                 self.stats.starts_retried += 1;
                 self.table.wait_again(slot, spec, Wait::TextBusy);
                 self.arm_slot(slot, Some(at));
@@ -293,7 +293,10 @@ impl<K: Kernel> Engine<K> {
         if failure.is_text_busy() && may_retry {
             let wait = Duration::from_millis(1 << retry.text_busy_tries);
             retry.text_busy_tries += 1;
-            return Refusal::TextBusy(self.clock.now() + wait);
+            return Refusal::Later(self.clock.now() + wait);
+        }
+        if failure.is_of_mechanism() {
+            return Refusal::Later(self.clock.now());
         }
         Refusal::Final
     }

@@ -16,7 +16,10 @@ pub(super) const LOWEST: libc::c_int = 3;
 
 /// `/dev/null`, opened `O_RDONLY` or `O_WRONLY`.
 pub(super) fn open_null(access: libc::c_int) -> io::Result<OwnedFd> {
-    open(c"/dev/null", access)
+    open(c"/dev/null", access).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => io::Error::new(error.kind(), format!("/dev/null: {error}")),
+        _ => error,
+    })
 }
 
 fn open(path: &CStr, flags: libc::c_int) -> io::Result<OwnedFd> {

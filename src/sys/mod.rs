@@ -203,6 +203,19 @@ impl Launch {
         self.console.as_ref().or(given).map(Arc::as_ref)
     }
 
+    /// The directory of the cgroup that the child is to be in.
+    #[cfg_attr(
+        any(
+            execloop_kqueue_shim,
+            not(any(target_os = "linux", target_os = "android"))
+        ),
+        allow(dead_code, reason = "only Linux has cgroups")
+    )]
+    pub(in crate::sys) fn cgroup(&self) -> Option<&OwnedFd> {
+        let given = self.program.attributes.cgroup.as_deref();
+        self.cgroup.as_ref().or(given)
+    }
+
     /// It has pipes or terminals whose other ends are ours.
     pub(crate) fn has_ends(&self) -> bool {
         self.stdio.iter().any(Stdio::has_our_end)
@@ -306,6 +319,9 @@ pub(crate) struct RawUsage {
     pub(crate) memory_bytes_peak: Option<u64>,
 }
 
+/// Stands for the error number of a refusal after which the start is to be tried in another way.
+pub(crate) const MECHANISM_REFUSED: i32 = libc::EINTR;
+
 /// A start that failed: at which step, and with which error number.
 #[derive(Debug)]
 pub(crate) struct StartFailure {
@@ -339,6 +355,11 @@ impl StartFailure {
         };
         let number = self.error.raw_os_error();
         number.is_some_and(|number| numbers.contains(&number))
+    }
+
+    /// A way of starting was refused that is not to be tried again: the next attempt goes another way.
+    pub(crate) fn is_of_mechanism(&self) -> bool {
+        self.step == StartStep::Descriptors && self.error.raw_os_error() == Some(MECHANISM_REFUSED)
     }
 
     /// The program's file is open for writing somewhere: it will not be for long.

@@ -85,6 +85,10 @@ const ALONE: &[(&str, fn())] = &[
     ("unshare-refused", steps::unshare_refused),
     ("mount-refused", steps::mount_refused),
     ("clone-refused", steps::clone_refused),
+    #[cfg(not(execloop_kqueue_shim))]
+    ("refused-later", steps::refused_later),
+    #[cfg(not(execloop_kqueue_shim))]
+    ("refused-once", steps::refused_once),
     ("death-signal", ending::print_death_signal),
     ("in-session", terminal::in_session),
     ("types-stops", terminal::types_stops),

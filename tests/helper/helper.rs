@@ -85,6 +85,10 @@ fn main() -> ExitCode {
         #[cfg(target_os = "linux")]
         "dropped" => layout::dropped(),
         #[cfg(target_os = "linux")]
+        "inherited" => layout::inherited(),
+        #[cfg(target_os = "linux")]
+        "below-the-block" => layout::below_the_block(),
+        #[cfg(target_os = "linux")]
         "above-the-limit" => layout::above_the_limit(),
         "defect" => defect::run(&arguments),
         #[cfg(target_os = "linux")]

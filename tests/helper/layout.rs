@@ -4,7 +4,7 @@
 
 use std::ffi::{CString, OsString};
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Seek, Write};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -521,4 +521,76 @@ pub(crate) fn above_the_limit() -> ExitCode {
     let done = reactor.wait(id).expect("waited").expect("finished");
     assert_eq!(String::from_utf8_lossy(&done.stdout), "64\nfar out");
     ExitCode::SUCCESS
+}
+
+/// How often something is done that depends on who is faster.
+const ROUNDS: usize = 100;
+
+/// `inherited`: what is put at 0, 1 and 2 once a start has returned is not the child's, nor is it missed there.
+pub(crate) fn inherited() -> ExitCode {
+    speak_aside();
+    let mut reactor = Reactor::new().expect("a reactor");
+    let others: Vec<OwnedFd> = (0..3)
+        .map(|number| memfd(&format!("other{number}")))
+        .collect();
+    for round in 0..ROUNDS {
+        let given: Vec<OwnedFd> = (0..3)
+            .map(|number| memfd(&format!("given{number}")))
+            .collect();
+        for (number, file) in (0..).zip(&given) {
+            std::mem::forget(at(file, number));
+        }
+        let expected: Vec<String> = (0..3)
+            .map(|number| format!("{number} rw /memfd:given{number}"))
+            .collect();
+        let mut command = expecting(&expected);
+        command
+            .stdin(Input::inherit())
+            .stdout(Output::inherit())
+            .stderr(Output::inherit());
+        let id = reactor.start(&mut command).expect("it starts");
+        for (number, file) in (0..).zip(&others) {
+            if round % 2 == 0 {
+                std::mem::forget(at(file, number));
+            } else {
+                // SAFETY: nothing here uses it, and it is made anew in the next round.
+                unsafe { libc::close(number) };
+            }
+        }
+        let done = reactor.wait(id).expect("waited").expect("finished");
+        assert!(done.success(), "round {round}: {:?}", done.outcome);
+    }
+    finish_all(&mut reactor);
+    ExitCode::SUCCESS
+}
+
+/// `below-the-block`: the limit on descriptors is lowered under the reactor's own, and there is room below it.
+pub(crate) fn below_the_block() -> ExitCode {
+    let many: Vec<OwnedFd> = (0..ROUNDS).map(|_| memfd("many")).collect();
+    let mut reactor = Reactor::new().expect("a reactor");
+    drop(many);
+    set_soft_fd_limit(64);
+    for _ in 0..3 {
+        let mut command = Command::new("/bin/sh");
+        let file = File::from(memfd_at_once("in"));
+        (&file).write_all(b"word").expect("written");
+        (&file).rewind().expect("rewound");
+        command
+            .args(["-c", "cat; cat <&5"])
+            .stdin(Input::file(file.try_clone().expect("a copy")))
+            .stdout(Output::capture())
+            .extra_fd(5, file);
+        let id = reactor.start(&mut command).expect("it starts");
+        let done = reactor.wait(id).expect("waited").expect("finished");
+        assert!(done.success(), "{:?}", done.outcome);
+        assert_eq!(String::from_utf8_lossy(&done.stdout), "word");
+    }
+    ExitCode::SUCCESS
+}
+
+/// A file in memory at the lowest number that is free.
+fn memfd_at_once(name: &str) -> OwnedFd {
+    let name = CString::new(name).expect("no NUL");
+    // SAFETY: the name is a C string.
+    own(unsafe { libc::memfd_create(name.as_ptr(), libc::MFD_CLOEXEC) })
 }

@@ -231,8 +231,12 @@ impl Cradle {
             return Ok(fd.as_raw_fd());
         }
         self.grow(nulls, self.used + 1)?;
-        let place = &self.places[self.used];
-        duplicate_onto(fd, place)?;
+        let place = &mut self.places[self.used];
+        match duplicate_onto(fd, place) {
+            // The place lies above the limit on descriptors, which was lowered since.
+            Err(error) if error.raw_os_error() == Some(libc::EBADF) => *place = duplicate(fd)?,
+            result => result?,
+        }
         self.used += 1;
         Ok(place.as_raw_fd())
     }

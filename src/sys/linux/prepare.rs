@@ -27,6 +27,7 @@ impl Spawner {
     ) -> Result<Carried, StartFailure> {
         let attributes = &launch.program.attributes;
         let carried = self.carry(index, launch, shares)?;
+        let waits = self.waits(launch);
         let failed = |error| StartFailure::new(StartStep::Open, error);
         let mut sources = Sources {
             pipes: launch
@@ -43,8 +44,9 @@ impl Spawner {
             sources.stdio[target as usize] = match stdio {
                 Stdio::Null if target == 0 => Some(self.nulls.input.as_raw_fd()),
                 Stdio::Null => Some(self.nulls.output.as_raw_fd()),
-                // Where nothing is there, the kernel may put the new pidfd, and the child is not to find that.
-                Stdio::Inherit => is_open(target).then_some(target),
+                Stdio::Inherit => self
+                    .inherited(index, target, shares && !waits)
+                    .map_err(failed)?,
                 Stdio::File(fd) => Some(
                     self.place(index, fd.as_fd(), shares, false)
                         .map_err(failed)?,
@@ -80,7 +82,7 @@ impl Spawner {
         plan.mask = None;
         let circumstances = Circumstances {
             reset_handlers: !self.has_clone3,
-            cgroup: cgroup_of(launch).map(|cgroup| cgroup.as_raw_fd()),
+            cgroup: launch.cgroup().map(AsRawFd::as_raw_fd),
             cgroup_procs: carried.cgroup_procs,
             foreground: carried.foreground,
             fd_limit: fd_limit_before_raise(),
@@ -109,6 +111,21 @@ impl Spawner {
         self.cradles[index].place(&self.nulls, fd, shares, is_ours)
     }
 
+    /// Where the child finds what is at this number of ours now: a child that nobody waits for takes it from a place, as
+    /// another file may be put at the number once its start has returned. `None`: nothing is there. The kernel may then put the
+    /// new pidfd there, and the child is not to find that.
+    fn inherited(&mut self, index: usize, number: i32, places: bool) -> io::Result<Option<i32>> {
+        if !places {
+            return Ok(is_open(number).then_some(number));
+        }
+        // SAFETY: stdin, stdout or stderr, which is only copied, and may be closed.
+        let fd = unsafe { BorrowedFd::borrow_raw(number) };
+        match self.place(index, fd, true, false) {
+            Err(_) if !is_open(number) => Ok(None),
+            placed => placed.map(Some),
+        }
+    }
+
     /// Descriptors that the child uses before its exec and does not keep.
     fn carry(
         &mut self,
@@ -122,7 +139,7 @@ impl Spawner {
             let placed = self.place(index, terminal.as_fd(), shares, false);
             carried.foreground = Some(placed.map_err(failed(StartStep::Open))?);
         }
-        if let Some(cgroup) = cgroup_of(launch)
+        if let Some(cgroup) = launch.cgroup()
             && !self.has_clone3
         {
             let procs = open_procs(cgroup.as_fd()).map_err(failed(StartStep::Cgroup))?;
@@ -168,13 +185,6 @@ impl Cradle {
 fn childs_end(ends: &[Option<OwnedFd>; 3], target: i32) -> Option<&OwnedFd> {
     let [_, stdout, _] = ends;
     ends.get(target as usize)?.as_ref().or(stdout.as_ref())
-}
-
-/// The directory of the cgroup that the child is to be in.
-fn cgroup_of(launch: &Launch) -> Option<BorrowedFd<'_>> {
-    let own = launch.cgroup.as_ref();
-    let given = launch.program.attributes.cgroup.as_deref();
-    own.or(given).map(AsFd::as_fd)
 }
 
 /// The first descriptor that a child with these needs no copy of.

@@ -15,10 +15,9 @@ use super::clone::{Dumpable, SignalMask, clone, clone3, enter_group};
 use super::cradle::{Birth, Carried, Cradle, Nulls};
 use super::fd_table::FdTable;
 use super::id_maps::accompany;
-use super::plan::Plan;
 use super::process::Child;
 use super::raw;
-use crate::sys::{Launch, StartFailure, StartStep, now};
+use crate::sys::{Launch, MECHANISM_REFUSED, StartFailure, StartStep, now};
 
 /// So many children may be on their way to their exec.
 const STARTS_UNDER_WAY_MAX: usize = 16;
@@ -47,7 +46,9 @@ pub(super) struct Spawner {
 enum Attempt {
     /// With what the child still uses besides its plan, if it is under way.
     Started(Child, Option<Carried>),
-    Refused,
+    Refused(StartFailure),
+    /// Before anything was asked of the kernel's clone.
+    Unplanned(StartFailure),
     Failed(StartFailure),
 }
 
@@ -69,17 +70,19 @@ impl Spawner {
     /// something to memory that both share, beyond its own stack and plan: other credentials clear *dumpable*, id maps are
     /// written by both, fallbacks for old kernels reset signals one by one. Where the caller gave a descriptor of his: ours
     /// is to be closed when the start returns, as he may wait for the other end. Where the child leaves our process group by
-    /// an act of its own: until then, a signal to its group would be one to ours. And where it cannot be known when the child is
-    /// done with it: on architectures without system calls by hand. `--cfg execloop_start_waits` makes all starts wait, as
-    /// sanitizers need it, whose code keeps accounts in what both share.
-    fn waits(&self, plan: &Plan, launch: &Launch) -> bool {
+    /// an act of its own: until then, a signal to its group would be one to ours. Where it is born into a cgroup: what runs out of
+    /// memory there is killed with all who share its memory, but for the parent of a vfork (oom_badness, `mm/oom_kill.c`). And
+    /// where it cannot be known when the child is done with it: on architectures without system calls by hand.
+    /// `--cfg execloop_start_waits` makes all starts wait, as sanitizers need it, whose code keeps accounts in what both share.
+    pub(super) fn waits(&self, launch: &Launch) -> bool {
         let attributes = &launch.program.attributes;
         cfg!(execloop_start_waits)
             || !self.has_clone3
             || !self.shares_table
             || launch.has_files()
             || attributes.session
-            || plan.circumstances.foreground.is_some()
+            || launch.foreground().is_some()
+            || launch.cgroup().is_some()
             || attributes.changes_credentials()
             || attributes.has_id_maps()
     }
@@ -100,8 +103,20 @@ impl Spawner {
         let cradle = self.cradles.get_mut(index);
         let settled = cradle.and_then(|cradle| cradle.settle(&self.nulls));
         if let Some((serial, Some((step, errno)))) = settled {
+            let is_refused = self.is_table_refused(index, step, errno);
+            let errno = if is_refused { MECHANISM_REFUSED } else { errno };
             self.failed.push((serial, step, errno));
         }
+    }
+
+    /// A filter that was put in place since has refused close_range(2) to this cradle's child. The next ones do without.
+    fn is_table_refused(&mut self, index: usize, step: StartStep, errno: i32) -> bool {
+        let cradle = self.cradles.get(index);
+        let is_refused = step == StartStep::Descriptors
+            && matches!(errno, libc::ENOSYS | libc::EPERM)
+            && cradle.is_some_and(|cradle| cradle.plan.lists.share_below.is_some());
+        self.shares_table &= !is_refused;
+        is_refused
     }
 
     /// This child has executed its program, or was ended by somebody else before.
@@ -189,10 +204,15 @@ impl Spawner {
         let failed = |error| StartFailure::new(StartStep::Open, error);
         let index = self.free_cradle().map_err(failed)?;
         let had_clone3 = self.has_clone3;
+        let mut refused = None;
         self.grow_table(ours);
         loop {
             match self.attempt(index, launch, &ends, ours) {
                 Attempt::Started(mut child, born) => {
+                    if launch.cgroup().is_some() {
+                        // What was refused may have been to be born in the cgroup, in place of going there.
+                        self.has_clone3 = had_clone3;
+                    }
                     self.fd_table.note(child.as_fd().as_raw_fd());
                     if let Some(carried) = born {
                         self.births = self.births.wrapping_add(1);
@@ -203,14 +223,17 @@ impl Spawner {
                     }
                     return Ok(child);
                 }
+                Attempt::Unplanned(failure) => {
+                    self.has_clone3 = had_clone3;
+                    let first = refused.filter(|_| !failure.is_shortage());
+                    return Err(first.unwrap_or(failure));
+                }
                 Attempt::Failed(failure) => {
-                    if failure.step == StartStep::Clone {
-                        // clone(2) was refused as well, so clone3(2) was not what the kernel minded.
-                        self.has_clone3 = had_clone3;
-                    }
+                    // It is not known to be clone3(2) that the kernel minded.
+                    self.has_clone3 = had_clone3;
                     return Err(failure);
                 }
-                Attempt::Refused => {}
+                Attempt::Refused(failure) => refused = Some(failure),
             }
         }
     }
@@ -225,7 +248,7 @@ impl Spawner {
         }
     }
 
-    /// Each refusal takes one mechanism out of use, so `spawn` tries at most twice.
+    /// Each refusal takes one mechanism out of use, so `spawn` tries at most three times.
     fn attempt(
         &mut self,
         index: usize,
@@ -243,7 +266,7 @@ impl Spawner {
         }
         let outcome = match self.plan(index, launch, ends, ours, shares) {
             Ok(carried) => self.clone_child(index, launch, carried),
-            Err(failure) => Attempt::Failed(failure),
+            Err(failure) => Attempt::Unplanned(failure),
         };
         if !matches!(outcome, Attempt::Started(_, Some(_))) {
             self.cradles[index].clear(&self.nulls);
@@ -253,7 +276,7 @@ impl Spawner {
 
     fn clone_child(&mut self, index: usize, launch: &Launch, carried: Carried) -> Attempt {
         let attributes = &launch.program.attributes;
-        let waits = self.waits(&self.cradles[index].plan, launch);
+        let waits = self.waits(launch);
         let block_signals = !self.has_clone3 || attributes.changes_group();
         let mask = if block_signals {
             Some(SignalMask::block_all())
@@ -281,11 +304,9 @@ impl Spawner {
         drop(dumpable);
         drop(mask);
         let failure = plan.report.failure();
+        let has_cgroup = launch.cgroup().is_some();
         match result {
-            Err(error) => {
-                let has_cgroup = plan.circumstances.cgroup.is_some();
-                self.clone_failed(error, has_cgroup)
-            }
+            Err(error) => self.clone_failed(error, has_cgroup),
             Ok(Err(error)) => Attempt::Failed(StartFailure::new(StartStep::Clone, error)),
             Ok(Ok(child)) if !waits => Attempt::Started(child, Some(carried)),
             Ok(Ok(child)) => match failure {
@@ -293,7 +314,12 @@ impl Spawner {
                 Some((step, errno)) => {
                     child.reap_failed_start();
                     let error = io::Error::from_raw_os_error(errno);
-                    Attempt::Failed(StartFailure::new(step, error))
+                    let failure = StartFailure::new(step, error);
+                    if self.is_table_refused(index, step, errno) {
+                        Attempt::Refused(failure)
+                    } else {
+                        Attempt::Failed(failure)
+                    }
                 }
             },
         }
@@ -309,7 +335,7 @@ impl Spawner {
         );
         if self.has_clone3 && refused {
             self.has_clone3 = false;
-            return Attempt::Refused;
+            return Attempt::Refused(StartFailure::new(StartStep::Clone, error));
         }
         let of_cgroup = matches!(
             number,

@@ -225,6 +225,46 @@ pub(super) fn clone_refused() {
     refused(StartStep::Clone, |command| command);
 }
 
+/// A program that confines itself when it has its reactor. Several starts are under way then.
+#[cfg(not(execloop_kqueue_shim))]
+pub(super) fn refused_later() {
+    let mut reactor = Reactor::new().expect("a reactor");
+    assert!(finish(&mut reactor, &mut Command::new("/bin/true")).success());
+    calls::refuse(&["close_range=EPERM"]);
+    for _ in 0..2 {
+        let mut ids = Vec::new();
+        for _ in 0..20 {
+            let mut command = Command::new("/bin/cat");
+            command
+                .stdin(Input::bytes(*b"word"))
+                .stdout(Output::capture());
+            ids.push(reactor.start(&mut command).expect("it starts"));
+        }
+        for id in ids {
+            let done = reactor.wait(id).expect("waited").expect("finished");
+            assert!(done.success(), "{:?}", done.outcome);
+            assert_eq!(done.stdout, b"word");
+        }
+    }
+}
+
+/// What one command may not have, does not take clone3(2) from those after it. Another user is refused a namespace, and is not let
+/// into a cgroup either.
+#[cfg(not(execloop_kqueue_shim))]
+pub(super) fn refused_once() {
+    if !is_root() {
+        return skip("who is to give up root must have it");
+    }
+    calls::become_user(65534);
+    let mut reactor = Reactor::new().expect("a reactor");
+    let mut confined = Command::new("/bin/true");
+    confined.namespaces(Namespaces::MOUNT).cgroup(open("/"));
+    fails(&mut reactor, &mut confined, StartStep::Clone, libc::EPERM);
+    // From here on, no other way is left.
+    calls::refuse(&["clone=EPERM"]);
+    assert!(finish(&mut reactor, &mut Command::new("/bin/true")).success());
+}
+
 fn refused(step: StartStep, change: fn(&mut Command) -> &mut Command) {
     let mut reactor = Reactor::new().expect("a reactor");
     let (mut first, _) = command(None);
