@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::sys::CgroupPlan;
 use crate::sys::fd::above_stdio;
+use crate::sys::fork::Origin;
 use crate::sys::{StartFailure, StartStep};
 
 /// Tells a cgroup from those that other reactors of this process make.
@@ -16,7 +17,11 @@ static NEXT: AtomicU64 = AtomicU64::new(0);
 
 /// The directory, which is removed with this.
 #[derive(Debug)]
-pub(super) struct OwnCgroup(PathBuf);
+pub(super) struct OwnCgroup {
+    path: PathBuf,
+    /// A forked copy of this process removes nothing.
+    origin: Origin,
+}
 
 impl OwnCgroup {
     /// Makes it, and opens its directory for the start.
@@ -31,33 +36,39 @@ impl OwnCgroup {
         let name = format!("execloop-{}-{number}", std::process::id());
         let path = plan.under.join(name);
         fs::create_dir(&path).map_err(|error| failed(&path, error))?;
-        let cgroup = OwnCgroup(path);
+        let cgroup = OwnCgroup {
+            path,
+            origin: Origin::new(),
+        };
         for (file, value) in &plan.settings {
-            let file = cgroup.0.join(file);
+            let file = cgroup.path.join(file);
             write(&file, value).map_err(|error| failed(&file, error))?;
         }
         // Before anybody is in it: whether it can be ended (Linux 5.14), and is a cgroup at all.
-        let kill = cgroup.0.join(KILL);
+        let kill = cgroup.path.join(KILL);
         fs::metadata(&kill).map_err(|error| failed(&kill, error))?;
-        let directory = File::open(&cgroup.0).and_then(|file| above_stdio(file.into()));
-        let directory = directory.map_err(|error| failed(&cgroup.0, error))?;
+        let directory = File::open(&cgroup.path).and_then(|file| above_stdio(file.into()));
+        let directory = directory.map_err(|error| failed(&cgroup.path, error))?;
         Ok((cgroup, directory))
     }
 
     /// SIGKILL to all that are in it and below it, also to those that are being forked.
     pub(super) fn kill(&self) -> io::Result<()> {
-        write(&self.0.join(KILL), "1")
+        write(&self.path.join(KILL), "1")
     }
 
-    /// Somebody lives in it or below it. One that is not there any more is empty.
+    /// Somebody lives in it or below it. One that is not there any more is empty; one that cannot be asked now, as for want of
+    /// a descriptor, is asked again.
     pub(super) fn is_populated(&self) -> bool {
-        let events = fs::read_to_string(self.0.join("cgroup.events"));
-        events.is_ok_and(|text| text.lines().any(|line| line == "populated 1"))
+        match fs::read_to_string(self.path.join("cgroup.events")) {
+            Ok(text) => text.lines().any(|line| line == "populated 1"),
+            Err(error) => !matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENODEV)),
+        }
     }
 
     /// The most memory that it had at once, where the controller is there (Linux 5.19).
     pub(super) fn memory_peak(&self) -> Option<u64> {
-        let text = fs::read_to_string(self.0.join("memory.peak")).ok()?;
+        let text = fs::read_to_string(self.path.join("memory.peak")).ok()?;
         text.trim_end().parse().ok()
     }
 }
@@ -75,7 +86,9 @@ fn write(path: &Path, text: &str) -> io::Result<()> {
 
 impl Drop for OwnCgroup {
     fn drop(&mut self) {
-        remove(&self.0);
+        if self.origin.is_here() {
+            remove(&self.path);
+        }
     }
 }
 
@@ -101,7 +114,10 @@ mod tests {
     fn what_the_files_of_a_cgroup_say() {
         let path = std::env::temp_dir().join(format!("execloop-cgroup-{}", std::process::id()));
         fs::create_dir_all(path.join("below")).expect("a directory");
-        let cgroup = OwnCgroup(path.clone());
+        let cgroup = OwnCgroup {
+            path: path.clone(),
+            origin: Origin::new(),
+        };
         assert!(!cgroup.is_populated() && cgroup.memory_peak().is_none() && cgroup.kill().is_err());
         let put = |name: &str, text: &str| fs::write(path.join(name), text).expect("a file");
         put("memory.peak", "20971520\n");

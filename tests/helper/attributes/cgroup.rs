@@ -2,11 +2,11 @@
 //! Unaware of how it gets there: it is born in it, or moves there where clone3(2) is refused.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use execloop::linux::{Cgroup as OwnCgroup, CommandExt, Namespaces};
-use execloop::{Command, Finished, Input, Reactor, StartError, StartStep};
+use execloop::{Command, Finished, Input, Output, Reactor, StartError, StartStep};
 
 use super::{calls, cat, fails, finish, is_root, open, print, skip};
 use crate::start_error::start_error;
@@ -88,16 +88,16 @@ pub(super) fn placement(reactor: &mut Reactor) {
         "{text}"
     );
 
+    forked_copy_removes_none(mount, &cgroup);
+
     // Its directory does not take the place of a stdin that is closed here.
     let directory = cgroup.open();
     let placed = calls::without_stdin(|| {
         let without = || {
             let mut command = Command::new("/bin/sh");
-            // Its start waits: what was open for it is open until then.
             command
                 .args(["-c", "! test -e /proc/$$/fd/0"])
-                .stdin(Input::inherit())
-                .session(true);
+                .stdin(Input::inherit());
             command
         };
         let own = OwnCgroup::under(&cgroup.0);
@@ -143,4 +143,29 @@ pub(super) fn placement(reactor: &mut Reactor) {
         "{refused}"
     );
     assert!(finish(reactor, &mut Command::new("/bin/true")).success());
+}
+
+/// A copy of this process that drops the reactor leaves the command's cgroup, and those below it, to the original.
+fn forked_copy_removes_none(mount: &Path, cgroup: &Cgroup) {
+    let mut reactor = Some(Reactor::new().expect("a reactor"));
+    let script = "own=$1$(sed -n s/^0:://p /proc/self/cgroup); mkdir $own/below; echo made; \
+        read go; test -d $own/below";
+    let mut command = Command::new("/bin/sh");
+    command
+        .args(["-c", script, "sh"])
+        .arg(mount)
+        .own_cgroup(OwnCgroup::under(&cgroup.0))
+        .stdin(Input::pipe())
+        .stdout(Output::pipe());
+    let running = reactor.as_mut().expect("it is here");
+    let id = running.start(&mut command).expect("it starts");
+    let mut made = [0; 5];
+    let mut stdout = running.stdout(id).expect("its stdout");
+    stdout.read_exact(&mut made).expect("it is made");
+    calls::in_a_copy(|| drop(reactor.take()));
+    let running = reactor.as_mut().expect("it is here");
+    let mut stdin = running.stdin(id).expect("its stdin");
+    stdin.write_all(b"go\n").expect("it reads");
+    let done = running.wait(id).expect("waited").expect("finished");
+    assert!(done.success(), "{:?}", done.outcome);
 }
