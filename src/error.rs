@@ -326,7 +326,9 @@ impl Closed {
     }
 }
 
-/// A caller's callback panicked. It is the source of an [`io::Error`] in the command's outcome.
+/// A caller's callback panicked. It is the source of an [`io::Error`] in the command's outcome, [`Error::Copy`] or
+/// [`Error::Cancel`], and outweighs what follows from it, such as a SIGPIPE: that is in
+/// [`Finished::status`](crate::Finished).
 #[derive(Debug, thiserror::Error)]
 #[error("the {what} panicked: {message}")]
 pub struct CallbackPanicked {
@@ -347,6 +349,13 @@ impl CallbackPanicked {
             message: message.unwrap_or("no message").to_owned(),
         }
     }
+}
+
+/// It tells of a callback that panicked.
+pub(crate) fn is_panic(error: &io::Error) -> bool {
+    error
+        .get_ref()
+        .is_some_and(|source| source.is::<CallbackPanicked>())
 }
 
 impl From<CallbackPanicked> for io::Error {

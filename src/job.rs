@@ -9,7 +9,7 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::error::{Cause, Error, ExitError};
+use crate::error::{Cause, Error, ExitError, is_panic};
 use crate::sys;
 use crate::sys::Stream;
 
@@ -274,7 +274,7 @@ impl Job {
             Event::Exited(status) => self.exited(status, now, effects),
             Event::StreamEnded(stream, result) => {
                 if let Err(error) = result
-                    && self.copy_error.is_none()
+                    && (self.copy_error.is_none() || is_panic(&error))
                 {
                     self.copy_error = Some((stream, error));
                 }
@@ -610,6 +610,16 @@ impl Job {
             "outcome of {:?}",
             self.state
         );
+        // Before all that follows from it: a writer that has panicked closes its pipe, which ends the command by SIGPIPE.
+        if let Some((stream, source)) = self.copy_error.take_if(|(_, error)| is_panic(error)) {
+            return Err(Error::Copy { stream, source });
+        }
+        if let Answer::Failed(error) = &mut self.answer
+            && is_panic(error)
+        {
+            let error = std::mem::replace(error, io::ErrorKind::Other.into());
+            return Err(Error::Cancel(error));
+        }
         let Some(status) = self.status else {
             return Err(Error::StatusLost);
         };

@@ -7,6 +7,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -545,7 +546,6 @@ fn assert_copy_error(done: &Finished, expected: Stream, text: &str) {
 
 #[track_caller]
 fn assert_killed_by(done: &Finished, signal: Signal, text: &str) {
-    use std::os::unix::process::ExitStatusExt;
     let Err(error @ Error::Exit(exit)) = &done.outcome else {
         panic!("{:?}", done.outcome)
     };
@@ -626,7 +626,11 @@ fn panic_in_writer(reactor: &mut Reactor, _: &Path) {
     }
     let mut endless = Command::new("/bin/cat");
     let done = finish(reactor, endless.arg("/dev/zero").stdout(panicking(100_000)));
-    assert_killed_by(&done, Signal::PIPE, "signal: SIGPIPE");
+    // That it dies of the closed pipe follows from the panic.
+    let signal = done.status.and_then(|status| status.signal());
+    assert_eq!(signal, Some(Signal::PIPE.number()));
+    let text = "copying stdout: the writer panicked: out of paper";
+    assert_panicked(&done.outcome.expect_err("a copy error"), text);
 }
 
 fn panic_in_lines(reactor: &mut Reactor, _: &Path) {
@@ -667,7 +671,10 @@ fn panic_in_cancel(reactor: &mut Reactor, _: &Path) {
     let id = id.expect("it starts");
     assert!(reactor.cancel(id));
     let done = reactor.wait(id).expect("waited").expect("finished");
-    assert_killed_by(&done, Signal::KILL, "signal: SIGKILL (cancelled)");
+    let signal = done.status.and_then(|status| status.signal());
+    assert_eq!(signal, Some(Signal::KILL.number()));
+    let text = "cancelling the command: the cancel callback panicked: wrong button";
+    assert_panicked(&done.outcome.expect_err("a failed cancel"), text);
 
     // One that had exited with 0 is told as such, and the panic with it.
     let id = reactor
@@ -677,7 +684,6 @@ fn panic_in_cancel(reactor: &mut Reactor, _: &Path) {
     assert!(reactor.cancel(id));
     let done = reactor.wait(id).expect("waited").expect("finished");
     assert!(done.status.is_some_and(|status| status.success()));
-    let text = "cancelling the command: the cancel callback panicked: wrong button";
     assert_panicked(&done.outcome.expect_err("a failed cancel"), text);
 }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::pauses::Pauses;
 use super::plan::{Job, Stop, Take};
-use crate::error::{Cause, Error, StartError};
+use crate::error::{Cause, Error, StartError, is_panic};
 use crate::finished::Finished;
 use crate::job::GROUP_DEATH_MAX;
 use crate::sys::simulated::{ChildFacts, World};
@@ -275,6 +275,9 @@ impl Evidence<'_> {
                 let has_delay = self.job.wait_delay.is_some() || self.job.leak_timeout.is_some();
                 is_zero && is_cut && is_told && has_delay
             }
+            Err(Error::Copy { stream, source }) if is_panic(source) => {
+                self.panicked().contains(stream) || self.job.is_rude
+            }
             Err(Error::Copy { stream, source }) => {
                 let is_blocked = source.kind() == io::ErrorKind::WouldBlock;
                 is_zero && !is_cut && (failures.contains(stream) || is_blocked)
@@ -282,6 +285,10 @@ impl Evidence<'_> {
             Err(_) => false,
         };
         self.confirm(is_true, "its outcome");
+        self.confirm(
+            self.panicked().is_empty() || self.tells_panic(),
+            "a panic is not told",
+        );
         // What a delay has read at last is not counted, nor what the caller reads afterwards.
         let has_delay = self.job.wait_delay.is_some() || self.job.leak_timeout.is_some();
         if self.is_output_too_much(false) && !has_delay && self.job.stop == Stop::Kill {
@@ -290,7 +297,7 @@ impl Evidence<'_> {
                 "its output limit is passed over",
             );
         }
-        if causes.is_empty() && is_zero {
+        if causes.is_empty() && is_zero && !self.tells_panic() {
             let is_plain = match &self.finished.outcome {
                 Ok(()) => failures.is_empty() && !is_cut,
                 Err(Error::Copy { .. }) => !is_cut,
@@ -299,6 +306,11 @@ impl Evidence<'_> {
             };
             self.confirm(is_plain, "it was not asked to stop");
         }
+    }
+
+    /// The outcome is that a callback panicked, which outweighs what follows from that.
+    fn tells_panic(&self) -> bool {
+        matches!(&self.finished.outcome, Err(Error::Copy { source, .. }) if is_panic(source))
     }
 
     /// A kill at the end of the delay got through: the copies' errors no longer count.
@@ -358,7 +370,7 @@ impl Evidence<'_> {
             );
             let has_own_answer = matches!(self.job.stop, Stop::Callback { .. });
             self.confirm(
-                is_told || has_own_answer,
+                is_told || has_own_answer || self.tells_panic(),
                 "it is not reported that it was stopped",
             );
         }

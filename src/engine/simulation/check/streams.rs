@@ -3,7 +3,7 @@
 
 use super::super::plan::{Feed, Take};
 use super::super::streams::Got;
-use super::Evidence;
+use super::{EVENT_SLACK, Evidence};
 use crate::sys::Stream;
 use crate::sys::simulated::{ChildFacts, Pipe, prefix};
 
@@ -105,7 +105,16 @@ impl Evidence<'_> {
         let pipe = &self.world.pipes[pipe];
         self.confirm(!pipe.is_ours_open, "stdin is left open");
         let is_leaked = self.finished.leaked.contains(&Stream::Stdin);
-        let is_unheard = pipe.at_close.is_some_and(|close| close.holders == 0);
+        // What is typed ends with its terminal's output, or would hold that.
+        let closed = |number: usize| {
+            let end = child.pipes[number].map(|pipe| &self.world.pipes[pipe])?;
+            end.at_close.map(|close| close.at)
+        };
+        let has_hung_up = pipe.is_terminal && closed(1).is_some_and(|at| Some(at) <= closed(0));
+        if let (true, Some(output), Some(input)) = (pipe.is_terminal, closed(1), closed(0)) {
+            self.confirm(input <= output + EVENT_SLACK, "a closed terminal is held");
+        }
+        let is_unheard = has_hung_up || pipe.at_close.is_some_and(|close| close.holders == 0);
         let bytes = match self.job.feed {
             Feed::Bytes(bytes) | Feed::Reader { bytes, .. } => bytes,
             Feed::Stalled(_) => {
@@ -128,6 +137,19 @@ impl Evidence<'_> {
             .has_failed;
         let is_whole = pipe.written == bytes || is_unheard || has_failed;
         self.confirm(is_whole, "input was lost");
+    }
+
+    /// The streams whose callback has panicked.
+    pub(super) fn panicked(&self) -> Vec<Stream> {
+        let outputs = [Stream::Stdout, Stream::Stderr].into_iter();
+        let panicked = outputs.zip(&self.job.takes).zip(&self.job.got);
+        panicked
+            .filter(|((_, take), got)| {
+                let got = got.lock().expect("no panic while it is locked");
+                matches!(take, Take::Lines(_)) && got.has_failed
+            })
+            .map(|((stream, _), _)| stream)
+            .collect()
     }
 
     /// The streams whose copy has failed.
