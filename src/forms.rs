@@ -11,7 +11,8 @@ use crate::stdio::Output;
 const STDERR_END_BYTES: usize = 32 * 1024;
 
 impl Command {
-    /// Runs it to its end, on this thread, in a reactor of its own.
+    /// Runs it to its end, on this thread, in a reactor of its own. Refused with [`Input::pipe`](crate::Input::pipe) or
+    /// [`Output::pipe`], as are the other forms for one command: nobody could write or read it meanwhile.
     ///
     /// That reactor is made for this run, after all that the program has open, which a start then copies
     /// ([`Reactor`], "Make it early"). Who runs many commands keeps a reactor.
@@ -32,6 +33,10 @@ impl Command {
     }
 
     fn finish_alone(&mut self) -> Result<Finished, Error> {
+        self.refuse_set(
+            self.has_callers_pipe(),
+            "nobody can read or write a pipe of the caller's meanwhile: that needs a reactor",
+        )?;
         let mut reactor = Reactor::new().map_err(StartError::Reactor)?;
         let id = reactor.start(self)?;
         let finished = reactor.wait(id).map_err(Error::Reactor)?;

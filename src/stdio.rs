@@ -44,7 +44,8 @@ impl Input {
         Input::of(InputKind::Null)
     }
 
-    /// The parent's own stdin, shared with it and with every other child that inherits it.
+    /// The parent's own stdin, shared with it and with every other child that inherits it: what is at 0 when the command is
+    /// started, which for one that is queued is when it leaves the queue.
     pub fn inherit() -> Input {
         Input::of(InputKind::Inherit)
     }
@@ -113,6 +114,11 @@ impl Input {
     /// It is to be typed into the terminal of stdout.
     pub(crate) fn is_typed(&self) -> bool {
         self.is_typed
+    }
+
+    /// The caller writes it.
+    pub(crate) fn is_pipe(&self) -> bool {
+        matches!(self.kind, InputKind::Pipe)
     }
 
     /// What is typed has to come from here.
@@ -246,7 +252,8 @@ impl Output {
         Output::of(OutputKind::Null)
     }
 
-    /// The parent's own descriptor of the same number.
+    /// The parent's own descriptor of the same number: what is there when the command is started, which for one that is queued is
+    /// when it leaves the queue.
     pub fn inherit() -> Output {
         Output::of(OutputKind::Inherit)
     }
@@ -344,6 +351,11 @@ impl Output {
             kind,
             terminal: None,
         }
+    }
+
+    /// The caller reads it.
+    pub(crate) fn is_pipe(&self) -> bool {
+        matches!(self.kind, OutputKind::Pipe)
     }
 
     /// It asks for a terminal.

@@ -143,6 +143,26 @@ fn child_runs_in_the_directory_that_pwd_names() {
 
 // Statement 21.
 #[test]
+fn relative_directory_of_a_command_that_is_run_again_is_that_of_now() {
+    let scratch = Scratch::new();
+    let mut expected = String::new();
+    for place in ["one/sub", "two/sub"] {
+        fs::create_dir_all(scratch.join(place)).expect("directories");
+        let real = fs::canonicalize(scratch.join(place)).expect("a directory");
+        expected += &format!("{0}\n{0}\n", real.display());
+    }
+    let real = fs::canonicalize(&*scratch).expect("a directory");
+    let printed = text(
+        &helper("moving")
+            .current_dir(real)
+            .output()
+            .expect("it runs"),
+    );
+    assert_eq!(printed, expected);
+}
+
+// Statement 21.
+#[test]
 fn environment_that_is_given_keeps_its_pwd() {
     let directory = Path::new("/");
     let given = ["A=1", "PWD=/given"];

@@ -109,6 +109,25 @@ fn output_forms_refuse_streams_that_are_set() {
     assert_eq!(command.output().expect("status 0"), b"out\nerr\n");
 }
 
+// Nobody could reach it.
+#[test]
+fn forms_for_one_command_refuse_a_pipe_of_the_callers() {
+    let pipes: [fn(&mut Command); 3] = [
+        |command| _ = command.stdin(Input::pipe()),
+        |command| _ = command.stdout(Output::pipe()),
+        |command| _ = command.stderr(Output::pipe()),
+    ];
+    for pipe in pipes {
+        let mut command = shell("cat");
+        pipe(&mut command);
+        let refused = command.run().expect_err("refused");
+        assert_eq!(
+            refused.into_reason().to_string(),
+            "nobody can read or write a pipe of the caller's meanwhile: that needs a reactor"
+        );
+    }
+}
+
 // Statement 74: Go returns what there is beside the error; here `finish` does.
 #[test]
 fn finish_gives_output_beside_a_failure() {

@@ -81,8 +81,8 @@ impl Command {
         }
         self.refuse_consumed()?;
         let prepared = match &self.prepared {
-            Some(prepared) => prepared.clone(),
-            None => self.prepared.insert(self.prepare(snapshot)?).clone(),
+            Some(prepared) if !self.has_moving_pwd() => prepared.clone(),
+            _ => self.prepared.insert(self.prepare(snapshot)?).clone(),
         };
         let environment = prepared
             .environment
@@ -128,6 +128,12 @@ impl Command {
             closed: Streams::default(),
             survives: self.survives,
         }))
+    }
+
+    /// Its `PWD` depends on where this process is when it starts.
+    fn has_moving_pwd(&self) -> bool {
+        let is_relative = |directory: &PathBuf| directory.is_relative();
+        self.directory.as_ref().is_some_and(is_relative)
     }
 
     fn refuse_contradictions(&self) -> Result<(), StartError> {
@@ -251,6 +257,12 @@ impl Command {
             !has_terminal || self.extra.iter().any(is_closed),
             "stdin can be on a terminal only where stdout is on one",
         )
+    }
+
+    /// The caller is to read or write one of its streams himself.
+    pub(crate) fn has_callers_pipe(&self) -> bool {
+        let mut outputs = [&self.stdout, &self.stderr].into_iter().flatten();
+        self.stdin.as_ref().is_some_and(Input::is_pipe) || outputs.any(Output::is_pipe)
     }
 
     /// All that it writes can be seen, or goes to `/dev/null`.

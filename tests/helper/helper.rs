@@ -62,6 +62,7 @@ fn main() -> ExitCode {
         "start" => look::start(&arguments),
         "start-in-lost-directory" => look::start_in_lost_directory(&arguments),
         "snapshot" => look::snapshot(),
+        "moving" => look::moving(),
         // What commands cost.
         #[cfg(target_os = "linux")]
         "cost" => cost::cost(&arguments),

@@ -195,3 +195,19 @@ pub(crate) fn snapshot() -> ExitCode {
     value_seen(&mut reactor);
     ExitCode::SUCCESS
 }
+
+/// `moving`: a command with a relative directory is run again from elsewhere.
+pub(crate) fn moving() -> ExitCode {
+    let mut command = Command::new("/bin/sh");
+    command
+        .args(["-c", "echo $PWD; pwd -P"])
+        .current_dir("sub")
+        .env("A", "1")
+        .stdout(Output::inherit());
+    let start = std::env::current_dir().expect("a directory");
+    for place in ["one", "two"] {
+        std::env::set_current_dir(start.join(place)).expect("it is there");
+        command.run().expect("it runs");
+    }
+    ExitCode::SUCCESS
+}
