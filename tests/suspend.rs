@@ -8,6 +8,7 @@ mod common {
     mod gone;
     pub mod helper;
     pub mod helper_path;
+    pub mod kernel;
     mod orphan;
     mod orphan_pid;
     pub mod stay;
@@ -17,9 +18,10 @@ mod common {
 
 use std::fs;
 
+use common::kernel::kernel_is_at_least;
 use common::stay::Stay;
 use common::wait::wait;
-use execloop::{Cancel, Reactor, Signal};
+use execloop::{Cancel, Output, Reactor, Signal};
 
 /// Waits until the process is in this state of proc(5).
 fn await_state(pid: u32, state: char) {
@@ -107,4 +109,29 @@ fn one_that_survives_its_reactor_goes_on() {
     drop(reactor);
     assert!(stay.is_alive());
     stay.release();
+}
+
+#[test]
+fn who_is_left_of_a_group_goes_on_when_its_command_is_handed_out() {
+    if cfg!(execloop_kqueue_shim) || !kernel_is_at_least((6, 9)) {
+        return eprintln!("skipped: the group of a reaped leader cannot be signalled here");
+    }
+    let mut reactor = Reactor::new().expect("a reactor");
+    let mut stay = Stay::new(&["orphan"]);
+    stay.command.process_group(0).stdout(Output::capture());
+    let id = reactor.start(&mut stay.command).expect("it starts");
+    let left = stay.orphan();
+    stay.release();
+    while reactor.signal(id, Signal::CONT).is_ok() {
+        reactor.turn(None).expect("turned");
+    }
+    reactor.suspend().expect("our own process");
+    await_state(left, 'T');
+    // Its pipe is cut, which is held by who is left.
+    assert!(reactor.kill(id));
+    let _ = wait(&mut reactor, id);
+    await_state(left, 'S');
+    assert!(stay.is_alive());
+    stay.release_orphan();
+    reactor.unsuspend();
 }

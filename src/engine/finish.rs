@@ -31,6 +31,10 @@ impl<K: Kernel> Engine<K> {
             self.leave(slot);
             return self.table.vacate(slot);
         }
+        if self.clock.is_stopped() {
+            // Who is left of its group was suspended with it.
+            running.let_go_on(&mut self.kernel);
+        }
         self.admission.ended(running.cost);
         self.permits.give_back();
         let mut collected = |stream: Stream| match running.stream(stream) {
