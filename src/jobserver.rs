@@ -163,7 +163,10 @@ impl Jobserver {
             let text = "the directory's name cannot be told in MAKEFLAGS";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
-        let path = make_new_fifo(&directory)?;
+        let path = make_new_fifo(&directory).map_err(|error| {
+            let text = format!("{}: {error}", directory.display());
+            io::Error::new(error.kind(), text)
+        })?;
         let opened = open_fifo(&path);
         let way = Way::Fifo {
             path,

@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::Cause;
 use crate::lookpath::LookPathError;
@@ -43,9 +43,9 @@ pub enum StartError {
         /// What holds it: `argument 2`, `program`, `directory`, `environment` ..
         what: String,
     },
-    /// A reader, writer or file given to the command was used up by an earlier start.
+    /// What was for one start alone (a reader, writer, callback, file or data) was used up by an earlier one.
     Consumed {
-        /// `stdin`, `stdout`, `stderr` or `extra descriptor 5`.
+        /// `stdin`, `stdout`, `stderr`, `data` or `extra descriptor 5`.
         stream: String,
     },
     /// The command's settings contradict each other.
@@ -166,7 +166,7 @@ impl fmt::Display for StartError {
             } => write!(
                 formatter,
                 "exec {}: interpreter {interpreter:?} of its #! line: {}",
-                program.display(),
+                OneLine(program),
                 Plain(source)
             ),
             StartError::Step {
@@ -177,7 +177,7 @@ impl fmt::Display for StartError {
             } => {
                 write!(formatter, "{step}")?;
                 if let Some(path) = path {
-                    write!(formatter, " {}", path.display())?;
+                    write!(formatter, " {}", OneLine(path))?;
                 }
                 write!(formatter, ": {}", Plain(source))?;
                 match detail {
@@ -190,6 +190,20 @@ impl fmt::Display for StartError {
                 "not started: the reactor belongs to the process that this one was forked from",
             ),
             StartError::Reactor(source) => write!(formatter, "reactor: {}", Plain(source)),
+        }
+    }
+}
+
+/// A path as it is, or quoted where it would not be one line of plain text.
+struct OneLine<'a>(&'a Path);
+
+impl fmt::Display for OneLine<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bytes = self.0.as_os_str().as_encoded_bytes();
+        if bytes.iter().any(u8::is_ascii_control) {
+            write!(formatter, "{:?}", self.0)
+        } else {
+            write!(formatter, "{}", self.0.display())
         }
     }
 }
