@@ -90,7 +90,8 @@ pub trait CommandExt: sealed::Sealed {
     ///
     /// The terminal changes hands while the child has all signals blocked, so neither it nor this process is stopped by
     /// SIGTTOU. A start with it waits for the program's exec. The trap: this process is in the background from then on, and
-    /// has to take the foreground back when the child has ended, with SIGTTOU blocked or ignored.
+    /// has to take the foreground back when the child has ended, with SIGTTOU blocked or ignored. Excludes
+    /// [`Command::session`] and [`controlling_terminal`](CommandExt::controlling_terminal).
     fn foreground(&mut self, terminal: impl Into<OwnedFd>) -> &mut Self;
 
     /// Sends the child this signal when the thread that starts it ends (`PR_SET_PDEATHSIG`; Go: `Pdeathsig`). Default:
@@ -145,7 +146,9 @@ pub trait CommandExt: sealed::Sealed {
     /// and `CgroupFD`). Default: in that of this process.
     ///
     /// It is born there; where the kernel (before 5.7) or a seccomp filter refuses that, it moves there first thing, by
-    /// `cgroup.procs`. The directory is kept open, so later starts find it also if it was renamed or hidden.
+    /// `cgroup.procs`. The directory is kept open, so later starts find it also if it was renamed or hidden. A start with it
+    /// waits for the program's exec: who runs out of memory there is killed with all who share its memory, but for the parent
+    /// of a vfork.
     ///
     /// ```no_run
     /// use execloop::Command;
@@ -157,7 +160,7 @@ pub trait CommandExt: sealed::Sealed {
     fn cgroup(&mut self, directory: impl Into<OwnedFd>) -> &mut Self;
 
     /// Makes a cgroup for each start, below a directory of the caller's, and starts the child in it. Default: that of this
-    /// process. Excludes [`cgroup`](CommandExt::cgroup).
+    /// process. Excludes [`cgroup`](CommandExt::cgroup). A start with it waits for the program's exec.
     ///
     /// No process of its cgroup survives the command: when its process has exited, also after a normal end, whoever is left in the cgroup is
     /// killed by `cgroup.kill`, wherever it has moved its session and its group to. The command is finished when the cgroup is empty (`populated 0`), which is then removed.

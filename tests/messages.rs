@@ -121,6 +121,7 @@ fn wrong_commands(told: &mut Told) {
     }));
     told.add_outcome(&mut truth(|command| command.controlling_terminal(1)));
     told.add_error(Command::new("true").stdout(Output::null()).output());
+    told.add_error(Command::new("true").stdout(Output::pipe()).run());
     told.add_error(
         Command::new("true")
             .stderr(Output::null())
@@ -284,6 +285,13 @@ fn reactors_and_pipes(told: &mut Told) {
     let mut cat = Command::new("cat");
     let id = reactor.start(cat.stdin(Input::pipe())).expect("accepted");
     reactor.stdin(id).expect("a pipe").close();
+    told.add_error(reactor.stdin(id).expect("a pipe").write(b"more"));
+    let mut typed = Command::new("cat");
+    typed
+        .stdin(Input::pipe().terminal())
+        .stdout(Output::pipe().terminal(TerminalSize::default()));
+    let id = reactor.start(&mut typed).expect("accepted");
+    reactor.stdout(id).expect("a pipe").close();
     told.add_error(reactor.stdin(id).expect("a pipe").write(b"more"));
     let mut leaky = shell("sleep 5 &");
     leaky

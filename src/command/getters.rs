@@ -39,7 +39,9 @@ impl Command {
         self.environment.variables().into_iter()
     }
 
-    /// The environment that the program would get, as entries `KEY=value`, with errors ignored (Go: `Cmd.Environ`).
+    /// The environment that the program would get now, as entries `KEY=value`, with errors ignored (Go: `Cmd.Environ`). A start
+    /// inherits variables as they were when its reactor first needed them, or this command was first started
+    /// ([`refresh_environment`](crate::Reactor::refresh_environment)).
     pub fn environment(&self) -> Vec<OsString> {
         let pwd = self.pwd().ok().flatten();
         resolve(

@@ -44,7 +44,8 @@ impl Command {
         })
     }
 
-    /// Puts it into the process group `group`; 0 makes a new one that it leads. Default: the parent's. Terminal signals
+    /// Puts it into the process group `group`; 0 makes a new one that it leads, and a number below 0 fails at the start. Default: the
+    /// parent's. Terminal signals
     /// such as Ctrl-C then no longer reach it, and [`Cancel::to_group`](crate::Cancel::to_group) reaches its
     /// descendants.
     pub fn process_group(&mut self, group: i32) -> &mut Command {

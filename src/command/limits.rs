@@ -107,8 +107,8 @@ impl Command {
     }
 
     /// Ends it as a context would, once nothing of its output was read for this long. Default: never. Zero ends it at once,
-    /// and [`Duration::MAX`] never. Only what passes through this process can be seen: an output that is inherited or a file
-    /// is refused by the start, with any such limit, and so is a command without any other. Of an
+    /// and [`Duration::MAX`] never. Only what passes through this process can be seen: with any such limit, the start is refused where
+    /// an output is inherited or a file, and where no output passes through this process. Of an
     /// [`Output::pipe`](crate::Output::pipe) counts what the caller reads.
     pub fn idle_timeout(&mut self, timeout: Duration) -> &mut Command {
         self.change(|command| command.policy_mut().idle_timeout = Some(timeout))
@@ -116,7 +116,8 @@ impl Command {
 
     /// Ends it as a context would, once more than so many bytes of its output were read, stdout and stderr together.
     /// Default, and `u64::MAX`: no limit. With zero, the first byte ends it. One that had exited already with status 0 is
-    /// [stopped](crate::Error::Stopped), too: with too much output nothing succeeds. Counted is what the reactor or the
+    /// [stopped](crate::Error::Stopped), too: with too much output nothing succeeds, unless the
+    /// [cancel action](Command::on_cancel) does nothing. Counted is what the reactor or the
     /// caller reads, as for an [idle timeout](Command::idle_timeout); an output that is inherited or a file has no limit. The
     /// trap: what it writes until it has ended is still taken; [`Output::capture_ends`](crate::Output::capture_ends) bounds
     /// what is kept.

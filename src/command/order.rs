@@ -59,7 +59,8 @@ impl Command {
     /// ```
     ///
     /// One that is [detached](crate::Reactor::detach) has the terminal until it ends or another one gets it. Refused at the
-    /// start together with a [`pool`](Command::pool), a [`session`](Command::session) or somebody else's process group.
+    /// start together with a [`pool`](Command::pool), a [`session`](Command::session), somebody else's process group,
+    /// [`foreground`](crate::linux::CommandExt::foreground) or [`leave_terminal`](crate::linux::CommandExt::leave_terminal).
     /// A start that gets the terminal waits for the program's exec.
     ///
     /// The traps: this process writes to the terminal from the background meanwhile, which a terminal with `stty tostop`

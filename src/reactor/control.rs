@@ -55,8 +55,9 @@ impl Reactor {
 
     /// The pid of a command's process, for people and logs. `None` while it is queued and once it is finished.
     ///
-    /// The trap: when the process is reaped, the number may be given to another one.
-    /// [`signal`](Reactor::signal) never takes that for the command's.
+    /// The traps: when the process is reaped, the number may be given to another one.
+    /// [`signal`](Reactor::signal) never takes that for the command's. And until its program is executed, the process shares this
+    /// one's memory: what is written to its `/proc/PID/oom_score_adj` by then is this process's own from then on.
     pub fn pid(&self, id: CommandId) -> Option<u32> {
         self.engine.child(id).map(Unix::pid)
     }
@@ -92,7 +93,8 @@ impl Reactor {
     /// stops those that somebody has continued. The traps: a command without a
     /// [group](crate::Command::process_group) is stopped alone, its children go on; a process with a group of its own goes
     /// on; so does, until the next call, who is left of a group whose leader has ended, where the system finds no group without
-    /// that (Linux before 6.9, kqueue); a context that other parts of the program look at ends by the wall's clock for those.
+    /// that (Linux before 6.9, kqueue); a call that waits for a command, as a read of its pipe or
+    /// [`into_fd`](crate::StdoutPipe::into_fd), waits for ever, if this thread alone could let it go on; a context that other parts of the program look at ends by the wall's clock for those.
     ///
     /// What a program does with SIGTSTP, and when it was continued:
     ///

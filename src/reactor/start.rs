@@ -15,8 +15,8 @@ impl Reactor {
     /// [`Input::file`](crate::Input::file), [`Output::file`](crate::Output::file) and
     /// [`extra_fd`](Command::extra_fd); [`session`](Command::session); [`foreground`](crate::linux::CommandExt::foreground)
     /// and, with a terminal, [`console`](Command::console); [`uid`](Command::uid) and [`gid`](Command::gid);
-    /// [`namespaces`](crate::linux::CommandExt::namespaces), [`unshare`](crate::linux::CommandExt::unshare) and
-    /// [id maps](crate::linux::CommandExt::uid_map). So does every start before Linux 5.9, where a filter refuses clone3(2)
+    /// [`namespaces`](crate::linux::CommandExt::namespaces), [`unshare`](crate::linux::CommandExt::unshare),
+    /// [id maps](crate::linux::CommandExt::uid_map) and [cgroups](crate::linux::CommandExt::cgroup). So does every start before Linux 5.9, where a filter refuses clone3(2)
     /// or close_range(2), on architectures other than x86_64 and aarch64, and on other systems.
     ///
     /// It fails in one way: the command itself is refused, and is left as it was. That is known before anything is made,
