@@ -420,7 +420,8 @@ impl<K: Kernel> Engine<K> {
             self.leave(slot);
             return self.table.vacate(slot);
         }
-        let would_pass = failure.is_text_busy() || failure.is_shortage();
+        let would_pass =
+            failure.is_text_busy() || failure.is_shortage() || failure.is_of_mechanism();
         if let Some(cause) = cause.filter(|_| would_pass) {
             drop_callers("command", spec);
             return self.finish_unstarted(slot, StartError::Stopped(cause));

@@ -319,8 +319,8 @@ pub(crate) struct RawUsage {
     pub(crate) memory_bytes_peak: Option<u64>,
 }
 
-/// Stands for the error number of a refusal after which the start is to be tried in another way.
-pub(crate) const MECHANISM_REFUSED: i32 = libc::EINTR;
+/// In place of an error number: a way of starting was refused that is not to be tried again. No system has this one.
+pub(crate) const MECHANISM_REFUSED: i32 = -1;
 
 /// A start that failed: at which step, and with which error number.
 #[derive(Debug)]
@@ -357,9 +357,9 @@ impl StartFailure {
         number.is_some_and(|number| numbers.contains(&number))
     }
 
-    /// A way of starting was refused that is not to be tried again: the next attempt goes another way.
+    /// The next attempt goes another way.
     pub(crate) fn is_of_mechanism(&self) -> bool {
-        self.step == StartStep::Descriptors && self.error.raw_os_error() == Some(MECHANISM_REFUSED)
+        self.error.raw_os_error() == Some(MECHANISM_REFUSED)
     }
 
     /// The program's file is open for writing somewhere: it will not be for long.

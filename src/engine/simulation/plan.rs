@@ -140,6 +140,8 @@ impl Job {
             } else {
                 0
             },
+            // Of a few commands, so that no seed's choices change by it.
+            refusals: usize::from(program % 11 == 5),
             traffic: 0,
             exec_takes: None,
             stopped_for: None,

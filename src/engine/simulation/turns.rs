@@ -168,7 +168,8 @@ impl Driver {
         if let Some((at, cause @ Cause::DeadlineExceeded)) = context_end {
             context_end = Some((self.pauses.put_off(at), cause));
         }
-        if let (Some(started), false, 0) = (finished.started, job.is_sent, job.script.busy_times) {
+        let tries_more = job.script.busy_times + job.script.refusals;
+        if let (Some(started), false, 0) = (finished.started, job.is_sent, tries_more) {
             let id = finished.id.number;
             self.order
                 .push((job.pool_name(), job.priority, id, started));

@@ -132,6 +132,10 @@ mod tests {
         // A cgroup's files go with their directory; these do not.
         fs::remove_file(path.join("memory.peak")).expect("it is there");
         fs::remove_file(path.join("cgroup.events")).expect("it is there");
+        // As one that cannot be read, for want of a descriptor say.
+        fs::create_dir(path.join("cgroup.events")).expect("a directory");
+        assert!(cgroup.is_populated(), "that is not known to be empty");
+        fs::remove_dir(path.join("cgroup.events")).expect("it is empty");
         drop(cgroup);
         assert!(!path.exists());
     }

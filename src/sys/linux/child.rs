@@ -174,8 +174,18 @@ fn forget_stops() -> Result<(), Failed> {
     }
 }
 
+#[cfg(any(
+    target_arch = "mips",
+    target_arch = "mips32r6",
+    target_arch = "mips64",
+    target_arch = "mips64r6",
+    target_arch = "sparc",
+    target_arch = "sparc64"
+))]
+compile_error!("execloop does not know what rt_sigaction(2) takes on this architecture");
+
 /// The kernel's `struct sigaction`, large enough for every architecture; zero is the default action. Its first word is the
-/// handler, but on MIPS, whose signal sets are larger as well: what is here does not know that one.
+/// handler, and a set has 64 signals: on MIPS neither is so, and on SPARC the call has one argument more.
 type SignalAction = [usize; 8];
 const SIGNAL_SET_SIZE: usize = 8;
 

@@ -46,9 +46,7 @@ pub(super) struct Spawner {
 enum Attempt {
     /// With what the child still uses besides its plan, if it is under way.
     Started(Child, Option<Carried>),
-    Refused(StartFailure),
-    /// Before anything was asked of the kernel's clone.
-    Unplanned(StartFailure),
+    Refused,
     Failed(StartFailure),
 }
 
@@ -204,7 +202,6 @@ impl Spawner {
         let failed = |error| StartFailure::new(StartStep::Open, error);
         let index = self.free_cradle().map_err(failed)?;
         let had_clone3 = self.has_clone3;
-        let mut refused = None;
         self.grow_table(ours);
         loop {
             match self.attempt(index, launch, &ends, ours) {
@@ -223,17 +220,12 @@ impl Spawner {
                     }
                     return Ok(child);
                 }
-                Attempt::Unplanned(failure) => {
-                    self.has_clone3 = had_clone3;
-                    let first = refused.filter(|_| !failure.is_shortage());
-                    return Err(first.unwrap_or(failure));
-                }
                 Attempt::Failed(failure) => {
                     // It is not known to be clone3(2) that the kernel minded.
                     self.has_clone3 = had_clone3;
                     return Err(failure);
                 }
-                Attempt::Refused(failure) => refused = Some(failure),
+                Attempt::Refused => {}
             }
         }
     }
@@ -266,7 +258,7 @@ impl Spawner {
         }
         let outcome = match self.plan(index, launch, ends, ours, shares) {
             Ok(carried) => self.clone_child(index, launch, carried),
-            Err(failure) => Attempt::Unplanned(failure),
+            Err(failure) => Attempt::Failed(failure),
         };
         if !matches!(outcome, Attempt::Started(_, Some(_))) {
             self.cradles[index].clear(&self.nulls);
@@ -314,11 +306,10 @@ impl Spawner {
                 Some((step, errno)) => {
                     child.reap_failed_start();
                     let error = io::Error::from_raw_os_error(errno);
-                    let failure = StartFailure::new(step, error);
                     if self.is_table_refused(index, step, errno) {
-                        Attempt::Refused(failure)
+                        Attempt::Refused
                     } else {
-                        Attempt::Failed(failure)
+                        Attempt::Failed(StartFailure::new(step, error))
                     }
                 }
             },
@@ -335,7 +326,7 @@ impl Spawner {
         );
         if self.has_clone3 && refused {
             self.has_clone3 = false;
-            return Attempt::Refused(StartFailure::new(StartStep::Clone, error));
+            return Attempt::Refused;
         }
         let of_cgroup = matches!(
             number,

@@ -6,7 +6,7 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::super::{Launch, StartFailure, StartStep, Started, Stdio, Stream};
+use super::super::{Launch, MECHANISM_REFUSED, StartFailure, StartStep, Started, Stdio, Stream};
 use super::{ChildFacts, Exec, Pipe, Simulated, SimulatedChild, SimulatedPipe, World, pipe};
 
 impl Simulated {
@@ -116,6 +116,10 @@ impl Simulated {
     /// What a child of this program finds at its exec.
     fn exec_failure(world: &mut World, program: usize) -> Option<i32> {
         let script = Rc::make_mut(&mut world.programs[program]);
+        if script.refusals > 0 {
+            script.refusals -= 1;
+            return Some(MECHANISM_REFUSED);
+        }
         if script.busy_times > 0 {
             script.busy_times -= 1;
             return Some(libc::ETXTBSY);

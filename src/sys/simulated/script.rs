@@ -51,6 +51,8 @@ pub(crate) struct Script {
     pub(crate) early_exits: usize,
     /// How often its file is busy before it can be executed.
     pub(crate) busy_times: usize,
+    /// How often a way of starting is refused to it that is not tried again.
+    pub(crate) refusals: usize,
     /// How many bytes one of its pipes will see at most: none is so small that this takes for ever.
     pub(crate) traffic: usize,
     /// How long its exec takes, where that is not left to chance and where starts return before it.
@@ -75,6 +77,7 @@ impl Default for Script {
             loses_status: false,
             early_exits: 0,
             busy_times: 0,
+            refusals: 0,
             traffic: 0,
             exec_takes: None,
             stopped_for: None,

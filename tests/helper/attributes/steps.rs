@@ -259,7 +259,7 @@ pub(super) fn refused_once() {
     let mut reactor = Reactor::new().expect("a reactor");
     let mut confined = Command::new("/bin/true");
     confined.namespaces(Namespaces::MOUNT).cgroup(open("/"));
-    fails(&mut reactor, &mut confined, StartStep::Clone, libc::EPERM);
+    fails(&mut reactor, &mut confined, StartStep::Cgroup, libc::EBADF);
     // From here on, no other way is left.
     calls::refuse(&["clone=EPERM"]);
     assert!(finish(&mut reactor, &mut Command::new("/bin/true")).success());
