@@ -2,7 +2,7 @@
 """`/bin/true {}` many times by `execloop run` and by what people use instead, in turn, in one run.
 
     benches/program.py [COUNT [ROUNDS]]              the default: 20000 3
-    benches/program.py progress [COUNT [ROUNDS]]     what the bar costs: `--progress always` and `never` on a terminal, in turn
+    benches/program.py progress [COUNT [ROUNDS]]     (2 rounds or more) what the bar costs: `--progress always` and `never` on a terminal, in turn
 
 Prints the medians of: wall seconds, the tool's own CPU seconds, and those of its children. What is not installed is left
 out, which is said. ONLY=a,b: these tools alone. moreutils' parallel is found as parallel.moreutils, or where PARALLEL_MOREUTILS says. Own CPU is read

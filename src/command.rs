@@ -231,17 +231,17 @@ impl Command {
         self
     }
 
-    /// Removes one variable.
+    /// Removes one variable. Default: all of this process's are inherited.
     pub fn env_remove(&mut self, key: impl AsRef<OsStr>) -> &mut Command {
         self.change(|command| command.environment.remove(key.as_ref().to_owned()))
     }
 
-    /// Starts from an empty environment. Calls of `env` before this one are forgotten.
+    /// Starts from an empty environment. Default: from this process's. Calls of `env` before this one are forgotten.
     pub fn env_clear(&mut self) -> &mut Command {
         self.change(|command| command.environment.clear())
     }
 
-    /// Sets the whole environment, as entries `KEY=value` (Go: `Cmd.Env`). Entries without `=` are passed on as they
+    /// Sets the whole environment, as entries `KEY=value` (Go: `Cmd.Env`). Default: that of this process. Entries without `=` are passed on as they
     /// are, empty ones dropped; of equal keys the last counts.
     pub fn env_entries<S: AsRef<OsStr>>(
         &mut self,

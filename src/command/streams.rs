@@ -51,7 +51,7 @@ impl Command {
     }
 
     /// Makes sure that the child has no descriptor `number`. Without [`inherit_fds`](Command::inherit_fds) it has none
-    /// anyway, but 0, 1 and 2 can be closed by this alone (Go: a nil entry of `ExtraFiles`).
+    /// anyway, but 0, 1 and 2 can be closed by this alone (Go: a nil entry of `ExtraFiles`). Default: they are open.
     pub fn close_fd(&mut self, number: i32) -> &mut Command {
         self.set_extra(number, Extra::Closed)
     }

@@ -92,7 +92,8 @@ impl ReactorBuilder {
         self
     }
 
-    /// The same for those who waited for a processor (`/proc/pressure/cpu`), which follows faster than a load average.
+    /// The same for those who waited for a processor (`/proc/pressure/cpu`), which follows faster than a load average. Default: no
+    /// such brake.
     pub fn max_cpu_pressure(mut self, percent: f64) -> ReactorBuilder {
         self.brakes.on_pressure("cpu", percent);
         self
