@@ -149,7 +149,7 @@ fn relative_directory_of_a_command_that_is_run_again_is_that_of_now() {
     for place in ["one/sub", "two/sub"] {
         fs::create_dir_all(scratch.join(place)).expect("directories");
         let real = fs::canonicalize(scratch.join(place)).expect("a directory");
-        expected += &format!("{0}\n{0}\n", real.display());
+        expected += &format!("PWD={}\n", real.display());
     }
     let real = fs::canonicalize(&*scratch).expect("a directory");
     let printed = text(
@@ -158,7 +158,9 @@ fn relative_directory_of_a_command_that_is_run_again_is_that_of_now() {
             .output()
             .expect("it runs"),
     );
-    assert_eq!(printed, expected);
+    let lines = printed.split_inclusive('\n');
+    let named: String = lines.filter(|line| line.starts_with("PWD=")).collect();
+    assert_eq!(named, expected);
 }
 
 // Statement 21.

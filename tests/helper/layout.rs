@@ -566,7 +566,7 @@ pub(crate) fn inherited() -> ExitCode {
 
 /// `below-the-block`: the limit on descriptors is lowered under the reactor's own, and there is room below it.
 pub(crate) fn below_the_block() -> ExitCode {
-    let many: Vec<OwnedFd> = (0..ROUNDS).map(|_| memfd("many")).collect();
+    let many: Vec<OwnedFd> = (0..ROUNDS).map(|_| memfd_at_once("many")).collect();
     let mut reactor = Reactor::new().expect("a reactor");
     drop(many);
     set_soft_fd_limit(64);

@@ -198,9 +198,10 @@ pub(crate) fn snapshot() -> ExitCode {
 
 /// `moving`: a command with a relative directory is run again from elsewhere.
 pub(crate) fn moving() -> ExitCode {
-    let mut command = Command::new("/bin/sh");
+    // Not a shell, which would set PWD right.
+    let mut command = Command::new(std::env::current_exe().expect("our own path"));
     command
-        .args(["-c", "echo $PWD; pwd -P"])
+        .arg("environ")
         .current_dir("sub")
         .env("A", "1")
         .stdout(Output::inherit());

@@ -165,7 +165,7 @@ impl Job {
             script.acts.insert(0, Act::Read(None));
         }
         // Why one that is tried again was never started, cannot be told from outside then.
-        let counts_queue = script.busy_times > 0 || random.one_in(2);
+        let counts_queue = script.busy_times > 0 || random.one_in(2) || script.refusals > 0;
         let delay = |random: &mut Random| Duration::from_micros(1 + random.below(40_000) as u64);
         let after = |random: &mut Random, one_in| random.one_in(one_in).then(|| delay(random));
         let stop = if is_callers {
