@@ -62,6 +62,11 @@ pub fn is_unknown_format(error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::ENOEXEC)
 }
 
+/// No descriptor is left, to this process or to the system.
+pub fn is_out_of_descriptors(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
+}
+
 /// Gives a signal its default action, whatever the process was started with.
 pub fn set_default_action(signal: Signal) {
     // SAFETY: no handler is installed, only taken away.

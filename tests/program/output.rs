@@ -328,3 +328,51 @@ fn results_of_commands_on_terminals_are_kept_apart() {
     assert_eq!(kept("stdout").expect("a file"), "out\n");
     assert_eq!(kept("stderr").expect("a file"), "err\n");
 }
+
+#[test]
+fn results_of_more_than_there_are_descriptors_for_wait_until_others_have_ended() {
+    let scratch = Scratch::new();
+    let gate = fifo(&scratch, "gate");
+    // Both ends, so that nobody waits for the other end to be opened.
+    let mut release = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(&gate)
+        .expect("the gate");
+    let results = scratch.join("results");
+    let script = format!(
+        "ulimit -n 64; exec '{}' run -s -j 100 --results '{}'",
+        env!("CARGO_BIN_EXE_execloop"),
+        results.display()
+    );
+    let mut live = Live::of(&mut shell(&script));
+    live.list(&format!("echo up; read x <{gate}; exit 3\n").repeat(100));
+    live.close_list();
+    // By the fourth, the program has come upon the limit: none ends before the gate is open.
+    for _ in 0..4 {
+        assert!(live.output_line().ends_with(": up"));
+    }
+    release.write_all(&[b'\n'; 100]).expect("the gate");
+    let done = live.finish();
+    assert_eq!(
+        done.summary(),
+        "100 commands: 0 succeeded, 100 failed",
+        "{done:?}"
+    );
+    for number in 1..=100 {
+        let kept = |name: &str| {
+            let file = results.join(number.to_string()).join(name);
+            fs::read_to_string(file).expect("a file")
+        };
+        assert_eq!(kept("stdout"), "up\n", "{number}");
+        assert_eq!(kept("status"), "exit status 3\n", "{number}");
+    }
+    let reasons = done.stderr.lines().filter(|line| line.contains("failed: "));
+    assert!(
+        reasons
+            .clone()
+            .all(|line| line.ends_with(": exit status 3")),
+        "{done:?}"
+    );
+    assert_eq!(reasons.count(), 100, "{done:?}");
+}

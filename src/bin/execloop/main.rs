@@ -38,6 +38,7 @@ mod printing;
 mod progress;
 mod reaper;
 mod report;
+mod reserve;
 mod run;
 mod screen;
 mod signals;

@@ -25,6 +25,7 @@ use crate::printable::{printable, printable_message};
 use crate::printing::{Printer, Printing};
 use crate::reaper::Reaper;
 use crate::report::{NeverStarted, Report};
+use crate::reserve::Reserve;
 use crate::signals::{self, Request};
 use crate::sink::{Ended, Fate, Job, Sink};
 use crate::slots::Slots;
@@ -103,6 +104,10 @@ pub(crate) struct Run {
     running: HashMap<CommandId, Running>,
     /// Have failed, and are to be tried once more when what was said of that is read.
     retried: VecDeque<Running>,
+    /// Are to start when one that runs has ended: no descriptor was left for the files of theirs.
+    waiting: VecDeque<Running>,
+    /// For what is recorded of one that has ended, where each has files of its own.
+    reserve: Option<Reserve>,
     slots: Slots<CommandId>,
     report: Report,
     /// Nothing starts as the machine has no room.
@@ -151,6 +156,8 @@ impl Run {
                 .then(Reaper::new)
                 .and_then(Result::ok)
         };
+        let has_results = options.launch.results.is_some() && !options.dry_run;
+        let reserve = has_results.then(Reserve::new).transpose()?;
         let requests = signals::receive(reaper.is_some(), waker())?;
         let ahead_max = if options.pipes {
             BLOCKS_AHEAD_MAX
@@ -176,6 +183,8 @@ impl Run {
             room: Room::default(),
             running: HashMap::new(),
             retried: VecDeque::new(),
+            waiting: VecDeque::new(),
+            reserve,
             slots: Slots::default(),
             report: Report::default(),
             is_throttled: false,
@@ -215,8 +224,13 @@ impl Run {
         while !self.is_done() {
             self.reactor.turn(self.turn_max())?;
             self.obey();
+            let mut has_ended = false;
             while let Some(finished) = self.reactor.try_wait_any() {
                 self.end(finished);
+                has_ended = true;
+            }
+            if has_ended {
+                self.start_waiting();
             }
             self.unblock();
             self.reap_orphans();
@@ -277,6 +291,7 @@ impl Run {
     fn is_done(&self) -> bool {
         self.running.is_empty()
             && self.retried.is_empty()
+            && self.waiting.is_empty()
             && match self.state {
                 State::Feeding => false,
                 State::Fed => self.printer.outbox.is_empty(),
@@ -314,6 +329,7 @@ impl Run {
             && self.running.len() + self.retried.len() < self.options.jobs
             // The kernel may be short of something before that.
             && self.reactor.queued() == 0
+            && self.waiting.is_empty()
             && !self.printer.is_held_up()
             && self.is_read();
         self.is_throttled =
@@ -326,17 +342,29 @@ impl Run {
         !self.printer.is_unread() && !self.files.iter().any(|(_, file)| file.is_full())
     }
 
-    /// Starts those that have failed, once what was said of that is read.
+    /// Starts those that have failed, once what was said of that is read. At the end of the run, those that are to start are
+    /// cancelled.
     fn try_again(&mut self) {
         while self.is_read()
             && self.is_going_on()
+            && self.waiting.is_empty()
             && let Some(running) = self.retried.pop_front()
         {
             self.start(running);
         }
         if !self.is_going_on() {
-            for running in std::mem::take(&mut self.retried) {
+            let retried = std::mem::take(&mut self.retried);
+            for running in retried.into_iter().chain(std::mem::take(&mut self.waiting)) {
                 self.give_up(&running);
+            }
+        }
+    }
+
+    /// Starts those for whose files no descriptor was left.
+    fn start_waiting(&mut self) {
+        if self.is_going_on() {
+            for running in std::mem::take(&mut self.waiting) {
+                self.start(running);
             }
         }
     }
@@ -414,10 +442,16 @@ impl Run {
             (None, _) => Target::Streamed(&printer.outbox, &printer.backlog),
         };
         let (work, input, job) = (&running.task.work, running.input.as_ref(), &running.job);
-        let started = match self.options.launch.command(work, input, job, &target) {
+        let restored = self.reserve.as_mut().map_or(Ok(()), Reserve::restore);
+        let launch = &self.options.launch;
+        let command = restored.and_then(|()| launch.command(work, input, job, &target));
+        let started = match command {
             Ok(mut command) => {
                 let started = self.reactor.start(&mut command);
                 started.map_err(|error| error.to_string())
+            }
+            Err(error) if program::is_out_of_descriptors(&error) && !self.running.is_empty() => {
+                return self.waiting.push_back(running);
             }
             Err(error) => Err(format!(
                 "its results cannot be kept: {}",

@@ -105,7 +105,7 @@ impl Run {
         for sink in &mut self.sinks {
             sink.ended(&ended);
         }
-        let mut lost = self.write_status(&ended).err();
+        let mut lost = self.write_status(job, fate).err();
         let output = if self.options.json {
             let mut line = Output::new(&self.room);
             lost = json::push_line(&ended, self.epoch, &mut line)
@@ -126,16 +126,17 @@ impl Run {
         }
     }
 
-    fn write_status(&self, ended: &Ended<'_>) -> io::Result<()> {
-        let Some(results) = &self.options.launch.results else {
+    fn write_status(&mut self, job: &Job, fate: Fate<'_>) -> io::Result<()> {
+        let (Some(results), Some(reserve)) = (&self.options.launch.results, &mut self.reserve)
+        else {
             return Ok(());
         };
-        let status = match ended.fate {
+        let status = match fate {
             Fate::Succeeded => "exit status 0",
             Fate::Failed(reason) => reason,
             Fate::Cancelled => "cancelled",
         };
-        launch::write_status(results, ended.job, status)
+        reserve.lend(|| launch::write_status(results, job, status))
     }
 
     fn tell_retry(&self, job: &Job, reason: &str) {
