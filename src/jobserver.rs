@@ -257,6 +257,18 @@ impl Jobserver {
         self.shared.slots
     }
 
+    /// The fifo of [`fifo`](Jobserver::fifo), for a process that ends without dropping it, by a signal say, and removes it
+    /// before; `None` for a pipe and for a jobserver that is somebody else's.
+    pub fn own_fifo(&self) -> Option<&Path> {
+        match &self.shared.way {
+            Way::Fifo {
+                path,
+                is_ours: true,
+            } => Some(path),
+            Way::Fifo { .. } | Way::Pipe(..) => None,
+        }
+    }
+
     /// What a reactor asks.
     pub(crate) fn permits(&self) -> Client {
         Client {

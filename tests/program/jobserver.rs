@@ -98,3 +98,58 @@ fn commands_know_of_a_jobserver_of_the_programs_own() {
         assert_eq!(output.contains("has 8"), has_8, "{output}");
     }
 }
+
+/// What is in the directory for temporary files, given by `TMPDIR`.
+fn left_in(directory: &Path) -> Vec<std::ffi::OsString> {
+    let entries = fs::read_dir(directory).expect("a directory");
+    let name = |entry: std::io::Result<fs::DirEntry>| entry.expect("an entry").file_name();
+    entries.map(name).collect()
+}
+
+#[test]
+fn a_fifo_of_the_programs_own_is_gone_after_every_end_by_a_signal() {
+    let kills: [&[Signal]; 5] = [
+        &[Signal::INT],
+        &[Signal::TERM],
+        &[Signal::HUP],
+        &[Signal::QUIT],
+        // The third ends it where it stands.
+        &[Signal::TERM, Signal::HUP, Signal::INT],
+    ];
+    for signals in kills {
+        if signals.iter().any(|signal| is_ignored(*signal)) {
+            continue;
+        }
+        let scratch = Scratch::new();
+        let mut command = program(&["-q", "-s", "--jobserver-serve", "--wait-delay", "0"]);
+        let mut live = Live::of(command.env("TMPDIR", &*scratch).env("MAKEFLAGS", ""));
+        live.list(match signals {
+            [_] => "echo up; exec sleep 100000\n",
+            _ => "trap '' TERM; echo up; sleep 100000 & wait; wait; wait\n",
+        });
+        assert_eq!(live.output_line(), "1: up");
+        assert_eq!(left_in(&scratch).len(), 1, "{signals:?}");
+        for signal in signals {
+            live.signal(*signal);
+        }
+        let done = live.finish();
+        let last = signals.iter().map(|signal| Some(signal.number()));
+        assert!(last.clone().any(|signal| signal == done.signal), "{done:?}");
+        assert_eq!(left_in(&scratch).len(), 0, "{signals:?}");
+    }
+}
+
+#[test]
+fn a_fifo_of_the_programs_own_is_gone_when_its_stdout_is_closed() {
+    let scratch = Scratch::new();
+    let mut command = program(&["-q", "--jobserver-serve"]);
+    let mut live = Live::of(command.env("TMPDIR", &*scratch).env("MAKEFLAGS", ""));
+    live.list("echo one\n");
+    assert_eq!(live.output_line(), "one");
+    assert_eq!(left_in(&scratch).len(), 1);
+    live.close_stdout();
+    live.list("echo two\n");
+    let done = live.finish_unread();
+    assert_eq!(done.signal, Some(Signal::PIPE.number()), "{done:?}");
+    assert_eq!(left_in(&scratch).len(), 0);
+}

@@ -1,10 +1,24 @@
 //! The jobserver of a run: that of who has started the program, or one of its own.
 //! Unaware of commands.
 
+use std::fs;
 use std::io;
+use std::path::PathBuf;
+use std::sync::OnceLock;
 
 use clap::ValueEnum;
 use execloop::jobserver::Jobserver;
+
+/// The fifo of ours, if there is one.
+static FIFO: OnceLock<PathBuf> = OnceLock::new();
+
+/// Removes what would be left of a jobserver of ours by an end by a signal, from any thread.
+pub(crate) fn clean_up() {
+    if let Some(path) = FIFO.get() {
+        // It may be gone already.
+        let _ = fs::remove_file(path);
+    }
+}
 
 /// How commands get at a jobserver of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -25,7 +39,13 @@ pub(crate) fn choose(
 ) -> Result<Option<Jobserver>, String> {
     let about = |error: io::Error| format!("jobserver: {error}");
     match serve {
-        Some(Way::Fifo) => return Jobserver::fifo(jobs).map(Some).map_err(about),
+        Some(Way::Fifo) => {
+            let jobserver = Jobserver::fifo(jobs).map_err(about)?;
+            if let Some(path) = jobserver.own_fifo() {
+                let _ = FIFO.set(path.to_owned());
+            }
+            return Ok(Some(jobserver));
+        }
         Some(Way::Pipe) => return Jobserver::pipe(jobs).map(Some).map_err(about),
         None => {}
     }

@@ -11,6 +11,8 @@ use rustix::process::{Pid, getpgid, kill_process_group};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
 
+use crate::jobserver;
+
 /// What a signal asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Request {
@@ -94,8 +96,9 @@ pub(crate) fn receive(
 }
 
 /// Ends the program by a signal, so that a shell knows: a script goes on after an exit status of 130, but not after
-/// SIGINT. Process 1 of a container cannot be ended so, and exits as a shell would put it.
+/// SIGINT. Nothing is dropped. Process 1 of a container cannot be ended so, and exits as a shell would put it.
 pub(crate) fn end_by(signal: Signal) -> ! {
+    jobserver::clean_up();
     if !is_process_one() {
         let _ = emulate_default_handler(signal.number());
     }
