@@ -152,3 +152,16 @@ fn commands_that_never_started_are_counted_as_far_as_the_list_is_known() {
         "1 command: 0 succeeded, 1 failed; at least 10 never started"
     );
 }
+
+#[test]
+fn the_most_tries_that_can_be_asked_for_are_told_and_made() {
+    let scratch = Scratch::new();
+    let mark = scratch.join("mark").display().to_string();
+    let line = format!("mkdir '{mark}' && exit 3; true\n");
+    let done = run(&["-q", "--retries", "4294967295"], &line);
+    let expected = format!(
+        "retrying: line 1: {}: exit status 3; try 2 of 4294967296\n",
+        line.trim_end()
+    );
+    assert_eq!((done.code, done.stderr), (Some(0), expected));
+}

@@ -141,7 +141,10 @@ impl Run {
 
     fn tell_retry(&self, job: &Job, reason: &str) {
         let (unit, number, command) = (job.unit, job.number, &job.shown);
-        let (next, all) = (job.attempt + 1, self.options.retries + 1);
+        let (next, all) = (
+            u64::from(job.attempt) + 1,
+            u64::from(self.options.retries) + 1,
+        );
         let reason = printable_message(reason);
         let note = format!("retrying: {unit} {number}: {command}: {reason}; try {next} of {all}\n");
         self.printer.tell(note.into_bytes());
