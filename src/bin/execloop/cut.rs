@@ -42,6 +42,8 @@ pub(crate) struct Cutter {
     number: u64,
     /// The present line.
     bytes: Vec<u8>,
+    /// The input has ended. It is not read again: a terminal would want its end once more.
+    is_over: bool,
 }
 
 impl Cutter {
@@ -50,26 +52,32 @@ impl Cutter {
             cut,
             number: 0,
             bytes: Vec::new(),
+            is_over: false,
         }
     }
 
     /// The next item; `None` at the end of the list.
     pub(crate) fn next(&mut self, input: &mut impl BufRead) -> io::Result<Option<Item>> {
+        if self.is_over {
+            return Ok(None);
+        }
         match self.cut {
             Cut::Commands { separator } => self.command(input, separator),
             Cut::Arguments { separator, max } => self.arguments(input, separator, max),
             Cut::Block { separator, bytes } => self.block(|read| {
                 input.by_ref().take(bytes as u64).read_to_end(read)?;
-                if read.len() == bytes && !read.ends_with(&[separator]) {
-                    read_record(input, separator, read)?;
+                if read.len() < bytes {
+                    return Ok(false);
                 }
-                Ok(())
+                Ok(read.ends_with(&[separator]) || read_record(input, separator, read)?)
             }),
             Cut::Records { separator, max } => self.block(|read| {
                 for _ in 0..max {
-                    read_record(input, separator, read)?;
+                    if !read_record(input, separator, read)? {
+                        return Ok(false);
+                    }
                 }
-                Ok(())
+                Ok(true)
             }),
         }
     }
@@ -130,7 +138,13 @@ impl Cutter {
     ) -> io::Result<Option<Item>> {
         let mut values = Vec::new();
         let number = self.number + 1;
-        while values.len() < max && read_line(input, separator, &mut self.bytes)? {
+        while values.len() < max && !self.is_over {
+            if !read_line(input, separator, &mut self.bytes)? {
+                self.is_over = true;
+                break;
+            }
+            let is_all = self.bytes.len() <= LINE_BYTES_MAX;
+            self.is_over = is_all && !self.bytes.ends_with(&[separator]);
             self.number += 1;
             match argument(&self.bytes, separator) {
                 Ok(text) => values.push(text.to_vec()),
@@ -148,13 +162,14 @@ impl Cutter {
         }))
     }
 
+    /// `read` appends to the block, and says whether the input may go on.
     fn block(
         &mut self,
-        read: impl FnOnce(&mut Vec<u8>) -> io::Result<()>,
+        read: impl FnOnce(&mut Vec<u8>) -> io::Result<bool>,
     ) -> io::Result<Option<Item>> {
         self.number += 1;
         let mut bytes = Vec::new();
-        read(&mut bytes)?;
+        self.is_over = !read(&mut bytes)?;
         Ok((!bytes.is_empty()).then(|| Item {
             number: self.number,
             values: vec![bytes],
@@ -215,15 +230,16 @@ pub(crate) fn read_line(
     Ok(read > 0)
 }
 
-/// Appends the rest of one record.
-fn read_record(input: &mut impl BufRead, separator: u8, to: &mut Vec<u8>) -> io::Result<()> {
+/// Appends the rest of one record. `false`: the input has ended, perhaps within it.
+fn read_record(input: &mut impl BufRead, separator: u8, to: &mut Vec<u8>) -> io::Result<bool> {
     let before = to.len();
     let mut input = input.by_ref().take(RECORD_BYTES_MAX as u64);
-    input.read_until(separator, to)?;
-    if to.len() - before == RECORD_BYTES_MAX && !to.ends_with(&[separator]) {
+    let read = input.read_until(separator, to)?;
+    let is_whole = read > 0 && to.ends_with(&[separator]);
+    if to.len() - before == RECORD_BYTES_MAX && !is_whole {
         return Err(io::Error::other("a record is longer than 64 MiB"));
     }
-    Ok(())
+    Ok(is_whole)
 }
 
 #[cfg(test)]
@@ -334,6 +350,45 @@ mod tests {
             all,
             [(1, strings(&["a\nb\n"]), None), (2, strings(&["c"]), None)]
         );
+    }
+
+    /// A terminal: its end is read once, and to read on is a defect.
+    struct Typed(&'static [u8], bool);
+
+    impl Read for Typed {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let read = self.0.read(buffer)?;
+            assert!(read > 0 || !self.1, "read behind its end");
+            self.1 |= read == 0;
+            Ok(read)
+        }
+    }
+
+    #[test]
+    fn the_end_of_the_input_is_read_once() {
+        let separator = b'\n';
+        for max in [1, 2, 3, usize::MAX] {
+            for cut in [
+                Cut::Records { separator, max },
+                Cut::Arguments { separator, max },
+                Cut::Block {
+                    separator,
+                    bytes: max,
+                },
+            ] {
+                for list in [&b"a\nb\nc\n"[..], b"a\nb\nc", b""] {
+                    let mut cutter = Cutter::new(cut);
+                    let mut input = io::BufReader::new(Typed(list, false));
+                    let mut read = Vec::new();
+                    while let Some(item) = cutter.next(&mut input).expect("a list") {
+                        read.extend(item.values.concat());
+                    }
+                    read.retain(|byte| *byte != separator);
+                    let expected = if list.is_empty() { "" } else { "abc" };
+                    assert_eq!(String::from_utf8_lossy(&read), expected, "{cut:?}");
+                }
+            }
+        }
     }
 
     #[test]
