@@ -62,6 +62,18 @@ fn wrong_usage_is_exit_status_2_and_says_what_is_wrong() {
             &["-n", "2", "echo", ":::", "a", ":::", "b"],
             "-n takes arguments of one source",
         ),
+        (
+            &[":::", "echo a", "b", ":::", "x"],
+            "several lists need a command",
+        ),
+        (
+            &["-a", "/dev/null", "-a", "/dev/null"],
+            "several lists need a command",
+        ),
+        (
+            &["::::", "/dev/null", "/dev/null"],
+            "several lists need a command",
+        ),
         (&["--halt", "0"], "--halt"),
         (&["--resume"], "--joblog"),
         (&["--env", "A"], "LC_ALL=C"),

@@ -139,6 +139,13 @@ fn recipe(arguments: &RunArguments, invocation: &Invocation) -> Result<Recipe, W
         if input.max_args.is_some() {
             return Err("-n needs a command to give the arguments to".to_owned());
         }
+        if invocation.inputs.len() > 1 {
+            return Err(
+                "several lists need a command for their arguments, such as: echo {1} {2}; \
+                 to run the commands of several files, write: cat FILE.. | execloop run"
+                    .to_owned(),
+            );
+        }
         return Ok(Recipe::Lines(manner));
     }
     let template = Template::new(command, !input.pipe);
