@@ -78,7 +78,7 @@ impl Recipe {
         let words = match manner {
             Manner::Shell => None,
             Manner::Either => words::plain_words(&line),
-            Manner::Argv => Some(words::quoted_words(&line).ok_or("a quote is not closed")?),
+            Manner::Argv => Some(words::quoted_words(&line)?),
         };
         Ok(Task {
             work: words.map_or_else(|| Work::Shell(line.clone()), Work::Program),

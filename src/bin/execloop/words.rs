@@ -23,10 +23,18 @@ pub(crate) fn plain_words(line: &[u8]) -> Option<Vec<Vec<u8>>> {
     (!is_builtin && !program.is_empty() && !program.contains(&b'=')).then_some(words)
 }
 
-/// The words of a line by its blanks, quotes and backslashes alone; nothing else means anything. `None` for a quote
-/// that is not closed.
-pub(crate) fn quoted_words(line: &[u8]) -> Option<Vec<Vec<u8>>> {
-    cut(line, false)
+/// The words of a line by its blanks, quotes and backslashes alone; nothing else means anything.
+///
+/// # Errors
+/// In words, what is not complete.
+pub(crate) fn quoted_words(line: &[u8]) -> Result<Vec<Vec<u8>>, &'static str> {
+    cut(line, false).ok_or_else(|| {
+        // With one more byte behind the line, a backslash has what it wants, and a quote has not.
+        match cut(&[line, b"x"].concat(), false) {
+            Some(_) => "a backslash at the end has nothing behind it",
+            None => "a quote is not closed",
+        }
+    })
 }
 
 fn cut(line: &[u8], refuses_shell: bool) -> Option<Vec<Vec<u8>>> {
@@ -182,10 +190,15 @@ mod tests {
 
     #[test]
     fn by_hand_only_blanks_and_quotes_count() {
-        let words = quoted_words(b"echo $x; > '*' \"$y\"\nz");
+        let words = quoted_words(b"echo $x; > '*' \"$y\"\nz").ok();
         let expected = ["echo", "$x;", ">", "*", "$y", "z"].map(str::to_owned);
         assert_eq!(shown(words), Some(expected.to_vec()));
-        assert_eq!(quoted_words(b"echo 'x"), None);
+        for line in ["echo 'x", "echo \"x", "echo \"x\\", "echo 'x\\"] {
+            let refused = quoted_words(line.as_bytes());
+            assert_eq!(refused, Err("a quote is not closed"), "{line}");
+        }
+        let refused = quoted_words(b"echo 'a' b\\");
+        assert_eq!(refused, Err("a backslash at the end has nothing behind it"));
     }
 
     #[test]
@@ -196,9 +209,9 @@ mod tests {
         .map(|word| word.as_bytes().to_vec())
         .into();
         let line = joined(&words);
-        assert_eq!(quoted_words(&line), Some(words.clone()));
+        assert_eq!(quoted_words(&line), Ok(words.clone()));
         assert_eq!(joined(&words[..3]), b"a '' 'it'\\''s'");
         let bytes = vec![b"\xff\xfe".to_vec()];
-        assert_eq!(quoted_words(&joined(&bytes)), Some(bytes));
+        assert_eq!(quoted_words(&joined(&bytes)), Ok(bytes));
     }
 }
