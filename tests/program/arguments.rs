@@ -114,3 +114,27 @@ fn a_variable_of_the_environment_is_any_bytes() {
         done.stderr
     );
 }
+
+#[test]
+fn a_command_that_reads_blocks_keeps_its_braces() {
+    let list = "1\n2\n3\n";
+    for (command, expected) in [
+        (&["awk", "{}END{print NR}"][..], "2\n1\n"),
+        (&["awk '{}END{print NR}'"], "2\n1\n"),
+        (
+            &["sh", "-c", "echo {} {.} {2} {#}"],
+            "{} {.} {2} 1\n{} {.} {2} 2\n",
+        ),
+    ] {
+        let done = run(
+            &[&["-q", "-k", "--pipe", "-n", "2"], command].concat(),
+            list,
+        );
+        assert_eq!(
+            (done.code, done.output().as_str()),
+            (Some(0), expected),
+            "{command:?}: {}",
+            done.stderr
+        );
+    }
+}

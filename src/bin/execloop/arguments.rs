@@ -113,6 +113,7 @@ pub(crate) struct InputArguments {
     ///
     /// A block ends where a line ends, or with -0 at a NUL. It has at least
     /// the size that --block gives, or the number of lines that -n gives.
+    /// In the command only {#} and {%} are places.
     #[arg(long, verbatim_doc_comment)]
     pub(crate) pipe: bool,
 

@@ -154,7 +154,7 @@ fn recipe(arguments: &RunArguments, invocation: &Invocation) -> Result<Recipe, W
         (Some(_), _) => return Err("-n takes arguments of one source".to_owned()),
         (None, inputs) => inputs.len(),
     };
-    if template.number_max() > values && !input.pipe {
+    if template.number_max() > values {
         let number = template.number_max();
         return Err(format!(
             "there is no argument for {{{number}}}: a command has {values}"

@@ -45,9 +45,11 @@ pub(crate) struct Template {
 }
 
 impl Template {
-    /// Without a place for arguments among the words, there is one behind them.
+    /// Without a place for arguments among the words, there is one behind them. Where there are no arguments at all, their places
+    /// are text: programs of perl and awk have braces.
     pub(crate) fn new(words: &[Vec<u8>], takes_arguments: bool) -> Template {
-        let mut words: Vec<Vec<Piece>> = words.iter().map(|word| pieces(word)).collect();
+        let pieces = |word: &Vec<u8>| pieces(word, takes_arguments);
+        let mut words: Vec<Vec<Piece>> = words.iter().map(pieces).collect();
         let is_argument = |piece: &Piece| matches!(piece, Piece::Argument(..));
         if takes_arguments && !words.iter().flatten().any(is_argument) {
             words.push(vec![Piece::Argument(None, Part::Whole)]);
@@ -131,17 +133,19 @@ fn filled(piece: &Piece, arguments: &[Vec<u8>], at: usize, position: Position) -
 
 /// There is a place for an argument in it.
 pub(crate) fn has_place(word: &[u8]) -> bool {
-    pieces(word)
+    pieces(word, true)
         .iter()
         .any(|piece| !matches!(piece, Piece::Text(_)))
 }
 
-fn pieces(word: &[u8]) -> Vec<Piece> {
+fn pieces(word: &[u8], takes_arguments: bool) -> Vec<Piece> {
     let mut pieces = Vec::new();
     let mut text = Vec::new();
     let mut rest = word;
     while let Some(byte) = rest.first() {
-        match first_place(rest) {
+        let is_wanted =
+            |(piece, _): &(Piece, usize)| takes_arguments || !matches!(piece, Piece::Argument(..));
+        match first_place(rest).filter(is_wanted) {
             Some((piece, end)) => {
                 if !text.is_empty() {
                     pieces.push(Piece::Text(std::mem::take(&mut text)));
@@ -299,6 +303,19 @@ mod tests {
             filled(&["{a}", "{", "}", "{{}}", "{0}", "{ }", ""], &["x"]),
             ["{a}", "{", "}", "{x}", "{0}", "{ }", ""]
         );
+    }
+
+    #[test]
+    fn where_there_are_no_arguments_their_places_are_text() {
+        let words = ["{}", "{.}{/}", "{2}", "a{{}}", "{#}{%}{}"];
+        let template = Template::new(&bytes(&words), false);
+        assert_eq!(
+            template.words(&[], HERE),
+            bytes(&["{}", "{.}{/}", "{2}", "a{{}}", "73{}"])
+        );
+        assert_eq!(template.number_max(), 0);
+        let line = Template::new(&bytes(&["awk '{}END{print NR}'"]), false);
+        assert_eq!(line.shell_line(&[], HERE), b"awk '{}END{print NR}'");
     }
 
     #[test]
