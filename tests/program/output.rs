@@ -124,6 +124,31 @@ fn a_closed_stdout_ends_it_quietly_and_its_commands_are_killed() {
 }
 
 #[test]
+fn a_stdout_that_is_closed_for_commands_that_write_to_it_themselves_ends_it_as_well() {
+    for second in ["exec /bin/echo two\n", "/bin/echo two; exit $?\n"] {
+        let scratch = Scratch::new();
+        let told = fifo(&scratch, "told");
+        let mut live = Live::start(&["-j", "2", "--ungroup", "--retries", "1"]);
+        live.list(&format!(
+            "trap '' TERM; sleep 100000 & echo $$ $! >'{told}'; wait\n"
+        ));
+        let pids = fs::read_to_string(&told).expect("two pids");
+        // A pipe of its own is no reason to end.
+        live.list("/bin/echo one; kill -PIPE $$\n");
+        assert_eq!(live.output_line(), "one");
+        assert!(live.line(Stream::Stderr).contains("SIGPIPE; try 2 of 2"));
+        assert_eq!(live.output_line(), "one");
+        assert!(live.line(Stream::Stderr).ends_with("signal: SIGPIPE"));
+        live.close_stdout();
+        live.list(second);
+        let done = live.finish_unread();
+        assert_eq!(done.signal, Some(Signal::PIPE.number()), "{done:?}");
+        assert_eq!(done.stderr, "", "{second:?}");
+        assert_gone(pids.trim());
+    }
+}
+
+#[test]
 fn a_stdout_that_cannot_be_written_is_told_and_exit_status_1() {
     let full = OpenOptions::new()
         .write(true)

@@ -120,6 +120,8 @@ pub(crate) struct Run {
     reaper: Option<Reaper>,
     interrupted_by: Option<Signal>,
     input_error: Option<io::Error>,
+    /// Commands write to stdout themselves, and one of them has found nobody who reads it.
+    is_stdout_closed: bool,
 }
 
 #[derive(Debug)]
@@ -198,6 +200,7 @@ impl Run {
             reaper,
             interrupted_by: None,
             input_error: None,
+            is_stdout_closed: false,
             reactor,
         })
     }
@@ -234,7 +237,8 @@ impl Run {
             }
             self.unblock();
             self.reap_orphans();
-            if self.printer.outbox.is_broken() && self.state != State::Stopping {
+            let is_broken = self.printer.outbox.is_broken() || self.is_stdout_closed;
+            if is_broken && self.state != State::Stopping {
                 self.kill();
             }
             self.feed();
@@ -279,7 +283,10 @@ impl Run {
 
     /// Output could not be written, and everything was killed.
     pub(crate) fn take_output_error(&mut self) -> Option<io::Error> {
-        self.printer.outbox.take_error()
+        let closed = self
+            .is_stdout_closed
+            .then(|| io::ErrorKind::BrokenPipe.into());
+        self.printer.outbox.take_error().or(closed)
     }
 
     /// Files that could not be written, and why.

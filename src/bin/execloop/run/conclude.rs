@@ -18,10 +18,11 @@ impl Run {
             return self.start(running);
         }
         self.heed_interrupt(&finished);
+        self.heed_closed_stdout(&finished);
         let collected = running.collector.as_ref().map(Collector::take);
         let (output, lost) = collected.unwrap_or_default();
         let reason = match (&finished.outcome, lost) {
-            (Err(error), _) if error.cause() == Some(Cause::Cancelled) => {
+            (Err(error), _) if error.cause() == Some(Cause::Cancelled) || self.is_stdout_closed => {
                 self.slots.free(running.job.slot);
                 return self.conclude(&running, Fate::Cancelled, Some(&finished), output);
             }

@@ -1,6 +1,11 @@
 //! What stops, suspends and ends a run: signals, failures, a closed stdout.
 //! Unaware of how commands are started and of what becomes of each.
 
+use std::os::fd::AsFd;
+
+use execloop::ExitError;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
 use super::*;
 
 /// A terminal that has stopped is not waited for.
@@ -38,6 +43,17 @@ impl Run {
             self.state = State::Stopping;
             self.options.launch.context.cancel();
             self.source.stop();
+        }
+    }
+
+    /// Who writes to stdout himself hears by SIGPIPE that nobody reads it, but may have written to another pipe.
+    pub(super) fn heed_closed_stdout(&mut self, finished: &Finished) {
+        if self.printer.printing == Printing::Inherited
+            && let Err(Error::Exit(exit)) = &finished.outcome
+            && is_by_sigpipe(exit)
+            && has_no_reader(io::stdout())
+        {
+            self.is_stdout_closed = true;
         }
     }
 
@@ -130,5 +146,32 @@ impl Run {
             self.obey();
         }
         Ok(())
+    }
+}
+
+/// The command was ended by SIGPIPE, or says as a shell does that one of its own was.
+fn is_by_sigpipe(exit: &ExitError) -> bool {
+    let by_shell = 128 + Signal::PIPE.number();
+    exit.signal() == Some(Signal::PIPE) || exit.status.code() == Some(by_shell)
+}
+
+/// It is a pipe, and nobody reads it: poll(2).
+fn has_no_reader(pipe: impl AsFd) -> bool {
+    let mut fds = [PollFd::new(&pipe, PollFlags::empty())];
+    let at_once = Timespec::default();
+    poll(&mut fds, Some(&at_once)).is_ok() && fds[0].revents().contains(PollFlags::ERR)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pipe_has_no_reader_once_its_other_end_is_closed() {
+        let (reader, writer) = io::pipe().expect("a pipe");
+        assert!(!has_no_reader(&writer));
+        drop(reader);
+        assert!(has_no_reader(&writer));
+        assert!(!has_no_reader(File::open("/dev/null").expect("a file")));
     }
 }
