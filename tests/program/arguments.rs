@@ -138,3 +138,45 @@ fn a_command_that_reads_blocks_keeps_its_braces() {
         );
     }
 }
+
+#[test]
+fn a_program_is_looked_for_in_the_path_that_the_command_gets_with_and_without_a_shell() {
+    let scratch = Scratch::new();
+    let tool = scratch.join("execloop-tool");
+    fs::write(&tool, "#!/bin/sh\necho given $1\n").expect("a file");
+    // It has no first line, so that a shell runs it.
+    let plain = scratch.join("execloop-plain");
+    fs::write(&plain, "echo plain $1\n").expect("a file");
+    let both = format!("'{}' '{}'", tool.display(), plain.display());
+    let made = shell(&format!("chmod +x {both}")).run();
+    made.expect("programs");
+    let path = format!("PATH=/no/such:{}", scratch.display());
+    let list = "execloop-tool 1\nexecloop-tool 2;\nexecloop-plain 3\nexecloop-plain 4;\n";
+    let done = run(&["-q", "-k", "--env", &path], list);
+    assert_eq!(done.output(), "given 1\ngiven 2\nplain 3\nplain 4\n");
+    assert_eq!(done.code, Some(0), "{done:?}");
+    let done = run(&["-q", "--env", &path, "execloop-tool", ":::", "5"], "");
+    assert_eq!((done.code, done.output().as_str()), (Some(0), "given 5\n"));
+    // What is in our own PATH alone, is not there.
+    let done = run(&["-q", "-k", "--env", "PATH=/no/such"], "cksum /dev/null\n");
+    let expected = "failed: line 1: cksum /dev/null: \
+        \"cksum\": executable file not found in $PATH\n";
+    assert_eq!((done.code, done.stderr.as_str()), (Some(1), expected));
+    let done = run(&["--env", "PATH=/no/such", "cksum", ":::", "a"], "");
+    assert_eq!(done.code, Some(2), "{done:?}");
+}
+
+#[test]
+fn without_a_path_programs_are_where_the_system_has_its_own() {
+    let mut command = program(&["-q", "-k"]);
+    command
+        .env_remove("PATH")
+        .stdin(Input::bytes(&b"printenv HERE\nprintenv HERE;\n"[..]));
+    let done = finish(command.env("HERE", "here"));
+    assert_eq!(
+        (done.code, done.output().as_str()),
+        (Some(0), "here\nhere\n"),
+        "{}",
+        done.stderr
+    );
+}

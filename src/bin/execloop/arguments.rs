@@ -303,6 +303,8 @@ pub(crate) struct OutputArguments {
 #[command(next_help_heading = "What commands are given")]
 pub(crate) struct ChildArguments {
     /// Set a variable in the commands' environment
+    ///
+    /// With PATH, programs are looked for there.
     #[arg(long, value_name = "NAME=VALUE", value_parser = OsStringValueParser::new().try_map(parse_variable))]
     pub(crate) env: Vec<(OsString, OsString)>,
 

@@ -11,12 +11,13 @@ use std::time::Duration;
 
 use execloop::jobserver::Jobserver;
 use execloop::linux::CommandExt;
-use execloop::{Cancel, Command, Context, Input, Output, Signal, TerminalSize, look_path};
+use execloop::{Cancel, Command, Context, Input, LookPathError, Output, Signal, TerminalSize};
 
 use crate::capture::{Copied, Limited};
 use crate::job::Work;
 use crate::outbox::Outbox;
 use crate::output::Collector;
+use crate::search::Search;
 use crate::sink::Job;
 use crate::tagged::{Backlog, TaggedLines, Tagging};
 
@@ -40,6 +41,7 @@ pub(crate) struct Launch {
     pub(crate) wait_delay: Duration,
     pub(crate) signal: Signal,
     pub(crate) env: Vec<(OsString, OsString)>,
+    pub(crate) search: Search,
     pub(crate) dir: Option<PathBuf>,
     pub(crate) output_bytes_max: Option<u64>,
     /// They have this terminal, one at a time.
@@ -63,16 +65,31 @@ pub(crate) enum Target<'a> {
     Inherited,
 }
 
+/// Why there is no command.
+#[derive(Debug)]
+pub(crate) enum LaunchError {
+    /// There is no such program.
+    Program(LookPathError),
+    /// There is no place for its results.
+    Results(io::Error),
+}
+
+impl From<io::Error> for LaunchError {
+    fn from(error: io::Error) -> LaunchError {
+        LaunchError::Results(error)
+    }
+}
+
 impl Launch {
     /// # Errors
-    /// When there is no place for its results.
+    /// When there is no such program, or no place for its results.
     pub(crate) fn command(
         &self,
         work: &Work,
         input: Option<&Arc<[u8]>>,
         job: &Job,
         target: &Target<'_>,
-    ) -> io::Result<Command> {
+    ) -> Result<Command, LaunchError> {
         let mut command = match work {
             Work::Shell(line) => {
                 let mut command = Command::new("/bin/sh");
@@ -82,10 +99,10 @@ impl Launch {
             }
             Work::Program(words) => {
                 let mut words = words.iter().map(|word| OsStr::from_bytes(word));
-                let mut command = Command::new(words.next().unwrap_or_default());
+                let name = words.next().unwrap_or_default();
+                let command = self.search.command(name);
+                let mut command = command.map_err(LaunchError::Program)?;
                 command.args(words);
-                // As a shell has it, and execvp(3).
-                command.allow_dot(true);
                 command
             }
         };
@@ -131,6 +148,20 @@ impl Launch {
         Cancel::signal(self.signal)
             .then(Duration::ZERO, Signal::CONT)
             .to_group()
+    }
+
+    /// What runs a file that may be executed and has no format that the kernel knows: a shell, as execvp(3) has it.
+    pub(crate) fn by_shell(&self, work: &Work) -> Option<Work> {
+        let Work::Program(words) = work else {
+            return None;
+        };
+        let (program, arguments) = words.split_first()?;
+        let program = OsStr::from_bytes(program);
+        let path = self.search.find(program).unwrap_or_else(|_| program.into());
+        let mut words = vec![b"/bin/sh".to_vec(), b"--".to_vec()];
+        words.push(path.as_os_str().as_bytes().to_vec());
+        words.extend_from_slice(arguments);
+        Some(Work::Program(words))
     }
 
     fn set_output(&self, command: &mut Command, job: &Job, target: &Target<'_>) -> io::Result<()> {
@@ -189,20 +220,6 @@ impl Launch {
             Target::Inherited => Box::new(io::sink()),
         }
     }
-}
-
-/// What runs a file that may be executed and has no format that the kernel knows: a shell, as execvp(3) has it.
-pub(crate) fn by_shell(work: &Work) -> Option<Work> {
-    let Work::Program(words) = work else {
-        return None;
-    };
-    let (program, arguments) = words.split_first()?;
-    let path = look_path(OsStr::from_bytes(program))
-        .unwrap_or_else(|_| Path::new(OsStr::from_bytes(program)).to_owned());
-    let mut words = vec![b"/bin/sh".to_vec(), b"--".to_vec()];
-    words.push(path.as_os_str().as_bytes().to_vec());
-    words.extend_from_slice(arguments);
-    Some(Work::Program(words))
 }
 
 /// Records how a command ended beside its output.

@@ -41,6 +41,7 @@ mod report;
 mod reserve;
 mod run;
 mod screen;
+mod search;
 mod signals;
 mod sink;
 mod slots;

@@ -12,7 +12,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use execloop::{Context, LookPathError, TerminalSize, program};
+use execloop::{Context, TerminalSize, program};
 
 use crate::arguments::RunArguments;
 use crate::bar::{self, Style};
@@ -26,6 +26,7 @@ use crate::limits::{Halt, Jobs, Throttle};
 use crate::printable::{printable, printable_message};
 use crate::printing::Printing;
 use crate::run::{Options, Origin};
+use crate::search::Search;
 use crate::source::Combinations;
 use crate::template::{self, Template};
 
@@ -165,7 +166,7 @@ fn recipe(arguments: &RunArguments, invocation: &Invocation) -> Result<Recipe, W
         _ => input.shell,
     };
     if !is_line {
-        refuse_missing(&command[0], command)?;
+        refuse_missing(&search(arguments), &command[0], command)?;
     }
     Ok(if is_line {
         Recipe::Line(template, manner)
@@ -176,20 +177,26 @@ fn recipe(arguments: &RunArguments, invocation: &Invocation) -> Result<Recipe, W
 
 /// A program that is not in `PATH` would fail for each argument in the same way. And flags behind a list's file are
 /// taken for arguments of a command, which it is not.
-fn refuse_missing(program: &[u8], command: &[Vec<u8>]) -> Result<(), Wrong> {
+fn refuse_missing(search: &Search, program: &[u8], command: &[Vec<u8>]) -> Result<(), Wrong> {
     if template::has_place(program) {
         return Ok(());
     }
     let name = OsStr::from_bytes(program);
     let has_flag = command.get(1).is_some_and(|word| word.starts_with(b"-"));
-    match execloop::look_path(name) {
-        Err(LookPathError::Dot { .. }) | Ok(_) => Ok(()),
+    let is_path = program.contains(&b'/');
+    let found = if is_path {
+        execloop::look_path(name)
+    } else {
+        search.find(name)
+    };
+    match found {
+        Ok(_) => Ok(()),
         Err(_) if has_flag && Path::new(name).is_file() => Err(format!(
             "{} is no program; if it lists commands, it stands behind all options",
             printable(program)
         )),
         // A path is looked for in the directory where it will run.
-        Err(_) if program.contains(&b'/') => Ok(()),
+        Err(_) if is_path => Ok(()),
         Err(error) => Err(printable_message(&error.to_string())),
     }
 }
@@ -433,6 +440,7 @@ fn options(
             wait_delay: limits.wait_delay,
             signal: limits.signal,
             env: arguments.child.env.clone(),
+            search: search(arguments),
             dir: arguments.child.dir.clone(),
             output_bytes_max: output.output_limit,
             console: None,
@@ -444,6 +452,11 @@ fn options(
         },
         done_before,
     }
+}
+
+fn search(arguments: &RunArguments) -> Search {
+    let child = &arguments.child;
+    Search::new(&child.env, child.dir.as_deref())
 }
 
 /// The commands' terminals are as large as ours.

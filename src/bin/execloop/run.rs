@@ -16,7 +16,7 @@ use crate::count::Count;
 use crate::cut::Item;
 use crate::job::{Recipe, Task};
 use crate::json;
-use crate::launch::{self, Launch, Target};
+use crate::launch::{self, Launch, LaunchError, Target};
 use crate::limits::{Halt, Throttle};
 use crate::lines::{Lines, Next};
 use crate::outbox::Outbox;
@@ -451,16 +451,20 @@ impl Run {
         let (work, input, job) = (&running.task.work, running.input.as_ref(), &running.job);
         let restored = self.reserve.as_mut().map_or(Ok(()), Reserve::restore);
         let launch = &self.options.launch;
-        let command = restored.and_then(|()| launch.command(work, input, job, &target));
+        let command = restored.map_err(LaunchError::Results);
+        let command = command.and_then(|()| launch.command(work, input, job, &target));
         let started = match command {
             Ok(mut command) => {
                 let started = self.reactor.start(&mut command);
                 started.map_err(|error| error.to_string())
             }
-            Err(error) if program::is_out_of_descriptors(&error) && !self.running.is_empty() => {
+            Err(LaunchError::Results(error))
+                if program::is_out_of_descriptors(&error) && !self.running.is_empty() =>
+            {
                 return self.waiting.push_back(running);
             }
-            Err(error) => Err(format!(
+            Err(LaunchError::Program(error)) => Err(error.to_string()),
+            Err(LaunchError::Results(error)) => Err(format!(
                 "its results cannot be kept: {}",
                 crate::plain(&error)
             )),

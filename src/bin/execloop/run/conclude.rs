@@ -11,7 +11,7 @@ impl Run {
         };
         if let Err(Error::Start(error)) = &finished.outcome
             && error.io_error().is_some_and(program::is_unknown_format)
-            && let Some(work) = launch::by_shell(&running.task.work)
+            && let Some(work) = self.options.launch.by_shell(&running.task.work)
             && self.is_going_on()
         {
             running.task.work = work;
