@@ -48,7 +48,7 @@ fn help_fits_a_terminal_and_its_examples_are_of_arguments_that_exist() {
             .expect("a command");
         let program = env!("CARGO_BIN_EXE_execloop");
         let rest = rest
-            .replace("optipng", "true")
+            .replace("cwebp", "true")
             .replace("curl", "true")
             .replace("gzip", "true");
         let script = format!(

@@ -117,7 +117,7 @@ pub(crate) struct InputArguments {
     #[arg(long, verbatim_doc_comment)]
     pub(crate) pipe: bool,
 
-    /// The size of a block: 512K, 1M, 1G
+    /// The size of a block: 512K, 1M, 1G, in powers of 1024
     #[arg(long, value_name = "SIZE", default_value = "1M", value_parser = parse_size,
         requires = "pipe", conflicts_with = "max_args")]
     pub(crate) block: u64,
@@ -171,7 +171,7 @@ pub(crate) struct LimitArguments {
         conflicts_with = "jobserver", verbatim_doc_comment)]
     pub(crate) jobserver_serve: Option<Way>,
 
-    /// Stop a command that runs longer: 500ms, 30s, 1.5m, 1h
+    /// Stop a command that runs longer: 500ms, 30s, 1.5m, 1h; 5 is 5s, 0 never
     #[arg(short, long, value_name = "TIME", value_parser = parse_duration)]
     pub(crate) timeout: Option<Duration>,
 
@@ -375,18 +375,19 @@ const AFTER_LONG_HELP: &str = "\
 Examples:
   execloop run -j 8 < commands             the commands of a list
   execloop run gzip -t {} ::: *.gz         one command an argument
-  find . -name '*.png' -print0 | execloop run -0 optipng -o {/.}.png {}
+  find . -name '*.png' -print0 | execloop run -0 cwebp -quiet {} -o {.}.webp
   execloop run 'sort {} > {.}.sorted' ::: *.txt
   execloop run --joblog log --resume -a urls curl -fsSO
 
 On stderr, a failure is told when it happens, and there is a summary at the end:
   failed: line 7: make test: exit status 2
-  300 commands: 299 succeeded, 1 failed in 12.3s
+  300 commands: 299 succeeded, 1 failed in 12.3s, 24.4/s
 
 Exit status:
   0  all commands succeeded
   1  some failed or were stopped, or their output could not be written
   2  wrong usage, or FILE could not be read
+  70 a defect of this program, which it reports
 
 Signals: the first Ctrl-C (SIGINT, SIGTERM, SIGHUP) asks all commands to stop
 and waits for them, a second one or SIGQUIT kills them. Then this program ends
