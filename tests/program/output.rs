@@ -31,6 +31,65 @@ fn output_is_passed_on_byte_by_byte() {
     assert!(done.stdout == expected, "{} bytes", done.stdout.len());
 }
 
+#[test]
+fn a_message_has_a_line_of_its_own_wherever_stdout_and_stderr_are_one() {
+    let scratch = Scratch::new();
+    let list = "printf early; exit 3\nprintf late\n";
+    let expected = "early\nfailed: line 1: printf early; exit 3: exit status 3\nlate\n\
+        2 commands: 1 succeeded, 1 failed\n";
+    let run = |command: &mut Command| {
+        let finished = command.stdin(Input::bytes(list.as_bytes())).timeout(GUARD);
+        Done::of(finished.finish().expect("the program starts")).stdout
+    };
+    let both = |target: File| {
+        let other = target.try_clone().expect("a descriptor");
+        let mut command = program(&["-j", "1"]);
+        command.stdout(Output::file(target));
+        run(command.stderr(Output::file(other)))
+    };
+    let mut command = program(&["-j", "1"]);
+    command.stdout(Output::capture());
+    let piped = run(command.stderr_to_stdout(true));
+    assert_eq!(untimed(&text(&piped)), expected);
+    let log = scratch.join("log");
+    both(File::create(&log).expect("a file"));
+    let log = fs::read_to_string(&log).expect("a log");
+    assert_eq!(untimed(&log), expected);
+    let (mut ours, its) = UnixStream::pair().expect("sockets");
+    both(File::from(OwnedFd::from(its)));
+    let mut sent = String::new();
+    ours.read_to_string(&mut sent).expect("the socket");
+    assert_eq!(untimed(&sent), expected);
+}
+
+#[test]
+fn all_lines_are_whole_where_stdout_and_stderr_are_one_pipe() {
+    let list = "seq -f 'LINE-%06.0f-END' 20000; false\n".repeat(20);
+    for flag in ["--keep-order", "--stream", "--json"] {
+        let mut command = program(&["-j", "4", "--retries", "1", flag]);
+        command
+            .stdin(Input::bytes(list.as_bytes()))
+            .stdout(Output::capture())
+            .stderr_to_stdout(true)
+            .timeout(GUARD);
+        let done = Done::of(command.finish().expect("the program starts"));
+        let (mut messages, mut failures) = (0, 0);
+        for line in done.output().lines() {
+            let output = line.split_once(": ").map_or(line, |(_, output)| output);
+            let is_message = line.ends_with(": exit status 1")
+                || line.ends_with(": exit status 1; try 2 of 2")
+                || line.starts_with("20 commands: ");
+            let is_output = output.starts_with("LINE-") && output.len() == 15;
+            let is_object = line.starts_with("{\"seq\":") && line.ends_with("-END\\n\"}");
+            assert!(is_message || is_output || is_object, "{flag}: {line:.200}");
+            messages += u32::from(is_message);
+            failures += u32::from(line.starts_with("failed: "));
+        }
+        // Each was tried twice, and there is a summary.
+        assert_eq!((messages, failures), (41, 20), "{flag}");
+    }
+}
+
 /// Line 1 ends after line 3 has started, which is after line 2 has ended, as two run at once.
 fn out_of_order(scratch: &Scratch) -> String {
     let gate = fifo(scratch, "gate");

@@ -8,7 +8,7 @@ use std::cell::RefCell;
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, IsTerminal};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::MetadataExt;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -93,12 +93,18 @@ fn red_marks(has_colours: bool) -> [&'static str; 2] {
     }
 }
 
-/// stdout and stderr are one terminal: what is written to one stands between what is written to the other.
-pub(crate) fn is_one_terminal() -> bool {
-    let device = |fd: &dyn Fn() -> io::Result<File>| Some(fd().ok()?.metadata().ok()?.rdev());
-    let stdout = device(&|| Ok(File::from(io::stdout().as_fd().try_clone_to_owned()?)));
-    let stderr = device(&|| Ok(File::from(io::stderr().as_fd().try_clone_to_owned()?)));
-    io::stdout().is_terminal() && io::stderr().is_terminal() && stdout == stderr
+/// stdout and stderr are one terminal, pipe, file or socket: what is written to one stands between what is written to the
+/// other.
+pub(crate) fn is_one_target() -> bool {
+    let metadata = |fd: BorrowedFd<'_>| File::from(fd.try_clone_to_owned().ok()?).metadata().ok();
+    let (stdout, stderr) = (io::stdout(), io::stderr());
+    let (Some(out), Some(err)) = (metadata(stdout.as_fd()), metadata(stderr.as_fd())) else {
+        return false;
+    };
+    let is_one_file = (out.dev(), out.ino()) == (err.dev(), err.ino());
+    // A terminal may have two names.
+    let is_one_terminal = stdout.is_terminal() && stderr.is_terminal() && out.rdev() == err.rdev();
+    is_one_file || is_one_terminal
 }
 
 /// The bar of one run. A clone is the same one.

@@ -1,4 +1,4 @@
-//! Where the output of commands and the messages about them go: two outboxes, and the order of the list.
+//! Where the output of commands and the messages about them go: one outbox or two, and the order of the list.
 //! Unaware of commands.
 
 use std::fs::File;
@@ -37,7 +37,7 @@ pub(crate) struct Printer {
     pub(crate) outbox: Outbox,
     /// To stderr.
     notes: Outbox,
-    /// Both are the same.
+    /// Both are the same, so no message gets into an output.
     is_one: bool,
     order: Order,
     /// Streams that wait for others to be written.
@@ -46,7 +46,7 @@ pub(crate) struct Printer {
 
 impl Printer {
     /// `waker` makes what is called when there is room, or when all is written. `is_one`: what goes to stderr goes the way
-    /// of stdout, as both are one terminal.
+    /// of stdout, as both are one terminal, pipe or file.
     pub(crate) fn start<W: Fn() + Send + 'static>(
         printing: Printing,
         is_one: bool,

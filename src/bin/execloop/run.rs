@@ -145,7 +145,7 @@ impl Run {
         }
         let reactor = builder.build()?;
         let waker = || waker(reactor.handle());
-        let printer = Printer::start(options.printing, bar::is_one_terminal(), waker)?;
+        let printer = Printer::start(options.printing, bar::is_one_target(), waker)?;
         let notes = || printer.notes().clone();
         let bar = options
             .progress
