@@ -1,5 +1,6 @@
 //! Progress: on a terminal, in a log, and where nobody wants it.
 
+use super::stopping::{assert_ends_well, line_with, sit_before};
 use super::*;
 
 /// `execloop run` on a terminal of 60 columns. `None`, which is said, where there is none.
@@ -284,4 +285,42 @@ fn the_lines_are_no_more_than_fit_the_terminal() {
     assert!(text.contains("\x1b[1A\x1b[J"), "{text:?}");
     let is_too_high = |lines: &str| text.contains(&format!("\x1b[{lines}A"));
     assert!(!is_too_high("2") && !is_too_high("3"), "{text:?}");
+}
+
+/// What the terminal gets up to this text, and with it.
+fn shown_until(live: &mut Live, expected: &str) -> String {
+    await_shown(live, expected);
+    let unread = &mut live.unread[0];
+    let shown = text(unread.make_contiguous());
+    let end = shown.find(expected).expect("it is shown") + expected.len();
+    unread.drain(..end);
+    shown[..end].to_owned()
+}
+
+#[test]
+fn in_the_background_nothing_is_drawn_and_nothing_erased_and_fg_brings_the_lines_back() {
+    let scratch = Scratch::new();
+    let (told, gate) = (fifo(&scratch, "told"), fifo(&scratch, "gate"));
+    // Each time, lines would have been drawn long since.
+    let list = "sleep 0.6; echo >$TOLD; read x <$GATE; sleep 0.6; echo >$TOLD; read x <$GATE";
+    let script = "set -m; \"$EXECLOOP\" run ::: \"$LIST\" & \
+        read -r x <\"$TOLD\"; echo started behind; fg >/dev/null; echo stopped; \
+        bg >/dev/null; echo >\"$GATE\"; read -r x <\"$TOLD\"; echo gone on behind; \
+        fg >/dev/null; echo \"status $?\"";
+    let mut command = shell(script);
+    command.env("LIST", list).env("TOLD", told);
+    let mut live = sit_before(command.env("GATE", &gate).env("TERM", "xterm"));
+    let is_drawn = |text: &str| text.contains("running") || text.contains('\x1b');
+    let behind = shown_until(&mut live, "started behind");
+    assert!(!is_drawn(&behind), "{behind:?}");
+    shown_until(&mut live, "0/1 done, 1 running");
+    live.list("\x1a");
+    shown_until(&mut live, "stopped");
+    let behind = shown_until(&mut live, "gone on behind");
+    assert!(!is_drawn(&behind), "{behind:?}");
+    shown_until(&mut live, "0/1 done, 1 running");
+    fs::write(&gate, "\n").expect("the gate");
+    shown_until(&mut live, "1 command: 1 succeeded, 0 failed");
+    line_with(&mut live, "status 0");
+    assert_ends_well(live);
 }

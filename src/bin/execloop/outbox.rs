@@ -12,7 +12,7 @@ use std::thread;
 
 use crate::output::Output;
 use crate::patient::Patient;
-use crate::screen::{Frame, Screen};
+use crate::screen::{self, Frame, Screen};
 
 /// While more than this is unwritten, nothing is done that would add to it.
 const UNWRITTEN_BYTES_MAX: usize = 1024 * 1024;
@@ -115,7 +115,8 @@ impl Outbox {
     /// terminal.
     pub(crate) fn set_frame(&self, frame: Option<Frame>) {
         let mut state = self.shared.lock();
-        if state.is_broken || state.frame == frame {
+        // The same again is drawn again: meanwhile, the terminal may have been another's.
+        if state.is_broken || state.frame.is_none() && frame.is_none() {
             return;
         }
         state.frame = frame;
@@ -216,7 +217,7 @@ impl Shared {
 
     /// The writer's whole life.
     fn write_to(&self, output: impl Write, wake: &impl Fn()) {
-        let mut screen = Screen::new(output);
+        let mut screen = Screen::new(output, screen::is_in_foreground);
         loop {
             let (chunk, frame) = self.next();
             let bytes = chunk.as_ref().map_or(0, Chunk::bytes);
