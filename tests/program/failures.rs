@@ -38,7 +38,8 @@ fn a_failure_is_told_when_it_happens_behind_its_output() {
     let text = String::from_utf8(done.stdout)
         .expect("text")
         .replace('\0', "");
-    let expected = "failed: line 1: head -c 300000 /dev/zero; exit 1: exit status 1\n\
+    // Each begins on a line of its own, as the output has no newline.
+    let expected = "\nfailed: line 1: head -c 300000 /dev/zero; exit 1: exit status 1\n\n\
         failed: line 2: head -c 1500000 /dev/zero; exit 2: exit status 2\n\
         2 commands: 0 succeeded, 2 failed\n";
     assert_eq!(untimed(&text), expected);
