@@ -236,13 +236,7 @@ fn no_more_than_the_given_number_run_at_once() {
 #[test]
 fn more_run_at_once_than_the_soft_limit_of_descriptors_allows_and_they_get_that_limit() {
     let scratch = Scratch::new();
-    let gate = fifo(&scratch, "gate");
-    // Both ends, so that nobody waits for the other end to be opened.
-    let mut release = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open(&gate)
-        .expect("the gate");
+    let (gate, mut release) = gate(&scratch);
     let script = format!(
         "ulimit -S -n 64; exec '{}' run -s -j 100 --timeout 10m",
         env!("CARGO_BIN_EXE_execloop")

@@ -238,6 +238,14 @@ fn fifo(scratch: &Scratch, name: &str) -> String {
     path
 }
 
+/// A named pipe that commands read from, and what lets them go on. Both ends are open, so that nobody waits for the other.
+fn gate(scratch: &Scratch) -> (String, File) {
+    let gate = fifo(scratch, "gate");
+    let mut both = OpenOptions::new();
+    let release = both.read(true).write(true).open(&gate);
+    (gate, release.expect("the gate"))
+}
+
 /// The command is reaped, and the process that it left behind is dead, or comes to it.
 #[track_caller]
 fn assert_gone(command_and_descendant: &str) {

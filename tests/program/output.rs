@@ -416,13 +416,7 @@ fn results_of_commands_on_terminals_are_kept_apart() {
 #[test]
 fn results_of_more_than_there_are_descriptors_for_wait_until_others_have_ended() {
     let scratch = Scratch::new();
-    let gate = fifo(&scratch, "gate");
-    // Both ends, so that nobody waits for the other end to be opened.
-    let mut release = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open(&gate)
-        .expect("the gate");
+    let (gate, mut release) = gate(&scratch);
     let results = scratch.join("results");
     let script = format!(
         "ulimit -n 64; exec '{}' run -s -j 100 --results '{}'",
