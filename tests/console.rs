@@ -100,6 +100,19 @@ fn ctrl_z_stops_the_command_and_its_program_and_fg_lets_both_go_on() {
 }
 
 #[test]
+fn a_command_that_stops_itself_stops_its_program_and_fg_lets_both_go_on() {
+    let line = format!("kill -STOP $$; {SAYS_WHO} read -r answer; echo \"got $answer\"");
+    let script = "\"$HELPER\" attributes console-line \"$LINE\"; echo stopped; \
+        read -r answer; fg; echo \"status $?\"";
+    let mut shell = Shell::start(script, &[("LINE", &line)]);
+    shell.shows("stopped");
+    shell.types("back\nword\n");
+    assert!(shell.shows("got word").contains("in front"));
+    shell.shows("status 0");
+    shell.ends();
+}
+
+#[test]
 fn ctrl_c_reaches_the_command_and_not_its_program() {
     if is_ignored(Signal::INT) {
         return;

@@ -42,7 +42,8 @@ impl Command {
     /// [`Output::inherit`](crate::Output::inherit).
     ///
     /// What stops it at the terminal (Ctrl-Z) stops this process's group by the same signal, within a quarter of a second, as
-    /// the shell would else not know of it; when that goes on, so does the command. Whoever catches SIGTSTP calls
+    /// the shell would else not know of it; when that goes on, so does the command. A SIGSTOP that this reactor has not sent
+    /// is followed by SIGTSTP. Whoever catches SIGTSTP calls
     /// [`Reactor::suspend`](crate::Reactor::suspend), which takes the terminal back as well. Where this process has no
     /// terminal, or is in its background, the command gets none, and still runs alone among its kind.
     ///

@@ -83,13 +83,19 @@ impl Console {
     }
 
     /// Where the terminal has stopped the child's group, as by Ctrl-Z, stops ours by the same signal, as if it had been
-    /// there, too. When we go on, so does the child.
+    /// there, too. When we go on, so does the child. SIGSTOP, by the child itself or from elsewhere, is followed by SIGTSTP,
+    /// which leaves us the choice: who stands in the foreground keeps the terminal from its shell.
     pub(super) fn follow_stop(&mut self) {
         let Some(signal) = self.stop() else { return };
-        if self.is_suspended || signal == Signal::STOP {
-            // Ours, or of somebody who means the child alone.
+        if self.is_suspended {
+            // By us.
             return;
         }
+        let signal = if signal == Signal::STOP {
+            Signal::TSTP
+        } else {
+            signal
+        };
         let lacks_terminal = signal == Signal::TTIN || signal == Signal::TTOU;
         if !(lacks_terminal && self.is_ours()) {
             self.take_back();
