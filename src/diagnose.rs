@@ -26,6 +26,7 @@ pub(crate) fn explain(
     let StartFailure {
         step,
         error: source,
+        ..
     } = failure;
     let path = match step {
         StartStep::Exec => Some(program.path().to_owned()),

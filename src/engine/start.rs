@@ -295,7 +295,7 @@ impl<K: Kernel> Engine<K> {
             retry.text_busy_tries += 1;
             return Refusal::Later(self.clock.now() + wait);
         }
-        if failure.is_of_mechanism() {
+        if failure.has_another_way {
             return Refusal::Later(self.clock.now());
         }
         Refusal::Final
@@ -420,8 +420,7 @@ impl<K: Kernel> Engine<K> {
             self.leave(slot);
             return self.table.vacate(slot);
         }
-        let would_pass =
-            failure.is_text_busy() || failure.is_shortage() || failure.is_of_mechanism();
+        let would_pass = failure.is_text_busy() || failure.is_shortage() || failure.has_another_way;
         if let Some(cause) = cause.filter(|_| would_pass) {
             drop_callers("command", spec);
             return self.finish_unstarted(slot, StartError::Stopped(cause));

@@ -22,11 +22,12 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::Wake;
+use birth::Exec;
 use world::{Watched, Woken};
 
 pub(crate) use pattern::{append, prefix};
 pub(crate) use pipe::Pipe;
-pub(crate) use process::{ChildFacts, Exec};
+pub(crate) use process::ChildFacts;
 pub(crate) use random::Random;
 pub(crate) use script::{Act, Reaction, Script, Weather};
 pub(crate) use world::{World, now};

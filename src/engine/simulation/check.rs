@@ -13,7 +13,7 @@ use crate::error::{Cause, Error, StartError, is_panic};
 use crate::finished::Finished;
 use crate::job::GROUP_DEATH_MAX;
 use crate::sys::simulated::{ChildFacts, World};
-use crate::sys::{MECHANISM_REFUSED, Stream, Target};
+use crate::sys::{Stream, Target};
 
 /// A timer is served within this.
 const TIMER_SLACK: Duration = Duration::from_millis(1);
@@ -123,7 +123,8 @@ impl Evidence<'_> {
             StartError::ShutDown => self.is_shut_down,
             StartError::Step { source, .. } => match source.raw_os_error() {
                 Some(libc::EACCES) => self.job.script.exec_error.is_some(),
-                Some(MECHANISM_REFUSED) => false,
+                // There was another way.
+                Some(libc::EPERM) => false,
                 Some(libc::ETXTBSY) => self.job.script.busy_times > 7,
                 number if number == self.job.script.clone_error && number.is_some() => true,
                 _ => {

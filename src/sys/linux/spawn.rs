@@ -17,7 +17,7 @@ use super::fd_table::FdTable;
 use super::id_maps::accompany;
 use super::process::Child;
 use super::raw;
-use crate::sys::{Launch, MECHANISM_REFUSED, StartFailure, StartStep, now};
+use crate::sys::{Launch, StartFailure, StartStep, now};
 
 /// So many children may be on their way to their exec.
 const STARTS_UNDER_WAY_MAX: usize = 16;
@@ -34,8 +34,8 @@ pub(super) struct Spawner {
     fd_table: FdTable,
     /// How many children were born in cradles: what tells them apart.
     births: u32,
-    /// Those of them whose start has failed, until they are reaped: serial, step and error number.
-    failed: Vec<(u32, StartStep, i32)>,
+    /// Those of them whose start has failed, by their serials, until they are reaped.
+    failed: Vec<(u32, StartFailure)>,
     /// clone3(2) has not been refused.
     pub(super) has_clone3: bool,
     /// close_range(2) has not been refused.
@@ -101,9 +101,10 @@ impl Spawner {
         let cradle = self.cradles.get_mut(index);
         let settled = cradle.and_then(|cradle| cradle.settle(&self.nulls));
         if let Some((serial, Some((step, errno)))) = settled {
-            let is_refused = self.is_table_refused(index, step, errno);
-            let errno = if is_refused { MECHANISM_REFUSED } else { errno };
-            self.failed.push((serial, step, errno));
+            let error = io::Error::from_raw_os_error(errno);
+            let mut failure = StartFailure::new(step, error);
+            failure.has_another_way = self.is_table_refused(index, step, errno);
+            self.failed.push((serial, failure));
         }
     }
 
@@ -137,8 +138,7 @@ impl Spawner {
         self.settle_one(birth.cradle as usize);
         let mut failed = self.failed.iter();
         let place = failed.position(|(serial, ..)| *serial == birth.serial)?;
-        let (_, step, errno) = self.failed.swap_remove(place);
-        Some(StartFailure::new(step, io::Error::from_raw_os_error(errno)))
+        Some(self.failed.swap_remove(place).1)
     }
 
     /// Waits until no child uses the parent's table: what a command is made of is about to be closed. A child gets there

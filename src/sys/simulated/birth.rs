@@ -6,8 +6,38 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::super::{Launch, MECHANISM_REFUSED, StartFailure, StartStep, Started, Stdio, Stream};
-use super::{ChildFacts, Exec, Pipe, Simulated, SimulatedChild, SimulatedPipe, World, pipe};
+use super::super::{Launch, StartFailure, StartStep, Started, Stdio, Stream};
+use super::{ChildFacts, Pipe, Simulated, SimulatedChild, SimulatedPipe, World, pipe};
+
+/// Where a child's start stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exec {
+    /// With what it will meet, if it does.
+    UnderWay(Option<Obstacle>),
+    Failed(Obstacle),
+    Done,
+}
+
+/// What keeps a child from executing its program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Obstacle {
+    /// The exec fails with this error number.
+    Exec(i32),
+    /// A filter refuses the way of starting. There is another.
+    WayRefused,
+}
+
+impl Obstacle {
+    pub(super) fn failure(self) -> StartFailure {
+        let (step, number) = match self {
+            Obstacle::Exec(number) => (StartStep::Exec, number),
+            Obstacle::WayRefused => (StartStep::Descriptors, libc::EPERM),
+        };
+        let mut failure = StartFailure::new(step, io::Error::from_raw_os_error(number));
+        failure.has_another_way = self == Obstacle::WayRefused;
+        failure
+    }
+}
 
 impl Simulated {
     pub(super) fn give_birth(
@@ -34,20 +64,19 @@ impl Simulated {
             ends[2] = ends[1];
         }
         let program = program_of(launch);
-        let failure = Simulated::exec_failure(world, program);
+        let obstacle = Simulated::exec_obstacle(world, program);
         let late = world.weather.late_execs;
         let is_late = world.strikes(late);
-        if let Some(number) = failure.filter(|_| !is_late) {
+        if let Some(obstacle) = obstacle.filter(|_| !is_late) {
             for pipe in pipes.into_iter().flatten() {
                 world.close_ours(pipe);
             }
-            let error = io::Error::from_raw_os_error(number);
-            return Err(StartFailure::new(StartStep::Exec, error));
+            return Err(obstacle.failure());
         }
         let script = Rc::clone(&world.programs[program]);
         let facts = ChildFacts {
             exec: if is_late {
-                Exec::UnderWay(failure)
+                Exec::UnderWay(obstacle)
             } else {
                 Exec::Done
             },
@@ -113,18 +142,18 @@ impl Simulated {
             .and_then(|number| failure(StartStep::Clone, number))
     }
 
-    /// What a child of this program finds at its exec.
-    fn exec_failure(world: &mut World, program: usize) -> Option<i32> {
+    /// What a child of this program finds before it has executed.
+    fn exec_obstacle(world: &mut World, program: usize) -> Option<Obstacle> {
         let script = Rc::make_mut(&mut world.programs[program]);
         if script.refusals > 0 {
             script.refusals -= 1;
-            return Some(MECHANISM_REFUSED);
+            return Some(Obstacle::WayRefused);
         }
         if script.busy_times > 0 {
             script.busy_times -= 1;
-            return Some(libc::ETXTBSY);
+            return Some(Obstacle::Exec(libc::ETXTBSY));
         }
-        script.exec_error
+        script.exec_error.map(Obstacle::Exec)
     }
 }
 

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use super::super::terminal::{read_of_master, write_to_master};
 use super::super::{
-    Exit, Kernel, Launch, Moved, RawUsage, Ready, Signal, StartFailure, StartStep, Started, Stream,
-    Target, Tenant, TerminalSize,
+    Exit, Kernel, Launch, Moved, RawUsage, Ready, Signal, StartFailure, Started, Stream, Target,
+    Tenant, TerminalSize,
 };
 use super::world::Watched;
 use super::{
@@ -229,10 +229,7 @@ impl Kernel for Simulated {
         facts.reaped = Some(now);
         world.consoles.retain(|other| *other != child.process);
         let failure = match facts.exec {
-            Exec::Failed(number) => {
-                let error = io::Error::from_raw_os_error(number);
-                Some(StartFailure::new(StartStep::Exec, error))
-            }
+            Exec::Failed(obstacle) => Some(obstacle.failure()),
             Exec::UnderWay(_) | Exec::Done => None,
         };
         world.was_used = true;

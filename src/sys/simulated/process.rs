@@ -4,6 +4,7 @@
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use super::birth::Exec;
 use super::pipe::Standing;
 use super::script::{Act, Reaction, Script};
 use super::world::{Watched, World};
@@ -43,15 +44,6 @@ pub(crate) struct Process {
     epoch: u64,
     /// What we know of it, where it is a child of ours.
     pub(crate) child: Option<ChildFacts>,
-}
-
-/// Where a child's start stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Exec {
-    /// With the error number that it will find, if it does.
-    UnderWay(Option<i32>),
-    Failed(i32),
-    Done,
 }
 
 /// The truth about one of our children.
@@ -199,11 +191,11 @@ impl World {
             return self.kill(process, signal);
         }
         if let Some(child) = &mut this.child
-            && let Exec::UnderWay(failure) = child.exec
+            && let Exec::UnderWay(obstacle) = child.exec
         {
-            return match failure {
-                Some(number) => {
-                    child.exec = Exec::Failed(number);
+            return match obstacle {
+                Some(obstacle) => {
+                    child.exec = Exec::Failed(obstacle);
                     self.end(process, exited(253));
                 }
                 None => {
