@@ -122,8 +122,8 @@ static PLAIN: LazyLock<Plain> = LazyLock::new(Plain::default);
 impl Command {
     /// A command that runs `program` with no arguments.
     ///
-    /// A name without a slash is looked for in this process's `PATH`, now ([`look_path`]); a failure is reported by the
-    /// start. A name with a slash is taken as it is; a relative one is resolved by the child, in its
+    /// A name without a slash is looked for in this process's `PATH`, now ([`look_path`]), and not in one that
+    /// [`env`](Command::env) sets ([`look_path_in`](crate::look_path_in) does that); a failure is reported by the start. A name with a slash is taken as it is; a relative one is resolved by the child, in its
     /// [directory](Command::current_dir) (Go's rule).
     pub fn new(program: impl AsRef<OsStr>) -> Command {
         let name = program.as_ref();

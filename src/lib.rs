@@ -140,7 +140,7 @@ pub use error::{
 pub use finished::{CommandId, Finished, Usage};
 pub use handle::Handle;
 pub use lines::Lines;
-pub use lookpath::{LookPathError, look_path};
+pub use lookpath::{LookPathError, look_path, look_path_in};
 pub use observer::{Observer, Stats};
 pub use pipes::{StdinPipe, StdoutPipe};
 pub use reactor::{Event, Reactor, ReactorBuilder, Turn};

@@ -31,11 +31,40 @@ use crate::plain::Plain;
 /// ```
 pub fn look_path(name: impl AsRef<OsStr>) -> Result<PathBuf, LookPathError> {
     let path = std::env::var_os("PATH");
-    look_path_in(name.as_ref(), path.as_deref(), &mut crate::sys::executable)
+    search(name.as_ref(), path.as_deref(), &mut crate::sys::executable)
+}
+
+/// [`look_path`] in another `PATH` than this process's: for a command whose environment has its own, and that runs in `dir`.
+///
+/// The rules are the same; what isn't absolute, a `name` with a slash or an entry of `path`, is looked for in `dir`, and told
+/// as it is spelt, as the command will take it that has `dir` for its
+/// [`current_dir`](crate::Command::current_dir). An empty `dir` is the current one.
+///
+/// # Errors
+///
+/// As of [`look_path`].
+///
+/// # Examples
+///
+/// ```
+/// let (path, dir) = ("/opt/project/bin:/usr/bin:/bin", "/tmp");
+/// let program = execloop::look_path_in("sh", path, dir)?;
+/// let mut command = execloop::Command::new(program);
+/// command.arg0("sh").env("PATH", path).current_dir(dir);
+/// # Ok::<(), execloop::LookPathError>(())
+/// ```
+pub fn look_path_in(
+    name: impl AsRef<OsStr>,
+    path: impl AsRef<OsStr>,
+    dir: impl AsRef<Path>,
+) -> Result<PathBuf, LookPathError> {
+    let dir = dir.as_ref();
+    let mut usable = |candidate: &Path| crate::sys::executable(&dir.join(candidate));
+    search(name.as_ref(), Some(path.as_ref()), &mut usable)
 }
 
 /// [`look_path`] in the entries of `path`; `usable` answers whether a path is an executable file.
-pub(crate) fn look_path_in(
+pub(crate) fn search(
     name: &OsStr,
     path: Option<&OsStr>,
     usable: &mut dyn FnMut(&Path) -> io::Result<()>,
@@ -233,7 +262,7 @@ mod tests {
                 Err(io::ErrorKind::NotFound.into())
             }
         };
-        let found = look_path_in(OsStr::new(name), path.map(OsStr::new), &mut usable);
+        let found = search(OsStr::new(name), path.map(OsStr::new), &mut usable);
         (found, asked)
     }
 
@@ -264,6 +293,26 @@ mod tests {
         let (found, asked) = look("cc", Some("/a:/b:/c"), &["/b/cc", "/c/cc"]);
         assert_eq!(found.unwrap(), Path::new("/b/cc"));
         assert_eq!(asked, [Path::new("/a/cc"), Path::new("/b/cc")]);
+    }
+
+    #[test]
+    fn another_path_is_looked_through_from_the_directory_of_the_command() {
+        let sh = Path::new("/bin/sh");
+        assert_eq!(look_path_in("sh", "/no/such:/bin", "").unwrap(), sh);
+        assert_eq!(look_path_in("sh", "/bin:bin", "/").unwrap(), sh);
+        let error = look_path_in("sh", "bin:/bin", "/").unwrap_err();
+        assert_eq!(error.path(), Some(Path::new("bin/sh")));
+        assert_eq!(
+            look_path_in("bin/sh", "", "/").unwrap(),
+            Path::new("bin/sh")
+        );
+        for (name, path, dir) in [
+            ("sh", "bin", "/bin"),
+            ("sh", "", "/bin"),
+            ("bin/sh", "/", "/bin"),
+        ] {
+            look_path_in(name, path, dir).unwrap_err();
+        }
     }
 
     // Statement 11.
@@ -372,7 +421,7 @@ mod tests {
             b"/\xff/\xfe" => Ok(()),
             _ => Err(io::ErrorKind::NotFound.into()),
         };
-        let found = look_path_in(
+        let found = search(
             OsStr::from_bytes(b"\xfe"),
             Some(OsStr::from_bytes(b"/a:/\xff")),
             &mut usable,

@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use super::Bytes;
-use crate::lookpath::{LookPathError, look_path_in};
+use crate::lookpath::{LookPathError, search};
 
 /// The first byte tells which of the candidates are executable and whether there is a `PATH`; then a name, `\n`, and
 /// the `PATH`.
@@ -24,7 +24,7 @@ pub fn look_path(data: &[u8]) {
     };
 
     let mut asked: Vec<Vec<u8>> = Vec::new();
-    let found = look_path_in(
+    let found = search(
         OsStr::from_bytes(name),
         path.map(OsStr::from_bytes),
         &mut |file| {
@@ -61,7 +61,7 @@ pub fn look_path(data: &[u8]) {
             assert_eq!(path.as_os_str().as_bytes(), chosen);
             assert!(!has_slash && !chosen.starts_with(b"/"));
             // Whoever names what was refused gets it, and nothing is searched for.
-            let again = look_path_in(path.as_os_str(), None, &mut |_: &Path| Ok(()));
+            let again = search(path.as_os_str(), None, &mut |_: &Path| Ok(()));
             assert!(again.is_ok_and(|again| again.as_os_str() == path.as_os_str()));
         }
         (Err(LookPathError::Io { .. }), None) => assert!(has_slash),

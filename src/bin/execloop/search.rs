@@ -5,7 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use execloop::{Command, LookPathError, look_path};
+use execloop::{Command, LookPathError, look_path, look_path_in};
 
 /// Where execvp(3) looks in an environment without `PATH`: what confstr(3) has for it.
 const PATH_DEFAULT: &str = "/bin:/usr/bin";
@@ -47,7 +47,8 @@ impl Search {
         Ok(command)
     }
 
-    /// The path of a program to execute. A name with a slash is one, and is not looked at.
+    /// The path of a program to execute, also where an entry of that `PATH` is not absolute. A name with a slash is one, and
+    /// is not looked at.
     ///
     /// # Errors
     /// When it is in no directory of that `PATH`.
@@ -55,25 +56,14 @@ impl Search {
         if name.as_bytes().contains(&b'/') {
             return Ok(PathBuf::from(name));
         }
-        let Some(path) = &self.path else {
-            return match look_path(name) {
-                Err(LookPathError::Dot { path, .. }) => Ok(path),
-                found => found,
-            };
+        let found = match &self.path {
+            None => look_path(name),
+            Some(path) => look_path_in(name, path, &self.dir),
         };
-        let not_found = || LookPathError::NotFound {
-            name: name.to_owned(),
-        };
-        if matches!(name.as_bytes(), b"" | b"." | b"..") {
-            return Err(not_found());
+        match found {
+            Err(LookPathError::Dot { path, .. }) => Ok(path),
+            found => found,
         }
-        let entries = path.as_bytes().split(|byte| *byte == b':');
-        let mut candidates = entries.map(|entry| match entry {
-            b"" => Path::new(".").join(name),
-            entry => Path::new(OsStr::from_bytes(entry)).join(name),
-        });
-        let is_there = |candidate: &PathBuf| look_path(self.dir.join(candidate)).is_ok();
-        candidates.find(is_there).ok_or_else(not_found)
     }
 }
 
@@ -99,7 +89,9 @@ mod tests {
         }
         // Where the command will run.
         assert_eq!(find("bin", Some("/"), "sh"), found("bin/sh"));
-        assert_eq!(find("", Some("/bin"), "sh"), found("./sh"));
+        assert_eq!(find(":", Some("/bin"), "sh"), found("./sh"));
+        // As everywhere in the library, one that is empty has no entries.
+        assert_eq!(find("", Some("/bin"), "sh"), None);
         assert_eq!(find("/no/such:", Some("/bin"), "sh"), found("./sh"));
         assert_eq!(find("bin", Some("/bin"), "sh"), None);
     }
