@@ -46,6 +46,10 @@ pub(crate) fn explain(
     }
     let detail = match step {
         StartStep::Exec => detail_of_exec(program, environment, &source),
+        // dup2(2). What is put at that number was open when the child was made.
+        StartStep::Layout if source.raw_os_error() == Some(libc::EBADF) => {
+            Some("a number is not below RLIMIT_NOFILE".to_owned())
+        }
         _ => None,
     };
     StartError::Step {

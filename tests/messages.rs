@@ -187,6 +187,8 @@ fn wrong_files(told: &mut Told, directory: &Path) {
     }
     let long = "x".repeat(1024 * 1024);
     told.add_outcome(&mut truth(|command| command.arg(long)));
+    let null = || fs::File::open("/dev/null").expect("/dev/null");
+    told.add_outcome(&mut truth(|command| command.extra_fd(i32::MAX, null())));
 
     file(directory, "busy", "#!/bin/sh\n", 0o755);
     let mut writer = fs::OpenOptions::new();

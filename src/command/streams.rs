@@ -45,7 +45,8 @@ impl Command {
     }
 
     /// Gives the child `file` as descriptor `number`, 3 or above, kept by exec. Ours is closed once the child has it, which is
-    /// when its start returns: such a start waits for the program's exec. For one start. Of equal numbers the last counts.
+    /// when its start returns: such a start waits for the program's exec. For one start. Of equal numbers the last counts. One that
+    /// the child's `RLIMIT_NOFILE` excludes fails the start, with `EBADF`, dup2(2).
     pub fn extra_fd(&mut self, number: i32, file: impl Into<OwnedFd>) -> &mut Command {
         self.set_extra(number, Extra::File(file.into()))
     }
