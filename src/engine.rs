@@ -366,7 +366,11 @@ impl<K: Kernel> Engine<K> {
                 // However long this turn takes, a writer that has refused may be resumed before its pipe is cut.
                 Due::Slot(slot) if self.exit_is_new_for(slot, at) => {
                     *self.table.armed(slot) = None;
-                    put_off.push(self.table.tenant(slot));
+                    put_off.push((self.table.tenant(slot), None));
+                }
+                Due::Deadline(slot) if self.exit_is_new_for(slot, at) => {
+                    *self.table.deadline(slot) = None;
+                    put_off.push((self.table.tenant(slot), Some(at)));
                 }
                 Due::Slot(slot) => {
                     *self.table.armed(slot) = None;
@@ -382,10 +386,14 @@ impl<K: Kernel> Engine<K> {
                 Due::Slow(slot) => self.notice_slow(slot),
             }
         }
-        for tenant in put_off {
+        for (tenant, deadline) in put_off {
             // Something else that was due may have ended it meanwhile.
-            if self.table.is_tenant(tenant) {
-                self.arm_job(tenant.slot);
+            if !self.table.is_tenant(tenant) {
+                continue;
+            }
+            match deadline {
+                None => self.arm_job(tenant.slot),
+                Some(_) => self.move_deadline(tenant.slot, deadline),
             }
         }
         while let Some((_, look)) = self.looks.pop_due(self.clock.real()) {

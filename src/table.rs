@@ -26,7 +26,8 @@ struct Entry<K: Kernel> {
     armed: Option<Instant>,
     /// Where it stands under its context.
     membership: Option<Membership>,
-    /// When the deadline of its context comes for it, if that does not count the queue and it runs.
+    /// When the deadline of its context comes for this command alone, which runs: it does not count the queue, or the
+    /// deadline has come.
     deadline: Option<Instant>,
 }
 
@@ -278,12 +279,12 @@ impl<K: Kernel> Table<K> {
         self.unstarted(slot)?.0.ticket.take()
     }
 
-    /// When the deadline of its context comes, for a command that does not count the queue.
+    /// When the deadline of its context comes for this command alone.
     pub(crate) fn deadline(&mut self, slot: u32) -> &mut Option<Instant> {
         &mut self.entry(slot).deadline
     }
 
-    /// It does not count the queue for the deadline of its context.
+    /// The deadline of its context comes for this command alone.
     pub(crate) fn has_own_deadline(&self, slot: u32) -> bool {
         let Some(entry) = self.slots.get(slot as usize) else {
             return false;

@@ -105,6 +105,11 @@ impl Watches {
         self.watched.get(key).map(|watched| &watched.context)
     }
 
+    /// The deadline of the context under this key, in the loop's time.
+    pub(crate) fn deadline(&self, key: usize) -> Option<Instant> {
+        self.watched.get(key)?.deadline
+    }
+
     /// Why the context under this key has ended, at this time of the loop's.
     pub(crate) fn cause(&self, key: usize, now: Instant) -> Option<Cause> {
         let Watched {

@@ -66,7 +66,7 @@ impl<K: Kernel> Engine<K> {
         running.job.step(answer, self.clock.now(), effects);
     }
 
-    /// Moves what its context's deadline is for a command that does not count the queue.
+    /// Moves what its context's deadline is for this command alone: it does not count the queue, or the deadline has come.
     pub(super) fn move_deadline(&mut self, slot: u32, at: Option<Instant>) {
         let armed = self.table.deadline(slot);
         let before = std::mem::replace(armed, at);

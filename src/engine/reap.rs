@@ -120,8 +120,9 @@ impl<K: Kernel> Engine<K> {
         let Some(running) = self.table.running(slot) else {
             return;
         };
-        let minds_silence = running.job.minds_silence();
-        if self.try_reap(slot) || minds_silence {
+        // Where the exit came in this turn, the ends of its streams may stand in another batch of events.
+        let minds_streams = running.job.minds_silence() || running.reaped.is_some();
+        if self.try_reap(slot) || minds_streams {
             self.visit_all(slot);
         }
     }

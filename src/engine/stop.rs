@@ -81,17 +81,24 @@ impl<K: Kernel> Engine<K> {
             return;
         };
         let is_cancelled = self.watches.context(key).is_some_and(Context::is_cancelled);
+        let deadline = self.watches.deadline(key);
         for slot in self.watches.slots(key) {
-            // The deadline of one that does not count the queue is its own.
-            if is_cancelled || !self.table.has_own_deadline(slot) {
+            if is_cancelled {
                 self.stop(slot, cause);
+            } else if self.table.has_own_deadline(slot) {
+                // It does not count the queue.
+            } else if self.table.unstarted(slot).is_some() {
+                self.stop(slot, cause);
+            } else {
+                self.move_deadline(slot, deadline);
             }
         }
     }
 
-    /// The deadline of a command that does not count the queue has come.
+    /// The deadline of a command has come.
     pub(super) fn deadline_came(&mut self, slot: u32) {
         *self.table.deadline(slot) = None;
+        self.look_before_limit(slot);
         self.stop(slot, Cause::DeadlineExceeded);
     }
 

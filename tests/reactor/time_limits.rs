@@ -1,7 +1,11 @@
 //! A command's own time limits: its timeout, and that for silence.
 //! Unaware of contexts and wait delays.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use super::*;
+use crate::common::now::now;
 
 #[test]
 fn limits_beyond_the_end_of_the_clock_are_no_limits() {
@@ -156,9 +160,9 @@ fn a_wait_for_any_ends_with_its_time_and_with_the_first_that_is_finished() {
     let id = start(&mut reactor, &mut stay.command);
     stay.pid();
     let short = Duration::from_millis(30);
-    let before = common::now::now();
+    let before = now();
     assert!(reactor.wait_any_timeout(short).expect("poll").is_none());
-    assert!(common::now::now() - before >= short && reactor.len() == 1);
+    assert!(now() - before >= short && reactor.len() == 1);
     assert!(
         reactor
             .wait_any_timeout(Duration::ZERO)
@@ -174,7 +178,7 @@ fn a_wait_for_any_ends_with_its_time_and_with_the_first_that_is_finished() {
 fn a_turn_returns_at_the_callers_time_and_the_deadlines_are_told() {
     let mut reactor = reactor();
     assert_eq!(reactor.next_deadline(), None);
-    let now = common::now::now();
+    let now = now();
     let (first, last) = (
         now + Duration::from_millis(20),
         now + Duration::from_millis(40),
@@ -188,7 +192,7 @@ fn a_turn_returns_at_the_callers_time_and_the_deadlines_are_told() {
             // Without the timer this would sleep for ever.
             reactor.turn(None).expect("turn");
         }
-        assert!(common::now::now() >= at);
+        assert!(now() >= at);
     }
     assert_eq!(reactor.next_deadline(), None);
     let mut sleeper = Command::new("sleep");
@@ -204,4 +208,48 @@ fn a_turn_returns_at_the_callers_time_and_the_deadlines_are_told() {
     }
     assert!(reactor.next_deadline() >= Some(now + Duration::from_secs(500)));
     assert!(reactor.kill(id));
+}
+
+/// A command that ends before its limit, in a turn that a callback of another one makes longer than that limit.
+#[track_caller]
+fn ends_before_its_limit(limit: impl Fn(&mut Command, Duration)) {
+    let mut left = Duration::from_millis(200);
+    loop {
+        let mut reactor = reactor();
+        let mut stay = Stay::new(&[]);
+        limit(&mut stay.command, left);
+        let until = now() + left;
+        let id = start(&mut reactor, &mut stay.command);
+        stay.pid();
+        let was_in_time = Arc::new(AtomicBool::new(false));
+        let tells = Arc::clone(&was_in_time);
+        let callback = move |_: &[u8]| {
+            stay.exit_unseen();
+            tells.store(now() < until, Ordering::Relaxed);
+            while now() <= until + left {
+                std::thread::yield_now();
+            }
+        };
+        let mut other = Command::new("echo");
+        start(&mut reactor, other.stdout(Output::lines(callback)));
+        let done = wait(&mut reactor, id);
+        if was_in_time.load(Ordering::Relaxed) {
+            return assert_eq!(word(&done), "ok");
+        }
+        left *= 2;
+    }
+}
+
+#[test]
+fn what_ended_before_its_limit_counts_where_the_loop_was_late() {
+    ends_before_its_limit(|command, left| {
+        command.timeout(left);
+    });
+    ends_before_its_limit(|command, left| {
+        command.context(&Context::new().with_timeout(left));
+    });
+    ends_before_its_limit(|command, left| {
+        let context = Context::new().with_timeout(left);
+        command.context(&context).deadline_counts_queue(false);
+    });
 }

@@ -8,7 +8,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::time::{Duration, Instant};
 
 use super::pauses::Pauses;
-use super::plan::{Job, Stop, Take};
+use super::plan::{Feed, Job, Stop, Take};
 use crate::error::{Cause, Error, StartError, is_panic};
 use crate::finished::Finished;
 use crate::job::GROUP_DEATH_MAX;
@@ -21,6 +21,9 @@ const TIMER_SLACK: Duration = Duration::from_millis(1);
 const EVENT_SLACK: Duration = Duration::from_millis(50);
 /// An exit that was not announced, or too early, is found within this.
 const EXIT_SLACK: Duration = Duration::from_secs(20);
+
+/// One read takes so much.
+const SMALL_BYTES: usize = 4096;
 
 /// What there is to compare.
 #[derive(Clone, Copy)]
@@ -148,11 +151,35 @@ impl Evidence<'_> {
     /// Everything that may have asked it to stop before its end.
     fn causes(&self) -> Vec<Cause> {
         let until = self.finished.drained.unwrap_or(self.world.now());
-        let mut causes = self.requests_until(until);
+        let child = self.finished.pid.and_then(|pid| self.world.child(pid));
+        let counts = |(at, cause): &(Instant, Cause)| {
+            let is_limit = !matches!(cause, Cause::Cancelled);
+            let is_late = child.is_some_and(|(child, _)| self.was_over_before(child, *at));
+            *at <= until && !(is_limit && is_late)
+        };
+        let requests = self.requests().into_iter().filter(counts);
+        let mut causes: Vec<Cause> = requests.map(|(_, cause)| cause).collect();
         if self.is_output_too_much(true) {
             causes.push(Cause::OutputLimit);
         }
         causes
+    }
+
+    /// It was all over before that, as far as a loop that looks could have told: a limit that came later ended nothing.
+    fn was_over_before(&self, child: &ChildFacts, limit: Instant) -> bool {
+        let weather = &self.world.weather;
+        let is_clear =
+            weather.reap_errors + weather.interrupts == 0 && self.job.script.early_exits == 0;
+        let reads_all = |take: &Take| matches!(take, Take::Null | Take::Capture | Take::Ends(_));
+        let is_read = self.job.takes.iter().all(reads_all) && self.job.feed == Feed::Null;
+        let pipes = child.pipes.iter().flatten();
+        let mut pipes = pipes.map(|pipe| &self.world.pipes[*pipe]);
+        let is_released = pipes.all(|pipe| {
+            let is_over = pipe.released.is_some_and(|at| at < limit);
+            is_over && pipe.written <= SMALL_BYTES && !pipe.has_failed
+        });
+        let has_ended = child.waitable.is_some_and(|at| at < limit);
+        is_clear && is_read && is_released && has_ended && !self.pauses.is_any()
     }
 
     /// More was read of it than it may write, with what its caller has read or without.
@@ -170,30 +197,25 @@ impl Evidence<'_> {
         read > limit
     }
 
-    fn requests_until(&self, until: Instant) -> Vec<Cause> {
-        let mut causes = Vec::new();
-        for (at, cause, _) in &self.job.requests {
-            if *at <= until {
-                causes.push(*cause);
-            }
-        }
-        causes.extend(
-            self.context_end
-                .filter(|(at, _)| *at <= until)
-                .map(|(_, cause)| cause),
-        );
+    /// When it was asked to stop, why, by whatever there is to ask it.
+    fn requests(&self) -> Vec<(Instant, Cause)> {
+        let mut requests: Vec<_> = self
+            .job
+            .requests
+            .iter()
+            .map(|(at, cause, _)| (*at, *cause))
+            .collect();
+        requests.extend(self.context_end);
         let limits = [
             (self.job.timeout, Cause::Timeout),
             (self.job.idle_timeout, Cause::IdleTimeout),
         ];
         for (limit, cause) in limits {
-            if let (Some(started), Some(limit)) = (self.finished.started, limit)
-                && self.pauses.after(started, limit) <= until
-            {
-                causes.push(cause);
+            if let (Some(started), Some(limit)) = (self.finished.started, limit) {
+                requests.push((self.pauses.after(started, limit), cause));
             }
         }
-        causes
+        requests
     }
 
     fn check_times(&self, child: &ChildFacts) {
@@ -351,7 +373,7 @@ impl Evidence<'_> {
         let was_asked = calls > 0 || !child.signals.is_empty();
         let is_overdue = reaped
             .checked_sub(EVENT_SLACK)
-            .is_some_and(|until| !self.requests_until(until).is_empty());
+            .is_some_and(|until| self.requests().iter().any(|(at, _)| *at <= until));
         // Silence cannot be seen from here.
         let may_be_silence = self.job.idle_timeout.is_some();
         // Contexts' deadlines are put off from where their first command was queued.

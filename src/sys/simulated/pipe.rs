@@ -2,6 +2,7 @@
 //! Unaware of who reads and writes.
 
 use std::collections::VecDeque;
+use std::time::Instant;
 
 use crate::sys::{Ready, Source, Stream, Tenant};
 
@@ -13,7 +14,7 @@ const PACKETS_MAX: usize = 16;
 /// How a pipe stood at some time.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Standing {
-    pub(crate) at: std::time::Instant,
+    pub(crate) at: Instant,
     pub(crate) holders: usize,
     /// Holders who had been killed, and were not dead yet.
     pub(crate) dying: usize,
@@ -37,6 +38,8 @@ pub(crate) struct Pipe {
     pub(crate) read: usize,
     /// Processes' descriptors that lead to it.
     pub(crate) holders: usize,
+    /// Since then there are none.
+    pub(crate) released: Option<Instant>,
     pub(crate) is_ours_open: bool,
     /// Processes that wait for a change.
     pub(super) waiting: Vec<usize>,
@@ -68,6 +71,7 @@ impl Pipe {
             written: 0,
             read: 0,
             holders: 0,
+            released: None,
             is_ours_open: true,
             waiting: Vec::new(),
             at_close: None,

@@ -58,7 +58,7 @@ pub(crate) struct ChildFacts {
     /// When it ended, and with which wait status.
     pub(crate) ended: Option<(Instant, i32)>,
     /// When it can be waited for: a kqueue announces its exit before that.
-    pub(super) waitable: Option<Instant>,
+    pub(crate) waitable: Option<Instant>,
     pub(crate) reaped: Option<Instant>,
     /// Its pid. It shares its numbers with descriptors, and is another's once the child is reaped.
     pub(super) number: usize,
@@ -322,9 +322,14 @@ impl World {
 
     /// One descriptor less leads to this pipe.
     fn let_go(&mut self, pipe: usize) {
-        self.pipes[pipe].holders -= 1;
-        if self.pipes[pipe].holders == 0 && self.pipes[pipe].is_ours_open {
-            self.announce(Watched::Pipe(pipe));
+        let now = self.now();
+        let end = &mut self.pipes[pipe];
+        end.holders -= 1;
+        if end.holders == 0 {
+            end.released = Some(now);
+            if end.is_ours_open {
+                self.announce(Watched::Pipe(pipe));
+            }
         }
     }
 
