@@ -125,7 +125,7 @@ impl<K: Kernel> Running<K> {
         let target = self.cancel.target;
         let callback = match &self.cancel.action {
             Action::Nothing => return Ok(()),
-            Action::Signal(signal) => return kernel.signal(&self.child, target, *signal),
+            Action::Signal(signal) => return self.send(target, *signal, kernel),
             Action::Callback(callback) => callback,
         };
         let kernel = RefCell::new(kernel);
@@ -142,7 +142,7 @@ impl<K: Kernel> Running<K> {
         });
         if has_panicked {
             // What it did is unknown: make sure that the child ends.
-            let _ = signal(target, Signal::KILL);
+            let _ = self.kill(*kernel.borrow_mut());
         }
         result
     }
@@ -150,14 +150,23 @@ impl<K: Kernel> Running<K> {
     /// Sends a later signal of the cancel action's ladder.
     pub(crate) fn perform_rung(&self, rung: usize, kernel: &mut K) -> io::Result<()> {
         match self.cancel.rungs.get(rung) {
-            Some((_, signal)) => kernel.signal(&self.child, self.cancel.target, *signal),
+            Some((_, signal)) => self.send(self.cancel.target, *signal, kernel),
             None => Ok(()),
         }
     }
 
     /// Kills what the cancel action would signal: the child, or its group.
     pub(crate) fn kill(&self, kernel: &mut K) -> io::Result<()> {
-        kernel.signal(&self.child, self.cancel.target, Signal::KILL)
+        self.send(self.cancel.target, Signal::KILL, kernel)
+    }
+
+    /// Signals the child, or the group that it leads, and the child as well where it has left that.
+    fn send(&self, target: Target, signal: Signal, kernel: &mut K) -> io::Result<()> {
+        let sent = kernel.signal(&self.child, target, signal);
+        if target == Target::Group && kernel.has_left_group(&self.child) {
+            return kernel.signal(&self.child, Target::Process, signal);
+        }
+        sent
     }
 
     /// Kills the group that it leads, or what is left of it after the leader's exit. Where the kernel cannot signal a
@@ -175,7 +184,7 @@ impl<K: Kernel> Running<K> {
         } else {
             Target::Process
         };
-        let _ = kernel.signal(&self.child, target, signal);
+        let _ = self.send(target, signal, kernel);
     }
 
     /// It was suspended, and nobody else would let it go on.

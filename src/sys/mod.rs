@@ -141,6 +141,8 @@ pub(crate) trait Kernel {
     fn resize(&mut self, pipe: &Self::Pipe, size: TerminalSize) -> io::Result<()>;
     /// Signals the child or its process group. `ESRCH` once it was reaped: never another process.
     fn signal(&mut self, child: &Self::Child, target: Target, signal: Signal) -> io::Result<()>;
+    /// The child is in another group than the one that it led, if it led one: a signal to that one does not reach it.
+    fn has_left_group(&mut self, child: &Self::Child) -> bool;
     /// Takes the status of a child that exited; `None` while it has not. Does not block.
     fn reap(&mut self, child: &mut Self::Child) -> io::Result<Option<Exit>>;
     /// Makes a later `poll` return at `at`, whoever polls. Replaces the time armed before.

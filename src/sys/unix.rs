@@ -247,6 +247,13 @@ impl<B: Backend> Kernel for Unix<B> {
         Ok(())
     }
 
+    fn has_left_group(&mut self, child: &B::Child) -> bool {
+        let pid = libc::pid_t::try_from(B::pid(child)).unwrap_or(0);
+        // SAFETY: getpgid(2) takes a number.
+        let group = unsafe { libc::getpgid(pid) };
+        group != -1 && group != pid
+    }
+
     fn reap(&mut self, child: &mut B::Child) -> io::Result<Option<Exit>> {
         self.check()?;
         let exit = self.backend.reap(child)?;

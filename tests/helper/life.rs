@@ -25,6 +25,7 @@ const ANSWERS: libc::c_int = 5;
 /// - `out=TEXT`, `err=TEXT`: prints that first.
 /// - `orphan`: leaves a process that holds stdout and stderr until descriptor 4 ends, and answers over 5 in its place.
 /// - `cut=N`: exits with N once nobody reads its stdout any more.
+/// - `leave-group`: joins the group of its parent.
 /// - `group`: the orphan lives in a group of its own.
 pub(crate) fn stay(words: &[OsString]) -> ExitCode {
     let mut end = 0;
@@ -51,6 +52,14 @@ pub(crate) fn stay(words: &[OsString]) -> ExitCode {
                 );
             }
             "say" => act(signal(value), say_signal as *const () as libc::sighandler_t),
+            "leave-group" => {
+                // SAFETY: getppid(2) takes nothing.
+                let parent = unsafe { libc::getppid() };
+                // SAFETY: getpgid(2) takes a number.
+                let group = unsafe { libc::getpgid(parent) };
+                // SAFETY: setpgid(2) takes two numbers.
+                assert_eq!(unsafe { libc::setpgid(0, group) }, 0, "setpgid");
+            }
             "out" => write_all(1, value.as_bytes()),
             "err" => write_all(2, value.as_bytes()),
             "orphan" => orphan = Some(leave_orphan(false)),

@@ -55,6 +55,39 @@ fn signal_group_of_a_command_that_leads_none_finds_no_process() {
 }
 
 #[test]
+fn a_leader_that_has_left_its_group_is_asked_and_killed_like_any_other() {
+    for (words, signal) in [
+        (&["leave-group"][..], "SIGTERM"),
+        (&["leave-group", "ignore=TERM"], "SIGKILL"),
+        // Somebody is left in the group.
+        (&["leave-group", "orphan"], "SIGTERM"),
+    ] {
+        let mut reactor = reactor();
+        let mut stay = Stay::new(words);
+        stay.command
+            .process_group(0)
+            .on_cancel(Cancel::signal(Signal::TERM).to_group())
+            .wait_delay(Duration::from_millis(10));
+        let id = start(&mut reactor, &mut stay.command);
+        stay.pid();
+        assert!(reactor.cancel(id));
+        assert_eq!(
+            word(&wait(&mut reactor, id)),
+            format!("signal: {signal} (cancelled)")
+        );
+    }
+    let mut reactor = reactor();
+    let mut stay = Stay::new(&["leave-group"]);
+    stay.command
+        .process_group(0)
+        .on_cancel(Cancel::kill().to_group());
+    let id = start(&mut reactor, &mut stay.command);
+    stay.pid();
+    assert!(reactor.kill(id));
+    assert_eq!(word(&wait(&mut reactor, id)), "signal: SIGKILL (cancelled)");
+}
+
+#[test]
 fn cancel_to_the_group_kills_the_descendants() {
     let cancels = [
         Cancel::kill().to_group(),

@@ -203,6 +203,11 @@ impl Kernel for Simulated {
         sent.map_err(io::Error::from_raw_os_error)
     }
 
+    fn has_left_group(&mut self, child: &SimulatedChild) -> bool {
+        let world = self.world.borrow();
+        world.processes[child.process].group != Some(child.process)
+    }
+
     fn reap(&mut self, child: &mut SimulatedChild) -> io::Result<Option<Exit>> {
         self.world.borrow_mut().jostle();
         self.settle(child.process);

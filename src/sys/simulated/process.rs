@@ -237,6 +237,10 @@ impl World {
                 self.spawn(script, ends, group, None);
                 self.next_act(process);
             }
+            Act::LeaveGroup => {
+                self.processes[process].group = None;
+                self.next_act(process);
+            }
             Act::Stop => {
                 self.processes[process].is_stopped_there = true;
                 self.next_act(process);
@@ -390,11 +394,10 @@ impl World {
                 .push((now, signal.number(), target, answer.err()));
         }
         answer?;
-        let group = self.processes[process].group;
         let hit: Vec<usize> = match target {
             Target::Process => vec![process],
             Target::Group => (0..self.processes.len())
-                .filter(|other| self.processes[*other].group == group)
+                .filter(|other| self.processes[*other].group == Some(process))
                 .collect(),
         };
         for other in hit {
@@ -418,7 +421,7 @@ impl World {
                 self.weather.finds_groups
             };
             is_gone &= !finds || is_empty;
-            is_gone |= this.group != Some(process);
+            is_gone |= this.group != Some(process) && is_empty;
         }
         if is_gone {
             return Err(libc::ESRCH);

@@ -14,6 +14,8 @@ pub(crate) enum Act {
     Sleep(Duration),
     /// Closes descriptor 0, 1 or 2.
     Close(usize),
+    /// Joins another group than the one that it was put into.
+    LeaveGroup,
     /// Opens again what it has closed there.
     Reopen(usize),
     /// Is stopped by the terminal that it has, until somebody notices.

@@ -92,6 +92,7 @@ pub(super) fn random_acts(
                 };
                 Act::Fork(Rc::new(child))
             }
+            15 if random.one_in(6) => Act::LeaveGroup,
             _ => continue,
         };
         acts.push(act);
