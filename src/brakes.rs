@@ -29,6 +29,8 @@ pub(crate) struct Brakes {
     until: Option<Instant>,
     /// How many may start until then.
     left: usize,
+    /// The last permit was one of those. Where nothing runs, one is given whatever the gauges say.
+    is_counted: bool,
 }
 
 impl Brakes {
@@ -94,7 +96,8 @@ impl Gauge {
 
 impl Permits for Brakes {
     fn take(&mut self, running: usize, now: Instant) -> Permit {
-        if running == 0 {
+        self.is_counted = running > 0;
+        if !self.is_counted {
             return Permit::Granted;
         }
         let until = match self.until.filter(|until| *until > now) {
@@ -118,7 +121,9 @@ impl Permits for Brakes {
     fn give_back(&mut self) {}
 
     fn withdraw(&mut self) {
-        self.left = self.left.saturating_add(1);
+        if self.is_counted {
+            self.left = self.left.saturating_add(1);
+        }
     }
 }
 
@@ -149,6 +154,25 @@ mod tests {
         assert_eq!([left(1.5, 4.0), left(4.0, 4.0), left(9.0, 4.0)], [2, 0, 0]);
         let pressure = |value| Gauge::Pressure(PathBuf::new()).left(value, 10.0);
         assert_eq!([pressure(10.0), pressure(10.1)], [usize::MAX, 0]);
+    }
+
+    #[test]
+    fn a_permit_that_was_for_free_is_not_counted_when_it_is_withdrawn() {
+        let mut brakes = Brakes {
+            gauges: vec![(Gauge::Load, 0.0)],
+            ..Brakes::default()
+        };
+        let now = crate::sys::now();
+        assert_eq!(brakes.take(1, now), Permit::Until(now + READ_AGAIN));
+        for _ in 0..3 {
+            assert_eq!(brakes.take(0, now), Permit::Granted);
+            brakes.withdraw();
+        }
+        assert_eq!(brakes.take(1, now), Permit::Until(now + READ_AGAIN));
+        brakes.left = 1;
+        assert_eq!(brakes.take(1, now), Permit::Granted);
+        brakes.withdraw();
+        assert_eq!(brakes.left, 1);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::admission::Admission;
 use crate::deadlines::Deadlines;
 use crate::env::Snapshot;
 use crate::finished::CommandId;
-use crate::inbox::Inbox;
+use crate::inbox::{Inbox, Message};
 use crate::job::{Effect, Event};
 use crate::loop_clock::LoopClock;
 use crate::observer::{Observer, Stats};
@@ -78,6 +78,9 @@ struct Leftover {
     stream: Stream,
 }
 
+/// What others send, and the queue's starts, get no more of a turn than this each, so that what runs has its limits in time.
+const SHARE_OF_TURN_MAX: Duration = Duration::from_millis(5);
+
 /// Owns every child.
 #[derive(Debug)]
 pub(crate) struct Engine<K: Kernel> {
@@ -102,6 +105,10 @@ pub(crate) struct Engine<K: Kernel> {
     armed: Option<Instant>,
     watches: Watches,
     inbox: Arc<Inbox<K::Waker>>,
+    /// Messages that were taken out of the inbox, and not acted on yet.
+    mail: VecDeque<Message>,
+    /// There was no time for all who may start.
+    is_cut_short: bool,
     snapshot: Snapshot,
     asides: Asides,
     readiness: Readiness,
@@ -137,6 +144,8 @@ impl<K: Kernel> Engine<K> {
         Engine {
             clock: LoopClock::new(kernel.now()),
             inbox: Arc::new(Inbox::new(kernel.waker())),
+            mail: VecDeque::new(),
+            is_cut_short: false,
             kernel,
             table: Table::new(reactor),
             admission,
@@ -208,7 +217,8 @@ impl<K: Kernel> Engine<K> {
 
     /// The next turn begins with something to do.
     fn is_left_over(&self) -> bool {
-        !self.backlog.is_empty() || !self.ready.is_empty()
+        let has_events = !self.backlog.is_empty() || !self.ready.is_empty();
+        has_events || !self.mail.is_empty() || self.is_cut_short
     }
 
     /// The same for an outer loop, which also sleeps past what the kernel does not know, or has announced once and will
@@ -216,7 +226,8 @@ impl<K: Kernel> Engine<K> {
     /// became free between two turns.
     pub(crate) fn is_unannounced(&self) -> bool {
         let is_unknown = !self.unwatched.is_empty() || self.is_batch_full || self.is_timer_late();
-        self.is_pending() || is_unknown || self.readiness.is_any_noted() || self.can_admit()
+        let is_any_noted = self.readiness.is_any_noted() || !self.slow.is_empty();
+        self.is_pending() || is_unknown || is_any_noted || self.can_admit()
     }
 
     /// The next time at which something is due.
@@ -266,18 +277,21 @@ impl<K: Kernel> Engine<K> {
 
     /// So much waits for the caller: finished commands, and pipes that are worth another try.
     fn to_take(&self) -> usize {
-        self.table.finished() + self.readiness.noted()
+        self.table.finished() + self.readiness.noted() + self.slow.len()
     }
 
     /// One pass: what is over already, a poll of at most `timeout`, what it brought, what was left over, what is due.
     pub(crate) fn turn(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         self.kernel.check_process()?;
-        let to_take = self.to_take();
+        let begun = self.kernel.now();
+        let (to_take, finished) = (self.to_take(), self.stats.finished);
         self.take_messages();
-        if !self.admission.queue().is_blocked() {
+        self.is_cut_short = false;
+        // Where others have a say, their descriptor tells when to ask them again.
+        if !self.admission.queue().is_blocked() && !self.permits.is_refused() {
             // What is started now has its time limits from now, however long the caller stayed away.
             self.clock.read(self.kernel.now());
-            self.admit();
+            self.admit_within(SHARE_OF_TURN_MAX);
         }
         self.table.free_vacant();
         self.look_at_starting();
@@ -285,14 +299,15 @@ impl<K: Kernel> Engine<K> {
         let timeout = if self.is_left_over() {
             self.give_way();
             Some(Duration::ZERO)
-        } else if is_any_over || self.to_take() > to_take {
-            // No event will announce what was found out just now.
+        } else if is_any_over || self.to_take() > to_take || self.stats.finished > finished {
+            // No event will announce what was found out just now, also where a reply has taken it.
             Some(Duration::ZERO)
         } else {
             let wait = self.sleep_until_look();
             let timeout = [timeout, wait].into_iter().flatten().min();
             self.arm(timeout)
         };
+        let before = self.kernel.now().saturating_duration_since(begun);
         let polled = self.kernel.poll(timeout, &mut self.ready);
         // What a poll that failed would have brought is behind it, too.
         self.is_batch_full = *polled.as_ref().unwrap_or(&true);
@@ -315,7 +330,7 @@ impl<K: Kernel> Engine<K> {
         }
         self.take_messages();
         self.expire();
-        self.admit();
+        self.admit_within(SHARE_OF_TURN_MAX);
         self.table.free_vacant();
         debug_assert!(
             !self.admission.is_overdue(self.clock.real()),
@@ -328,7 +343,7 @@ impl<K: Kernel> Engine<K> {
             self.watches
         );
         self.stats.turns += 1;
-        let took = self.kernel.now().saturating_duration_since(awake);
+        let took = before + self.kernel.now().saturating_duration_since(awake);
         self.stats.turn_max = self.stats.turn_max.max(took);
         polled.map(drop)
     }

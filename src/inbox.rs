@@ -133,6 +133,12 @@ impl<W: Wake> Watch for Inbox<W> {
     }
 }
 
+impl fmt::Debug for Message {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Message").finish_non_exhaustive()
+    }
+}
+
 impl<W: fmt::Debug> fmt::Debug for Inbox<W> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter

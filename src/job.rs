@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::error::{Cause, Error, ExitError, is_panic};
+use crate::guard::drop_callers;
 use crate::sys;
 use crate::sys::Stream;
 
@@ -266,6 +267,17 @@ impl Job {
         self.policy.output_limit
     }
 
+    /// The first failure is told, or the first panic.
+    fn copy_failed(&mut self, stream: Stream, error: io::Error) {
+        let is_told = self.copy_error.is_none() || is_panic(&error);
+        let untold = if is_told {
+            self.copy_error.replace((stream, error))
+        } else {
+            Some((stream, error))
+        };
+        drop_callers("error", untold);
+    }
+
     /// Tells the job of one event. The only place where its state changes.
     ///
     /// The effects are to be performed in order, each answered, before any other event.
@@ -273,10 +285,8 @@ impl Job {
         match event {
             Event::Exited(status) => self.exited(status, now, effects),
             Event::StreamEnded(stream, result) => {
-                if let Err(error) = result
-                    && (self.copy_error.is_none() || is_panic(&error))
-                {
-                    self.copy_error = Some((stream, error));
+                if let Err(error) = result {
+                    self.copy_failed(stream, error);
                 }
                 self.stream_closed(stream, now, effects);
             }
@@ -509,6 +519,7 @@ impl Job {
         match result {
             Ok(()) if is_first => self.answer = Answer::Stopped,
             Err(error) if sys::is_process_gone(&error) => {
+                drop_callers("error", error);
                 if is_first {
                     self.answer = Answer::Nothing;
                 }
@@ -516,7 +527,8 @@ impl Job {
             Err(error) if matches!(self.answer, Answer::Asked | Answer::Stopped) => {
                 self.answer = Answer::Failed(error)
             }
-            Ok(()) | Err(_) => {}
+            Ok(()) => {}
+            Err(error) => drop_callers("error", error),
         }
         // The delay starts once the action has returned.
         if let State::Stopping {

@@ -11,7 +11,7 @@ use crate::admission::Cost;
 use crate::cancel::{Action, Cancel, CancelTarget};
 use crate::command::Spec;
 use crate::error::Closed;
-use crate::guard::guarded;
+use crate::guard::{drop_callers, guarded};
 use crate::holders::{Holder, pipe_holders};
 use crate::job::{Event, Job, Streams};
 use crate::stream::{OurEnd, Progress};
@@ -145,6 +145,25 @@ impl<K: Kernel> Running<K> {
             let _ = self.kill(*kernel.borrow_mut());
         }
         result
+    }
+
+    /// Drops what is left of it and of the caller's: each for itself, as each may panic.
+    pub(crate) fn drop_apart(self: Box<Running<K>>) {
+        let Running {
+            job,
+            streams,
+            cancel,
+            start,
+            ..
+        } = *self;
+        for our_end in streams {
+            drop_callers("stream", our_end);
+        }
+        drop_callers("callback", cancel);
+        drop_callers("error", job);
+        if let Some(spec) = start {
+            spec.drop_apart();
+        }
     }
 
     /// Sends a later signal of the cancel action's ladder.

@@ -374,10 +374,16 @@ impl<K: Kernel> Table<K> {
         }
     }
 
-    /// Takes all of the caller's things out, whatever the phase.
-    pub(crate) fn drain(&mut self) -> impl Iterator<Item = impl Sized> {
+    /// Drops all commands, whatever the phase.
+    pub(crate) fn drop_all(&mut self) {
         self.vacant.clear();
-        self.slots.drain()
+        for entry in self.slots.drain() {
+            match entry.phase {
+                Phase::Waiting(spec, _) => spec.drop_apart(),
+                Phase::Running(running) | Phase::Lingering(running) => running.drop_apart(),
+                Phase::Moving | Phase::Vacant => {}
+            }
+        }
     }
 
     /// What became of those that were not taken.

@@ -292,6 +292,80 @@ impl Read for Rude {
     }
 }
 
+/// Panics when it is dropped, also where another one does already: of which none is to meet another.
+struct Always;
+
+impl Drop for Always {
+    fn drop(&mut self) {
+        std::panic::panic_any(());
+    }
+}
+
+impl Write for Always {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Read for Always {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        Err(ErrorKind::WouldBlock.into())
+    }
+}
+
+/// All that a command can carry of the caller's, each of which panics when it is dropped.
+fn full_of_panics(program: &str) -> Command {
+    let (callback, line) = (Always, Always);
+    let mut command = Command::new(program);
+    command
+        .stdin(Input::reader(Always))
+        .stdout(Output::writer(Always))
+        .stderr(Output::lines(move |_| {
+            let _ = &line;
+        }))
+        .data(Always)
+        .on_cancel(Cancel::with(move |target| {
+            let _ = &callback;
+            target.signal(Signal::KILL)
+        }));
+    command
+}
+
+#[test]
+fn all_that_one_command_carries_may_panic_when_it_is_dropped() {
+    // Refused, cancelled in the queue, killed as it runs, and left to the reactor's drop in each state.
+    let mut reactor = Reactor::builder().max_running(1).build();
+    let reactor = reactor.as_mut().expect("a reactor");
+    let refused = reactor.submit(full_of_panics("/no/such/program"));
+    std::mem::forget(wait(reactor, refused).take_data::<Always>());
+    let runs = reactor.submit(full_of_panics("cat"));
+    let queued = reactor.submit(full_of_panics("cat"));
+    for id in [queued, runs] {
+        assert!(reactor.cancel(id));
+        let mut done = wait(reactor, id);
+        assert!(done.outcome.is_err(), "{:?}", done.outcome);
+        std::mem::forget(done.take_data::<Always>());
+    }
+    let mut reactor = Reactor::builder()
+        .max_running(1)
+        .build()
+        .expect("a reactor");
+    for _ in 0..2 {
+        reactor.submit(full_of_panics("cat"));
+    }
+    let sent = reactor.handle();
+    sent.run_then(full_of_panics("cat"), {
+        let reply = Always;
+        move |_| std::mem::forget(reply)
+    });
+    reactor.turn(Some(Duration::ZERO)).expect("a turn");
+    drop(reactor);
+}
+
 fn is_copy_panic(done: &Finished, stream: Stream) -> bool {
     matches!(&done.outcome, Err(Error::Copy { stream: told, source })
         if *told == stream && source.to_string().contains("panicked"))

@@ -14,6 +14,7 @@ use crate::context::Context;
 use crate::data::Carried;
 use crate::env::{Snapshot, resolve};
 use crate::error::StartError;
+use crate::guard::drop_callers;
 use crate::job::{Policy, Streams};
 use crate::queue::{Pool, Ticket};
 use crate::stdio::{Duties, Input, Output};
@@ -44,6 +45,19 @@ pub(crate) struct Spec {
     pub(crate) closed: Streams,
     /// The reactor's end does not kill it.
     pub(crate) survives: bool,
+}
+
+impl Spec {
+    /// Drops the caller's things, where the command will not be started: each for itself, as each may panic.
+    pub(crate) fn drop_apart(self: Box<Spec>) {
+        let Spec {
+            mut duties, cancel, ..
+        } = *self;
+        for stream in Stream::ALL {
+            duties.forget(stream);
+        }
+        drop_callers("callback", cancel);
+    }
 }
 
 /// What becomes of a start that fails for a while.

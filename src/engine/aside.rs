@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::fmt;
 
 use crate::data::Data;
+use crate::guard::drop_callers;
 use crate::inbox::Reply;
 
 /// By the commands' numbers. Empty, and free, where no command has any.
@@ -16,6 +17,14 @@ pub(super) struct Asides(HashMap<u64, Aside>);
 pub(super) struct Aside {
     pub(super) reply: Option<Reply>,
     pub(super) data: Option<Data>,
+}
+
+impl Aside {
+    /// Drops the caller's things, where no one will hear of the command: each for itself, as each may panic.
+    pub(super) fn drop_apart(self) {
+        drop_callers("callback", self.reply);
+        drop_callers("data", self.data);
+    }
 }
 
 impl Asides {

@@ -297,7 +297,7 @@ impl<K: Kernel> Engine<K> {
     fn is_turn_due(&self) -> bool {
         let is_due = |at| at <= self.kernel.now();
         self.caller_pieces >= CALLER_PIECES_PER_TURN_MAX
-            || self.inbox.has_messages()
+            || self.has_messages()
             || self.earliest().is_some_and(is_due)
     }
 
@@ -323,7 +323,9 @@ impl<K: Kernel> Engine<K> {
         let Some(slot) = self.table.slot_of(id) else {
             return;
         };
-        self.clock.read(self.kernel.now());
-        self.visit_all(slot);
+        if self.kernel.check_process().is_ok() {
+            self.clock.read(self.kernel.now());
+            self.visit_all(slot);
+        }
     }
 }

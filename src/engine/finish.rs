@@ -4,7 +4,7 @@
 use super::{Due, Engine};
 use crate::error::{Error, StartError};
 use crate::finished::{CommandId, Finished, Usage};
-use crate::guard::{drop_callers, guarded};
+use crate::guard::guarded;
 use crate::job::Job;
 use crate::stream::OurEnd;
 use crate::sys::{Kernel, Stream};
@@ -27,7 +27,7 @@ impl<K: Kernel> Engine<K> {
         let mut running = self.table.take_running(slot);
         if running.is_detached {
             self.admission.let_go_ended();
-            drop_callers("command", running);
+            running.drop_apart();
             self.leave(slot);
             return self.table.vacate(slot);
         }
@@ -64,7 +64,7 @@ impl<K: Kernel> Engine<K> {
             // The command's context and limits go on: they end pipes that an orphan holds.
             self.table.linger(slot, running);
         } else {
-            drop_callers("command", running);
+            running.drop_apart();
             self.leave(slot);
             self.table.vacate(slot);
         }
@@ -136,7 +136,7 @@ impl<K: Kernel> Engine<K> {
         if let Some(slot) = lingering {
             let mut running = self.table.take_lingering(slot);
             running.close_callers_pipes(&mut self.kernel);
-            drop_callers("command", running);
+            running.drop_apart();
             self.leave(slot);
             self.table.vacate(slot);
         }

@@ -115,7 +115,8 @@ impl<K: Kernel> Drop for Engine<K> {
         if self.kernel.check_process().is_err() {
             return;
         }
-        let messages = self.inbox.close();
+        let mut messages = std::mem::take(&mut self.mail);
+        messages.extend(self.inbox.close());
         self.watches.clear(&self.inbox);
         self.kill_and_reap();
         // One that was let go may be on its way to its exec, with descriptors that are closed below.
@@ -124,15 +125,13 @@ impl<K: Kernel> Drop for Engine<K> {
         messages
             .into_iter()
             .for_each(|message| drop_callers("command", message));
-        for entry in self.table.drain() {
-            drop_callers("command", entry);
-        }
+        self.table.drop_all();
         for finished in self.table.drain_finished() {
             drop_callers("data", finished);
         }
         drop_callers("observer", self.observer.take());
         for aside in self.asides.drain() {
-            drop_callers("callback", aside);
+            aside.drop_apart();
         }
     }
 }

@@ -163,15 +163,20 @@ impl<K: Kernel> Engine<K> {
     /// From here on at most so many run at once. Those that run go on.
     pub(crate) fn set_running_max(&mut self, running_max: usize) {
         self.admission.set_running_max(running_max);
-        self.clock.read(self.kernel.now());
-        self.admit();
+        self.admit_now();
     }
 
     /// Makes a pool, or gives one another depth.
     pub(crate) fn set_pool(&mut self, name: &str, depth: usize) {
         self.admission.set_pool(name, depth);
-        self.clock.read(self.kernel.now());
-        self.admit();
+        self.admit_now();
+    }
+
+    fn admit_now(&mut self) {
+        if self.kernel.check_process().is_ok() {
+            self.clock.read(self.kernel.now());
+            self.admit();
+        }
     }
 
     /// From here on nobody starts while the caller has not taken all that is finished.
@@ -199,7 +204,17 @@ impl<K: Kernel> Engine<K> {
 
     /// Starts as many from the queue as there is room for.
     pub(super) fn admit(&mut self) {
+        self.admit_within(Duration::MAX);
+    }
+
+    /// The same, as long as there is time.
+    pub(super) fn admit_within(&mut self, time: Duration) {
+        let begin = self.clock.real();
         while let Some(slot) = self.admission.queue().front() {
+            if self.clock.real().saturating_duration_since(begin) > time {
+                self.is_cut_short = true;
+                return;
+            }
             if !self.may_launch(slot) {
                 return;
             }
@@ -242,12 +257,14 @@ impl<K: Kernel> Engine<K> {
     /// Makes the process of the queue's head. `false`: it stays there.
     fn launch(&mut self, slot: u32) -> bool {
         let mut spec = self.table.take_waiting(slot);
+        // Its child may run, and end, before the call returns.
+        let began = self.kernel.now();
         let started = self.kernel.start(&mut spec.launch);
         // A start takes its time, which is not the command's.
         self.clock.read(self.kernel.now());
         match started {
             Ok(started) => {
-                self.run(slot, spec, started);
+                self.run(slot, spec, started, began);
                 true
             }
             Err(failure) => {
@@ -275,7 +292,7 @@ impl<K: Kernel> Engine<K> {
             Refusal::Final => {
                 self.stats.starts_refused += 1;
                 let error = explain(failure, &spec.launch.program, &spec.launch.environment);
-                drop_callers("command", spec);
+                spec.drop_apart();
                 self.finish_unstarted(slot, error);
             }
         }
@@ -310,7 +327,7 @@ impl<K: Kernel> Engine<K> {
     }
 
     /// The process is made: from here on its time counts, although its program may not be executed yet.
-    fn run(&mut self, slot: u32, mut spec: Box<Spec>, started: Started<K>) {
+    fn run(&mut self, slot: u32, mut spec: Box<Spec>, started: Started<K>, began: Instant) {
         let cost = cost_of(&spec);
         let attributes = &spec.launch.program.attributes;
         let (leads_group, has_console) = (attributes.leads_group(), attributes.console);
@@ -357,7 +374,7 @@ impl<K: Kernel> Engine<K> {
             asked: 0,
             ask_at: None,
             cost,
-            started: self.clock.real(),
+            started: began,
             reaped: None,
         });
         let awaits_exec = running.awaits_exec();
@@ -399,9 +416,11 @@ impl<K: Kernel> Engine<K> {
         }
         let Some(mut spec) = start else {
             debug_assert!(false, "{failure:?} after the exec");
-            drop_callers("command", running.streams);
+            running.drop_apart();
             return self.finish_unstarted(slot, StartError::ShutDown);
         };
+        // The command may be gone, so that this is the last of its callback.
+        drop_callers("callback", running.cancel);
         let mut closed = Streams::default();
         for (our_end, stream) in running.streams.iter().zip(Stream::ALL) {
             if our_end.is_closed_by_caller() {
@@ -416,13 +435,13 @@ impl<K: Kernel> Engine<K> {
         };
         (spec.closed, spec.survives) = (closed, running.survives);
         if running.is_detached {
-            drop_callers("command", spec);
+            spec.drop_apart();
             self.leave(slot);
             return self.table.vacate(slot);
         }
         let would_pass = failure.is_text_busy() || failure.is_shortage() || failure.has_another_way;
         if let Some(cause) = cause.filter(|_| would_pass) {
-            drop_callers("command", spec);
+            spec.drop_apart();
             return self.finish_unstarted(slot, StartError::Stopped(cause));
         }
         if !self.refused(slot, spec, failure) {

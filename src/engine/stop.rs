@@ -7,7 +7,6 @@ use super::Engine;
 use crate::context::Context;
 use crate::error::{Cause, StartError};
 use crate::finished::CommandId;
-use crate::guard::drop_callers;
 use crate::job::Event;
 use crate::sys::{Kernel, Signal, Target, process_gone};
 
@@ -39,6 +38,9 @@ impl<K: Kernel> Engine<K> {
 
     /// Kills a command at once. `false`: it is not here or has finished.
     pub(crate) fn kill(&mut self, id: CommandId) -> bool {
+        if self.kernel.check_process().is_err() {
+            return false;
+        }
         self.clock.read(self.kernel.now());
         let is_unfinished = self.table.slot_of(id).is_some();
         if let Some(slot) = self.table.slot_of_pipes(id) {
@@ -70,7 +72,7 @@ impl<K: Kernel> Engine<K> {
         if let Some(ticket) = self.table.take_ticket(slot) {
             self.admission.leave(ticket);
         }
-        drop_callers("command", self.table.take_waiting(slot));
+        self.table.take_waiting(slot).drop_apart();
         self.finish_unstarted(slot, error);
     }
 
@@ -147,7 +149,7 @@ impl<K: Kernel> Engine<K> {
         self.admission.let_go(cost);
         self.permits.give_back();
         self.table.forget(id);
-        drop_callers("callback", self.asides.take(id.number));
+        self.asides.take(id.number).drop_apart();
         self.readiness.forget(id.number);
         self.clock.read(self.kernel.now());
         self.leave(slot);

@@ -14,7 +14,7 @@ impl Reactor {
     /// There is no command, and no word of a [`Handle`](crate::Handle) that waits for a [turn](Reactor::turn), which may be
     /// one: [`wait_any`](Reactor::wait_any) would return `None`.
     pub fn is_empty(&self) -> bool {
-        self.len() == 0 && !self.engine.inbox().has_messages()
+        self.len() == 0 && !self.engine.has_messages()
     }
 
     /// Commands whose process was started and that are not finished.

@@ -165,14 +165,12 @@ impl Reactor {
                 break Ok(taken);
             }
             if !may_come(&self.engine) {
-                // What a handle has sent and no turn has taken may be a start.
+                // What a handle has sent and no turn has taken may be a start, and so may what a reply has sent then.
                 self.engine.take_messages();
-                if !may_come(&self.engine) {
+                if !may_come(&self.engine) && !self.engine.has_messages() {
                     break Ok(None);
                 }
-                continue;
-            }
-            if let Err(error) = self.engine.turn(left) {
+            } else if let Err(error) = self.engine.turn(left) {
                 break Err(error);
             }
             left = until.map(|until| until.saturating_duration_since(now()));
@@ -217,7 +215,7 @@ impl Reactor {
                 self.engine.turn(None)?;
             } else {
                 self.engine.take_messages();
-                if self.engine.len() == 0 {
+                if self.is_empty() {
                     return Ok(None);
                 }
             }

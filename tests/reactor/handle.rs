@@ -122,3 +122,32 @@ fn handle_of_a_reactor_that_is_gone_does_nothing() {
     handle.wake();
     assert!(handle.clone().start(shell("exit 0")).is_none());
 }
+
+#[test]
+fn a_reply_that_starts_the_next_command_is_waited_for() {
+    let mut reactor = reactor();
+    let (handle, next) = (reactor.handle(), reactor.handle());
+    let refused = Command::new("no-such-program");
+    handle.run_then(refused, move |_| {
+        next.start(shell("exit 5")).expect("it is there");
+    });
+    assert_eq!(word(&wait_any(&mut reactor)), "exit status 5");
+    assert!(reactor.wait_any().expect("poll").is_none());
+}
+
+#[test]
+fn a_start_that_fails_before_a_turn_sleeps_and_whose_reply_takes_it_ends_the_wait() {
+    let mut reactor = Reactor::builder()
+        .max_running(1)
+        .take_before_start(true)
+        .build()
+        .expect("a reactor");
+    let handle = reactor.handle();
+    let id = start(&mut reactor, &mut shell("exit 5"));
+    // Such a start waits for the exec, and fails at once.
+    let mut refused = Command::new("/no/such/program");
+    refused.session(true);
+    handle.run_then(refused, |done| assert!(done.outcome.is_err()));
+    assert_eq!(word(&wait(&mut reactor, id)), "exit status 5");
+    assert!(reactor.wait_any().expect("poll").is_none());
+}

@@ -6,7 +6,7 @@ use super::*;
 use std::sync::mpsc::channel;
 
 use execloop::linux::{Holder, pipe_holders};
-use execloop::{Event, Lines, Stream};
+use execloop::{Event, Lines, Stream, Turn};
 
 const LONG: Duration = Duration::from_secs(1000);
 const SHORT: Duration = Duration::from_millis(30);
@@ -45,6 +45,21 @@ fn a_slow_command_is_told_again_and_again_and_goes_on() {
         None,
         "nothing is left of the notices"
     );
+}
+
+#[test]
+fn an_outer_loop_that_takes_one_notice_for_each_turn_is_told_that_there_is_another() {
+    let mut reactor = reactor();
+    let mut stays = [(); 2].map(|()| Stay::new(&[]));
+    for stay in &mut stays {
+        start(&mut reactor, stay.command.slow_after(SHORT));
+        stay.pid();
+    }
+    pass_ms(100);
+    assert_eq!(reactor.turn(NOW).expect("turn"), Turn::More);
+    for _ in &stays {
+        assert!(matches!(reactor.try_event(), Some(Event::Slow(_))));
+    }
 }
 
 #[test]

@@ -12,9 +12,11 @@ use super::plan::{Feed, Job, Stop, Take};
 use crate::error::{Cause, Error, StartError, is_panic};
 use crate::finished::Finished;
 use crate::job::GROUP_DEATH_MAX;
-use crate::sys::simulated::{ChildFacts, World};
+use crate::sys::simulated::{Act, ChildFacts, World};
 use crate::sys::{Stream, Target};
 
+/// A process is made within this, once it was asked for.
+const START_SLACK: Duration = Duration::from_millis(60);
 /// A timer is served within this.
 const TIMER_SLACK: Duration = Duration::from_millis(1);
 /// An event is served within this, however many there are before it.
@@ -221,7 +223,8 @@ impl Evidence<'_> {
     fn check_times(&self, child: &ChildFacts) {
         let finished = self.finished;
         self.confirm(child.program == self.job.program, "another program");
-        self.confirm(finished.started == Some(child.started), "its start");
+        let is_start = |at: Instant| at <= child.started && child.started <= at + START_SLACK;
+        self.confirm(finished.started.is_some_and(is_start), "its start");
         self.confirm(
             finished.reaped == child.reaped && child.reaped.is_some(),
             "its reap",
@@ -362,9 +365,11 @@ impl Evidence<'_> {
             return;
         }
         let is_lost = self.job.script.loses_status;
+        let mut acts = self.job.script.acts.iter();
+        let may_leave = acts.any(|act| matches!(act, Act::LeaveGroup));
         for (at, _, target, answer) in &child.signals {
-            // What is left of a group is killed after its leader's end.
-            if *target == Target::Group && *at >= reaped {
+            // What is left of a group is killed after its leader's end, and of some there is nothing left before.
+            if *target == Target::Group && (*at >= reaped || may_leave) {
                 continue;
             }
             let is_in_time = *at <= reaped && (*answer != Some(libc::ESRCH) || is_lost);

@@ -39,7 +39,7 @@ pub(crate) struct Process {
     is_stopped: bool,
     pending: Option<i32>,
     /// The process that leads its group; `None`: ours.
-    group: Option<usize>,
+    pub(super) group: Option<usize>,
     pub(crate) is_alive: bool,
     epoch: u64,
     /// What we know of it, where it is a child of ours.

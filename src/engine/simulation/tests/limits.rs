@@ -218,3 +218,47 @@ fn an_orphan_that_writes_without_end_does_not_put_off_the_leak_timeout() {
     }
     panic!("it is read without end");
 }
+
+/// How many of those that are queued, or sent, one turn starts where each start takes its time.
+fn started_in_a_turn(queue: impl FnOnce(&Shared, &mut Engine<Simulated>)) -> (u64, Duration) {
+    let (world, mut engine) = calm(1);
+    world.borrow_mut().weather.slow_starts = 1;
+    queue(&world, &mut engine);
+    let before = engine.stats.started;
+    engine
+        .turn(Some(Duration::ZERO))
+        .expect("the weather is calm");
+    assert!(engine.is_unannounced(), "who is left is not forgotten");
+    let started = engine.stats.started - before;
+    while engine.unfinished() > 0 || engine.has_messages() {
+        engine.turn(None).expect("the weather is calm");
+    }
+    assert_eq!(engine.table.finished(), 100);
+    (started, engine.stats.turn_max)
+}
+
+#[test]
+fn starts_that_take_their_time_are_not_all_in_one_turn_which_would_put_off_all_limits() {
+    let script = || sleep(Duration::from_millis(1));
+    let (started, turn) = started_in_a_turn(|world, engine| {
+        engine.admission = Admission::new(1, u64::MAX);
+        for _ in 0..100 {
+            let mut command = command(world, script());
+            engine.start(&mut command).expect("it waits");
+        }
+        engine.admission.set_running_max(usize::MAX);
+    });
+    assert!((1..10).contains(&started), "{started}");
+    assert!(
+        turn > Duration::from_millis(1),
+        "it counts what came before the poll: {turn:?}"
+    );
+    let (started, _) = started_in_a_turn(|world, engine| {
+        for _ in 0..100 {
+            let number = engine.inbox().take_number();
+            let command = Box::new(command(world, script()));
+            engine.inbox().send(Message::Start(number, command));
+        }
+    });
+    assert!((1..10).contains(&started), "{started}");
+}
