@@ -49,6 +49,8 @@ pub(crate) struct Admission {
     /// The weights of those that run.
     weight: u64,
     fds: u64,
+    /// Those among them that are pipes of the caller's, of commands that are finished and not taken.
+    kept: u64,
     queue: Queue,
     /// The kernel was short of something; not before this, unless a command ends.
     retry_at: Option<Instant>,
@@ -88,6 +90,7 @@ impl Admission {
             running: 0,
             weight: 0,
             fds: 0,
+            kept: 0,
             queue: Queue::new(),
             retry_at: None,
         }
@@ -112,7 +115,7 @@ impl Admission {
     pub(crate) fn has_room(&self, cost: Cost) -> bool {
         let fits = self.fds.saturating_add(cost.at_start()) <= self.fds_max
             && self.weight + u64::from(cost.weight) <= self.running_max as u64;
-        self.running == 0 || (fits && self.retry_at.is_none())
+        self.retry_at.is_none() && (self.running == 0 || fits)
     }
 
     /// Puts a command behind all of its priority.
@@ -148,6 +151,26 @@ impl Admission {
     pub(crate) fn ended(&mut self, cost: Cost) {
         self.fds -= cost.while_running();
         self.give_up_place(cost);
+    }
+
+    /// But for so many, which are its caller's until he takes it.
+    pub(crate) fn keep(&mut self, kept: u32) {
+        self.fds += u64::from(kept);
+        self.kept += u64::from(kept);
+    }
+
+    /// Those are free, too.
+    pub(crate) fn taken(&mut self, kept: u32) {
+        if kept > 0 {
+            self.fds -= u64::from(kept);
+            self.kept -= u64::from(kept);
+            self.retry_at = None;
+        }
+    }
+
+    /// What the system is short of may be given back here: by a command that ends, or by one that is taken.
+    pub(crate) fn may_give_back(&self) -> bool {
+        self.running > 0 || self.kept > 0
     }
 
     /// A command was let go: it no longer counts, and its pidfd alone is left until it exits.

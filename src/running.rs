@@ -15,13 +15,14 @@ use crate::guard::{drop_callers, guarded};
 use crate::holders::{Holder, pipe_holders};
 use crate::job::{Event, Job, Streams};
 use crate::stream::{OurEnd, Progress};
-use crate::sys::{Kernel, RawUsage, Signal, Stream, Target};
+use crate::sys::{Exit, Kernel, RawUsage, Signal, Stream, Target, process_gone};
 
 /// A started command.
 #[derive(Debug)]
 pub(crate) struct Running<K: Kernel> {
     pub(crate) job: Job,
-    pub(crate) child: K::Child,
+    /// `None` once it is finished: its pipes may still be the caller's, but nothing is asked of the child any more.
+    pub(crate) child: Option<K::Child>,
     /// Our ends of its pipes, by the child's descriptor number.
     pub(crate) streams: [OurEnd<K::Pipe>; 3],
     pub(crate) cancel: Arc<Cancel>,
@@ -60,6 +61,8 @@ pub(crate) struct Running<K: Kernel> {
     /// When to ask the child again.
     pub(crate) ask_at: Option<Instant>,
     pub(crate) cost: Cost,
+    /// How many pipes were the caller's, and open, when it was finished: they count until it is taken.
+    pub(crate) kept: u32,
     pub(crate) started: Instant,
     pub(crate) reaped: Option<Reaped>,
 }
@@ -128,10 +131,13 @@ impl<K: Kernel> Running<K> {
             Action::Signal(signal) => return self.send(target, *signal, kernel),
             Action::Callback(callback) => callback,
         };
+        let Some(child) = &self.child else {
+            return Err(process_gone());
+        };
         let kernel = RefCell::new(kernel);
-        let signal = |target, signal| kernel.borrow_mut().signal(&self.child, target, signal);
+        let signal = |target, signal| kernel.borrow_mut().signal(child, target, signal);
         let lent = CancelTarget {
-            pid: K::pid(&self.child),
+            pid: K::pid(child),
             signal: &signal,
         };
         let mut has_panicked = true;
@@ -181,18 +187,32 @@ impl<K: Kernel> Running<K> {
 
     /// Signals the child, or the group that it leads, and the child as well where it has left that.
     fn send(&self, target: Target, signal: Signal, kernel: &mut K) -> io::Result<()> {
-        let sent = kernel.signal(&self.child, target, signal);
-        if target == Target::Group && kernel.has_left_group(&self.child) {
-            return kernel.signal(&self.child, Target::Process, signal);
+        let Some(child) = &self.child else {
+            return Err(process_gone());
+        };
+        let sent = kernel.signal(child, target, signal);
+        if target == Target::Group && kernel.has_left_group(child) {
+            return kernel.signal(child, Target::Process, signal);
         }
         sent
+    }
+
+    /// Our ends that are open.
+    pub(crate) fn open_pipes(&self) -> u32 {
+        self.streams.iter().filter_map(OurEnd::pipe).count() as u32
+    }
+
+    /// Takes its status, once it has exited.
+    pub(crate) fn reap(&mut self, kernel: &mut K) -> io::Result<Option<Exit>> {
+        let child = self.child.as_mut();
+        child.map_or(Ok(None), |child| kernel.reap(child))
     }
 
     /// Kills the group that it leads, or what is left of it after the leader's exit. Where the kernel cannot signal a
     /// group by pidfd, only before the leader is reaped.
     pub(crate) fn kill_group(&self, kernel: &mut K) {
-        if self.leads_group {
-            let _ = kernel.signal(&self.child, Target::Group, Signal::KILL);
+        if let Some(child) = self.child.as_ref().filter(|_| self.leads_group) {
+            let _ = kernel.signal(child, Target::Group, Signal::KILL);
         }
     }
 

@@ -235,7 +235,7 @@ impl<K: Kernel> Table<K> {
     /// The process of a running command.
     pub(crate) fn child(&self, id: CommandId) -> Option<&K::Child> {
         let running = self.get_running(self.slot_of(id)?)?;
-        Some(&running.child)
+        running.child.as_ref()
     }
 
     /// The slots of all commands that are not handed out, but of those that are finished and do not linger.

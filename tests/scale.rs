@@ -38,6 +38,11 @@ fn shortage_of_descriptors_that_others_hold_queues_while_something_runs() {
 }
 
 #[test]
+fn finished_commands_that_are_not_taken_leave_others_their_descriptors() {
+    embed(&["descriptors_of_who_is_not_taken"]);
+}
+
+#[test]
 fn raised_limit_of_descriptors_is_not_passed_on() {
     embed(&["raised_limit"]);
 }

@@ -55,7 +55,8 @@ impl<K: Kernel> Engine<K> {
         let Some(running) = self.table.running(slot) else {
             return Some(Streams::default());
         };
-        if !self.kernel.has_executed(&running.child) {
+        let child = running.child.as_ref();
+        if child.is_some_and(|child| !self.kernel.has_executed(child)) {
             self.awaits_exec = self.awaits_exec.max(running.awaits_exec());
             return None;
         }

@@ -35,6 +35,8 @@ impl<K: Kernel> Engine<K> {
             // Who is left of its group was suspended with it.
             running.let_go_on(&mut self.kernel);
         }
+        let child = running.child.take();
+        let lingers = running.streams.iter().any(OurEnd::is_callers);
         self.admission.ended(running.cost);
         self.permits.give_back();
         let mut collected = |stream: Stream| match running.stream(stream) {
@@ -45,7 +47,7 @@ impl<K: Kernel> Engine<K> {
         let reaped = running.reaped.as_ref();
         let finished = Finished {
             id: self.table.id_of(slot),
-            pid: Some(K::pid(&running.child)),
+            pid: child.as_ref().map(K::pid),
             status: running.job.status(),
             outcome: outcome(&mut running.job),
             stdout,
@@ -59,8 +61,9 @@ impl<K: Kernel> Engine<K> {
             data: None,
         };
         // Closed ones too: what the caller closed, or the delay cut, answers as such until the end.
-        let lingers = running.streams.iter().any(OurEnd::is_callers);
         if lingers {
+            running.kept = running.open_pipes();
+            self.admission.keep(running.kept);
             // The command's context and limits go on: they end pipes that an orphan holds.
             self.table.linger(slot, running);
         } else {
@@ -136,6 +139,7 @@ impl<K: Kernel> Engine<K> {
         if let Some(slot) = lingering {
             let mut running = self.table.take_lingering(slot);
             running.close_callers_pipes(&mut self.kernel);
+            self.admission.taken(running.kept);
             running.drop_apart();
             self.leave(slot);
             self.table.vacate(slot);

@@ -85,8 +85,8 @@ impl<K: Kernel> Engine<K> {
                 watched = watched.and(self.kernel.watch_pipe(pipe, stream, tenant));
             }
         }
-        if running.reaped.is_none() {
-            watched = watched.and(self.kernel.watch_child(&running.child, tenant));
+        if let Some(child) = running.child.as_ref().filter(|_| running.reaped.is_none()) {
+            watched = watched.and(self.kernel.watch_child(child, tenant));
         }
         running.is_watched = watched.is_ok();
         if watched.is_err() || running.may_be_stopped() {
@@ -153,7 +153,7 @@ impl<K: Kernel> Engine<K> {
             // Without its leader, not every system finds the group again: who is left of it would stand for ever.
             running.steer(Signal::CONT, &mut self.kernel);
         }
-        let exit = self.kernel.reap(&mut running.child);
+        let exit = running.reap(&mut self.kernel);
         if leaves_suspended {
             running.steer(Signal::STOP, &mut self.kernel);
         }

@@ -81,11 +81,12 @@ impl<K: Kernel> Engine<K> {
             if running.reaped.is_some() {
                 continue;
             }
-            let killed = self
-                .kernel
-                .signal(&running.child, Target::Process, Signal::KILL);
+            let child = running.child.as_ref();
             // A child that took another identity cannot be killed, and must not be waited for.
-            if killed.is_ok() {
+            if child.is_some_and(|child| {
+                let killed = self.kernel.signal(child, Target::Process, Signal::KILL);
+                killed.is_ok()
+            }) {
                 awaited.push(slot);
             }
         }
@@ -101,7 +102,7 @@ impl<K: Kernel> Engine<K> {
                 let Some(running) = self.table.running(*slot).filter(|_| is_named) else {
                     return true;
                 };
-                let reaped = self.kernel.reap(&mut running.child);
+                let reaped = running.reap(&mut self.kernel);
                 refusals += usize::from(reaped.is_err());
                 !matches!(reaped, Ok(Some(_)))
             });

@@ -301,7 +301,7 @@ impl<K: Kernel> Engine<K> {
 
     fn refusal(&self, failure: &StartFailure, retry: &mut Retry) -> Refusal {
         if failure.is_shortage()
-            && self.admission.running() > 0
+            && self.admission.may_give_back()
             && let Some(at) = retry.patience.wait(self.clock.real())
         {
             return Refusal::Shortage(at);
@@ -333,6 +333,7 @@ impl<K: Kernel> Engine<K> {
         let (leads_group, has_console) = (attributes.leads_group(), attributes.console);
         let stdin = &spec.launch.stdio[Stream::Stdin as usize];
         let is_typed = matches!(stdin, Stdio::TerminalOfStdout);
+        let pid = K::pid(&started.child);
         let [stdin, stdout, stderr] = started.pipes;
         let duties = std::mem::take(&mut spec.duties);
         let id = self.table.id_of(slot);
@@ -353,7 +354,7 @@ impl<K: Kernel> Engine<K> {
         let (rank, closed) = (spec.rank, spec.closed);
         let running = Box::new(Running {
             job,
-            child: started.child,
+            child: Some(started.child),
             streams,
             cancel: Arc::clone(&spec.cancel),
             leads_group,
@@ -374,13 +375,14 @@ impl<K: Kernel> Engine<K> {
             asked: 0,
             ask_at: None,
             cost,
+            kept: 0,
             started: began,
             reaped: None,
         });
         let awaits_exec = running.awaits_exec();
         self.admission.started(cost);
         self.stats.started += 1;
-        let (id, pid) = (self.table.id_of(slot), K::pid(&running.child));
+        let id = self.table.id_of(slot);
         self.table.run(slot, running);
         self.tell_observer(|observer, at| observer.started(id, pid, at));
         self.arm_slot(slot, wake_at);

@@ -112,10 +112,11 @@ impl<K: Kernel> Engine<K> {
         signal: Signal,
     ) -> io::Result<()> {
         let slot = self.table.slot_of(id);
-        match slot.and_then(|slot| self.table.running(slot)) {
-            Some(running) => self.kernel.signal(&running.child, target, signal),
-            None => Err(process_gone()),
-        }
+        let running = slot.and_then(|slot| self.table.running(slot));
+        let child = running.and_then(|running| running.child.as_ref());
+        child.map_or(Err(process_gone()), |child| {
+            self.kernel.signal(child, target, signal)
+        })
     }
 
     /// Whether the engine's end lets a command go, in place of killing it. `false`: it is not here or has finished.
@@ -139,7 +140,7 @@ impl<K: Kernel> Engine<K> {
         if running.reaped.is_some() {
             return None;
         }
-        let pid = K::pid(&running.child);
+        let pid = running.child.as_ref().map(K::pid)?;
         if self.clock.is_stopped() {
             // Nobody would let it go on.
             running.let_go_on(&mut self.kernel);

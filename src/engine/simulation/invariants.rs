@@ -29,7 +29,7 @@ impl Driver {
         let detached = self.detached();
         let children = self.world.borrow().children_open();
         let running = self.engine().running();
-        let known = running + detached + self.lingering();
+        let known = running + detached;
         assert_eq!(children, known, "children that are not counted");
         let admission = &self.engine().admission;
         let mut loads = vec![admission.load()];
@@ -94,15 +94,6 @@ impl Driver {
             let is_in_order = (pool, priority) != (other, same) || first <= second;
             assert!(is_in_order, "overtaken: {pair:?}");
         }
-    }
-
-    /// Finished commands whose caller may have a pipe.
-    pub(super) fn lingering(&mut self) -> usize {
-        let table = &mut self.engine().table;
-        let slots = table.slots();
-        let lingers =
-            |slot: &&u32| table.begun(**slot).is_some() && table.running(**slot).is_none();
-        slots.iter().filter(lingers).count()
     }
 
     /// Detached children that the engine still has a handle of.

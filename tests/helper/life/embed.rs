@@ -78,6 +78,10 @@ const SCENARIOS: &[(&str, fn())] = &[
     ("three_thousand_at_once", limits::three_thousand_at_once),
     ("no_descriptor_left", limits::no_descriptor_left),
     ("descriptors_of_others", limits::descriptors_of_others),
+    (
+        "descriptors_of_who_is_not_taken",
+        limits::descriptors_of_who_is_not_taken,
+    ),
     ("raised_limit", limits::raised_limit),
 ];
 

@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io;
+use std::time::Duration;
 
 use execloop::{
     Cause, Command, Context, Error, Input, Output, Reactor, Signal, StartError, StartStep,
@@ -116,6 +117,43 @@ pub(super) fn a_thousand_with_few_descriptors(fds: libc::rlim_t) {
     drop(reactor);
     assert_no_children();
     assert_fds(&before);
+}
+
+/// A finished command keeps its caller's pipes until it is taken, and nothing else.
+pub(super) fn descriptors_of_who_is_not_taken() {
+    const COMMANDS: usize = 100;
+    set_fd_limit(64, fd_limit().rlim_max);
+    let mut reactor = reactor();
+    let mut ids = Vec::new();
+    for _ in 0..COMMANDS {
+        let mut command = Command::new("/bin/true");
+        command.stdin(Input::pipe()).stdout(Output::capture());
+        let id = reactor.start(&mut command).expect("start");
+        reactor.stdin(id).expect("its pipe").close();
+        ids.push(id);
+    }
+    for id in ids.into_iter().rev() {
+        let done = reactor.wait(id).expect("poll").expect("not taken");
+        assert!(done.success(), "{:?}", done.outcome);
+    }
+    for _ in 0..COMMANDS {
+        let mut command = Command::new("/bin/echo");
+        command.arg("x").stdout(Output::pipe());
+        reactor.start(&mut command).expect("start");
+    }
+    let mut ended = 0;
+    while !reactor.is_empty() {
+        // Nobody is taken while anybody runs.
+        while reactor.running() > 0 {
+            reactor.turn(None).expect("turn");
+        }
+        while let Some(done) = reactor.try_wait_any() {
+            assert!(done.success(), "{:?}", done.outcome);
+            ended += 1;
+        }
+        reactor.turn(Some(Duration::ZERO)).expect("turn");
+    }
+    assert_eq!(ended, COMMANDS);
 }
 
 /// Opens files until there is room for `room` more.
