@@ -1,6 +1,7 @@
 //! The environment of a child: what the caller changed, and the list of entries that follows from it.
 //! Unaware of directories and of processes.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -35,10 +36,11 @@ impl Snapshot {
         if let Some(shared) = &self.shared {
             return Arc::clone(shared);
         }
-        let (entries, _) = resolve(self.entries(), &EnvChanges::default(), None);
+        let unchanged = EnvChanges::default();
+        let (entries, _) = resolve(self.entries(), &unchanged, None);
         // The system's own strings end at their NUL, so there is none inside.
-        let shared =
-            Arc::new(CStrings::new(entries.iter().map(OsString::as_os_str)).unwrap_or_default());
+        let shared = CStrings::new(entries.iter().map(AsRef::as_ref));
+        let shared = Arc::new(shared.unwrap_or_default());
         self.shared = Some(Arc::clone(&shared));
         shared
     }
@@ -151,23 +153,21 @@ fn pair(entry: &OsString) -> Option<(&OsStr, Option<&OsStr>)> {
 ///
 /// The rules are Go's. Of two entries with one key (case matters) the last wins and keeps its place. Entries
 /// without `=` stay, duplicates too; empty ones go. A leading `=` belongs to the key.
-pub(crate) fn resolve(
-    parent: &[OsString],
-    changes: &EnvChanges,
+pub(crate) fn resolve<'a>(
+    parent: &'a [OsString],
+    changes: &'a EnvChanges,
     pwd: Option<&OsStr>,
-) -> (Vec<OsString>, bool) {
+) -> (Vec<Cow<'a, OsStr>>, bool) {
     let base = match &changes.base {
         Base::Inherited => parent,
         Base::Replaced(entries) => entries,
     };
-    let pwd_entry = pwd
-        .filter(|_| changes.is_inherited() && !changes.mentions(PWD.as_bytes()))
-        .map(|directory| join(PWD.into(), directory));
+    let pwd = pwd.filter(|_| changes.is_inherited() && !changes.mentions(PWD.as_bytes()));
 
     // Last to first, so that the first entry seen of a key is the one that wins, and each is looked at once.
     let mut walk = Walk::with_capacity(base.len() + changes.changes.len() + 1);
-    if let Some(entry) = &pwd_entry {
-        walk.entry(entry);
+    if let Some(directory) = pwd {
+        walk.pwd(directory);
     }
     for change in changes.changes.iter().rev() {
         match change {
@@ -184,7 +184,7 @@ pub(crate) fn resolve(
 /// A walk over all entries from the last to the first.
 #[derive(Debug)]
 struct Walk<'a> {
-    kept: Vec<&'a OsStr>,
+    kept: Vec<Cow<'a, OsStr>>,
     /// Keys whose fate a later entry or removal has settled.
     settled: HashSet<&'a [u8]>,
     /// Those of them that a removal has settled: the entries before it are gone, whatever they hold.
@@ -215,8 +215,17 @@ impl<'a> Walk<'a> {
             None => !bytes.is_empty(),
         };
         if keep {
-            self.kept.push(entry);
+            self.kept.push(Cow::Borrowed(entry));
         }
+    }
+
+    fn pwd(&mut self, directory: &OsStr) {
+        if directory.as_bytes().contains(&0) {
+            self.has_nul = true;
+            return;
+        }
+        self.settled.insert(PWD.as_bytes());
+        self.kept.push(Cow::Owned(join(PWD.into(), directory)));
     }
 
     fn remove(&mut self, key: &'a OsStr) {
@@ -224,14 +233,9 @@ impl<'a> Walk<'a> {
         self.removed.insert(key.as_bytes());
     }
 
-    fn finish(self) -> (Vec<OsString>, bool) {
-        let entries = self
-            .kept
-            .iter()
-            .rev()
-            .map(|entry| entry.to_os_string())
-            .collect();
-        (entries, self.has_nul)
+    fn finish(mut self) -> (Vec<Cow<'a, OsStr>>, bool) {
+        self.kept.reverse();
+        (self.kept, self.has_nul)
     }
 }
 
@@ -256,6 +260,15 @@ fn join(mut key: OsString, value: &OsStr) -> OsString {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn resolve(
+        parent: &[OsString],
+        changes: &EnvChanges,
+        pwd: Option<&OsStr>,
+    ) -> (Vec<OsString>, bool) {
+        let (entries, has_nul) = super::resolve(parent, changes, pwd);
+        (entries.into_iter().map(Cow::into_owned).collect(), has_nul)
+    }
 
     fn list(entries: &[&str]) -> Vec<OsString> {
         entries.iter().map(OsString::from).collect()

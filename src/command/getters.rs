@@ -1,6 +1,7 @@
 //! What a command was told, for those who ask: the getters of std, and what was found or refused.
 //! Unaware of how it is started.
 
+use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
@@ -43,13 +44,10 @@ impl Command {
     /// inherits variables as they were when its reactor first needed them, or this command was first started
     /// ([`refresh_environment`](crate::Reactor::refresh_environment)).
     pub fn environment(&self) -> Vec<OsString> {
-        let pwd = self.pwd().ok().flatten();
-        resolve(
-            &Snapshot::take(),
-            &self.environment,
-            pwd.as_deref().map(Path::as_os_str),
-        )
-        .0
+        let (ours, pwd) = (Snapshot::take(), self.pwd().ok().flatten());
+        let pwd = pwd.as_deref().map(Path::as_os_str);
+        let (entries, _) = resolve(&ours, &self.environment, pwd);
+        entries.into_iter().map(Cow::into_owned).collect()
     }
 
     /// The working directory, if one was set.

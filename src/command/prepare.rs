@@ -1,7 +1,7 @@
 //! From a `Command` to one start of it: what is refused before anything is tried, everything in the form that the kernel
 //! wants, each stream split into the child's part and ours. Unaware of limits, queues and processes.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
@@ -391,7 +391,7 @@ impl Command {
             &self.environment,
             pwd.as_deref().map(Path::as_os_str),
         );
-        let block = CStrings::new(entries.iter().map(OsString::as_os_str)).filter(|_| !has_nul);
+        let block = CStrings::new(entries.iter().map(AsRef::as_ref)).filter(|_| !has_nul);
         let block = block.ok_or_else(|| StartError::Nul {
             what: "environment".to_owned(),
         })?;

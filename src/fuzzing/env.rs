@@ -1,5 +1,6 @@
 //! The environment's rules against a list that is really edited, call by call, and then searched for duplicates.
 
+use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
@@ -62,7 +63,7 @@ pub fn env(data: &[u8]) {
     }
     let (found, has_nul) = resolve(&parent, &changes, pwd.as_deref());
     let (expected, must_have_nul) = model.finish(pwd.as_deref());
-    let found: Vec<_> = found.into_iter().map(OsString::into_vec).collect();
+    let found: Vec<_> = found.into_iter().map(into_vec).collect();
     assert_eq!(found, expected, "{parent:?} {changes:?} {pwd:?}");
     assert_eq!(has_nul, must_have_nul, "{parent:?} {changes:?} {pwd:?}");
 
@@ -70,8 +71,12 @@ pub fn env(data: &[u8]) {
     let mut again = EnvChanges::default();
     again.replace(found.iter().cloned().map(OsString::from_vec).collect());
     let (twice, has_nul) = resolve(&[], &again, None);
-    let twice: Vec<_> = twice.into_iter().map(OsString::into_vec).collect();
+    let twice: Vec<_> = twice.into_iter().map(into_vec).collect();
     assert_eq!((twice, has_nul), (found, false));
+}
+
+fn into_vec(entry: Cow<'_, OsStr>) -> Vec<u8> {
+    entry.into_owned().into_vec()
 }
 
 fn string(bytes: &mut Bytes<'_>) -> OsString {
