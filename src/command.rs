@@ -179,10 +179,15 @@ impl Command {
         Arc::make_mut(&mut self.policy)
     }
 
-    /// Every builder call goes through here, as what was prepared is then out of date.
+    /// Changes something that is prepared for all starts: the program, its environment, its limits and its cancel action.
     pub(crate) fn change(&mut self, change: impl FnOnce(&mut Command)) -> &mut Command {
         self.prepared = None;
-        change(self);
+        self.set(change)
+    }
+
+    /// Changes something that each start looks at anew: its streams, its context, its place in the queue.
+    fn set(&mut self, set: impl FnOnce(&mut Command)) -> &mut Command {
+        set(self);
         self
     }
 

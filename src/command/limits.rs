@@ -12,7 +12,7 @@ use crate::sys::Signal;
 impl Command {
     /// Ends it with this context. Default: none. A context that has ended already makes the start fail.
     pub fn context(&mut self, context: &Context) -> &mut Command {
-        self.change(|command| command.context = Some(context.clone()))
+        self.set(|command| command.context = Some(context.clone()))
     }
 
     /// Sets what happens when it is cancelled: when its context ends, a time limit is over, or
@@ -47,7 +47,7 @@ impl Command {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn kill_on_drop(&mut self, kill: bool) -> &mut Command {
-        self.change(|command| command.survives = !kill)
+        self.set(|command| command.survives = !kill)
     }
 
     /// Bounds the time between its being asked to stop, or its exit, and its end. Default, and zero, which takes it back in a
@@ -135,7 +135,7 @@ impl Command {
     /// that when it was queued, is left when it starts. Default: `true`, it can end in the queue. That somebody
     /// cancels the context ends it in any case.
     pub fn deadline_counts_queue(&mut self, counts: bool) -> &mut Command {
-        self.change(|command| command.counts_queue = counts)
+        self.set(|command| command.counts_queue = counts)
     }
 
     /// The queue counts for the deadline of its context.

@@ -453,3 +453,31 @@ impl Command {
         self.extra.iter_mut().map(take).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_each_start_looks_at_anew_leaves_what_is_prepared() {
+        let mut snapshot = Snapshot::default();
+        let mut command = Command::new("/bin/true");
+        command.env("A", "1");
+        let mut prepared = |command: &mut Command| {
+            let spec = command
+                .spec(&mut snapshot)
+                .expect("nothing is wrong with it");
+            (spec.launch.program, spec.launch.environment)
+        };
+        let first = prepared(&mut command);
+        command
+            .stdin(Input::bytes(*b"x"))
+            .stdout(Output::capture())
+            .context(&Context::new())
+            .priority(3);
+        let second = prepared(&mut command);
+        assert!(Arc::ptr_eq(&first.0, &second.0) && Arc::ptr_eq(&first.1, &second.1));
+        command.arg("x");
+        assert!(!Arc::ptr_eq(&first.0, &prepared(&mut command).0));
+    }
+}

@@ -10,17 +10,17 @@ use crate::stdio::{Input, Output};
 impl Command {
     /// Sets stdin. Default: [`Input::null`].
     pub fn stdin(&mut self, input: Input) -> &mut Command {
-        self.change(|command| command.stdin = Some(input))
+        self.set(|command| command.stdin = Some(input))
     }
 
     /// Sets stdout. Default: [`Output::null`].
     pub fn stdout(&mut self, output: Output) -> &mut Command {
-        self.change(|command| command.stdout = Some(output))
+        self.set(|command| command.stdout = Some(output))
     }
 
     /// Sets stderr. Default: [`Output::null`]. Takes [`stderr_to_stdout`](Command::stderr_to_stdout) back.
     pub fn stderr(&mut self, output: Output) -> &mut Command {
-        self.change(|command| {
+        self.set(|command| {
             command.stderr = Some(output);
             command.stderr_to_stdout = false;
         })
@@ -36,7 +36,7 @@ impl Command {
     /// With `true`, sends stderr wherever stdout goes, through the same pipe, so that their order is kept, and takes
     /// [`stderr`](Command::stderr) back. Default: `false`.
     pub fn stderr_to_stdout(&mut self, merge: bool) -> &mut Command {
-        self.change(|command| {
+        self.set(|command| {
             if merge {
                 command.stderr = None;
             }
@@ -58,7 +58,7 @@ impl Command {
     }
 
     fn set_extra(&mut self, number: i32, extra: Extra) -> &mut Command {
-        self.change(|command| {
+        self.set(|command| {
             command.extra.retain(|(other, _)| *other != number);
             command.extra.push((number, extra));
         })

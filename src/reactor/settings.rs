@@ -25,7 +25,8 @@ impl Reactor {
     }
 
     /// Reads this process's environment again. Default: commands that inherit it share one copy, taken at the first such
-    /// start; and a command that was started before keeps what was prepared then, until it is changed.
+    /// start; and a command that was started before keeps what was prepared then, until something else of it is changed than
+    /// its streams, its context and its place in the queue.
     pub fn refresh_environment(&mut self) {
         self.engine.refresh_environment();
     }
