@@ -25,7 +25,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -36,7 +36,8 @@ use std::time::Instant;
 
 use crate::command::Command;
 use crate::permits::{Permit, Permits};
-use crate::sys::{above_stdio, make_fifo};
+use crate::plain::Plain;
+use crate::sys::{above_stdio, bytes_in_pipe, make_fifo};
 
 mod makeflags;
 
@@ -79,16 +80,30 @@ pub struct Jobserver {
 
 struct Shared {
     /// An open file of our own, which never blocks: that flag belongs to the open file, which others share.
-    pipe: File,
+    reader: File,
     way: Way,
     /// `-j8`, or `-j` where the number is not known.
     jobs: String,
     /// How many there are in all, where it is ours.
     slots: Option<usize>,
-    /// How many commands have a permit, in all reactors.
-    running: Mutex<usize>,
+    state: Mutex<State>,
     /// A forked copy owns neither tokens nor the file.
     pid: u32,
+}
+
+struct State {
+    /// How many commands have a permit, in all reactors.
+    running: usize,
+    /// `None`: they were closed for a moment (`make_lost_tokens`), and could not be opened again yet.
+    writers: Option<Writers>,
+}
+
+/// All that this process has open for writing.
+struct Writers {
+    /// An open file of our own, which never blocks.
+    own: File,
+    /// What commands get of a pipe, which blocks.
+    childs: Option<OwnedFd>,
 }
 
 /// How others get at it.
@@ -98,8 +113,8 @@ enum Way {
         /// It is ours to remove.
         is_ours: bool,
     },
-    /// Both ends block.
-    Pipe(OwnedFd, OwnedFd),
+    /// The end that commands read, which blocks.
+    Pipe(OwnedFd),
 }
 
 impl Jobserver {
@@ -133,18 +148,20 @@ impl Jobserver {
         let Some(auth) = makeflags::auth(flags) else {
             return Ok(None);
         };
-        let explain = |error: io::Error| {
-            let text = format!("no jobserver at {auth}: {error}");
-            io::Error::new(error.kind(), text)
-        };
-        let (pipe, way) = open(&auth).map_err(explain)?;
         let jobs = makeflags::jobs(flags).unwrap_or_else(|| "-j".to_owned());
-        Ok(Some(Jobserver::new(pipe, way, jobs, None)))
+        let opened = open(&auth).and_then(|(reader, way)| Jobserver::new(reader, way, jobs, None));
+        let explain = |error| JobserverError::explain(format!("no jobserver at {auth}"), error);
+        opened.map(Some).map_err(explain)
     }
 
     /// A jobserver of our own for so many jobs in all, at least 1 and at most 4097, as a fifo in the directory for temporary
     /// files. GNU make understands that since 4.4, ninja since 1.13, cargo since 1.71; see [`pipe`](Jobserver::pipe) for older
     /// ones. The fifo is removed with the last clone.
+    ///
+    /// A client that is killed takes its tokens along. They are made anew when the last command of the reactors that have
+    /// this jobserver is over, unless some process still has it open for writing; then it is looked at again when that
+    /// happens the next time. Until then there are fewer jobs. So a client has to have it open for as long as it has a
+    /// token, as make, ninja and cargo do; one that closes it meanwhile is taken for dead.
     ///
     /// # Errors
     /// What the system says of the fifo; [`InvalidInput`](io::ErrorKind::InvalidInput) for too many jobs, and for a directory
@@ -163,17 +180,15 @@ impl Jobserver {
             let text = "the directory's name cannot be told in MAKEFLAGS";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
-        let path = make_new_fifo(&directory).map_err(|error| {
-            let text = format!("{}: {error}", directory.display());
-            io::Error::new(error.kind(), text)
-        })?;
+        let explain = |error| JobserverError::explain(directory.display().to_string(), error);
+        let path = make_new_fifo(&directory).map_err(explain)?;
         let opened = open_fifo(&path);
         let way = Way::Fifo {
             path,
             is_ours: true,
         };
         match opened {
-            Ok(pipe) => Jobserver::serve(pipe, way, jobs),
+            Ok(reader) => Jobserver::serve(reader, way, jobs),
             Err(error) => {
                 way.remove();
                 Err(error)
@@ -187,36 +202,44 @@ impl Jobserver {
     /// # Errors
     /// As [`fifo`](Jobserver::fifo); [`Unsupported`](io::ErrorKind::Unsupported) on systems without `/proc/self/fd`.
     pub fn pipe(jobs: usize) -> io::Result<Jobserver> {
-        let (read, write) = io::pipe()?;
-        let (read, write) = (above_stdio(read.into())?, above_stdio(write.into())?);
-        let pipe = open_again(read.as_raw_fd())?;
-        Jobserver::serve(pipe, Way::Pipe(read, write), jobs)
+        let (read, _write) = io::pipe()?;
+        let read = above_stdio(read.into())?;
+        let reader = open_again(read.as_raw_fd())?;
+        Jobserver::serve(reader, Way::Pipe(read), jobs)
     }
 
-    fn serve(pipe: File, way: Way, jobs: usize) -> io::Result<Jobserver> {
+    fn serve(reader: File, way: Way, jobs: usize) -> io::Result<Jobserver> {
         let jobs = jobs.max(1);
         let flag = format!("-j{jobs}");
         // What was made so far goes with this, whatever comes.
-        let jobserver = Jobserver::new(pipe, way, flag, Some(jobs));
+        let jobserver = Jobserver::new(reader, way, flag, Some(jobs))?;
         if jobs - 1 > TOKENS_MAX {
             let text = format!("a jobserver's pipe holds {TOKENS_MAX} tokens");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
-        (&jobserver.shared.pipe).write_all(&vec![TOKEN; jobs - 1])?;
+        let tokens = vec![TOKEN; jobs - 1];
+        jobserver
+            .shared
+            .write(&mut jobserver.shared.state(), &tokens)?;
         Ok(jobserver)
     }
 
-    fn new(pipe: File, way: Way, jobs: String, slots: Option<usize>) -> Jobserver {
-        Jobserver {
-            shared: Arc::new(Shared {
-                pipe,
-                way,
-                jobs,
-                slots,
-                running: Mutex::new(0),
-                pid: std::process::id(),
+    fn new(reader: File, way: Way, jobs: String, slots: Option<usize>) -> io::Result<Jobserver> {
+        let shared = Shared {
+            reader,
+            way,
+            jobs,
+            slots,
+            state: Mutex::new(State {
+                running: 0,
+                writers: None,
             }),
-        }
+            pid: std::process::id(),
+        };
+        shared.state().writers = Some(shared.open_writers()?);
+        Ok(Jobserver {
+            shared: Arc::new(shared),
+        })
     }
 
     /// Tells a command of it, by `MAKEFLAGS`: what this process's says otherwise, with the jobserver named anew.
@@ -224,7 +247,8 @@ impl Jobserver {
     /// inherits, which is right for a fifo alone, as no descriptor is inherited.
     ///
     /// A pipe's ends are given as [extra descriptors](Command::extra_fd), for one start: call it again for the next.
-    /// Such a start waits for the program's exec.
+    /// Such a start waits for the program's exec. Until that start, the command itself counts as a client that may have
+    /// tokens: see [`fifo`](Jobserver::fifo).
     ///
     /// # Errors
     /// When there is no descriptor left for a copy of a pipe's ends.
@@ -235,8 +259,8 @@ impl Jobserver {
                 auth.push(path);
                 auth
             }
-            Way::Pipe(read, write) => {
-                let (read, write) = (read.try_clone()?, write.try_clone()?);
+            Way::Pipe(read) => {
+                let (read, write) = (read.try_clone()?, self.shared.childs_writer()?);
                 command
                     .extra_fd(CHILD_READ, read)
                     .extra_fd(CHILD_WRITE, write);
@@ -284,7 +308,7 @@ impl fmt::Debug for Jobserver {
         let mut name = formatter.debug_struct("Jobserver");
         match &self.shared.way {
             Way::Fifo { path, .. } => name.field("fifo", path),
-            Way::Pipe(read, write) => name.field("pipe", &(read, write)),
+            Way::Pipe(read) => name.field("pipe", read),
         };
         name.field("jobs", &self.shared.jobs).finish()
     }
@@ -304,14 +328,51 @@ fn open(auth: &Auth) -> io::Result<(File, Way)> {
             if ends.0 != ends.1 {
                 return Err(no_jobserver("they are not the ends of one pipe"));
             }
-            let pipe = open_again(*read)?;
-            // There is a reader and a writer now, so that these do not wait for one.
+            let reader = open_again(*read)?;
+            // A fifo that is named by its descriptors: the writer is there, so that this does not wait for one.
             let read = File::open(path_of(*read))?;
-            let write = OpenOptions::new().write(true).open(path_of(*write))?;
-            let (read, write) = (above_stdio(read.into())?, above_stdio(write.into())?);
-            Ok((pipe, Way::Pipe(read, write)))
+            Ok((reader, Way::Pipe(above_stdio(read.into())?)))
         }
         Auth::Other(_) => Err(no_jobserver("neither a fifo nor a pipe")),
+    }
+}
+
+/// What the system said of a jobserver. It is inside the [`io::Error`] of [`Jobserver::from_makeflags`],
+/// [`from_env`](Jobserver::from_env) and [`fifo`](Jobserver::fifo), which has the same kind.
+///
+/// ```
+/// use execloop::jobserver::{Jobserver, JobserverError};
+/// let error = Jobserver::from_makeflags("-j --jobserver-auth=fifo:/no/such").unwrap_err();
+/// assert_eq!(error.to_string(), "no jobserver at fifo:/no/such: No such file or directory");
+/// let inside: &JobserverError = error.get_ref().and_then(|inside| inside.downcast_ref()).unwrap();
+/// assert_eq!(inside.io_error().raw_os_error(), Some(2)); // ENOENT
+/// ```
+#[derive(Debug)]
+pub struct JobserverError {
+    what: String,
+    error: io::Error,
+}
+
+impl JobserverError {
+    fn explain(what: String, error: io::Error) -> io::Error {
+        io::Error::new(error.kind(), JobserverError { what, error })
+    }
+
+    /// The error of the system, with its number if it has one.
+    pub fn io_error(&self) -> &io::Error {
+        &self.error
+    }
+}
+
+impl fmt::Display for JobserverError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}: {}", self.what, Plain(&self.error))
+    }
+}
+
+impl std::error::Error for JobserverError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.error.source()
     }
 }
 
@@ -319,19 +380,18 @@ fn no_jobserver(why: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, why)
 }
 
-/// Opened for both, so that there is a reader and a writer for as long as we have it.
+/// What reads this fifo.
 fn open_fifo(path: &Path) -> io::Result<File> {
     // Before it is opened: to open a device may do something.
     if !fs::metadata(path)?.file_type().is_fifo() {
         return Err(no_jobserver("that is no fifo"));
     }
-    let pipe = OpenOptions::new()
+    let reader = OpenOptions::new()
         .read(true)
-        .write(true)
         .custom_flags(libc::O_NONBLOCK)
         .open(path)?;
-    if pipe.metadata()?.file_type().is_fifo() {
-        no_stdio(pipe)
+    if reader.metadata()?.file_type().is_fifo() {
+        no_stdio(reader)
     } else {
         Err(no_jobserver("that is no fifo"))
     }
@@ -345,17 +405,20 @@ fn path_of(number: i32) -> PathBuf {
 fn pipe_of(number: i32) -> io::Result<(u64, u64)> {
     let metadata = fs::metadata(path_of(number)).map_err(of_proc)?;
     if metadata.file_type().is_fifo() {
-        Ok((metadata.dev(), metadata.ino()))
+        Ok(identity(&metadata))
     } else {
         Err(no_jobserver("that is no pipe"))
     }
 }
 
-/// An open file of our own for the pipe of this descriptor. It never blocks, not even to be opened.
+fn identity(metadata: &Metadata) -> (u64, u64) {
+    (metadata.dev(), metadata.ino())
+}
+
+/// An open file of our own that reads the pipe of this descriptor. It never blocks, not even to be opened.
 fn open_again(number: i32) -> io::Result<File> {
     let opened = OpenOptions::new()
         .read(true)
-        .write(true)
         .custom_flags(libc::O_NONBLOCK)
         .open(path_of(number));
     opened.map_err(of_proc).and_then(no_stdio)
@@ -410,42 +473,109 @@ impl Drop for Shared {
 }
 
 impl Shared {
-    fn running(&self) -> MutexGuard<'_, usize> {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn open_writers(&self) -> io::Result<Writers> {
+        let (path, is_pipe) = match &self.way {
+            Way::Fifo { path, .. } => (path.clone(), false),
+            Way::Pipe(_) => (path_of(self.reader.as_raw_fd()), true),
+        };
+        // None of them waits, as there is a reader.
+        let mut options = OpenOptions::new();
+        options.write(true);
+        let childs = match is_pipe {
+            true => Some(above_stdio(options.open(&path).map_err(of_proc)?.into())?),
+            false => None,
+        };
+        let own = options.custom_flags(libc::O_NONBLOCK).open(&path);
+        let own = no_stdio(own.map_err(of_proc)?)?;
+        if identity(&own.metadata()?) == identity(&self.reader.metadata()?) {
+            Ok(Writers { own, childs })
+        } else {
+            Err(no_jobserver("another file has its name now"))
+        }
+    }
+
+    fn writers<'a>(&self, state: &'a mut State) -> io::Result<&'a mut Writers> {
+        match &mut state.writers {
+            Some(writers) => Ok(writers),
+            writers => Ok(writers.insert(self.open_writers()?)),
+        }
+    }
+
+    /// What a command gets of a pipe to write.
+    fn childs_writer(&self) -> io::Result<OwnedFd> {
+        let mut state = self.state();
+        match &self.writers(&mut state)?.childs {
+            Some(writer) => writer.try_clone(),
+            None => Err(no_jobserver("that is no pipe")),
+        }
     }
 
     /// One token, if there is one.
     fn read_token(&self) -> Option<u8> {
         let mut token = [0];
+        match self.read_once(&mut token) {
+            Ok(1) => Some(token[0]),
+            _ => None,
+        }
+    }
+
+    /// `Ok(0)`: it is empty, and nobody has it open for writing.
+    fn read_once(&self, token: &mut [u8; 1]) -> io::Result<usize> {
         loop {
-            match (&self.pipe).read(&mut token) {
-                Ok(1) => return Some(token[0]),
+            match (&self.reader).read(token) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                _ => return None,
+                result => return result,
             }
         }
     }
 
-    /// `false`: the pipe is full, which it can't be with what was read of it.
-    fn write_token(&self, token: u8) -> bool {
-        loop {
-            match (&self.pipe).write(&[token]) {
-                Ok(1) => return true,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                _ => return false,
-            }
+    /// # Errors
+    /// The pipe is full, which it can't be with what was read of it; or it could not be opened again.
+    fn write(&self, state: &mut State, tokens: &[u8]) -> io::Result<()> {
+        self.writers(state)?.own.write_all(tokens)
+    }
+
+    /// None of our commands runs. So what is there beyond all tokens was given back twice, and is taken out. And where
+    /// nobody else has the pipe open, those that are not there were taken by clients that were killed: they are made anew.
+    fn settle(&self, state: &mut State) {
+        let Some(slots) = self.slots else {
+            return;
+        };
+        let all = slots - 1;
+        let Ok(there) = bytes_in_pipe(self.reader.as_fd()) else {
+            return;
+        };
+        for _ in all..there {
+            self.read_token();
+        }
+        if there < all {
+            self.make_lost_tokens(all, state);
         }
     }
 
-    /// None of our commands runs, so all tokens are to be there: those of clients that were killed are made anew, and those of
-    /// who has outlived its command and gave one back since are taken out.
-    fn refill(&self) {
-        if let Some(slots) = self.slots {
-            while self.read_token().is_some() {}
-            for _ in 1..slots {
-                self.write_token(TOKEN);
-            }
+    /// A client that has a token has the pipe open for writing, to give it back. The kernel tells who reads an empty pipe
+    /// whether anybody has. So ours are closed for that one read, and all tokens are in our hands.
+    fn make_lost_tokens(&self, all: usize, state: &mut State) {
+        // They can be opened again, by the same way.
+        let Ok(proof) = self.open_writers() else {
+            return;
+        };
+        drop(proof);
+        let mut tokens: Vec<u8> = std::iter::from_fn(|| self.read_token()).collect();
+        state.writers = None;
+        let mut token = [0];
+        match self.read_once(&mut token) {
+            Ok(0) => tokens.resize(all, TOKEN),
+            // Somebody has just given it back.
+            Ok(_) => tokens.push(token[0]),
+            Err(_) => {}
         }
+        // Also with nothing to write: who opens it to read may wait for a writer.
+        let _ = self.write(state, &tokens);
     }
 }
 
@@ -459,7 +589,7 @@ pub(crate) struct Client {
 
 impl Permits for Client {
     fn take(&mut self, _running: usize, _now: Instant) -> Permit {
-        let mut running = self.shared.running();
+        let mut state = self.shared.state();
         if self.taken > 0 {
             match self.shared.read_token() {
                 Some(token) => self.tokens.push(token),
@@ -467,30 +597,30 @@ impl Permits for Client {
             }
         }
         self.taken += 1;
-        *running += 1;
+        state.running += 1;
         Permit::Granted
     }
 
     fn give_back(&mut self) {
-        let mut running = self.shared.running();
+        let mut state = self.shared.state();
         self.taken -= 1;
-        *running -= 1;
+        state.running -= 1;
         while self.tokens.len() > self.taken.saturating_sub(1) {
             match self.tokens.pop() {
-                Some(token) if !self.shared.write_token(token) => {
+                Some(token) if self.shared.write(&mut state, &[token]).is_err() => {
                     // It is tried again with the next.
                     return self.tokens.push(token);
                 }
                 _ => {}
             }
         }
-        if *running == 0 {
-            self.shared.refill();
+        if state.running == 0 {
+            self.shared.settle(&mut state);
         }
     }
 
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
-        Some(self.shared.pipe.as_fd())
+        Some(self.shared.reader.as_fd())
     }
 }
 
@@ -499,13 +629,11 @@ impl Drop for Client {
         if self.shared.pid != std::process::id() {
             return;
         }
-        let mut running = self.shared.running();
-        *running -= self.taken;
-        for token in self.tokens.drain(..) {
-            self.shared.write_token(token);
-        }
-        if *running == 0 {
-            self.shared.refill();
+        let mut state = self.shared.state();
+        state.running -= self.taken;
+        let _ = self.shared.write(&mut state, &self.tokens);
+        if state.running == 0 {
+            self.shared.settle(&mut state);
         }
     }
 }

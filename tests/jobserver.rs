@@ -25,7 +25,7 @@ use common::shell::shell;
 use common::stay::Stay;
 use common::text::text;
 use execloop::jobserver::Jobserver;
-use execloop::{Command, CommandId, Finished, Output, Reactor};
+use execloop::{Command, CommandId, Finished, Input, Output, Reactor};
 
 fn reactor(jobserver: &Jobserver) -> Reactor {
     let builder = Reactor::builder().jobserver(jobserver);
@@ -225,6 +225,19 @@ fn no_token_is_lost_over_10_000_commands_with_random_kills_and_reactors_that_are
     }
 }
 
+/// So many stay at once, and no more.
+fn most_at_once(reactor: &mut Reactor) -> usize {
+    let mut stays: Vec<Stay> = (0..4).map(|_| Stay::new(&[])).collect();
+    for stay in &mut stays {
+        start(reactor, &mut stay.command);
+    }
+    let most = reactor.running();
+    assert_eq!(most + reactor.queued(), 4);
+    stays.iter_mut().for_each(Stay::release);
+    while reactor.wait_any().expect("poll").is_some() {}
+    most
+}
+
 #[test]
 fn a_jobserver_of_our_own_makes_tokens_anew_that_killed_clients_had() {
     let jobserver = Jobserver::fifo(3).expect("a fifo");
@@ -233,17 +246,40 @@ fn a_jobserver_of_our_own_makes_tokens_anew_that_killed_clients_had() {
         shell("fifo=${MAKEFLAGS##*fifo:}; exec 3<>$fifo; head -c 1 <&3 >/dev/null; kill -9 $$");
     jobserver.pass_to(&mut thief).expect("a fifo is a name");
     for _ in 0..5 {
-        // Without a new token, the third one would wait for ever.
+        // Without a new token, the third one would wait for ever. None is made while another test's child that is about to
+        // execute has a copy of the fifo, which it has for an instant.
+        while most_at_once(&mut reactor) < 3 {}
         let id = start(&mut reactor, &mut thief);
         assert!(!wait(&mut reactor, id).success(), "it is killed");
     }
-    let mut stays: Vec<Stay> = (0..4).map(|_| Stay::new(&[])).collect();
-    for stay in &mut stays {
-        start(&mut reactor, &mut stay.command);
+    while most_at_once(&mut reactor) < 3 {}
+}
+
+#[test]
+fn tokens_that_a_client_beside_our_commands_holds_are_not_made_anew_however_often_nobody_runs() {
+    let jobserver = Jobserver::fifo(3).expect("a fifo");
+    let mut reactor = reactor(&jobserver);
+    // As a make that another reactor runs, or that was let go.
+    let mut holder = shell(
+        "fifo=${MAKEFLAGS##*fifo:}; exec 3<>$fifo; head -c 1 <&3 >/dev/null; echo; read x; printf + >&3",
+    );
+    let (stdin, leash) = std::io::pipe().expect("a pipe");
+    let (mut says, stdout) = std::io::pipe().expect("a pipe");
+    holder
+        .stdin(Input::file(stdin))
+        .stdout(Output::file(stdout));
+    jobserver.pass_to(&mut holder).expect("a fifo is a name");
+    let mut beside = Reactor::new().expect("a reactor");
+    start(&mut beside, &mut holder);
+    says.read_exact(&mut [0]).expect("it has a token");
+    for _ in 0..5 {
+        let id = start(&mut reactor, &mut Command::new("true"));
+        assert!(wait(&mut reactor, id).success());
+        assert_eq!(most_at_once(&mut reactor), 2);
     }
-    assert_eq!((reactor.running(), reactor.queued()), (3, 1));
-    stays.iter_mut().for_each(Stay::release);
-    while reactor.wait_any().expect("poll").is_some() {}
+    drop(leash);
+    while beside.wait_any().expect("poll").is_some() {}
+    assert_eq!(most_at_once(&mut reactor), 3);
 }
 
 // The tools themselves.

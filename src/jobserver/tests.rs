@@ -18,8 +18,13 @@ fn drain(jobserver: &Jobserver) -> Vec<u8> {
 fn fifo_of(jobserver: &Jobserver) -> PathBuf {
     match &jobserver.shared.way {
         Way::Fifo { path, .. } => path.clone(),
-        Way::Pipe(..) => panic!("a fifo was asked for"),
+        Way::Pipe(_) => panic!("a fifo was asked for"),
     }
+}
+
+fn give(jobserver: &Jobserver, token: u8) {
+    let shared = &jobserver.shared;
+    shared.write(&mut shared.state(), &[token]).expect("room");
 }
 
 /// One of ours, and a client of it as another process has it.
@@ -35,7 +40,7 @@ fn the_first_permit_is_free_and_each_further_one_is_a_token_that_goes_back_as_it
     let (_server, jobserver) = both();
     drain(&jobserver);
     for token in *b"xy" {
-        assert!(jobserver.shared.write_token(token));
+        give(&jobserver, token);
     }
     let mut client = jobserver.permits();
     for expected in [
@@ -80,25 +85,86 @@ fn two_reactors_share_the_tokens_and_each_has_one_permit_for_free() {
     assert_eq!(one.take(0, now()), Permit::Granted);
 }
 
+/// Lone commands, one after the other, until all tokens are there. Another test's child that is about to execute has a
+/// copy of each descriptor for an instant, and is taken for a client.
+fn run_until_full(server: &Jobserver, client: &mut Client) {
+    let all = server.jobs().expect("it is ours") - 1;
+    while bytes_in_pipe(server.shared.reader.as_fd()).expect("a pipe") != all {
+        assert_eq!(client.take(0, now()), Permit::Granted);
+        client.give_back();
+    }
+}
+
 #[test]
 fn tokens_of_clients_that_were_killed_are_made_anew_once_nobody_runs() {
+    for server in [Some(Jobserver::fifo(3)), Jobserver::pipe(3).ok().map(Ok)] {
+        let Some(server) = server else {
+            eprintln!("skipped: no pipe without /proc/self/fd");
+            continue;
+        };
+        let server = server.expect("a fifo");
+        let mut client = server.permits();
+        assert_eq!(client.take(0, now()), Permit::Granted);
+        assert!(
+            server.shared.read_token().is_some(),
+            "somebody takes it along"
+        );
+        assert_eq!(client.take(0, now()), Permit::Granted);
+        assert_eq!(client.take(0, now()), Permit::Announced, "one is lost");
+        client.give_back();
+        client.give_back();
+        run_until_full(&server, &mut client);
+        // And those too many are taken out.
+        (0..5).for_each(|_| give(&server, TOKEN));
+        assert_eq!(client.take(0, now()), Permit::Granted);
+        drop(client);
+        assert_eq!(drain(&server), b"++");
+    }
+}
+
+#[test]
+fn tokens_of_clients_that_live_are_not_made_anew_and_what_is_there_stays_as_it_is() {
     let (server, theirs) = both();
+    drain(&server);
+    give(&server, b'x');
+    give(&server, b'y');
+    let mut other = theirs.permits();
+    assert_eq!(other.take(0, now()), Permit::Granted);
+    assert_eq!(other.take(0, now()), Permit::Granted, "by a token");
     let mut client = server.permits();
-    assert_eq!(client.take(0, now()), Permit::Granted);
-    let mut killed = theirs.permits();
-    assert_eq!(killed.take(0, now()), Permit::Granted);
-    assert_eq!(killed.take(0, now()), Permit::Granted);
-    std::mem::forget(killed);
-    assert_eq!(client.take(0, now()), Permit::Granted);
-    assert_eq!(client.take(0, now()), Permit::Announced, "one is lost");
-    client.give_back();
-    client.give_back();
-    assert_eq!(drain(&server), b"++");
-    // And one too many is taken out.
-    assert!((0..5).all(|_| server.shared.write_token(TOKEN)));
-    assert_eq!(client.take(0, now()), Permit::Granted);
-    drop(client);
-    assert_eq!(drain(&server), b"++");
+    for _ in 0..3 {
+        assert_eq!(client.take(0, now()), Permit::Granted);
+        client.give_back();
+    }
+    assert_eq!(drain(&server), b"y");
+    give(&server, b'y');
+    drop(other);
+    assert_eq!(drain(&server), b"yx");
+    // Its process is gone now.
+    drop(theirs);
+    run_until_full(&server, &mut client);
+}
+
+#[test]
+fn a_fifo_that_was_removed_or_replaced_is_left_as_it_is() {
+    let (server, theirs) = both();
+    drop(theirs);
+    let path = fifo_of(&server);
+    assert!(server.shared.read_token().is_some());
+    let mut client = server.permits();
+    let mut run_one = || {
+        assert_eq!(client.take(0, now()), Permit::Granted);
+        client.give_back();
+    };
+    fs::remove_file(&path).expect("it is there");
+    run_one();
+    make_fifo(&path).expect("it is gone");
+    // To open it for writing waits for a reader, or is refused.
+    let _reader = open_fifo(&path).expect("it is a fifo");
+    run_one();
+    assert_eq!(drain(&server), b"+");
+    give(&server, b'z');
+    assert_eq!(drain(&server), b"z", "what writes is open still");
 }
 
 #[test]
@@ -163,9 +229,10 @@ fn a_pipes_shared_open_file_stays_blocking() {
         .expect("it is named");
     let flags_of =
         |fd: i32| fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).expect("it is open");
-    let Way::Pipe(ours, theirs) = &jobserver.shared.way else {
+    let Way::Pipe(ours) = &jobserver.shared.way else {
         panic!("{jobserver:?}");
     };
+    let theirs = jobserver.shared.childs_writer().expect("it is a pipe");
     let nonblocking = |fd: i32| {
         let text = flags_of(fd);
         let flags = text.lines().find_map(|line| line.strip_prefix("flags:"));
@@ -180,7 +247,10 @@ fn a_pipes_shared_open_file_stays_blocking() {
     ] {
         assert!(!nonblocking(fd));
     }
-    assert!(nonblocking(jobserver.shared.pipe.as_raw_fd()));
+    assert!(nonblocking(jobserver.shared.reader.as_raw_fd()));
+    let mut state = jobserver.shared.state();
+    let writers = jobserver.shared.writers(&mut state).expect("open");
+    assert!(nonblocking(writers.own.as_raw_fd()));
     // And it is the same pipe.
     (&write).write_all(b"q").expect("room");
     assert_eq!(jobserver.shared.read_token(), Some(b'q'));

@@ -36,6 +36,14 @@ pub(crate) fn make_fifo(path: &Path) -> io::Result<()> {
     cvt(unsafe { libc::mkfifo(path.as_ptr(), 0o600) }).map(drop)
 }
 
+/// How many bytes can be read of a pipe.
+pub(crate) fn bytes_in_pipe(fd: BorrowedFd<'_>) -> io::Result<usize> {
+    let mut count: libc::c_int = 0;
+    // SAFETY: ioctl(2) with this request writes one int.
+    cvt(unsafe { libc::ioctl(fd.as_raw_fd(), libc::FIONREAD, &mut count) })?;
+    Ok(usize::try_from(count).unwrap_or(0))
+}
+
 /// A copy at the lowest free number above 2.
 pub(super) fn duplicate(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     // SAFETY: fcntl(2) with this command takes one number.

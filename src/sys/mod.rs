@@ -67,7 +67,7 @@ pub(crate) use failure::{
     StartFailure, is_argument_list_too_long, is_process_gone, is_unknown_format,
     may_be_of_interpreter, process_gone,
 };
-pub(crate) use fd::{above_stdio, fd_limit_soft, make_fifo, raise_fd_limit};
+pub(crate) use fd::{above_stdio, bytes_in_pipe, fd_limit_soft, make_fifo, raise_fd_limit};
 pub(crate) use load::load_average;
 pub use names::{Capability, Namespaces, Resource};
 pub use signal::{Signal, SignalParseError};
