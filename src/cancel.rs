@@ -26,6 +26,7 @@ use crate::sys::{Signal, Target};
 /// [`Command::wait_delay`](crate::Command::wait_delay) says how long it may take before it is killed. The trap: without
 /// a wait delay, a command that ignores the request is waited for as long as it likes.
 #[derive(Clone)]
+#[must_use]
 pub struct Cancel {
     pub(crate) action: Action,
     pub(crate) target: Target,

@@ -20,6 +20,7 @@ use crate::sys::{Stdio, Stream, TerminalPlan, TerminalSize};
 /// assert_eq!(Command::new("cat").stdin(Input::file(file)).output()?, b"");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[must_use]
 pub struct Input {
     kind: InputKind,
     /// Typed into the terminal that its stdout is.
@@ -226,6 +227,7 @@ pub(crate) enum Feed {
 /// assert_eq!(lines.finish()?.stderr, b"three\n");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[must_use]
 pub struct Output {
     kind: OutputKind,
     terminal: Option<TerminalPlan>,

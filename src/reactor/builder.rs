@@ -22,6 +22,7 @@ use crate::sys::{Unix, fd_limit_soft, raise_fd_limit};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
+#[must_use]
 pub struct ReactorBuilder {
     running_max: usize,
     pools: Vec<(String, usize)>,
