@@ -2,8 +2,8 @@
 //! Unaware of how they come about, and of the search in `PATH`, whose text is `lookpath`'s.
 //!
 //! One rule for all of them: **an error's text holds its reason, and what the text holds is no source**. So `{error}`
-//! alone tells why, and whoever walks the sources reads nothing twice. An [`io::Error`] in the text is had by
-//! `io_error`; `source` goes on with what is behind it, which the text does not hold. thiserror makes a field either
+//! alone tells why, and whoever walks the sources reads nothing twice. `io_error` returns the [`io::Error`] that is in
+//! the text; `source` goes on with what is behind that, which the text does not hold. thiserror makes a field either
 //! text or source, so errors with an `io::Error` in them are written by hand.
 
 use std::fmt;
@@ -96,8 +96,9 @@ impl Cause {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
-    /// It could not be started, or was ended before it was. What the system says of a start comes this way, and what
-    /// [`Reactor::start`](crate::Reactor::start) tells itself is the same for the forms for one command.
+    /// It could not be started, or was ended before it was started. From a reactor, this is what the system says of a start;
+    /// what is wrong with the command itself, [`Reactor::start`](crate::Reactor::start) returns. The forms for one command
+    /// tell both this way.
     Start(StartError),
     /// It exited with a status other than 0, or a signal ended it. Whatever else happened, this is reported.
     Exit(ExitError),
@@ -105,7 +106,8 @@ pub enum Error {
     Stopped(Cause),
     /// It exited with status 0, but asking it to stop had failed.
     Cancel(io::Error),
-    /// It exited with status 0, but killing it had failed.
+    /// It exited with status 0, but killing it had failed. From a [shutdown](crate::Reactor::shutdown): killing it had
+    /// failed, and whether it has exited is not known.
     Kill(io::Error),
     /// It exited with status 0, but some process still held its pipes when the wait delay was over, and they were
     /// cut (Go: `ErrWaitDelay`).
@@ -156,8 +158,8 @@ impl Error {
         self.io_error().and_then(io::Error::raw_os_error)
     }
 
-    /// The kind that an [`io::Error`] made of this has: of a failed start that of its [`StartError`], otherwise that of
-    /// [`io_error`](Error::io_error); [`TimedOut`](io::ErrorKind::TimedOut) where a deadline, a timeout, silence or the wait
+    /// The kind of the [`io::Error`] that this becomes by `From`. For a failed start it is that of its [`StartError`],
+    /// otherwise that of [`io_error`](Error::io_error); [`TimedOut`](io::ErrorKind::TimedOut) where a deadline, a timeout, silence or the wait
     /// delay ended it; [`FileTooLarge`](io::ErrorKind::FileTooLarge) where too much output did; and
     /// [`Other`](io::ErrorKind::Other) for the rest: a status, a cancel, a lost status.
     pub fn kind(&self) -> io::ErrorKind {

@@ -51,11 +51,17 @@ pub use wait::Event;
 /// others start it. So one that is made when 10,000 are open copies 10,000 into each child, until lower numbers become
 /// free: from then on it uses these.
 ///
+/// # What it keeps open
+///
+/// On Linux, what a start needs is kept for the next one. So after many starts at once, an idle reactor has up to 48
+/// descriptors more than a new one, copies of `/dev/null`; up to 128 where commands had
+/// [extra descriptors](crate::Command::extra_fd). They are closed when descriptors are short.
+///
 /// # In a forked copy of the process
 ///
 /// A reactor works in the process that made it. In a copy of that, as fork(2) makes it, it only closes: dropping it
-/// there kills, reaps and waits for nothing. Until then the copy holds descriptors that the commands may need closed,
-/// as every forked copy does that does not exec. [`start`](Reactor::start) answers
+/// there kills, reaps and waits for nothing. Until then the copy holds descriptors whose closing the commands may wait
+/// for, as every forked copy does that does not exec. [`start`](Reactor::start) answers
 /// [`StartError::Forked`](crate::StartError::Forked) there; whatever would wait, read, write or signal fails with
 /// [`Unsupported`](io::ErrorKind::Unsupported); a [`Handle`] and a [`Context`](crate::Context) reach no reactor. The
 /// original feels none of it. The copy may make a reactor of its own; a copy of a process with several threads may call
@@ -77,7 +83,7 @@ impl Reactor {
         Reactor::builder().build()
     }
 
-    /// For other threads.
+    /// A handle, by which other threads speak to this reactor.
     pub fn handle(&self) -> Handle {
         Handle::new(self.engine.share_inbox(), self.engine.reactor())
     }

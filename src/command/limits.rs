@@ -92,7 +92,7 @@ impl Command {
 
     /// Has [`Reactor::wait_event`](crate::Reactor::wait_event) tell, after each such period that it runs, that it still
     /// does ([`Event::Slow`](crate::Event::Slow)). Default, and zero: never. It goes on; [`timeout`](Command::timeout) ends
-    /// it.
+    /// it. The trap: the reactor wakes for each period, and with a tiny one keeps a processor busy.
     pub fn slow_after(&mut self, period: Duration) -> &mut Command {
         self.change(|command| {
             command.policy_mut().slow_after = (!period.is_zero()).then_some(period)
@@ -107,20 +107,20 @@ impl Command {
     }
 
     /// Ends it as a context would, once nothing of its output was read for this long. Default: never. Zero ends it at once,
-    /// and [`Duration::MAX`] never. Only what passes through this process can be seen: with any such limit, the start is refused where
-    /// an output is inherited or a file, and where no output passes through this process. Of an
-    /// [`Output::pipe`](crate::Output::pipe) counts what the caller reads.
+    /// and [`Duration::MAX`] never. Only what passes through this process can be seen: with any such limit, the start is
+    /// refused where an output is inherited or a file, and where no output passes through this process. Of an
+    /// [`Output::pipe`](crate::Output::pipe) counts what the caller reads. The trap: one that has closed its outputs and
+    /// goes on is silent from then on, and is ended.
     pub fn idle_timeout(&mut self, timeout: Duration) -> &mut Command {
         self.change(|command| command.policy_mut().idle_timeout = Some(timeout))
     }
 
     /// Ends it as a context would, once more than so many bytes of its output were read, stdout and stderr together.
     /// Default, and `u64::MAX`: no limit. With zero, the first byte ends it. One that had exited already with status 0 is
-    /// [stopped](crate::Error::Stopped), too: with too much output nothing succeeds, unless the
-    /// [cancel action](Command::on_cancel) does nothing. Counted is what the reactor or the
-    /// caller reads, as for an [idle timeout](Command::idle_timeout); an output that is inherited or a file has no limit. The
-    /// trap: what it writes until it has ended is still taken; [`Output::capture_ends`](crate::Output::capture_ends) bounds
-    /// what is kept.
+    /// [stopped](crate::Error::Stopped), too: a command over the limit never succeeds, unless its
+    /// [cancel action](Command::on_cancel) is [`Cancel::nothing`]. What the reactor or the caller reads counts, as for an
+    /// [idle timeout](Command::idle_timeout); an output that is inherited or a file has no limit. The trap: what it writes
+    /// until it has ended is still taken; [`Output::capture_ends`](crate::Output::capture_ends) bounds what is kept.
     ///
     /// ```
     /// use execloop::{Cause, Command, Output};

@@ -22,7 +22,7 @@ use crate::sys::{Launch, StartFailure, StartStep, now};
 /// So many children may be on their way to their exec.
 const STARTS_UNDER_WAY_MAX: usize = 16;
 
-/// How long it is waited for children who have not been given a processor yet, and how often it is looked.
+/// How long `part_tables` waits for children that have not run yet, and how often it looks.
 const TABLE_WAIT: Duration = Duration::from_millis(1000);
 const TABLE_LOOK: Duration = Duration::from_micros(100);
 
@@ -64,14 +64,8 @@ impl Spawner {
         })
     }
 
-    /// Whether the clone returns only when its child has executed or failed (`CLONE_VFORK`). So it is where the child does
-    /// something to memory that both share, beyond its own stack and plan: other credentials clear *dumpable*, id maps are
-    /// written by both, fallbacks for old kernels reset signals one by one. Where the caller gave a descriptor of his: ours
-    /// is to be closed when the start returns, as he may wait for the other end. Where the child leaves our process group by
-    /// an act of its own: until then, a signal to its group would be one to ours. Where it is born into a cgroup: what runs out of
-    /// memory there is killed with all who share its memory, but for the parent of a vfork (oom_badness, `mm/oom_kill.c`). And
-    /// where it cannot be known when the child is done with it: on architectures without system calls by hand.
-    /// `--cfg execloop_start_waits` makes all starts wait, as sanitizers need it, whose code keeps accounts in what both share.
+    /// Whether the clone returns only when its child has executed or failed (`CLONE_VFORK`). Each reason stands in
+    /// docs/design.md, "Where a start waits".
     pub(super) fn waits(&self, launch: &Launch) -> bool {
         let attributes = &launch.program.attributes;
         cfg!(execloop_start_waits)
