@@ -10,7 +10,7 @@ const FDS_RESERVED: u64 = 32;
 /// How long to wait after the kernel refused for want of something, doubled each time up to the maximum.
 const BACKOFF_MS_MIN: u64 = 1;
 const BACKOFF_MS_MAX: u64 = 1024;
-/// After so many such waits of one command, some 20 seconds in all, its want is none that others will end.
+/// After so many such waits of one command, some 20 seconds in all, no end of another command will help it.
 const BACKOFFS_MAX: u32 = 30;
 
 /// The pidfd of one child.
@@ -34,13 +34,13 @@ impl Cost {
         FDS_OF_CHILD + u64::from(self.pipes)
     }
 
-    /// With the child's ends, during its start, and for each extra one at most two numbers on its way to its own.
+    /// During its start: the child's ends too, and at most two numbers for each extra descriptor, which is moved to its own.
     fn at_start(self) -> u64 {
         self.while_running() + u64::from(self.pipes) + 2 * u64::from(self.extra)
     }
 }
 
-/// The state of the queue, and what those take who were let in.
+/// The queue, and what the running commands take.
 #[derive(Debug)]
 pub(crate) struct Admission {
     running_max: usize,
@@ -65,8 +65,8 @@ pub(crate) struct Patience {
 }
 
 impl Patience {
-    /// The command was refused at `now`. Returns when to try again at the latest; `None`: it is refused for good. A try that came
-    /// before its wait was over, as some command had ended, is for free: where commands are short, there are many.
+    /// The command was refused at `now`. Returns when to try again at the latest; `None`: it is refused for good. A retry
+    /// before the wait is over, as some command has ended, does not use up a backoff: where commands are short, there are many.
     pub(crate) fn wait(&mut self, now: Instant) -> Option<Instant> {
         if let Some(until) = self.until.filter(|until| *until > now) {
             return Some(until);

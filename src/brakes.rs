@@ -83,8 +83,8 @@ impl Gauge {
         }
     }
 
-    /// A start adds 1 to the load, but to the average only in time: so many are let in as fit below the limit. What one
-    /// adds to a pressure nobody knows.
+    /// A start adds 1 to the load, which the average shows only later: so only as many are let in as fit below the limit.
+    /// How much a start adds to a pressure is not known.
     fn left(&self, value: f64, max: f64) -> usize {
         match self {
             Gauge::Load => (max - value).max(0.0) as usize,
@@ -117,7 +117,7 @@ impl Permits for Brakes {
         }
     }
 
-    /// That one has ended, the gauges will show.
+    /// The gauges will show that one has ended.
     fn give_back(&mut self) {}
 
     fn withdraw(&mut self) {

@@ -86,10 +86,11 @@ impl Cancel {
     /// its own ([`Command::process_group(0)`](crate::Command::process_group) or [`session`](crate::Command::session)), else
     /// its start is refused.
     ///
-    /// The trap: who of the group outlives a command that obeys is not killed at its exit. Where the pipes are still held when
+    /// The trap: when the command obeys and exits, the rest of its group is not killed. Where the pipes are still held when
     /// its [wait delay](crate::Command::wait_delay) or leak timeout is over, or at a [kill](crate::Reactor::kill), the rest of
-    /// the group is killed (Linux 6.9), and has 100 milliseconds to let go of them. Without a wait delay, who holds a pipe is
-    /// waited for; who holds none is left alone, and so is everybody after an end of the command's own.
+    /// the group is killed (Linux 6.9), and has 100 milliseconds to let go of them. Without a wait delay, a process that
+    /// holds a pipe is waited for, and one that holds none is left alone. So is the whole group when the command ends by
+    /// itself.
     /// [`Command::sweep_group`](crate::Command::sweep_group) kills all of them at the exit.
     pub fn to_group(mut self) -> Cancel {
         self.target = Target::Group;

@@ -30,7 +30,7 @@ mod streams;
 use prepare::Prepared;
 pub(crate) use prepare::{Retry, Spec};
 
-/// A descriptor for the child above 2; `Consumed` once a start took it.
+/// A descriptor of the child, by number; `Consumed` once a start took it.
 enum Extra {
     Closed,
     File(OwnedFd),
@@ -59,10 +59,10 @@ enum Extra {
 /// [file](Input::file), an [extra descriptor](Command::extra_fd), the caller's [data](Command::data). A second then
 /// fails with [`StartError::Consumed`](crate::StartError::Consumed), unless it was set anew.
 ///
-/// A **clone** is as the original is for its second start: it has all that can be started again, and what is for one
-/// start stays with the original. What is given by reference to a [`Handle`](crate::Handle) (`&mut Command`, as each
-/// builder call returns it) is one start: that takes what is for one start along, and the command can be given again as
-/// it can be started again.
+/// A **clone** has all that can be started again. What is for one start stays with the original.
+///
+/// A [`Handle`](crate::Handle) takes `&mut Command`, which each builder call returns, for one start. What is for one start
+/// goes along. The command stays with the caller, who can start it again or give it again.
 ///
 /// ```
 /// use execloop::{Command, Output, Reactor};
@@ -241,7 +241,7 @@ impl Command {
         self.change(|command| command.environment.remove(key.as_ref().to_owned()))
     }
 
-    /// Starts from an empty environment. Default: from this process's. Calls of `env` before this one are forgotten.
+    /// Starts from an empty environment. Default: from this process's. Earlier calls of `env` do not count any more.
     pub fn env_clear(&mut self) -> &mut Command {
         self.change(|command| command.environment.clear())
     }
@@ -274,8 +274,8 @@ impl Command {
     /// [`Finished::take_data`](crate::Finished::take_data), also where it could not be started. For one start. Default:
     /// nothing. A second call replaces what the first gave.
     ///
-    /// So no caller needs a table from ids to what a command is about; the reactor has no type parameter for it, as
-    /// commands of several parts of a program, each with data of its own, may share one. Where
+    /// So no caller needs a table from ids to what a command is about. The reactor has no type parameter for it, so that
+    /// several parts of a program, each with data of its own type, can share one reactor. Where
     /// [`Reactor::start`](crate::Reactor::start) refuses the command, its data stays in it. The trap: data of a command
     /// that is [detached](crate::Reactor::detach), or left to the reactor's drop, is dropped.
     pub fn data(&mut self, data: impl Any + Send) -> &mut Command {

@@ -258,7 +258,7 @@ mod tests {
     fn cancelling_a_parent_ends_its_descendants_and_not_its_own_parent() {
         let (root, told) = (Context::new(), Arc::new(Told::default()));
         let parent = root.child();
-        // The one between is dropped, and passes the word on all the same.
+        // The one between was dropped by its owner, and passes the end on all the same.
         let grandchild = parent.child().child();
         grandchild.watch(&told, 5);
         parent.cancel();

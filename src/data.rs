@@ -5,8 +5,8 @@ use std::any::Any;
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
-/// Something of the caller's. The lock is never taken but by who owns it: it makes a [`Finished`](crate::Finished) that
-/// holds this one that threads can share.
+/// Something of the caller's. Nobody ever waits for the lock: it is there because threads can share a
+/// [`Finished`](crate::Finished), and what it holds has to be `Sync`.
 pub(crate) struct Data(Mutex<Box<dyn Any + Send>>);
 
 impl Data {
@@ -17,7 +17,7 @@ impl Data {
     /// What was given, if it is one of these.
     ///
     /// # Errors
-    /// Itself, if it is another type's.
+    /// Itself, if it has another type.
     pub(crate) fn take<T: Any>(self) -> Result<T, Data> {
         let data = self.0.into_inner().unwrap_or_else(PoisonError::into_inner);
         match data.downcast() {

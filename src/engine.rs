@@ -45,7 +45,8 @@ mod stop;
 mod suspend;
 mod terminals;
 
-/// Longer than a short child's whole life, and shorter than the slice of a process that only computes.
+/// If `sched_yield` takes longer than this, others are computing: the loop does not yield again for `HOLD_ON_TURNS` turns. It
+/// is longer than a short child's whole life, and shorter than the slice of a process that only computes.
 const AWAY_MAX: Duration = Duration::from_millis(1);
 const HOLD_ON_TURNS: u32 = 1000;
 
@@ -122,7 +123,7 @@ pub(crate) struct Engine<K: Kernel> {
     unwatched: Vec<Tenant>,
     /// Children whose program is not known to be executed.
     starting: Vec<Tenant>,
-    /// What the exec of one of them is waited for, the most urgent.
+    /// The most urgent reason to learn that one of them has executed.
     awaits_exec: Option<AwaitsExec>,
     /// How often they were looked at since the last one began.
     looks_at_starting: u32,

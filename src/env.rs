@@ -102,7 +102,7 @@ impl EnvChanges {
         self.has_odd_name = false;
     }
 
-    /// Whether `set` was given a name that is none.
+    /// Whether `set` was given a name that no variable can have.
     pub(crate) fn has_odd_name(&self) -> bool {
         self.has_odd_name
     }
@@ -185,9 +185,9 @@ pub(crate) fn resolve<'a>(
 #[derive(Debug)]
 struct Walk<'a> {
     kept: Vec<Cow<'a, OsStr>>,
-    /// Keys whose fate a later entry or removal has settled.
+    /// Keys of which a later entry or removal has decided.
     settled: HashSet<&'a [u8]>,
-    /// Those of them that a removal has settled: the entries before it are gone, whatever they hold.
+    /// Those of them that a removal has decided: the entries before it are gone, whatever they hold.
     removed: HashSet<&'a [u8]>,
     has_nul: bool,
 }

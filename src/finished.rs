@@ -73,7 +73,7 @@ pub struct Finished {
     pub stdout: Vec<u8>,
     /// The same of stderr.
     pub stderr: Vec<u8>,
-    /// From the same system call as the status. `None` without a status of our own.
+    /// From the same system call as the status. `None` where that call gave no status.
     pub usage: Option<Usage>,
     /// The streams that some process still held when they were cut. What it wrote before is in the output.
     pub leaked: Vec<Stream>,
@@ -109,7 +109,7 @@ impl Finished {
     }
 
     /// What the command was given by [`Command::data`](crate::Command::data), if it is a `T`. `None` where it was given
-    /// nothing, or that was taken already; another type's is left where it is.
+    /// nothing, or that was taken already. Data of another type stays where it is.
     pub fn take_data<T: Any>(&mut self) -> Option<T> {
         match self.data.take()?.take() {
             Ok(data) => Some(data),

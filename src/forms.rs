@@ -14,8 +14,8 @@ impl Command {
     /// Runs it to its end, on this thread, in a reactor of its own. Refused with [`Input::pipe`](crate::Input::pipe) or
     /// [`Output::pipe`], as are the other forms for one command: nobody could write or read it meanwhile.
     ///
-    /// That reactor is made for this run, after all that the program has open, which a start then copies
-    /// ([`Reactor`], "Make it early"). Who runs many commands keeps a reactor.
+    /// That reactor is made for this run, so its start copies the descriptors that the program has open by then
+    /// ([`Reactor`], "Make it early"). To run many commands, keep a reactor.
     ///
     /// # Errors
     /// [`CommandError`] tells why it could not be started or did not succeed, and holds what was captured.

@@ -15,7 +15,7 @@ pub(crate) fn guarded<T>(
         Ok(result) => result,
         Err(payload) => {
             let panicked = CallbackPanicked::new(what, &*payload);
-            // What was thrown is the caller's, too. Where even its drop panics, that is not dropped any more.
+            // The panic's payload is the caller's, too. Where its drop panics as well, the second payload is leaked.
             if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
                 std::mem::forget(again);
             }

@@ -12,8 +12,8 @@ use crate::sys::{Kernel, Signal, Target, Unix};
 
 type UnixInbox = Inbox<<Unix as Kernel>::Waker>;
 
-/// Speaks to a [`Reactor`](crate::Reactor) from any thread. What it says is done in the reactor's next turn, which it
-/// wakes; after the reactor is gone, nothing is. Cheap to clone. [`Reactor::serve`](crate::Reactor::serve) goes on for as
+/// Speaks to a [`Reactor`](crate::Reactor) from any thread. Each call wakes the reactor, which acts on it in its next
+/// turn; once the reactor is gone, calls do nothing. Cheap to clone. [`Reactor::serve`](crate::Reactor::serve) goes on for as
 /// long as there is one.
 ///
 /// ```
@@ -42,8 +42,8 @@ type UnixInbox = Inbox<<Unix as Kernel>::Waker>;
 /// by the command's id ([`Reactor::stdin`](crate::Reactor::stdin), ..): no handle reaches it, nor does a
 /// [`Pending`]. With [`start`](Handle::start) it can be used until the reactor hands the [`Finished`] out; with
 /// [`run`](Handle::run) and [`run_then`](Handle::run_then), which take that at once, until the command is finished. The
-/// trap: who waits for a [`Pending`] while no one closes its stdin or reads its full stdout waits for ever. For a pipe of
-/// another thread's make one by [`std::io::pipe`], and give the command its end
+/// trap: a [`Pending`] whose stdin nobody closes, or whose full stdout nobody reads, is waited for for ever. Where another
+/// thread is to have a pipe, make one by [`std::io::pipe`], and give the command its end
 /// ([`Input::file`](crate::Input::file), [`Output::file`](crate::Output::file)).
 pub struct Handle {
     inbox: Arc<UnixInbox>,
@@ -91,9 +91,8 @@ impl Handle {
         pending
     }
 
-    /// Starts or queues a command, and calls `then` with its [`Finished`], on the reactor's thread; it must not block. A
-    /// channel's sender in it is a way to tell any thread; what is captured in it is the caller's own, and travels with the
-    /// command. The reactor's own calls do not hand this command out. Where the reactor is dropped or
+    /// Starts or queues a command, and calls `then` with its [`Finished`], on the reactor's thread; it must not block. To
+    /// tell another thread, let it capture a channel's sender. The reactor's own calls do not hand this command out. Where the reactor is dropped or
     /// [detaches](crate::Reactor::detach) the command, `then` is dropped uncalled. A panic in it is dropped: no one is left
     /// to hear of it.
     ///

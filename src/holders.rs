@@ -73,7 +73,7 @@ fn slave_of(number: i32) -> Option<PathBuf> {
     Some(Path::new("/dev/pts").join(index.trim()))
 }
 
-/// A process that is gone meanwhile, or another user's, counts as one that holds nothing.
+/// A process that has ended meanwhile, or is another user's, counts as one that holds nothing.
 fn holds(process: &Path, name: &Path) -> bool {
     let Ok(fds) = fs::read_dir(process.join("fd")) else {
         return false;

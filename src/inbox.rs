@@ -58,7 +58,7 @@ impl<W: Wake> Inbox<W> {
         self.next_number.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// One more handle speaks by it.
+    /// There is one more handle.
     pub(crate) fn add_handle(&self) {
         self.handles.fetch_add(1, Ordering::Relaxed);
     }
@@ -70,7 +70,7 @@ impl<W: Wake> Inbox<W> {
         }
     }
 
-    /// No handle is left. What the last has sent can be taken.
+    /// No handle is left. Messages that the last one has sent may still be there.
     pub(crate) fn has_no_handle(&self) -> bool {
         self.handles.load(Ordering::Acquire) == 0
     }

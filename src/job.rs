@@ -43,8 +43,8 @@ pub(crate) struct Policy {
     pub(crate) sweeps_group: bool,
 }
 
-/// How long a killed process group has to let go of the command's pipes. Of such a death its own parent alone learns
-/// of a descendant, so that it holds no pipe any more is seen by the end of the pipe alone.
+/// How long a killed process group has to let go of the command's pipes. Only its own parent learns of a descendant's
+/// death; we see no more than that the pipe ends.
 pub(crate) const GROUP_DEATH_MAX: Duration = Duration::from_millis(100);
 
 /// Something happened to the command.
@@ -177,7 +177,7 @@ pub(crate) struct Job {
     is_group_killed: bool,
     /// Those of the group who outlived the child were killed with its end, and are dead by then.
     group_dead_at: Option<Instant>,
-    /// A kill got through before the exit was seen: what copies failed of no longer counts.
+    /// A kill succeeded before the exit: copy errors are its consequence and are not reported.
     killed: bool,
     copy_error: Option<(Stream, io::Error)>,
     timeout_at: Option<Instant>,
@@ -223,8 +223,8 @@ impl Job {
         }
     }
 
-    /// When its own time limits ask it to stop. Whatever has asked it before stands in their place, and pipes that were
-    /// closed by force need no limit.
+    /// When its own time limits ask it to stop. `None` where something has asked it already, or its pipes were closed by
+    /// force.
     fn limit_at(&self) -> Option<Instant> {
         let limits = [self.timeout_at, self.idle_at].into_iter().flatten();
         limits
@@ -353,7 +353,7 @@ impl Job {
         self.finish_if_drained(effects);
     }
 
-    /// Whoever dies lets go of the pipes, and is not taken for one who holds them.
+    /// Not before the killed group is dead: a process that is dying is not to be taken for one that holds a pipe.
     fn once_group_is_dead(&self, at: Option<Instant>) -> Option<Instant> {
         at.map(|at| self.group_dead_at.map_or(at, |dead| at.max(dead)))
     }

@@ -147,7 +147,7 @@ pub trait CommandExt: sealed::Sealed {
     ///
     /// It is born there; where the kernel (before 5.7) or a seccomp filter refuses that, it moves there first thing, by
     /// `cgroup.procs`. The directory is kept open, so later starts find it also if it was renamed or hidden. A start with it
-    /// waits for the program's exec: who runs out of memory there is killed with all who share its memory, but for the parent
+    /// waits for the program's exec: the OOM killer of a cgroup kills all who share its victim's memory, but for the parent
     /// of a vfork.
     ///
     /// ```no_run
@@ -162,8 +162,9 @@ pub trait CommandExt: sealed::Sealed {
     /// Makes a cgroup for each start, below a directory of the caller's, and starts the child in it. Default: that of this
     /// process. Excludes [`cgroup`](CommandExt::cgroup). A start with it waits for the program's exec.
     ///
-    /// No process of its cgroup survives the command: when its process has exited, also after a normal end, whoever is left in the cgroup is
-    /// killed by `cgroup.kill`, wherever it has moved its session and its group to. The command is finished when the cgroup is empty (`populated 0`), which is then removed.
+    /// No process of its cgroup survives the command. When its process has exited, also after a normal end, whoever is left
+    /// in the cgroup is killed by `cgroup.kill`, whatever session and group they are in. The command is finished when the
+    /// cgroup is empty (`populated 0`); then the cgroup is removed.
     ///
     /// The start fails with [`StartStep::Cgroup`](crate::StartStep::Cgroup) where no cgroup can be made, a setting is
     /// refused, or the kernel is older than Linux 5.14. The traps: the directory has to be delegated to this user

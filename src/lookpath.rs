@@ -36,9 +36,9 @@ pub fn look_path(name: impl AsRef<OsStr>) -> Result<PathBuf, LookPathError> {
 
 /// [`look_path`] in another `PATH` than this process's: for a command whose environment has its own, and that runs in `dir`.
 ///
-/// The rules are the same; what isn't absolute, a `name` with a slash or an entry of `path`, is looked for in `dir`, and told
-/// as it is spelt, as the command will take it that has `dir` for its
-/// [`current_dir`](crate::Command::current_dir). An empty `dir` is the current one.
+/// The rules are the same, but that relative paths (a `name` with a slash, an entry of `path`) are looked for in `dir`. They
+/// are returned as they are spelt, which is right for a command whose
+/// [`current_dir`](crate::Command::current_dir) is `dir`. An empty `dir` is the current one.
 ///
 /// # Errors
 ///

@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 pub(crate) struct LoopClock {
     real: Instant,
     now: Instant,
-    /// Since when it stands, in the system's time; `None`: it goes.
+    /// Since when the loop's time stands still, in the system's time; `None`: it goes on.
     stopped: Option<Instant>,
-    /// How long it has stood before.
+    /// How long it stood still before that, in all.
     behind: Duration,
 }
 
 impl LoopClock {
-    /// Goes, and is not behind.
+    /// Goes on, and is the same as the system's.
     pub(crate) fn new(real: Instant) -> LoopClock {
         LoopClock {
             real,
@@ -60,7 +60,7 @@ impl LoopClock {
         }
     }
 
-    /// When the system will have the time at which it is `at` here. `None`: not while it stands.
+    /// The loop's time `at`, as a time of the system's. `None`: it does not come while the loop's time stands still.
     pub(crate) fn real_of(&self, at: Instant) -> Option<Instant> {
         match self.stopped {
             Some(_) if at > self.now() => None,
@@ -69,7 +69,7 @@ impl LoopClock {
         }
     }
 
-    /// What a time of the system's is here, if it does not stand (any longer).
+    /// A time of the system's as one of the loop's, if that does not stand still (any longer).
     pub(crate) fn of_real(&self, at: Instant) -> Instant {
         let behind = self.real.saturating_duration_since(self.now());
         at.checked_sub(behind).unwrap_or(at)

@@ -96,7 +96,7 @@ pub struct Stats {
     pub bytes_written: u64,
     /// Passes of the loop.
     pub turns: u64,
-    /// The longest of them, without the time that it slept.
+    /// The longest pass, without the time that it slept.
     pub turn_max: Duration,
     /// The longest visit to a stream that runs code of the caller's: a reader, a writer, a line callback.
     pub callback_max: Duration,

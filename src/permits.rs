@@ -9,7 +9,7 @@ use std::time::Instant;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Permit {
     Granted,
-    /// Not now. When it is worth to ask again, the source's descriptor says.
+    /// Not now. Ask again when the source's descriptor becomes readable.
     Announced,
     /// Not before this time, or an end.
     Until(Instant),
@@ -76,7 +76,7 @@ impl Sources {
         self.is_refused = false;
     }
 
-    /// To ask again is of no use yet.
+    /// It is of no use to ask again yet.
     pub(crate) fn is_refused(&self) -> bool {
         self.is_refused
     }

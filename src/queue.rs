@@ -10,9 +10,9 @@ use std::sync::Arc;
 pub(crate) struct Pool(u32);
 
 impl Pool {
-    /// Where every command is that names no pool. It is as deep as can be.
+    /// The pool of all commands that name none. It is as deep as can be.
     pub(crate) const COMMON: Pool = Pool(0);
-    /// Where those are that have the console: one at a time.
+    /// The pool of commands that have the console: one at a time.
     pub(crate) const CONSOLE: Pool = Pool(1);
 }
 
@@ -115,7 +115,7 @@ impl Queue {
         lane.waiting.get(key).map(|waiting| waiting.slot)
     }
 
-    /// One that came now would be the next, whatever its priority: no other can be, and none of its pool waits.
+    /// A command that came now would be the next, whatever its priority: no other may start, and none of its pool waits.
     pub(crate) fn is_next(&self, pool: Pool, weight: u32) -> bool {
         let lane = &self.lanes[pool.0 as usize];
         self.is_blocked() && lane.waiting.is_empty() && lane.has_room(weight)

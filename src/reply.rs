@@ -30,7 +30,7 @@ use crate::inbox::Reply;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// Somebody else has to drive the reactor meanwhile, on its own thread or in the outer loop. Dropping this cancels the
+/// The reactor has to be driven meanwhile, by its own thread or an outer loop. Dropping this cancels the
 /// command, as the first [`Handle::cancel`] does; what becomes of it is then not reported. So a future that loses a race, or a
 /// task that is aborted, leaves no command behind, as long as that heeds its [`Cancel`](crate::Cancel).
 ///

@@ -86,7 +86,8 @@ pub(crate) enum AwaitsExec {
     /// A copy of the child's ends is kept until then, without which its outputs do not end. What is written to them, and its own
     /// end, are announced.
     ToEnd,
-    /// Its input begins, or the caller's use of its pipes; or what the caller gave is closed on our side, for whose end he may wait.
+    /// Its input begins, or the caller's use of its pipes; or a descriptor of the caller's has to be closed here, as he may
+    /// be waiting for its other end.
     ToBegin,
 }
 
@@ -96,7 +97,7 @@ impl<K: Kernel> Running<K> {
         self.start.is_some()
     }
 
-    /// What happens when its program is executed, of which nobody else tells; also where our ends are closed already.
+    /// Why it has to be learned that its program is executed, which nobody announces; also where our ends are closed already.
     pub(crate) fn awaits_exec(&self) -> Option<AwaitsExec> {
         let launch = &self.start.as_ref()?.launch;
         let begins = launch.stdio[Stream::Stdin as usize].has_our_end()
@@ -114,7 +115,7 @@ impl<K: Kernel> Running<K> {
         self.has_console && self.reaped.is_none()
     }
 
-    /// The reactor's end is not to touch it: it was let go, or is to be. One that has exited cannot be any more.
+    /// It is detached, or survives the reactor and has not exited yet: the reactor's end does not touch it.
     pub(crate) fn is_left_alone(&self) -> bool {
         self.is_detached || (self.survives && self.reaped.is_none())
     }

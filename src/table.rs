@@ -238,7 +238,7 @@ impl<K: Kernel> Table<K> {
         running.child.as_ref()
     }
 
-    /// The slots of all commands that are not handed out, but of those that are finished and do not linger.
+    /// The slots of all commands that wait, run or linger.
     pub(crate) fn slots(&self) -> Vec<u32> {
         self.slots.iter().map(|(slot, _)| slot as u32).collect()
     }

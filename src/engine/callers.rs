@@ -17,7 +17,7 @@ use crate::sys::{Kernel, Stream};
 /// How often a caller reads or writes in a row before all other commands have a turn. His pipe may always be ready.
 const CALLER_PIECES_PER_TURN_MAX: usize = 16;
 
-/// What is not announced is tried again after as long as this many tries have taken, each time.
+/// A pipe that the kernel does not announce is tried again after as long as a child that was asked this often already.
 const UNWATCHED_ASKED: u32 = 3;
 
 /// Whether the caller sleeps while his pipe has nothing for him.
@@ -209,7 +209,7 @@ impl<K: Kernel> Engine<K> {
         Err(io::ErrorKind::WouldBlock.into())
     }
 
-    /// How far the command is for this pipe of the caller's.
+    /// Which stage the command has reached for this pipe of the caller's.
     fn stage(&mut self, id: CommandId, stream: Stream) -> io::Result<Stage> {
         let slot = self
             .table

@@ -9,7 +9,7 @@ use crate::pipe_limits::LAST_DRAIN_BYTES_MAX;
 use crate::sys::{Kernel, Stream};
 
 impl<K: Kernel> Engine<K> {
-    /// A command runs, and is to be told of after a while.
+    /// Sets the time at which the caller is to be told that this command still runs.
     pub(super) fn notice_slow_later(&mut self, slot: u32) {
         let now = self.clock.now();
         if let Some(running) = self.table.running(slot)
@@ -21,7 +21,7 @@ impl<K: Kernel> Engine<K> {
         }
     }
 
-    /// The while is over.
+    /// That time has come.
     pub(super) fn notice_slow(&mut self, slot: u32) {
         let Some(running) = self.table.running(slot) else {
             return;
@@ -66,8 +66,8 @@ impl<K: Kernel> Engine<K> {
         }
     }
 
-    /// After the exit, so much was read of an output; `is_empty`: and then there was no more. As much as both pipes may have
-    /// held is enough: what comes then was written since.
+    /// So much of an output was read after the exit; `is_empty`: until there was no more. Once as much was read as both
+    /// pipes can have held, what still comes was written after the exit.
     pub(super) fn note_emptiness(
         &mut self,
         slot: u32,

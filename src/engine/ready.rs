@@ -7,9 +7,9 @@ use crate::sys::Stream;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
-    /// He was told that it would block.
+    /// The caller was told that it would block.
     Awaited,
-    /// It may not any more, and he has not heard of it.
+    /// It may not block any more, and the caller has not been told.
     Noted,
 }
 
@@ -23,7 +23,7 @@ pub(super) struct Readiness {
 }
 
 impl Readiness {
-    /// He was told that it would block.
+    /// The caller was told that it would block.
     pub(super) fn wait_for(&mut self, number: u64, stream: Stream) {
         self.stages
             .entry((number, stream))
@@ -71,14 +71,14 @@ impl Readiness {
         }
     }
 
-    /// He has no such pipe any more.
+    /// The caller has no such pipe any more.
     pub(super) fn forget_one(&mut self, number: u64, stream: Stream) {
         if self.stages.remove(&(number, stream)) == Some(Stage::Noted) {
             self.noted.retain(|noted| *noted != (number, stream));
         }
     }
 
-    /// He waits for an output of this command, or has to hear that it is worth another try.
+    /// The caller waits for an output of this command, or is still to be told that one is worth another try.
     pub(super) fn is_output_awaited(&self, number: u64) -> bool {
         let outputs = [Stream::Stdout, Stream::Stderr];
         !self.stages.is_empty()
@@ -87,24 +87,24 @@ impl Readiness {
                 .any(|stream| self.stages.contains_key(&(number, *stream)))
     }
 
-    /// Of so many pipes he has not heard.
+    /// Of how many pipes the caller is still to be told.
     pub(super) fn noted(&self) -> usize {
         self.noted.len()
     }
 
-    /// There is something that he has not heard of.
+    /// There is a pipe of which the caller is still to be told.
     pub(super) fn is_any_noted(&self) -> bool {
         !self.noted.is_empty()
     }
 
-    /// What he has not heard of, first in, first out.
+    /// The next of which the caller is to be told, first in, first out.
     pub(super) fn pop(&mut self) -> Option<(u64, Stream)> {
         let next = self.noted.pop_front()?;
         self.stages.remove(&next);
         Some(next)
     }
 
-    /// He was told of these that they would block, and of nothing since.
+    /// Pipes of which the caller was told that they would block, and nothing since.
     #[cfg(any(test, fuzzing))]
     pub(super) fn awaited(&self) -> impl Iterator<Item = (u64, Stream)> {
         let is_awaited = |(_, stage): &(_, &Stage)| **stage == Stage::Awaited;

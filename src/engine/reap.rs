@@ -127,7 +127,7 @@ impl<K: Kernel> Engine<K> {
         }
     }
 
-    /// The limit has come since the child's exit was found, of which nobody outside of this turn can have heard.
+    /// The exit was found in this turn and the limit is later, so the caller could not react yet.
     pub(super) fn exit_is_new_for(&mut self, slot: u32, limit: Instant) -> bool {
         let turn = self.stats.turns;
         let running = self.table.running(slot);

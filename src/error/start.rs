@@ -25,7 +25,7 @@ use crate::sys::StartStep;
 /// ```
 ///
 /// [`Reactor::start`](crate::Reactor::start) returns what is wrong with the command itself. What the system says of its
-/// start ([`StartStep`](StartError::Step), [`Interpreter`](StartError::Interpreter)) is in its
+/// start ([`Step`](StartError::Step), [`Interpreter`](StartError::Interpreter)) is in its
 /// [`Finished`](crate::Finished), also when it is found out at once, and so is what ended it before it was started. The
 /// forms for one command return either.
 #[derive(Debug)]

@@ -137,9 +137,8 @@ impl ReactorBuilder {
         self
     }
 
-    /// With `true`, raises this process's soft limit of descriptors to the hard one. From then on children get the
-    /// limit as it was, whichever reactor starts them, after their descriptors are in place (Go does both). Default:
-    /// `false`, as the limit belongs to the whole process.
+    /// With `true`, raises this process's soft limit of descriptors to the hard one. Children still get the old one,
+    /// whichever reactor starts them (Go does the same). Default: `false`, as the limit belongs to the whole process.
     pub fn raise_fd_limit(mut self, raise: bool) -> ReactorBuilder {
         self.raises_fd_limit = raise;
         self

@@ -14,7 +14,7 @@ use crate::pipe_limits::{
 };
 use crate::sys::Kernel;
 
-/// The same for a stream that keeps filling its pipe, which was then enlarged to this.
+/// `STREAM_BYTES_PER_TURN_MAX` for a bulk stream, whose pipe is enlarged to this.
 const BULK_BYTES_PER_TURN_MAX: usize = 256 * 1024;
 /// The largest packet of a pipe in packet mode (PIPE_BUF, pipe(2)).
 const PACKET_BYTES_MAX: usize = 4096;
@@ -23,7 +23,7 @@ const FULL_READS_OF_BULK: u8 = 4;
 /// A capture beyond this is read straight into its vector, which has to have room for a whole budget then. Below it, that
 /// room would be most of what a capture keeps.
 const SMALL_CAPTURE_BYTES_MAX: usize = STREAM_BYTES_PER_TURN_MAX;
-/// So much room may a finished capture keep beside each of its bytes' quarter.
+/// Unused capacity that a finished capture may keep, besides a quarter of its length.
 const SPARE_BYTES_MAX: usize = 1024;
 /// A longer line is handed out in pieces.
 const LINE_BYTES_MAX: usize = 1024 * 1024;

@@ -101,7 +101,7 @@ macro_rules! steps {
         }
 
         impl StartStep {
-            /// All steps, in the order in which a start takes them.
+            /// All steps, numbered as the child reports them.
             const ALL: &[StartStep] = &[$(StartStep::$name,)*];
 
             fn text(self) -> &'static str {

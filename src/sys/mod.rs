@@ -100,7 +100,7 @@ pub(crate) trait Kernel {
     }
     /// The monotonic clock: the only place where time is read.
     fn now(&self) -> Instant;
-    /// A start of this would not wait for another's exec.
+    /// `false`: as many starts as may be are under way, so this one would wait for another child's exec.
     fn can_start(&self, launch: &Launch) -> bool;
     /// Starts one child. Its program may be executed later, or not at all, which its exit tells. Nothing of it is watched
     /// yet. On failure nothing is left behind and `launch` can be started again.

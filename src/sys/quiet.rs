@@ -146,7 +146,7 @@ fn take_pending(set: &libc::sigset_t) {
 }
 
 /// The same by sigwait(3), which has no limit of time. The write has raised the signal for this thread alone, so no other thread
-/// else can take it between the two calls.
+/// can take it between the two calls.
 #[cfg(any(target_vendor = "apple", target_os = "openbsd"))]
 fn take_pending(set: &libc::sigset_t) {
     if is_pending() {
