@@ -34,7 +34,8 @@ impl Cost {
         FDS_OF_CHILD + u64::from(self.pipes)
     }
 
-    /// During its start: the child's ends too, and at most two numbers for each extra descriptor, which is moved to its own.
+    /// During its start: the child's ends too, and at most two numbers for each extra descriptor, which is moved to its
+    /// own.
     fn at_start(self) -> u64 {
         self.while_running() + u64::from(self.pipes) + 2 * u64::from(self.extra)
     }
@@ -65,8 +66,9 @@ pub(crate) struct Patience {
 }
 
 impl Patience {
-    /// The command was refused at `now`. Returns when to try again at the latest; `None`: it is refused for good. A retry
-    /// before the wait is over, as some command has ended, does not use up a backoff: where commands are short, there are many.
+    /// The command was refused at `now`. Returns when to try again at the latest; `None`: it is refused for good. A
+    /// retry before the wait is over, as some command has ended, does not use up a backoff: where commands are short,
+    /// there are many.
     pub(crate) fn wait(&mut self, now: Instant) -> Option<Instant> {
         if let Some(until) = self.until.filter(|until| *until > now) {
             return Some(until);
@@ -191,7 +193,8 @@ impl Admission {
         self.fds -= FDS_OF_CHILD;
     }
 
-    /// The kernel was short of something while others run. No command starts before one of them ends, or before this time.
+    /// The kernel was short of something while others run. No command starts before one of them ends, or before this
+    /// time.
     pub(crate) fn shortage(&mut self, retry_at: Instant) {
         self.retry_at = Some(retry_at);
     }

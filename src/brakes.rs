@@ -83,8 +83,8 @@ impl Gauge {
         }
     }
 
-    /// A start adds 1 to the load, which the average shows only later: so only as many are let in as fit below the limit.
-    /// How much a start adds to a pressure is not known.
+    /// A start adds 1 to the load, which the average shows only later: so only as many are let in as fit below the
+    /// limit. How much a start adds to a pressure is not known.
     fn left(&self, value: f64, max: f64) -> usize {
         match self {
             Gauge::Load => (max - value).max(0.0) as usize,

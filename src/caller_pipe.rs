@@ -18,8 +18,8 @@ pub(crate) enum CallerPipe<P> {
         ready: bool,
         is_watched: bool,
     },
-    /// Closed by force. `left` is what it still held, `read` how much of that the caller has read since. Behind it comes
-    /// the end of the stream, or the reason why there is none.
+    /// Closed by force. `left` is what it still held, `read` how much of that the caller has read since. Behind it
+    /// comes the end of the stream, or the reason why there is none.
     Cut {
         left: Vec<u8>,
         read: usize,

@@ -66,8 +66,9 @@ impl Cancel {
     }
 
     /// Calls `callback`, at most once a start, on the reactor's thread; it must not block. Its error becomes
-    /// [`Error::Cancel`](crate::Error::Cancel) if the command then exits with status 0. One with [`NotRunning`] or `ESRCH`
-    /// in it means that the command was done already, and counts as no cancellation at all (Go: `os.ErrProcessDone`).
+    /// [`Error::Cancel`](crate::Error::Cancel) if the command then exits with status 0. One with [`NotRunning`] or
+    /// `ESRCH` in it means that the command was done already, and counts as no cancellation at all (Go:
+    /// `os.ErrProcessDone`).
     pub fn with(
         callback: impl Fn(&CancelTarget<'_>) -> io::Result<()> + Send + Sync + 'static,
     ) -> Cancel {
@@ -82,16 +83,15 @@ impl Cancel {
         }
     }
 
-    /// Signals go to the whole process group, the final kill too. Default: to the process alone. The command needs a group of
-    /// its own ([`Command::process_group(0)`](crate::Command::process_group) or [`session`](crate::Command::session)), else
-    /// its start is refused.
+    /// Signals go to the whole process group, the final kill too. Default: to the process alone. The command needs a
+    /// group of its own ([`Command::process_group(0)`](crate::Command::process_group) or
+    /// [`session`](crate::Command::session)), else its start is refused.
     ///
-    /// The trap: when the command obeys and exits, the rest of its group is not killed. Where the pipes are still held when
-    /// its [wait delay](crate::Command::wait_delay) or leak timeout is over, or at a [kill](crate::Reactor::kill), the rest of
-    /// the group is killed (Linux 6.9), and has 100 milliseconds to let go of them. Without a wait delay, a process that
-    /// holds a pipe is waited for, and one that holds none is left alone. So is the whole group when the command ends by
-    /// itself.
-    /// [`Command::sweep_group`](crate::Command::sweep_group) kills all of them at the exit.
+    /// The trap: when the command obeys and exits, the rest of its group is not killed. Where the pipes are still held
+    /// when its [wait delay](crate::Command::wait_delay) or leak timeout is over, or at a [kill](crate::Reactor::kill),
+    /// the rest of the group is killed (Linux 6.9), and has 100 milliseconds to let go of them. Without a wait delay, a
+    /// process that holds a pipe is waited for, and one that holds none is left alone. So is the whole group when the
+    /// command ends by itself. [`Command::sweep_group`](crate::Command::sweep_group) kills all of them at the exit.
     pub fn to_group(mut self) -> Cancel {
         self.target = Target::Group;
         self

@@ -49,8 +49,8 @@ enum Extra {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// The builder has the names of [`std::process::Command`] and the rules of Go's `os/exec`: no shell, no stdin, and output
-/// that goes nowhere unless asked for.
+/// The builder has the names of [`std::process::Command`] and the rules of Go's `os/exec`: no shell, no stdin, and
+/// output that goes nowhere unless asked for.
 ///
 /// # Once more
 ///
@@ -61,8 +61,8 @@ enum Extra {
 ///
 /// A **clone** has all that can be started again. What is for one start stays with the original.
 ///
-/// A [`Handle`](crate::Handle) takes `&mut Command`, which each builder call returns, for one start. What is for one start
-/// goes along. The command stays with the caller, who can start it again or give it again.
+/// A [`Handle`](crate::Handle) takes `&mut Command`, which each builder call returns, for one start. What is for one
+/// start goes along. The command stays with the caller, who can start it again or give it again.
 ///
 /// ```
 /// use execloop::{Command, Output, Reactor};
@@ -123,7 +123,8 @@ impl Command {
     /// A command that runs `program` with no arguments.
     ///
     /// A name without a slash is looked for in this process's `PATH`, now ([`look_path`]), and not in one that
-    /// [`env`](Command::env) sets ([`look_path_in`](crate::look_path_in) does that); a failure is reported by the start. A name with a slash is taken as it is; a relative one is resolved by the child, in its
+    /// [`env`](Command::env) sets ([`look_path_in`](crate::look_path_in) does that); a failure is reported by the
+    /// start. A name with a slash is taken as it is; a relative one is resolved by the child, in its
     /// [directory](Command::current_dir) (Go's rule).
     pub fn new(program: impl AsRef<OsStr>) -> Command {
         let name = program.as_ref();
@@ -210,7 +211,8 @@ impl Command {
         })
     }
 
-    /// Sets what the program sees as its own name. Default: the name given to [`new`](Command::new), not the path found.
+    /// Sets what the program sees as its own name. Default: the name given to [`new`](Command::new), not the path
+    /// found.
     pub fn arg0(&mut self, name: impl AsRef<OsStr>) -> &mut Command {
         self.change(|command| command.arg0 = Some(name.as_ref().to_owned()))
     }
@@ -246,8 +248,8 @@ impl Command {
         self.change(|command| command.environment.clear())
     }
 
-    /// Sets the whole environment, as entries `KEY=value` (Go: `Cmd.Env`). Default: that of this process. Entries without `=` are passed on as they
-    /// are, empty ones dropped; of equal keys the last counts.
+    /// Sets the whole environment, as entries `KEY=value` (Go: `Cmd.Env`). Default: that of this process. Entries
+    /// without `=` are passed on as they are, empty ones dropped; of equal keys the last counts.
     pub fn env_entries<S: AsRef<OsStr>>(
         &mut self,
         entries: impl IntoIterator<Item = S>,
@@ -274,8 +276,8 @@ impl Command {
     /// [`Finished::take_data`](crate::Finished::take_data), also where it could not be started. For one start. Default:
     /// nothing. A second call replaces what the first gave.
     ///
-    /// So no caller needs a table from ids to what a command is about. The reactor has no type parameter for it, so that
-    /// several parts of a program, each with data of its own type, can share one reactor. Where
+    /// So no caller needs a table from ids to what a command is about. The reactor has no type parameter for it, so
+    /// that several parts of a program, each with data of its own type, can share one reactor. Where
     /// [`Reactor::start`](crate::Reactor::start) refuses the command, its data stays in it. The trap: data of a command
     /// that is [detached](crate::Reactor::detach), or left to the reactor's drop, is dropped.
     pub fn data(&mut self, data: impl Any + Send) -> &mut Command {

@@ -92,7 +92,8 @@ fn detail_of_exec(program: &Program, environment: &CStrings, error: &io::Error) 
     (!notes.is_empty()).then(|| notes.join("; "))
 }
 
-/// One string that the kernel does not take (`MAX_ARG_STRLEN`, execve(2)), or else the sum, which it does not take either.
+/// One string that the kernel does not take (`MAX_ARG_STRLEN`, execve(2)), or else the sum, which it does not take
+/// either.
 fn too_long(program: &Program, environment: &CStrings) -> String {
     let bytes_max = string_bytes_max();
     let is_long = |(_, string): &(usize, &[u8])| string.len() > bytes_max;

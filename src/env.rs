@@ -148,8 +148,8 @@ fn pair(entry: &OsString) -> Option<(&OsStr, Option<&OsStr>)> {
 
 /// The child's entries, and whether one was dropped because it holds a NUL (Go refuses to start then).
 ///
-/// The parent's entries are read only while [`EnvChanges::is_inherited`]. So is `pwd`, the child's directory, which becomes
-/// `PWD` unless the caller set or removed `PWD`: an environment that was given is given as a whole.
+/// The parent's entries are read only while [`EnvChanges::is_inherited`]. So is `pwd`, the child's directory, which
+/// becomes `PWD` unless the caller set or removed `PWD`: an environment that was given is given as a whole.
 ///
 /// The rules are Go's. Of two entries with one key (case matters) the last wins and keeps its place. Entries
 /// without `=` stay, duplicates too; empty ones go. A leading `=` belongs to the key.

@@ -96,9 +96,9 @@ impl Cause {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
-    /// It could not be started, or was ended before it was started. From a reactor, this is what the system says of a start;
-    /// what is wrong with the command itself, [`Reactor::start`](crate::Reactor::start) returns. The forms for one command
-    /// tell both this way.
+    /// It could not be started, or was ended before it was started. From a reactor, this is what the system says of a
+    /// start; what is wrong with the command itself, [`Reactor::start`](crate::Reactor::start) returns. The forms for
+    /// one command tell both this way.
     Start(StartError),
     /// It exited with a status other than 0, or a signal ended it. Whatever else happened, this is reported.
     Exit(ExitError),
@@ -159,9 +159,9 @@ impl Error {
     }
 
     /// The kind of the [`io::Error`] that this becomes by `From`. For a failed start it is that of its [`StartError`],
-    /// otherwise that of [`io_error`](Error::io_error); [`TimedOut`](io::ErrorKind::TimedOut) where a deadline, a timeout, silence or the wait
-    /// delay ended it; [`FileTooLarge`](io::ErrorKind::FileTooLarge) where too much output did; and
-    /// [`Other`](io::ErrorKind::Other) for the rest: a status, a cancel, a lost status.
+    /// otherwise that of [`io_error`](Error::io_error); [`TimedOut`](io::ErrorKind::TimedOut) where a deadline, a
+    /// timeout, silence or the wait delay ended it; [`FileTooLarge`](io::ErrorKind::FileTooLarge) where too much output
+    /// did; and [`Other`](io::ErrorKind::Other) for the rest: a status, a cancel, a lost status.
     pub fn kind(&self) -> io::ErrorKind {
         match self {
             Error::Start(error) => error.kind(),
@@ -272,9 +272,9 @@ impl fmt::Display for ExitError {
 
 impl std::error::Error for ExitError {}
 
-/// There is no process to signal: the command has ended, waits for its start, is not this reactor's, or leads no group (Go:
-/// `os.ErrProcessDone`). It is inside an [`io::Error`] of kind [`NotFound`](io::ErrorKind::NotFound), with `ESRCH` as
-/// its source.
+/// There is no process to signal: the command has ended, waits for its start, is not this reactor's, or leads no group
+/// (Go: `os.ErrProcessDone`). It is inside an [`io::Error`] of kind [`NotFound`](io::ErrorKind::NotFound), with `ESRCH`
+/// as its source.
 #[derive(Debug, thiserror::Error)]
 #[error("{text}")]
 pub struct NotRunning {

@@ -172,8 +172,8 @@ pub struct Usage {
     pub user: Duration,
     /// CPU time in the kernel.
     pub system: Duration,
-    /// The largest resident size of one process, in bytes. The trap: on Linux it starts at the size of the parent at the
-    /// time of the start, so a small child of a large parent reports the parent's.
+    /// The largest resident size of one process, in bytes. The trap: on Linux it starts at the size of the parent at
+    /// the time of the start, so a small child of a large parent reports the parent's.
     pub rss_bytes_max: u64,
     /// The most memory that all of its processes had at once, in bytes: of a command with a
     /// [cgroup of its own](crate::linux::CommandExt::own_cgroup) where that has a controller of memory (Linux 5.19).

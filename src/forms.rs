@@ -72,8 +72,8 @@ impl Command {
     /// `Cmd.CombinedOutput`).
     ///
     /// # Errors
-    /// As [`run`](Command::run); whatever ended the command, [`CommandError::stdout`] is the output so far. Refused when
-    /// stdout or stderr was set.
+    /// As [`run`](Command::run); whatever ended the command, [`CommandError::stdout`] is the output so far. Refused
+    /// when stdout or stderr was set.
     pub fn combined_output(&mut self) -> Result<Vec<u8>, CommandError> {
         self.refuse_set_for_form(self.stdout.is_some(), "stdout is already set")?;
         self.refuse_set_for_form(

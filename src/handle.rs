@@ -13,8 +13,8 @@ use crate::sys::{Kernel, Signal, Target, Unix};
 type UnixInbox = Inbox<<Unix as Kernel>::Waker>;
 
 /// Speaks to a [`Reactor`](crate::Reactor) from any thread. Each call wakes the reactor, which acts on it in its next
-/// turn; once the reactor is gone, calls do nothing. Cheap to clone. [`Reactor::serve`](crate::Reactor::serve) goes on for as
-/// long as there is one.
+/// turn; once the reactor is gone, calls do nothing. Cheap to clone. [`Reactor::serve`](crate::Reactor::serve) goes on
+/// for as long as there is one.
 ///
 /// ```
 /// use execloop::{Command, Output, Reactor};
@@ -38,12 +38,12 @@ type UnixInbox = Inbox<<Unix as Kernel>::Waker>;
 ///
 /// # Pipes of the caller's
 ///
-/// An [`Input::pipe`](crate::Input::pipe) or [`Output::pipe`](crate::Output::pipe) is used by the reactor's thread alone,
-/// by the command's id ([`Reactor::stdin`](crate::Reactor::stdin), ..): no handle reaches it, nor does a
+/// An [`Input::pipe`](crate::Input::pipe) or [`Output::pipe`](crate::Output::pipe) is used by the reactor's thread
+/// alone, by the command's id ([`Reactor::stdin`](crate::Reactor::stdin), ..): no handle reaches it, nor does a
 /// [`Pending`]. With [`start`](Handle::start) it can be used until the reactor hands the [`Finished`] out; with
 /// [`run`](Handle::run) and [`run_then`](Handle::run_then), which take that at once, until the command is finished. The
-/// trap: a [`Pending`] whose stdin nobody closes, or whose full stdout nobody reads, is waited for for ever. Where another
-/// thread is to have a pipe, make one by [`std::io::pipe`], and give the command its end
+/// trap: a [`Pending`] whose stdin nobody closes, or whose full stdout nobody reads, is waited for for ever. Where
+/// another thread is to have a pipe, make one by [`std::io::pipe`], and give the command its end
 /// ([`Input::file`](crate::Input::file), [`Output::file`](crate::Output::file)).
 pub struct Handle {
     inbox: Arc<UnixInbox>,
@@ -57,8 +57,8 @@ impl Handle {
         Handle { inbox, reactor }
     }
 
-    /// Starts or queues a command. Returns the id that its [`Finished`] will carry, also if it cannot be started; `None`
-    /// when the reactor is gone, or another process's that this one was forked from.
+    /// Starts or queues a command. Returns the id that its [`Finished`] will carry, also if it cannot be started;
+    /// `None` when the reactor is gone, or another process's that this one was forked from.
     #[must_use = "`None` says that the command was thrown away"]
     pub fn start(&self, command: impl Into<Command>) -> Option<CommandId> {
         let (number, id) = self.take_id();
@@ -67,8 +67,8 @@ impl Handle {
     }
 
     /// Starts or queues a command whose [`Finished`] comes back here: a future without a runtime, or by
-    /// [`Pending::wait`] a call that blocks. The reactor's own calls ([`wait_any`](crate::Reactor::wait_any), ..) do not
-    /// hand it out. Dropped before that, it cancels the command.
+    /// [`Pending::wait`] a call that blocks. The reactor's own calls ([`wait_any`](crate::Reactor::wait_any), ..) do
+    /// not hand it out. Dropped before that, it cancels the command.
     ///
     /// ```
     /// use execloop::{Command, Output, Reactor};
@@ -91,10 +91,10 @@ impl Handle {
         pending
     }
 
-    /// Starts or queues a command, and calls `then` with its [`Finished`], on the reactor's thread; it must not block. To
-    /// tell another thread, let it capture a channel's sender. The reactor's own calls do not hand this command out. Where the reactor is dropped or
-    /// [detaches](crate::Reactor::detach) the command, `then` is dropped uncalled. A panic in it is dropped: no one is left
-    /// to hear of it.
+    /// Starts or queues a command, and calls `then` with its [`Finished`], on the reactor's thread; it must not block.
+    /// To tell another thread, let it capture a channel's sender. The reactor's own calls do not hand this command out.
+    /// Where the reactor is dropped or [detaches](crate::Reactor::detach) the command, `then` is dropped uncalled. A
+    /// panic in it is dropped: no one is left to hear of it.
     ///
     /// Returns as [`start`](Handle::start).
     pub fn run_then(

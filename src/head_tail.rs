@@ -62,8 +62,8 @@ impl HeadTail {
 
     /// Both ends in one, as Go's `prefixSuffixSaver` prints them: a line between them tells how much was skipped.
     ///
-    /// If nothing was skipped there is no such line, and the result is the whole stream. `OutOfMemory`: it is the first end
-    /// alone.
+    /// If nothing was skipped there is no such line, and the result is the whole stream. `OutOfMemory`: it is the first
+    /// end alone.
     pub(crate) fn finish(mut self) -> (Vec<u8>, io::Result<()>) {
         let mut whole = std::mem::take(&mut self.head);
         let added = self.add_tail(&mut whole);

@@ -18,11 +18,13 @@ pub struct Holder {
     pub command_line: String,
 }
 
-/// The processes, other than this one, that have an end of this pipe open, by their pids; or the terminal behind this master of a pseudo-terminal.
+/// The processes, other than this one, that have an end of this pipe open, by their pids; or the terminal behind this
+/// master of a pseudo-terminal.
 ///
-/// It reads the descriptors of every process that this one may look into, which takes milliseconds on a busy machine: for
-/// reports, not for loops. The traps: a process of another user's is not seen, and one that ends or forks meanwhile may be
-/// missed; a child that another thread is starting at this instant has all that this process has open, and is named.
+/// It reads the descriptors of every process that this one may look into, which takes milliseconds on a busy machine:
+/// for reports, not for loops. The traps: a process of another user's is not seen, and one that ends or forks meanwhile
+/// may be missed; a child that another thread is starting at this instant has all that this process has open, and is
+/// named.
 ///
 /// ```
 /// use execloop::linux::pipe_holders;

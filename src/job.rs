@@ -223,8 +223,8 @@ impl Job {
         }
     }
 
-    /// When its own time limits ask it to stop. `None` where something has asked it already, or its pipes were closed by
-    /// force.
+    /// When its own time limits ask it to stop. `None` where something has asked it already, or its pipes were closed
+    /// by force.
     fn limit_at(&self) -> Option<Instant> {
         let limits = [self.timeout_at, self.idle_at].into_iter().flatten();
         limits
@@ -476,8 +476,8 @@ impl Job {
         }
     }
 
-    /// The time of the pipes is over. Whoever of the group holds them is killed first, if signals go to the group; but of a
-    /// finished command no process is killed any more.
+    /// The time of the pipes is over. Whoever of the group holds them is killed first, if signals go to the group; but
+    /// of a finished command no process is killed any more.
     fn end_pipes(&mut self, now: Instant, effects: &mut Vec<Effect>) {
         let is_draining = matches!(self.state, State::Draining { .. });
         let is_for_group = self.policy.kills_group && self.cause.is_some();
@@ -622,7 +622,8 @@ impl Job {
             "outcome of {:?}",
             self.state
         );
-        // Before all that follows from it: a writer that has panicked closes its pipe, which ends the command by SIGPIPE.
+        // Before all that follows from it: a writer that has panicked closes its pipe, which ends the command by
+        // SIGPIPE.
         if let Some((stream, source)) = self.copy_error.take_if(|(_, error)| is_panic(error)) {
             return Err(Error::Copy { stream, source });
         }

@@ -1,10 +1,10 @@
 //! GNU make's jobserver: one limit shared with make, cargo, ninja and compilers, as their child or as their parent.
 //! Unaware of commands' lives and of the loop, which asks for permits (`permits.rs`).
 //!
-//! Many build tools under one another would start as many jobs each as the machine has processors. So they share tokens,
-//! one byte each, in a pipe: who wants to run a second job reads one first, and writes it back afterwards. The first
-//! job of each process is free, as its parent has a token for it. The protocol is in make's manual, "POSIX Jobserver";
-//! `MAKEFLAGS` in the environment names the pipe.
+//! Many build tools under one another would start as many jobs each as the machine has processors. So they share
+//! tokens, one byte each, in a pipe: who wants to run a second job reads one first, and writes it back afterwards. The
+//! first job of each process is free, as its parent has a token for it. The protocol is in make's manual, "POSIX
+//! Jobserver"; `MAKEFLAGS` in the environment names the pipe.
 //!
 //! ```
 //! use execloop::jobserver::Jobserver;
@@ -67,12 +67,12 @@ const CHILD_WRITE: i32 = 9;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// Give it to one reactor ([`ReactorBuilder::jobserver`](crate::ReactorBuilder::jobserver)): each further one would start a
-/// command without a token.
+/// Give it to one reactor ([`ReactorBuilder::jobserver`](crate::ReactorBuilder::jobserver)): each further one would
+/// start a command without a token.
 ///
-/// Tokens go back, byte for byte as they came, when their command is over, when the reactor is dropped or shut down, and
-/// when it unwinds. The trap: a process that ends by `std::process::exit` or by a signal gives nothing back, as nothing
-/// runs then; so drop the reactor first, and catch the signals that ask the program to end.
+/// Tokens go back, byte for byte as they came, when their command is over, when the reactor is dropped or shut down,
+/// and when it unwinds. The trap: a process that ends by `std::process::exit` or by a signal gives nothing back, as
+/// nothing runs then; so drop the reactor first, and catch the signals that ask the program to end.
 #[derive(Clone)]
 pub struct Jobserver {
     shared: Arc<Shared>,
@@ -118,17 +118,17 @@ enum Way {
 }
 
 impl Jobserver {
-    /// The jobserver that `MAKEFLAGS` in this process's environment names, or, if that names none, `CARGO_MAKEFLAGS`, as
-    /// cargo sets it for build scripts; `None` if neither does. Ask early: a pipe is named by numbers, which the program may
-    /// use for something else meanwhile.
+    /// The jobserver that `MAKEFLAGS` in this process's environment names, or, if that names none, `CARGO_MAKEFLAGS`,
+    /// as cargo sets it for build scripts; `None` if neither does. Ask early: a pipe is named by numbers, which the
+    /// program may use for something else meanwhile.
     ///
     /// It is checked before it is trusted: a fifo, or two ends of one pipe. Pipes are opened anew by `/proc/self/fd`.
     ///
     /// # Errors
     /// When it is not there, as make gives its pipe to recipes alone that are marked by `+` or use `$(MAKE)`
-    /// ([`NotFound`](io::ErrorKind::NotFound)), or is no jobserver at all ([`InvalidInput`](io::ErrorKind::InvalidInput)).
-    /// A build tool goes on then without one. [`Unsupported`](io::ErrorKind::Unsupported) for a pipe on systems without
-    /// `/proc/self/fd`.
+    /// ([`NotFound`](io::ErrorKind::NotFound)), or is no jobserver at all
+    /// ([`InvalidInput`](io::ErrorKind::InvalidInput)). A build tool goes on then without one.
+    /// [`Unsupported`](io::ErrorKind::Unsupported) for a pipe on systems without `/proc/self/fd`.
     pub fn from_env() -> io::Result<Option<Jobserver>> {
         for name in ["MAKEFLAGS", "CARGO_MAKEFLAGS"] {
             let flags = std::env::var_os(name).unwrap_or_default();
@@ -154,18 +154,18 @@ impl Jobserver {
         opened.map(Some).map_err(explain)
     }
 
-    /// A jobserver of our own for so many jobs in all, at least 1 and at most 4097, as a fifo in the directory for temporary
-    /// files. GNU make understands that since 4.4, ninja since 1.13, cargo since 1.71; see [`pipe`](Jobserver::pipe) for older
-    /// ones. The fifo is removed with the last clone.
+    /// A jobserver of our own for so many jobs in all, at least 1 and at most 4097, as a fifo in the directory for
+    /// temporary files. GNU make understands that since 4.4, ninja since 1.13, cargo since 1.71; see
+    /// [`pipe`](Jobserver::pipe) for older ones. The fifo is removed with the last clone.
     ///
-    /// A client that is killed takes its tokens along. They are made anew when the last command of the reactors that have
-    /// this jobserver is over, unless some process still has it open for writing; then it is looked at again when that
-    /// happens the next time. Until then there are fewer jobs. So a client has to have it open for as long as it has a
-    /// token, as make, ninja and cargo do; one that closes it meanwhile is taken for dead.
+    /// A client that is killed takes its tokens along. They are made anew when the last command of the reactors that
+    /// have this jobserver is over, unless some process still has it open for writing; then it is looked at again when
+    /// that happens the next time. Until then there are fewer jobs. So a client has to have it open for as long as it
+    /// has a token, as make, ninja and cargo do; one that closes it meanwhile is taken for dead.
     ///
     /// # Errors
-    /// What the system says of the fifo; [`InvalidInput`](io::ErrorKind::InvalidInput) for too many jobs, and for a directory
-    /// whose name cannot be told in `MAKEFLAGS`.
+    /// What the system says of the fifo; [`InvalidInput`](io::ErrorKind::InvalidInput) for too many jobs, and for a
+    /// directory whose name cannot be told in `MAKEFLAGS`.
     pub fn fifo(jobs: usize) -> io::Result<Jobserver> {
         Jobserver::fifo_in(std::env::temp_dir(), jobs)
     }
@@ -281,8 +281,8 @@ impl Jobserver {
         self.shared.slots
     }
 
-    /// The fifo of [`fifo`](Jobserver::fifo), for a process that ends without dropping it, by a signal say, and removes it
-    /// before; `None` for a pipe and for a jobserver that is somebody else's.
+    /// The fifo of [`fifo`](Jobserver::fifo), for a process that ends without dropping it, by a signal say, and removes
+    /// it before; `None` for a pipe and for a jobserver that is somebody else's.
     pub fn own_fifo(&self) -> Option<&Path> {
         match &self.shared.way {
             Way::Fifo {
@@ -540,7 +540,8 @@ impl Shared {
     }
 
     /// None of our commands runs. So what is there beyond all tokens was given back twice, and is taken out. And where
-    /// nobody else has the pipe open, those that are not there were taken by clients that were killed: they are made anew.
+    /// nobody else has the pipe open, those that are not there were taken by clients that were killed: they are made
+    /// anew.
     fn settle(&self, state: &mut State) {
         let Some(slots) = self.slots else {
             return;
@@ -557,8 +558,8 @@ impl Shared {
         }
     }
 
-    /// A client that has a token has the pipe open for writing, to give it back. The kernel tells who reads an empty pipe
-    /// whether anybody has. So ours are closed for that one read, and all tokens are in our hands.
+    /// A client that has a token has the pipe open for writing, to give it back. The kernel tells who reads an empty
+    /// pipe whether anybody has. So ours are closed for that one read, and all tokens are in our hands.
     fn make_lost_tokens(&self, all: usize, state: &mut State) {
         // They can be opened again, by the same way.
         let Ok(proof) = self.open_writers() else {

@@ -40,7 +40,8 @@
 //! - [`Reactor`], [`Handle`]: many at once. [`Finished`], [`Usage`]: what became of each.
 //! - [`Context`], [`Cancel`], [`Signal`]: ending them.
 //! - [`jobserver`]: one limit shared with make, cargo and ninja. [`linux`]: cgroups, namespaces, limits, orphans.
-//! - [`Event`], [`Observer`], [`Stats`]: seeing what happens. [`Pending`]: a result as a future, or by a call that blocks.
+//! - [`Event`], [`Observer`], [`Stats`]: seeing what happens. [`Pending`]: a result as a future, or by a call that
+//!   blocks.
 //! - [`StartError`], [`Error`], [`LookPathError`]: what can go wrong, kind by kind. [`CommandError`]: the same of a
 //!   single one, with the program's name and its output.
 //!
@@ -106,8 +107,8 @@ mod table;
 mod watchdog;
 mod watches;
 
-// The books, for docs.rs, and for the compiler, which runs their programs as tests. What a page calls `[cookbook]` leads to a
-// file of the repository in its own last lines; here the first definition counts.
+// The books, for docs.rs, and for the compiler, which runs their programs as tests. What a page calls `[cookbook]`
+// leads to a file of the repository in its own last lines; here the first definition counts.
 
 /// From one command to ten thousand: for who embeds the library.
 ///

@@ -11,9 +11,9 @@ pub(crate) type LineCallback = Box<dyn FnMut(&[u8]) + Send>;
 
 type Callback = dyn FnMut(CommandId, Stream, &[u8]) + Send;
 
-/// One callback for the lines of any number of commands: [`Command::lines`](crate::Command::lines). It is called with each
-/// line as that of [`Output::lines`](crate::Output::lines) is, with the command's id and the stream before it. It is not
-/// used up: a command that has it can be started again and cloned, and a clone of this is the same callback.
+/// One callback for the lines of any number of commands: [`Command::lines`](crate::Command::lines). It is called with
+/// each line as that of [`Output::lines`](crate::Output::lines) is, with the command's id and the stream before it. It
+/// is not used up: a command that has it can be started again and cloned, and a clone of this is the same callback.
 ///
 /// ```
 /// use execloop::{Command, Lines, Reactor};

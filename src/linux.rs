@@ -22,9 +22,9 @@
 //! That of Go's `syscall.SysProcAttr`, with the resource limits added: descriptor table of its own; cgroup; new
 //! namespaces of [`namespaces`](CommandExt::namespaces) with their maps; session, process group, foreground; signals as
 //! they shall be; namespaces of [`unshare`](CommandExt::unshare) with their maps; root; resource limits but that of
-//! descriptors; groups, group, user; ambient capabilities; working directory; signal at the parent's death; descriptors;
-//! controlling terminal; limit of descriptors; exec. A step that fails is named by [`StartError::Step`], and no child is
-//! left.
+//! descriptors; groups, group, user; ambient capabilities; working directory; signal at the parent's death;
+//! descriptors; controlling terminal; limit of descriptors; exec. A step that fails is named by [`StartError::Step`],
+//! and no child is left.
 //!
 //! # What is left out
 //!
@@ -73,9 +73,9 @@ pub trait CommandExt: sealed::Sealed {
     /// Makes the child's descriptor `number` its controlling terminal (`TIOCSCTTY`; Go: `Setctty` and `Ctty`). Default:
     /// that of the parent's session.
     ///
-    /// It is one of 0, 1, 2 or an [extra](Command::extra_fd) one, and leads to a terminal that is no session's yet. Needs
-    /// [`Command::session`], and excludes [`foreground`](CommandExt::foreground): both are refused at the start. The
-    /// trap: a terminal of another session is taken away from it where this process has `CAP_SYS_ADMIN`.
+    /// It is one of 0, 1, 2 or an [extra](Command::extra_fd) one, and leads to a terminal that is no session's yet.
+    /// Needs [`Command::session`], and excludes [`foreground`](CommandExt::foreground): both are refused at the start.
+    /// The trap: a terminal of another session is taken away from it where this process has `CAP_SYS_ADMIN`.
     #[doc(alias = "setctty")]
     fn controlling_terminal(&mut self, number: i32) -> &mut Self;
 
@@ -89,8 +89,8 @@ pub trait CommandExt: sealed::Sealed {
     /// `Foreground`). Default: the foreground stays as it is.
     ///
     /// The terminal changes hands while the child has all signals blocked, so neither it nor this process is stopped by
-    /// SIGTTOU. A start with it waits for the program's exec. The trap: this process is in the background from then on, and
-    /// has to take the foreground back when the child has ended, with SIGTTOU blocked or ignored. Excludes
+    /// SIGTTOU. A start with it waits for the program's exec. The trap: this process is in the background from then on,
+    /// and has to take the foreground back when the child has ended, with SIGTTOU blocked or ignored. Excludes
     /// [`Command::session`] and [`controlling_terminal`](CommandExt::controlling_terminal).
     fn foreground(&mut self, terminal: impl Into<OwnedFd>) -> &mut Self;
 
@@ -99,21 +99,23 @@ pub trait CommandExt: sealed::Sealed {
     ///
     /// If this process is dead by the time that the child asks for it, the child sends the signal to itself, unless a
     /// new pid namespace hides the parent from it. The traps: it is bound to the thread that turns the reactor, not to
-    /// the process; the child's own children do not inherit it; a program with set-user-ID bit or capabilities clears it.
+    /// the process; the child's own children do not inherit it; a program with set-user-ID bit or capabilities clears
+    /// it.
     #[doc(alias = "pdeathsig")]
     fn parent_death_signal(&mut self, signal: Signal) -> &mut Self;
 
-    /// Makes the child in new namespaces of these kinds (clone(2); Go: `Cloneflags`). Default: in those of this process.
+    /// Makes the child in new namespaces of these kinds (clone(2); Go: `Cloneflags`). Default: in those of this
+    /// process.
     ///
     /// In a new pid namespace it is process 1, and all processes of that namespace end with it. Needs `CAP_SYS_ADMIN`,
-    /// unless a new user namespace is among them. A start with it waits for the program's exec. The trap: mounts are copied,
-    /// and those of a shared mount still propagate; [`unshare`](CommandExt::unshare) makes them private.
+    /// unless a new user namespace is among them. A start with it waits for the program's exec. The trap: mounts are
+    /// copied, and those of a shared mount still propagate; [`unshare`](CommandExt::unshare) makes them private.
     #[doc(alias("cloneflags", "clone_flags"))]
     fn namespaces(&mut self, namespaces: Namespaces) -> &mut Self;
 
     /// Moves the child into new namespaces of these kinds before it takes another root or user (unshare(2); Go:
-    /// `Unshareflags`). Default: none. With [`Namespaces::MOUNT`], all mounts become private, so that what is mounted in
-    /// there stays in there. A start with it waits for the program's exec.
+    /// `Unshareflags`). Default: none. With [`Namespaces::MOUNT`], all mounts become private, so that what is mounted
+    /// in there stays in there. A start with it waits for the program's exec.
     ///
     /// The trap: a new pid namespace is for the child's children, not for the child; and a new time namespace before
     /// Linux 6.0 too.
@@ -123,14 +125,13 @@ pub trait CommandExt: sealed::Sealed {
     /// Adds a line to the user map of the new user namespace: `count` users from `inside` are those from `outside` here
     /// (user_namespaces(7); Go: `UidMappings`). Default: no map, and the child's user is the overflow user.
     ///
-    /// This process writes the map while the child waits, so it may map whatever this process may: without `CAP_SETUID`,
-    /// its own user in one line. [`Command::uid`] is a user inside. Needs [`Namespaces::USER`], else the start is refused.
-    /// A start with it waits for the program's exec.
+    /// This process writes the map while the child waits, so it may map whatever this process may: without
+    /// `CAP_SETUID`, its own user in one line. [`Command::uid`] is a user inside. Needs [`Namespaces::USER`], else the
+    /// start is refused. A start with it waits for the program's exec.
     fn uid_map(&mut self, inside: u32, outside: u32, count: u32) -> &mut Self;
 
-    /// The same for groups (Go: `GidMappings`). Unless
-    /// [`setgroups_in_namespace`](CommandExt::setgroups_in_namespace) allows it, setgroups(2) is denied in the namespace,
-    /// which the kernel wants for a map by an unprivileged process.
+    /// The same for groups (Go: `GidMappings`). Unless [`setgroups_in_namespace`](CommandExt::setgroups_in_namespace)
+    /// allows it, setgroups(2) is denied in the namespace, which the kernel wants for a map by an unprivileged process.
     fn gid_map(&mut self, inside: u32, outside: u32, count: u32) -> &mut Self;
 
     /// With `true`, setgroups(2) stays allowed in a user namespace with a group map (Go: `GidMappingsEnableSetgroups`).
@@ -146,9 +147,9 @@ pub trait CommandExt: sealed::Sealed {
     /// and `CgroupFD`). Default: in that of this process.
     ///
     /// It is born there; where the kernel (before 5.7) or a seccomp filter refuses that, it moves there first thing, by
-    /// `cgroup.procs`. The directory is kept open, so later starts find it also if it was renamed or hidden. A start with it
-    /// waits for the program's exec: the OOM killer of a cgroup kills all who share its victim's memory, but for the parent
-    /// of a vfork.
+    /// `cgroup.procs`. The directory is kept open, so later starts find it also if it was renamed or hidden. A start
+    /// with it waits for the program's exec: the OOM killer of a cgroup kills all who share its victim's memory, but
+    /// for the parent of a vfork.
     ///
     /// ```no_run
     /// use execloop::Command;
@@ -159,17 +160,17 @@ pub trait CommandExt: sealed::Sealed {
     /// ```
     fn cgroup(&mut self, directory: impl Into<OwnedFd>) -> &mut Self;
 
-    /// Makes a cgroup for each start, below a directory of the caller's, and starts the child in it. Default: that of this
-    /// process. Excludes [`cgroup`](CommandExt::cgroup). A start with it waits for the program's exec.
+    /// Makes a cgroup for each start, below a directory of the caller's, and starts the child in it. Default: that of
+    /// this process. Excludes [`cgroup`](CommandExt::cgroup). A start with it waits for the program's exec.
     ///
-    /// No process of its cgroup survives the command. When its process has exited, also after a normal end, whoever is left
-    /// in the cgroup is killed by `cgroup.kill`, whatever session and group they are in. The command is finished when the
-    /// cgroup is empty (`populated 0`); then the cgroup is removed.
+    /// No process of its cgroup survives the command. When its process has exited, also after a normal end, whoever is
+    /// left in the cgroup is killed by `cgroup.kill`, whatever session and group they are in. The command is finished
+    /// when the cgroup is empty (`populated 0`); then the cgroup is removed.
     ///
     /// The start fails with [`StartStep::Cgroup`](crate::StartStep::Cgroup) where no cgroup can be made, a setting is
     /// refused, or the kernel is older than Linux 5.14. The traps: the directory has to be delegated to this user
-    /// (cgroups(7)), and its `cgroup.subtree_control` has to name the controllers of the settings; a process that does not
-    /// die (state D) keeps its command from finishing.
+    /// (cgroups(7)), and its `cgroup.subtree_control` has to name the controllers of the settings; a process that does
+    /// not die (state D) keeps its command from finishing.
     ///
     /// ```no_run
     /// use execloop::Command;
@@ -185,7 +186,8 @@ pub trait CommandExt: sealed::Sealed {
 
     /// Limits a resource of the child: what is enforced (`soft`) and what it may raise that to (`hard`), in the
     /// resource's unit (setrlimit(2)). Default: the limits of this process; of descriptors, see
-    /// [`ReactorBuilder::raise_fd_limit`](crate::ReactorBuilder::raise_fd_limit). Of calls for one resource the last counts.
+    /// [`ReactorBuilder::raise_fd_limit`](crate::ReactorBuilder::raise_fd_limit). Of calls for one resource the last
+    /// counts.
     ///
     /// Limits are set before the user changes, so a privileged process can give more than it has itself; that of
     /// descriptors comes last of all, so that a low one is not in the way of the child's own descriptors.

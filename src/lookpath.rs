@@ -34,11 +34,12 @@ pub fn look_path(name: impl AsRef<OsStr>) -> Result<PathBuf, LookPathError> {
     search(name.as_ref(), path.as_deref(), &mut crate::sys::executable)
 }
 
-/// [`look_path`] in another `PATH` than this process's: for a command whose environment has its own, and that runs in `dir`.
+/// [`look_path`] in another `PATH` than this process's: for a command whose environment has its own, and that runs in
+/// `dir`.
 ///
-/// The rules are the same, but that relative paths (a `name` with a slash, an entry of `path`) are looked for in `dir`. They
-/// are returned as they are spelt, which is right for a command whose
-/// [`current_dir`](crate::Command::current_dir) is `dir`. An empty `dir` is the current one.
+/// The rules are the same, but that relative paths (a `name` with a slash, an entry of `path`) are looked for in `dir`.
+/// They are returned as they are spelt, which is right for a command whose [`current_dir`](crate::Command::current_dir)
+/// is `dir`. An empty `dir` is the current one.
 ///
 /// # Errors
 ///
@@ -121,7 +122,8 @@ fn entries(path: Option<&OsStr>) -> impl Iterator<Item = &Path> {
 pub enum LookPathError {
     /// No entry of `PATH` holds an executable file of this name (Go's `ErrNotFound`).
     ///
-    /// Always so for an empty name, `.` and `..`. Why single entries failed, for lack of permission say, isn't reported.
+    /// Always so for an empty name, `.` and `..`. Why single entries failed, for lack of permission say, isn't
+    /// reported.
     NotFound {
         /// The name that was looked for.
         name: OsString,
@@ -134,7 +136,8 @@ pub enum LookPathError {
     Dot {
         /// The name that was looked for.
         name: OsString,
-        /// What was found. It holds a slash (`./name`, where Go has `name`), so it can't be taken for a name to look for.
+        /// What was found. It holds a slash (`./name`, where Go has `name`), so it can't be taken for a name to look
+        /// for.
         path: PathBuf,
     },
 

@@ -8,9 +8,9 @@ use crate::finished::{CommandId, Finished};
 use crate::sys::Stream;
 
 /// Hears of each command's life as it happens, on the reactor's thread: enough for a timeline. Each method does nothing
-/// unless it is defined, must not block, and cannot reach the reactor but by a [`Handle`](crate::Handle). After a panic in
-/// one, the observer is dropped and hears no more. Set by [`Reactor::observe`](crate::Reactor::observe); without one,
-/// nothing is spent on it.
+/// unless it is defined, must not block, and cannot reach the reactor but by a [`Handle`](crate::Handle). After a panic
+/// in one, the observer is dropped and hears no more. Set by [`Reactor::observe`](crate::Reactor::observe); without
+/// one, nothing is spent on it.
 ///
 /// ```
 /// use execloop::{Command, CommandId, Observer, Reactor};
@@ -39,9 +39,9 @@ pub trait Observer: Send {
         let _ = (id, at);
     }
 
-    /// Its process was made. More than once where its program's file was busy, or the system was short of something. Where
-    /// the process then fails to execute its program, `finished` follows, without `exited` and without a pid. A start that
-    /// waits for its exec ([`Reactor::start`](crate::Reactor::start) says which) and fails is not told here.
+    /// Its process was made. More than once where its program's file was busy, or the system was short of something.
+    /// Where the process then fails to execute its program, `finished` follows, without `exited` and without a pid. A
+    /// start that waits for its exec ([`Reactor::start`](crate::Reactor::start) says which) and fails is not told here.
     fn started(&mut self, id: CommandId, pid: u32, at: Instant) {
         let _ = (id, pid, at);
     }

@@ -48,12 +48,12 @@ const HELD_MAX: usize = 64;
 ///
 /// # Whose child it is
 ///
-/// The kernel does not say whether a child was born as one, or is an orphan. Orphans are what is left: no child for which
-/// this process has a pidfd open, as every [`Reactor`](crate::Reactor) has for each of its commands until that is reaped,
-/// and as tokio has; and none that the caller says is his own. So there is one condition: **whatever is started
+/// The kernel does not say whether a child was born as one, or is an orphan. Orphans are what is left: no child for
+/// which this process has a pidfd open, as every [`Reactor`](crate::Reactor) has for each of its commands until that is
+/// reaped, and as tokio has; and none that the caller says is his own. So there is one condition: **whatever is started
 /// without a pidfd has to be named**, as a [`std::process::Child`] until it is waited for. A program that starts
-/// everything by this crate names nothing. A command that a dropped reactor has
-/// [left running](crate::Command::kill_on_drop) counts as an orphan from then on.
+/// everything by this crate names nothing. A command that a dropped reactor has [left
+/// running](crate::Command::kill_on_drop) counts as an orphan from then on.
 ///
 /// [PR_SET_CHILD_SUBREAPER]: https://man7.org/linux/man-pages/man2/PR_SET_CHILD_SUBREAPER.2const.html
 #[derive(Debug)]
@@ -91,16 +91,16 @@ impl Orphans {
         Ok(Orphans {})
     }
 
-    /// Reaps the orphans that have exited, and tells of them. Does not wait. `is_own` is asked of each zombie that nothing
-    /// in this process holds by a pidfd, and says by its pid whether the caller has started it otherwise; it is left alone
-    /// then.
+    /// Reaps the orphans that have exited, and tells of them. Does not wait. `is_own` is asked of each zombie that
+    /// nothing in this process holds by a pidfd, and says by its pid whether the caller has started it otherwise; it is
+    /// left alone then.
     ///
     /// Call it now and then: after a command is [finished](crate::Finished), by a timer
-    /// ([`Reactor::wake_at`](crate::Reactor::wake_at)), or whenever there was a SIGCHLD. While no child at all is a zombie,
-    /// it costs one system call; else it looks at each child and, if some may be an orphan, at each descriptor of this
-    /// process. The traps: nothing is told where SIGCHLD is ignored, as the kernel reaps then; and a child that another
-    /// thread starts by other means than this crate can be a zombie before that thread has named it, or has opened a
-    /// pidfd for it.
+    /// ([`Reactor::wake_at`](crate::Reactor::wake_at)), or whenever there was a SIGCHLD. While no child at all is a
+    /// zombie, it costs one system call; else it looks at each child and, if some may be an orphan, at each descriptor
+    /// of this process. The traps: nothing is told where SIGCHLD is ignored, as the kernel reaps then; and a child that
+    /// another thread starts by other means than this crate can be a zombie before that thread has named it, or has
+    /// opened a pidfd for it.
     ///
     /// # Errors
     /// Where /proc is missing, or is another pid namespace's, or no descriptor is to be had. Nothing is reaped then.

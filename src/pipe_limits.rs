@@ -8,6 +8,6 @@ pub(crate) const STREAM_BYTES_PER_TURN_MAX: usize = 64 * 1024;
 pub(crate) const PIECES_PER_TURN_MAX: usize = 16;
 /// The most that is read of a pipe before it is cut: the largest that an unprivileged user can make a pipe.
 pub(crate) const LAST_DRAIN_BYTES_MAX: usize = 1024 * 1024;
-/// An edge comes once, and a call can fail for reasons of its own: that a pipe is empty or full is believed only when it is
-/// said so often in a row.
+/// An edge comes once, and a call can fail for reasons of its own: that a pipe is empty or full is believed only when
+/// it is said so often in a row.
 pub(crate) const REFUSALS_BELIEVED: u32 = 2;

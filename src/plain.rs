@@ -50,8 +50,8 @@ impl fmt::Debug for Excerpt<'_> {
     }
 }
 
-/// Prints one word as a POSIX shell reads it back: bare where that is safe, else in single quotes. Bytes that are no text
-/// go through `printf`, as `Display` writes text alone.
+/// Prints one word as a POSIX shell reads it back: bare where that is safe, else in single quotes. Bytes that are no
+/// text go through `printf`, as `Display` writes text alone.
 pub(crate) enum ShellWord<'a> {
     /// The first of a line, where `NAME=value` would set a variable.
     Program(&'a OsStr),

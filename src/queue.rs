@@ -115,7 +115,8 @@ impl Queue {
         lane.waiting.get(key).map(|waiting| waiting.slot)
     }
 
-    /// A command that came now would be the next, whatever its priority: no other may start, and none of its pool waits.
+    /// A command that came now would be the next, whatever its priority: no other may start, and none of its pool
+    /// waits.
     pub(crate) fn is_next(&self, pool: Pool, weight: u32) -> bool {
         let lane = &self.lanes[pool.0 as usize];
         self.is_blocked() && lane.waiting.is_empty() && lane.has_room(weight)

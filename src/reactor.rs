@@ -42,7 +42,8 @@ pub use wait::Event;
 /// [`turn`](Reactor::turn) with a zero timeout when that is readable.
 ///
 /// Dropping it kills what still runs, with the process groups that commands lead, and reaps it: no zombie and no child
-/// is left, but for those that are [not to be killed](crate::Command::kill_on_drop). It owns no signal handler; several reactors in one process do not know of each other.
+/// is left, but for those that are [not to be killed](crate::Command::kill_on_drop). It owns no signal handler; several
+/// reactors in one process do not know of each other.
 ///
 /// # Make it early
 ///
@@ -93,8 +94,8 @@ impl Reactor {
     /// [`StartError::ShutDown`](crate::StartError::ShutDown). A command that this process may not kill, as it took
     /// another user's identity, is not waited for: its pipes are closed, and it is handed out with
     /// [`Error::Kill`](crate::Error::Kill) and without a status. One that [is not to be
-    /// killed](crate::Command::kill_on_drop) is let go, and not handed out. To ask first, cancel a [`Context`](crate::Context) and
-    /// use [`wait_any`](Reactor::wait_any).
+    /// killed](crate::Command::kill_on_drop) is let go, and not handed out. To ask first, cancel a
+    /// [`Context`](crate::Context) and use [`wait_any`](Reactor::wait_any).
     ///
     /// # Errors
     /// As [`wait_any`](Reactor::wait_any).

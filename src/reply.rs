@@ -13,8 +13,8 @@ use crate::finished::{CommandId, Finished};
 use crate::handle::Handle;
 use crate::inbox::Reply;
 
-/// A command that was sent by [`Handle::run`], and its [`Finished`] to be: a future that needs no runtime of any kind, or
-/// by [`wait`](Pending::wait) a call that blocks.
+/// A command that was sent by [`Handle::run`], and its [`Finished`] to be: a future that needs no runtime of any kind,
+/// or by [`wait`](Pending::wait) a call that blocks.
 ///
 /// ```
 /// use execloop::{Command, Reactor};
@@ -30,9 +30,9 @@ use crate::inbox::Reply;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// The reactor has to be driven meanwhile, by its own thread or an outer loop. Dropping this cancels the
-/// command, as the first [`Handle::cancel`] does; what becomes of it is then not reported. So a future that loses a race, or a
-/// task that is aborted, leaves no command behind, as long as that heeds its [`Cancel`](crate::Cancel).
+/// The reactor has to be driven meanwhile, by its own thread or an outer loop. Dropping this cancels the command, as
+/// the first [`Handle::cancel`] does; what becomes of it is then not reported. So a future that loses a race, or a task
+/// that is aborted, leaves no command behind, as long as that heeds its [`Cancel`](crate::Cancel).
 ///
 /// There is one way to fail: whatever happens, there is a [`Finished`]. What would keep the command from its start is
 /// [`Error::Start`](crate::Error::Start); where the reactor is dropped, or has [detached](crate::Reactor::detach) the

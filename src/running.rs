@@ -27,11 +27,11 @@ pub(crate) struct Running<K: Kernel> {
     pub(crate) streams: [OurEnd<K::Pipe>; 3],
     pub(crate) cancel: Arc<Cancel>,
     pub(crate) leads_group: bool,
-    /// What it takes to start the command again, until its program is known to be executed; but for its duties, which are
-    /// with `streams`.
+    /// What it takes to start the command again, until its program is known to be executed; but for its duties, which
+    /// are with `streams`.
     pub(crate) start: Option<Box<Spec>>,
-    /// Streams that were announced before that. Nothing of them is touched until then: a start that fails is to leave its
-    /// reader and its writers as they were.
+    /// Streams that were announced before that. Nothing of them is touched until then: a start that fails is to leave
+    /// its reader and its writers as they were.
     pub(crate) missed: Streams,
     /// Its stdin is typed into the terminal of its stdout.
     pub(crate) is_typed: bool,
@@ -83,11 +83,11 @@ pub(crate) struct Reaped {
 /// How urgent it is to know that a program is executed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum AwaitsExec {
-    /// A copy of the child's ends is kept until then, without which its outputs do not end. What is written to them, and its own
-    /// end, are announced.
+    /// A copy of the child's ends is kept until then, without which its outputs do not end. What is written to them,
+    /// and its own end, are announced.
     ToEnd,
-    /// Its input begins, or the caller's use of its pipes; or a descriptor of the caller's has to be closed here, as he may
-    /// be waiting for its other end.
+    /// Its input begins, or the caller's use of its pipes; or a descriptor of the caller's has to be closed here, as he
+    /// may be waiting for its other end.
     ToBegin,
 }
 
@@ -97,7 +97,8 @@ impl<K: Kernel> Running<K> {
         self.start.is_some()
     }
 
-    /// Why it has to be learned that its program is executed, which nobody announces; also where our ends are closed already.
+    /// Why it has to be learned that its program is executed, which nobody announces; also where our ends are closed
+    /// already.
     pub(crate) fn awaits_exec(&self) -> Option<AwaitsExec> {
         let launch = &self.start.as_ref()?.launch;
         let begins = launch.stdio[Stream::Stdin as usize].has_our_end()
@@ -217,7 +218,8 @@ impl<K: Kernel> Running<K> {
         }
     }
 
-    /// Has it, and the group that it leads, stop or go on. One that has ended meanwhile, or is another user's now, is let be.
+    /// Has it, and the group that it leads, stop or go on. One that has ended meanwhile, or is another user's now, is
+    /// let be.
     pub(crate) fn steer(&self, signal: Signal, kernel: &mut K) {
         let target = if self.leads_group {
             Target::Group

@@ -8,8 +8,8 @@ use crate::plain::ShellWord;
 
 /// A line that a POSIX shell takes: the path and the arguments after argument 0, quoted where they need it (Go:
 /// `Cmd.String`, which does not quote). The program as it was given where none was found. Neither the directory nor the
-/// environment is shown: that is what [`shell_line`](Command::shell_line) is for. The trap: an argument with a line break in
-/// it is shown with that.
+/// environment is shown: that is what [`shell_line`](Command::shell_line) is for. The trap: an argument with a line
+/// break in it is shown with that.
 impl fmt::Display for Command {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let program = match self.lookup_error() {

@@ -40,8 +40,8 @@ impl Command {
         self.environment.variables().into_iter()
     }
 
-    /// The environment that the program would get now, as entries `KEY=value`, with errors ignored (Go: `Cmd.Environ`). A start
-    /// inherits variables as they were when its reactor first needed them, or this command was first started
+    /// The environment that the program would get now, as entries `KEY=value`, with errors ignored (Go: `Cmd.Environ`).
+    /// A start inherits variables as they were when its reactor first needed them, or this command was first started
     /// ([`refresh_environment`](crate::Reactor::refresh_environment)).
     pub fn environment(&self) -> Vec<OsString> {
         let (ours, pwd) = (Snapshot::take(), self.pwd().ok().flatten());

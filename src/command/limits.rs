@@ -50,14 +50,14 @@ impl Command {
         self.set(|command| command.survives = !kill)
     }
 
-    /// Bounds the time between its being asked to stop, or its exit, and its end. Default, and zero, which takes it back in a
-    /// clone: no bound.
+    /// Bounds the time between its being asked to stop, or its exit, and its end. Default, and zero, which takes it
+    /// back in a clone: no bound.
     ///
     /// When the delay is over it is killed, and its pipes, which a descendant may hold, are read once more and closed.
     /// The clock starts when the cancel action has returned or when it exits, whichever is earlier, and does not start
-    /// again. Output never restarts it (Go: `Cmd.WaitDelay`). The trap: a child that this process may not signal (`EPERM`),
-    /// as it took another user's identity, has its pipes closed then, and is waited for until it exits. Only a drop and a
-    /// [shutdown](crate::Reactor::shutdown) of the reactor give it up.
+    /// again. Output never restarts it (Go: `Cmd.WaitDelay`). The trap: a child that this process may not signal
+    /// (`EPERM`), as it took another user's identity, has its pipes closed then, and is waited for until it exits. Only
+    /// a drop and a [shutdown](crate::Reactor::shutdown) of the reactor give it up.
     pub fn wait_delay(&mut self, delay: Duration) -> &mut Command {
         self.change(|command| command.policy_mut().wait_delay = (!delay.is_zero()).then_some(delay))
     }
@@ -65,8 +65,9 @@ impl Command {
     /// Bounds the time that its pipes may be held after its exit, apart from the [wait delay](Command::wait_delay),
     /// which bounds the exit alone then. Default: the wait delay is for both. The clock starts when its exit is seen
     /// and what the pipes held was read once: a busy machine is no leak. What is cut then is told as by the wait delay
-    /// ([`Error::WaitDelay`](crate::Error::WaitDelay), [`Finished::leaked`](crate::Finished::leaked)). Zero cuts them at once
-    /// then. The trap: with [`Duration::MAX`] they may be held for ever, and nothing gives them the wait delay back.
+    /// ([`Error::WaitDelay`](crate::Error::WaitDelay), [`Finished::leaked`](crate::Finished::leaked)). Zero cuts them
+    /// at once then. The trap: with [`Duration::MAX`] they may be held for ever, and nothing gives them the wait delay
+    /// back.
     ///
     /// ```
     /// use execloop::{Command, Error, Output};
@@ -91,35 +92,36 @@ impl Command {
     }
 
     /// Has [`Reactor::wait_event`](crate::Reactor::wait_event) tell, after each such period that it runs, that it still
-    /// does ([`Event::Slow`](crate::Event::Slow)). Default, and zero: never. It goes on; [`timeout`](Command::timeout) ends
-    /// it. The trap: the reactor wakes for each period, and with a tiny one keeps a processor busy.
+    /// does ([`Event::Slow`](crate::Event::Slow)). Default, and zero: never. It goes on; [`timeout`](Command::timeout)
+    /// ends it. The trap: the reactor wakes for each period, and with a tiny one keeps a processor busy.
     pub fn slow_after(&mut self, period: Duration) -> &mut Command {
         self.change(|command| {
             command.policy_mut().slow_after = (!period.is_zero()).then_some(period)
         })
     }
 
-    /// Ends it as a context would, this long after its start; time in a queue does not count. Default: never. Zero ends it at
-    /// once, and [`Duration::MAX`] never, which takes it back in a clone. The trap: one that ignores its signal is waited for
-    /// without a [wait delay](Command::wait_delay), and one that this process may not signal, with it, too.
+    /// Ends it as a context would, this long after its start; time in a queue does not count. Default: never. Zero ends
+    /// it at once, and [`Duration::MAX`] never, which takes it back in a clone. The trap: one that ignores its signal
+    /// is waited for without a [wait delay](Command::wait_delay), and one that this process may not signal, with it,
+    /// too.
     pub fn timeout(&mut self, timeout: Duration) -> &mut Command {
         self.change(|command| command.policy_mut().timeout = Some(timeout))
     }
 
-    /// Ends it as a context would, once nothing of its output was read for this long. Default: never. Zero ends it at once,
-    /// and [`Duration::MAX`] never. Only what passes through this process can be seen: with any such limit, the start is
-    /// refused where an output is inherited or a file, and where no output passes through this process. Of an
-    /// [`Output::pipe`](crate::Output::pipe) counts what the caller reads. The trap: one that has closed its outputs and
-    /// goes on is silent from then on, and is ended.
+    /// Ends it as a context would, once nothing of its output was read for this long. Default: never. Zero ends it at
+    /// once, and [`Duration::MAX`] never. Only what passes through this process can be seen: with any such limit, the
+    /// start is refused where an output is inherited or a file, and where no output passes through this process. Of an
+    /// [`Output::pipe`](crate::Output::pipe) counts what the caller reads. The trap: one that has closed its outputs
+    /// and goes on is silent from then on, and is ended.
     pub fn idle_timeout(&mut self, timeout: Duration) -> &mut Command {
         self.change(|command| command.policy_mut().idle_timeout = Some(timeout))
     }
 
     /// Ends it as a context would, once more than so many bytes of its output were read, stdout and stderr together.
-    /// Default, and `u64::MAX`: no limit. With zero, the first byte ends it. One that had exited already with status 0 is
-    /// [stopped](crate::Error::Stopped), too: a command over the limit never succeeds, unless its
-    /// [cancel action](Command::on_cancel) is [`Cancel::nothing`]. What the reactor or the caller reads counts, as for an
-    /// [idle timeout](Command::idle_timeout); an output that is inherited or a file has no limit. The trap: what it writes
+    /// Default, and `u64::MAX`: no limit. With zero, the first byte ends it. One that had exited already with status 0
+    /// is [stopped](crate::Error::Stopped), too: a command over the limit never succeeds, unless its [cancel
+    /// action](Command::on_cancel) is [`Cancel::nothing`]. What the reactor or the caller reads counts, as for an [idle
+    /// timeout](Command::idle_timeout); an output that is inherited or a file has no limit. The trap: what it writes
     /// until it has ended is still taken; [`Output::capture_ends`](crate::Output::capture_ends) bounds what is kept.
     ///
     /// ```
@@ -131,8 +133,8 @@ impl Command {
         self.change(|command| command.policy_mut().output_limit = Some(bytes))
     }
 
-    /// With `false`, the time that it waits in the queue does not count for the deadline of its context: what was left of
-    /// that when it was queued, is left when it starts. Default: `true`, it can end in the queue. That somebody
+    /// With `false`, the time that it waits in the queue does not count for the deadline of its context: what was left
+    /// of that when it was queued, is left when it starts. Default: `true`, it can end in the queue. That somebody
     /// cancels the context ends it in any case.
     pub fn deadline_counts_queue(&mut self, counts: bool) -> &mut Command {
         self.set(|command| command.counts_queue = counts)

@@ -81,7 +81,8 @@ pub(crate) struct Rank {
 }
 
 impl Command {
-    /// What one start needs, checked in Go's order: the program, the settings, the context, the streams, the environment.
+    /// What one start needs, checked in Go's order: the program, the settings, the context, the streams, the
+    /// environment.
     pub(crate) fn spec(&mut self, snapshot: &mut Snapshot) -> Result<Box<Spec>, StartError> {
         if self.program.is_empty() {
             return Err(StartError::NoCommand);
@@ -398,8 +399,8 @@ impl Command {
         Ok(Some(Arc::new(block)))
     }
 
-    /// The absolute path of the directory set, for `PWD`. POSIX wants that without `..`, and behind a symbolic link only
-    /// the file system knows where `..` leads. A directory that is not there is left to chdir(2), which says so.
+    /// The absolute path of the directory set, for `PWD`. POSIX wants that without `..`, and behind a symbolic link
+    /// only the file system knows where `..` leads. A directory that is not there is left to chdir(2), which says so.
     pub(super) fn pwd(&self) -> Result<Option<PathBuf>, StartError> {
         let Some(path) = &self.directory else {
             return Ok(None);

@@ -26,8 +26,8 @@ impl Command {
         })
     }
 
-    /// Sends stdout and stderr, line by line, to a callback that is told whose each line is, in place of what was set for
-    /// them. With [`stderr_to_stdout`](Command::stderr_to_stdout) after it, all are stdout's.
+    /// Sends stdout and stderr, line by line, to a callback that is told whose each line is, in place of what was set
+    /// for them. With [`stderr_to_stdout`](Command::stderr_to_stdout) after it, all are stdout's.
     pub fn lines(&mut self, lines: &Lines) -> &mut Command {
         let to_lines = || Output::shared(lines);
         self.stdout(to_lines()).stderr(to_lines())
@@ -44,9 +44,9 @@ impl Command {
         })
     }
 
-    /// Gives the child `file` as descriptor `number`, 3 or above, kept by exec. Ours is closed once the child has it, which is
-    /// when its start returns: such a start waits for the program's exec. For one start. Of equal numbers the last counts. One that
-    /// the child's `RLIMIT_NOFILE` excludes fails the start, with `EBADF`, dup2(2).
+    /// Gives the child `file` as descriptor `number`, 3 or above, kept by exec. Ours is closed once the child has it,
+    /// which is when its start returns: such a start waits for the program's exec. For one start. Of equal numbers the
+    /// last counts. One that the child's `RLIMIT_NOFILE` excludes fails the start, with `EBADF`, dup2(2).
     pub fn extra_fd(&mut self, number: i32, file: impl Into<OwnedFd>) -> &mut Command {
         self.set_extra(number, Extra::File(file.into()))
     }

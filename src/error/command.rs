@@ -20,8 +20,8 @@ use crate::plain::Excerpt;
 /// assert!(matches!(error.reason(), Error::Exit(exit) if exit.status.code() == Some(3)));
 /// ```
 ///
-/// Its text names the program: `git: exit status 128`, `make: signal: SIGKILL (timed out)`. The arguments are left out, as
-/// they may be long or secret. [`Finished`](crate::Finished) is the same for commands of a reactor.
+/// Its text names the program: `git: exit status 128`, `make: signal: SIGKILL (timed out)`. The arguments are left out,
+/// as they may be long or secret. [`Finished`](crate::Finished) is the same for commands of a reactor.
 // Boxed, as it is larger than what it stands beside in a `Result`.
 pub struct CommandError(Box<Parts>);
 

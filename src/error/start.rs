@@ -35,8 +35,8 @@ pub enum StartError {
     NoCommand,
     /// The program's name was not found, or found only relative to the current directory.
     LookPath(LookPathError),
-    /// Its context had ended before the start, or it was asked to stop before its program ran: while it waited, or while
-    /// its start was tried again.
+    /// Its context had ended before the start, or it was asked to stop before its program ran: while it waited, or
+    /// while its start was tried again.
     Stopped(Cause),
     /// A string that the program would see cut off: it holds a NUL byte.
     Nul {
@@ -114,8 +114,9 @@ impl StartError {
     /// [`NotFound`](io::ErrorKind::NotFound) for a bare name that is in no directory of `PATH`, too, and
     /// [`PermissionDenied`](io::ErrorKind::PermissionDenied) for one that is found only from the current directory;
     /// [`InvalidInput`](io::ErrorKind::InvalidInput) for a command that cannot be started as it is set up;
-    /// [`TimedOut`](io::ErrorKind::TimedOut) for a deadline or a timeout; [`Unsupported`](io::ErrorKind::Unsupported) in a
-    /// forked copy of the process; and [`Other`](io::ErrorKind::Other) where it was cancelled or the reactor shut down.
+    /// [`TimedOut`](io::ErrorKind::TimedOut) for a deadline or a timeout; [`Unsupported`](io::ErrorKind::Unsupported)
+    /// in a forked copy of the process; and [`Other`](io::ErrorKind::Other) where it was cancelled or the reactor shut
+    /// down.
     pub fn kind(&self) -> io::ErrorKind {
         match self {
             StartError::LookPath(error) => error.kind(),

@@ -167,7 +167,8 @@ fn every_other_ending_is_told_whatever_else_happened() {
 
 /// For each event, what is asked for in each state. `-`: nothing; `!`: the pair is impossible and asserted.
 ///
-/// The command copies stdout and stderr; while it drains, stdout alone is open; while it lingers, the caller has a pipe.
+/// The command copies stdout and stderr; while it drains, stdout alone is open; while it lingers, the caller has a
+/// pipe.
 const STATES: &str = "
 event          running  stopping  killed  draining  lingering  done
 exit           -        -         drain   !         !          !

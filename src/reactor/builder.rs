@@ -47,10 +47,10 @@ impl Reactor {
 }
 
 impl ReactorBuilder {
-    /// Runs at most this many commands at once, at least 1; more wait in the queue. A command counts from its start until
-    /// it is finished. Default: no limit but that of descriptors, which queues too: each command costs one descriptor and
-    /// one for each pipe, and that is counted against the soft limit, less 32 for others. What a start takes for a moment
-    /// is counted, too.
+    /// Runs at most this many commands at once, at least 1; more wait in the queue. A command counts from its start
+    /// until it is finished. Default: no limit but that of descriptors, which queues too: each command costs one
+    /// descriptor and one for each pipe, and that is counted against the soft limit, less 32 for others. What a start
+    /// takes for a moment is counted, too.
     pub fn max_running(mut self, commands: usize) -> ReactorBuilder {
         self.running_max = commands;
         self
@@ -75,8 +75,8 @@ impl ReactorBuilder {
         self
     }
 
-    /// Starts no command beyond this load average of the last minute, while others run (`make -l`, `ninja -l`). Default:
-    /// no such brake. The average is read once a second, and so many are started then as fit below the limit.
+    /// Starts no command beyond this load average of the last minute, while others run (`make -l`, `ninja -l`).
+    /// Default: no such brake. The average is read once a second, and so many are started then as fit below the limit.
     ///
     /// The trap: it is the whole machine's, also in a container, and follows what happens by half a minute.
     pub fn max_load(mut self, average: f64) -> ReactorBuilder {
@@ -93,8 +93,8 @@ impl ReactorBuilder {
         self
     }
 
-    /// The same for those who waited for a processor (`/proc/pressure/cpu`), which follows faster than a load average. Default: no
-    /// such brake.
+    /// The same for those who waited for a processor (`/proc/pressure/cpu`), which follows faster than a load average.
+    /// Default: no such brake.
     pub fn max_cpu_pressure(mut self, percent: f64) -> ReactorBuilder {
         self.brakes.on_pressure("cpu", percent);
         self
@@ -110,10 +110,10 @@ impl ReactorBuilder {
 
     /// With `true`, no command starts while a finished one was not [taken](Reactor::wait_any): who stops at a failure
     /// hears of it before anything else begins, as with `make` and ninja, and may [cancel](Reactor::cancel) what is
-    /// queued. Default: `false`, the next of the queue starts in the turn in which a place becomes free. What goes to who
-    /// sent it ([`Handle::run`](crate::Handle::run), [`Handle::run_then`](crate::Handle::run_then)) is taken at once. The
-    /// trap: who waits for one command alone ([`wait`](Reactor::wait), a read of its pipe) while it is in the queue,
-    /// waits for ever if another is finished.
+    /// queued. Default: `false`, the next of the queue starts in the turn in which a place becomes free. What goes to
+    /// who sent it ([`Handle::run`](crate::Handle::run), [`Handle::run_then`](crate::Handle::run_then)) is taken at
+    /// once. The trap: who waits for one command alone ([`wait`](Reactor::wait), a read of its pipe) while it is in the
+    /// queue, waits for ever if another is finished.
     ///
     /// ```
     /// use execloop::{Command, Reactor};
@@ -147,8 +147,8 @@ impl ReactorBuilder {
     /// Makes the reactor.
     ///
     /// # Errors
-    /// As [`Reactor::new`]; and [`Unsupported`](io::ErrorKind::Unsupported) for a brake whose gauge this system does not
-    /// have.
+    /// As [`Reactor::new`]; and [`Unsupported`](io::ErrorKind::Unsupported) for a brake whose gauge this system does
+    /// not have.
     pub fn build(self) -> io::Result<Reactor> {
         if self.raises_fd_limit {
             raise_fd_limit()?;

@@ -11,8 +11,8 @@ use crate::finished::CommandId;
 use crate::sys::{Kernel, Signal, Target, Unix};
 
 impl Reactor {
-    /// Asks a command to stop, by its [`Cancel`](crate::Cancel), as if its context had ended. One that waits in the queue
-    /// is not started. `false` when it has finished or is not this reactor's.
+    /// Asks a command to stop, by its [`Cancel`](crate::Cancel), as if its context had ended. One that waits in the
+    /// queue is not started. `false` when it has finished or is not this reactor's.
     ///
     /// A second call skips to the end of the [ladder](crate::Cancel::then), as a second Ctrl-C does: it is a
     /// [`kill`](Reactor::kill). A context that ends, a time limit or a dropped [`Pending`](crate::Pending) is no call,
@@ -23,8 +23,9 @@ impl Reactor {
         was_here
     }
 
-    /// Kills a command now, and its group if its [`Cancel`](crate::Cancel) is for the group. Its pipes are read once more
-    /// and closed. It is reaped and handed out like any other. `false` when it has finished or is not this reactor's.
+    /// Kills a command now, and its group if its [`Cancel`](crate::Cancel) is for the group. Its pipes are read once
+    /// more and closed. It is reaped and handed out like any other. `false` when it has finished or is not this
+    /// reactor's.
     pub fn kill(&mut self, id: CommandId) -> bool {
         let was_here = self.engine.kill(id);
         self.tell_outer_loop();
@@ -55,9 +56,9 @@ impl Reactor {
 
     /// The pid of a command's process, for people and logs. `None` while it is queued and once it is finished.
     ///
-    /// The traps: when the process is reaped, the number may be given to another one.
-    /// [`signal`](Reactor::signal) never takes that for the command's. And until its program is executed, the process shares this
-    /// one's memory: what is written to its `/proc/PID/oom_score_adj` by then is this process's own from then on.
+    /// The traps: when the process is reaped, the number may be given to another one. [`signal`](Reactor::signal) never
+    /// takes that for the command's. And until its program is executed, the process shares this one's memory: what is
+    /// written to its `/proc/PID/oom_score_adj` by then is this process's own from then on.
     pub fn pid(&self, id: CommandId) -> Option<u32> {
         self.engine.child(id).map(Unix::pid)
     }
@@ -82,19 +83,20 @@ impl Reactor {
         self.engine.child(id).map(Unix::pidfd)
     }
 
-    /// Stops all commands, each with the group that it leads (SIGSTOP), and the clock of everything that would end or retry one by
-    /// time: timeouts, silence, wait delays and leak timeouts, the steps of a [`Cancel`](crate::Cancel), contexts' deadlines,
-    /// busy programs. Nothing is started from the queue. What is left of a time is kept, for
+    /// Stops all commands, each with the group that it leads (SIGSTOP), and the clock of everything that would end or
+    /// retry one by time: timeouts, silence, wait delays and leak timeouts, the steps of a [`Cancel`](crate::Cancel),
+    /// contexts' deadlines, busy programs. Nothing is started from the queue. What is left of a time is kept, for
     /// [`unsuspend`](Reactor::unsuspend). For Ctrl-Z, whose SIGTSTP does not reach commands in groups of their own, and
     /// whose pause is no command's fault.
     ///
     /// Turns go on: exits are taken, output is read, [`kill`](Reactor::kill) kills at once and
-    /// [`wake_at`](Reactor::wake_at) wakes; only a [`cancel`](Reactor::cancel) is felt when the commands go on. A second call
-    /// stops those that somebody has continued. The traps: a command without a
-    /// [group](crate::Command::process_group) is stopped alone, its children go on; a process with a group of its own goes
-    /// on; so does, until the next call, who is left of a group whose leader has ended, where the system finds no group without
-    /// that (Linux before 6.9, kqueue); a call that waits for a command, as a read of its pipe or
-    /// [`into_fd`](crate::StdoutPipe::into_fd), waits for ever, if this thread alone could let it go on; a context that other parts of the program look at ends by the wall's clock for those.
+    /// [`wake_at`](Reactor::wake_at) wakes; only a [`cancel`](Reactor::cancel) is felt when the commands go on. A
+    /// second call stops those that somebody has continued. The traps: a command without a
+    /// [group](crate::Command::process_group) is stopped alone, its children go on; a process with a group of its own
+    /// goes on; so does, until the next call, who is left of a group whose leader has ended, where the system finds no
+    /// group without that (Linux before 6.9, kqueue); a call that waits for a command, as a read of its pipe or
+    /// [`into_fd`](crate::StdoutPipe::into_fd), waits for ever, if this thread alone could let it go on; a context that
+    /// other parts of the program look at ends by the wall's clock for those.
     ///
     /// What a program does with SIGTSTP, and when it was continued:
     ///
@@ -130,8 +132,8 @@ impl Reactor {
         suspended
     }
 
-    /// Lets everything go on that was [suspended](Reactor::suspend) (SIGCONT), each limit with the time that it had left. Does
-    /// nothing where nothing is suspended.
+    /// Lets everything go on that was [suspended](Reactor::suspend) (SIGCONT), each limit with the time that it had
+    /// left. Does nothing where nothing is suspended.
     #[doc(alias("sigcont", "resume"))]
     pub fn unsuspend(&mut self) {
         self.engine.unsuspend();
@@ -144,16 +146,16 @@ impl Reactor {
     }
 
     /// Changes [`Command::kill_on_drop`](crate::Command::kill_on_drop) of a command that was started or queued: with
-    /// `false`, it survives the reactor, and its end is told while that lives. `false` when it has finished or is not this
-    /// reactor's.
+    /// `false`, it survives the reactor, and its end is told while that lives. `false` when it has finished or is not
+    /// this reactor's.
     pub fn set_kill_on_drop(&mut self, id: CommandId, kill: bool) -> bool {
         self.engine.set_survives(id, !kill)
     }
 
-    /// Lets a running command go: it survives the reactor, its outcome is not reported, no limit of it counts any more, and
-    /// its pipes are closed. Returns its pid; `None` when it is not running. To hear of its end all the same, use
-    /// [`set_kill_on_drop`](Reactor::set_kill_on_drop). The trap: once the reactor is dropped, it is not reaped before this
-    /// process ends.
+    /// Lets a running command go: it survives the reactor, its outcome is not reported, no limit of it counts any more,
+    /// and its pipes are closed. Returns its pid; `None` when it is not running. To hear of its end all the same, use
+    /// [`set_kill_on_drop`](Reactor::set_kill_on_drop). The trap: once the reactor is dropped, it is not reaped before
+    /// this process ends.
     pub fn detach(&mut self, id: CommandId) -> Option<u32> {
         let pid = self.engine.detach(id);
         self.tell_outer_loop();

@@ -5,14 +5,14 @@ use super::Reactor;
 use crate::observer::Stats;
 
 impl Reactor {
-    /// Commands that were started or queued and not handed out. Those that a [`Handle`](crate::Handle) has sent count from the
-    /// next [turn](Reactor::turn) on.
+    /// Commands that were started or queued and not handed out. Those that a [`Handle`](crate::Handle) has sent count
+    /// from the next [turn](Reactor::turn) on.
     pub fn len(&self) -> usize {
         self.engine.len()
     }
 
-    /// There is no command, and no word of a [`Handle`](crate::Handle) that waits for a [turn](Reactor::turn), which may be
-    /// one: [`wait_any`](Reactor::wait_any) would return `None`.
+    /// There is no command, and no word of a [`Handle`](crate::Handle) that waits for a [turn](Reactor::turn), which
+    /// may be one: [`wait_any`](Reactor::wait_any) would return `None`.
     pub fn is_empty(&self) -> bool {
         self.len() == 0 && !self.engine.has_messages()
     }

@@ -12,23 +12,24 @@ impl Reactor {
     /// exec. First in, first out, but for [priorities](Command::priority) and [pools](Command::pool).
     ///
     /// Some settings have the start wait for the exec, here or in the turn in which the command leaves the queue:
-    /// [`Input::file`](crate::Input::file), [`Output::file`](crate::Output::file) and
-    /// [`extra_fd`](Command::extra_fd); [`session`](Command::session); [`foreground`](crate::linux::CommandExt::foreground)
-    /// and, with a terminal, [`console`](Command::console); [`uid`](Command::uid) and [`gid`](Command::gid);
-    /// [`namespaces`](crate::linux::CommandExt::namespaces), [`unshare`](crate::linux::CommandExt::unshare),
-    /// [id maps](crate::linux::CommandExt::uid_map) and [cgroups](crate::linux::CommandExt::cgroup). So does every start before Linux 5.9, where a filter refuses clone3(2)
-    /// or close_range(2), on architectures other than x86_64 and aarch64, and on other systems.
+    /// [`Input::file`](crate::Input::file), [`Output::file`](crate::Output::file) and [`extra_fd`](Command::extra_fd);
+    /// [`session`](Command::session); [`foreground`](crate::linux::CommandExt::foreground) and, with a terminal,
+    /// [`console`](Command::console); [`uid`](Command::uid) and [`gid`](Command::gid);
+    /// [`namespaces`](crate::linux::CommandExt::namespaces), [`unshare`](crate::linux::CommandExt::unshare), [id
+    /// maps](crate::linux::CommandExt::uid_map) and [cgroups](crate::linux::CommandExt::cgroup). So does every start
+    /// before Linux 5.9, where a filter refuses clone3(2) or close_range(2), on architectures other than x86_64 and
+    /// aarch64, and on other systems.
     ///
-    /// It fails in one way: the command itself is refused, and is left as it was. That is known before anything is made,
-    /// and is the same with an empty and a full queue. An accepted command has a [`Finished`](crate::Finished), whatever
-    /// happens: what the system says of a start (a pipe, the process, a directory, the program ..) is reported there,
-    /// with [`Error::Start`](crate::Error::Start) and without a pid. No child is left in either case. To hear of both
-    /// in one place, [`submit`](Reactor::submit) it.
+    /// It fails in one way: the command itself is refused, and is left as it was. That is known before anything is
+    /// made, and is the same with an empty and a full queue. An accepted command has a [`Finished`](crate::Finished),
+    /// whatever happens: what the system says of a start (a pipe, the process, a directory, the program ..) is reported
+    /// there, with [`Error::Start`](crate::Error::Start) and without a pid. No child is left in either case. To hear of
+    /// both in one place, [`submit`](Reactor::submit) it.
     ///
     /// # Errors
     /// [`StartError`] of what is known before anything is made: no program, a name not found in `PATH`, settings that
-    /// contradict each other, a NUL byte, streams that were used up, a context that has ended, a directory that cannot be
-    /// made absolute for `PWD`, a reactor of another process.
+    /// contradict each other, a NUL byte, streams that were used up, a context that has ended, a directory that cannot
+    /// be made absolute for `PWD`, a reactor of another process.
     pub fn start(&mut self, command: &mut Command) -> Result<CommandId, StartError> {
         let started = self.engine.start(command);
         self.tell_outer_loop();

@@ -12,8 +12,8 @@ use crate::pipes::{StdinPipe, StdoutPipe};
 use crate::sys::TerminalSize;
 
 impl Reactor {
-    /// The write end of a command's stdin, if that is [`Input::pipe`](crate::Input::pipe) and its outcome was not handed
-    /// out yet.
+    /// The write end of a command's stdin, if that is [`Input::pipe`](crate::Input::pipe) and its outcome was not
+    /// handed out yet.
     pub fn stdin(&mut self, id: CommandId) -> Option<StdinPipe<'_>> {
         self.engine
             .has_callers_pipe(id, Stream::Stdin)
@@ -36,8 +36,8 @@ impl Reactor {
     }
 
     /// What was captured of an output until now ([`Output::capture`](crate::Output::capture),
-    /// [`capture_ends`](crate::Output::capture_ends)); it stays there, and the [`Finished`](crate::Finished) has it all.
-    /// Empty where nothing is captured, and while the command is queued; `None` once it was handed out, was
+    /// [`capture_ends`](crate::Output::capture_ends)); it stays there, and the [`Finished`](crate::Finished) has it
+    /// all. Empty where nothing is captured, and while the command is queued; `None` once it was handed out, was
     /// [detached](Reactor::detach), or where it never was this reactor's. Copies nothing, but for both ends of a longer
     /// output. The trap: it is what the reactor has read, so that without [turns](Reactor::turn) nothing comes to it.
     ///
@@ -56,9 +56,9 @@ impl Reactor {
         self.engine.output_so_far(id, stream)
     }
 
-    /// The processes, other than this one, that hold the pipe of a stream that the reactor copies: the command's own, and
-    /// after its exit those that keep it from being finished. None where there is no such pipe (any more). As costly as
-    /// [`pipe_holders`](crate::linux::pipe_holders).
+    /// The processes, other than this one, that hold the pipe of a stream that the reactor copies: the command's own,
+    /// and after its exit those that keep it from being finished. None where there is no such pipe (any more). As
+    /// costly as [`pipe_holders`](crate::linux::pipe_holders).
     ///
     /// # Errors
     /// Where /proc cannot be read.
@@ -67,8 +67,8 @@ impl Reactor {
     }
 
     /// Gives the terminal of a command ([`Output::terminal`](crate::Output::terminal)) another size, or both of its
-    /// terminals; one that is not started begins with that. Who is in the foreground of the terminal that it controls gets
-    /// SIGWINCH. A new size is not passed on by itself: call it when this process hears of SIGWINCH.
+    /// terminals; one that is not started begins with that. Who is in the foreground of the terminal that it controls
+    /// gets SIGWINCH. A new size is not passed on by itself: call it when this process hears of SIGWINCH.
     ///
     /// ```
     /// use execloop::linux::CommandExt;

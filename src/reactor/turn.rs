@@ -56,8 +56,8 @@ impl Reactor {
     }
 
     /// When the reactor has something to do by itself, if nothing happens before: the earliest limit of a command, a
-    /// context's deadline, a [`wake_at`](Reactor::wake_at), or a next try of something, as of a start that the system had no
-    /// room for. `None`: nothing. For who wants to know; a turn and the [descriptor](AsFd) need not know.
+    /// context's deadline, a [`wake_at`](Reactor::wake_at), or a next try of something, as of a start that the system
+    /// had no room for. `None`: nothing. For who wants to know; a turn and the [descriptor](AsFd) need not know.
     pub fn next_deadline(&self) -> Option<Instant> {
         self.engine.next_deadline()
     }
@@ -91,8 +91,8 @@ impl Reactor {
         self.tell_outer_loop();
     }
 
-    /// An outer loop would sleep on work that no event announces: leftovers of a budget, what is finished, and deadlines
-    /// that came up since the turn began.
+    /// An outer loop would sleep on work that no event announces: leftovers of a budget, what is finished, and
+    /// deadlines that came up since the turn began.
     pub(crate) fn tell_outer_loop(&mut self) {
         if self.is_embedded.get() {
             self.engine.prepare_sleep();
@@ -127,8 +127,8 @@ impl AsFd for Reactor {
     }
 }
 
-/// The same descriptor as [`AsFd`]'s, for loops that ask for a number (tokio's `AsyncFd`, `mio::unix::SourceFd`): one and
-/// the same, and open, until the reactor is dropped.
+/// The same descriptor as [`AsFd`]'s, for loops that ask for a number (tokio's `AsyncFd`, `mio::unix::SourceFd`): one
+/// and the same, and open, until the reactor is dropped.
 impl AsRawFd for Reactor {
     fn as_raw_fd(&self) -> RawFd {
         self.as_fd().as_raw_fd()

@@ -35,8 +35,8 @@ use crate::sys::{Unix, now};
 )]
 pub enum Event {
     /// A command is finished. Where the caller waits for an output of it, as that has said `WouldBlock`, its end comes
-    /// first, so nothing is lost of a pipe that is read until it says `WouldBlock` or `Ok(0)`. The trap: what is left in
-    /// one that is not is lost, as taking the [`Finished`] closes it.
+    /// first, so nothing is lost of a pipe that is read until it says `WouldBlock` or `Ok(0)`. The trap: what is left
+    /// in one that is not is lost, as taking the [`Finished`] closes it.
     Finished(Finished),
     /// A pipe of the caller's that had said [`WouldBlock`](io::ErrorKind::WouldBlock) is worth another try: it can be
     /// read or written, has ended, or was cut.
@@ -61,8 +61,8 @@ impl Reactor {
     /// Waits until some command is finished, and hands it out. `None` when there is no command left.
     ///
     /// # Errors
-    /// When polling fails, which it does not in normal operation. The commands go on; the call can be repeated. Always in
-    /// a forked copy of the process ([`Unsupported`](io::ErrorKind::Unsupported)).
+    /// When polling fails, which it does not in normal operation. The commands go on; the call can be repeated. Always
+    /// in a forked copy of the process ([`Unsupported`](io::ErrorKind::Unsupported)).
     pub fn wait_any(&mut self) -> io::Result<Option<Finished>> {
         self.wait_for(None, Engine::pop_finished, |engine| engine.len() > 0)
     }
@@ -229,8 +229,8 @@ impl Reactor {
         inbox.has_no_handle() && self.is_empty()
     }
 
-    /// Waits until this command is finished, and hands it out. Others that finish meanwhile stay for later calls. `None`
-    /// when it was handed out already, detached, or never this reactor's.
+    /// Waits until this command is finished, and hands it out. Others that finish meanwhile stay for later calls.
+    /// `None` when it was handed out already, detached, or never this reactor's.
     ///
     /// # Errors
     /// As [`wait_any`](Reactor::wait_any).
