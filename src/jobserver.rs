@@ -127,8 +127,9 @@ impl Jobserver {
     /// # Errors
     /// When it is not there, as make gives its pipe to recipes alone that are marked by `+` or use `$(MAKE)`
     /// ([`NotFound`](io::ErrorKind::NotFound)), or is no jobserver at all
-    /// ([`InvalidInput`](io::ErrorKind::InvalidInput)). A build tool goes on then without one.
-    /// [`Unsupported`](io::ErrorKind::Unsupported) for a pipe on systems without `/proc/self/fd`.
+    /// ([`InvalidInput`](io::ErrorKind::InvalidInput)). A build tool goes on then without one. The system's error is in
+    /// the [`JobserverError`]. [`Unsupported`](io::ErrorKind::Unsupported) for a pipe on systems without
+    /// `/proc/self/fd`.
     pub fn from_env() -> io::Result<Option<Jobserver>> {
         for name in ["MAKEFLAGS", "CARGO_MAKEFLAGS"] {
             let flags = std::env::var_os(name).unwrap_or_default();
@@ -329,7 +330,11 @@ fn open(auth: &Auth) -> io::Result<(File, Way)> {
                 return Err(no_jobserver("they are not the ends of one pipe"));
             }
             let reader = open_again(*read)?;
-            // A fifo that is named by its descriptors: the writer is there, so that this does not wait for one.
+            // A fifo can be named by its numbers, too: with a writer, the next open does not wait for one.
+            let _writer = OpenOptions::new()
+                .write(true)
+                .custom_flags(libc::O_NONBLOCK)
+                .open(path_of(*read))?;
             let read = File::open(path_of(*read))?;
             Ok((reader, Way::Pipe(above_stdio(read.into())?)))
         }

@@ -221,6 +221,21 @@ fn what_is_no_jobserver_is_refused_before_it_is_used() {
 
 #[test]
 #[cfg(target_os = "linux")]
+fn a_fifo_that_is_named_by_numbers_is_opened_although_nobody_has_it_open_for_writing() {
+    let (server, theirs) = both();
+    let path = fifo_of(&server);
+    let reader = open_fifo(&path).expect("it is there");
+    // The fifo lives on without its name and its server.
+    drop((server, theirs));
+    let number = reader.as_raw_fd();
+    let named = Jobserver::from_makeflags(flags(&format!("{number},{number}")));
+    let named = named.expect("it is a pipe").expect("it is named");
+    give(&named, b'n');
+    assert_eq!(drain(&named), b"++n");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
 fn a_pipes_shared_open_file_stays_blocking() {
     let (read, write) = io::pipe().expect("a pipe");
     let auth = flags(&format!("{},{}", read.as_raw_fd(), write.as_raw_fd()));

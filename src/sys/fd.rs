@@ -40,7 +40,7 @@ pub(crate) fn make_fifo(path: &Path) -> io::Result<()> {
 pub(crate) fn bytes_in_pipe(fd: BorrowedFd<'_>) -> io::Result<usize> {
     let mut count: libc::c_int = 0;
     // SAFETY: ioctl(2) with this request writes one int.
-    cvt(unsafe { libc::ioctl(fd.as_raw_fd(), libc::FIONREAD, &mut count) })?;
+    cvt(unsafe { libc::ioctl(fd.as_raw_fd(), libc::FIONREAD, &raw mut count) })?;
     Ok(usize::try_from(count).unwrap_or(0))
 }
 
