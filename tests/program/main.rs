@@ -25,6 +25,7 @@ mod manners;
 mod output;
 mod pictures;
 mod progress;
+mod records;
 mod stopping;
 
 use std::collections::VecDeque;

@@ -41,6 +41,16 @@ pub(crate) enum Fate<'a> {
     Cancelled,
 }
 
+impl<'a> Fate<'a> {
+    /// The same of a command whose results are not all there, for this reason. One that was cancelled has still to run.
+    pub(crate) fn or_lost(self, reason: Option<&'a str>) -> Fate<'a> {
+        match (self, reason) {
+            (Fate::Succeeded, Some(reason)) => Fate::Failed(reason),
+            (fate, _) => fate,
+        }
+    }
+}
+
 /// The end of a command, or of its last try.
 #[derive(Debug)]
 pub(crate) struct Ended<'a> {

@@ -88,7 +88,8 @@ impl Run {
         self.report.succeeded();
     }
 
-    /// Prints, counts and records what became of a command.
+    /// Prints, counts and records what became of a command. One whose results are not all there has not succeeded, which is
+    /// known before anybody is told.
     fn conclude(
         &mut self,
         running: &Running,
@@ -97,33 +98,31 @@ impl Run {
         output: Output,
     ) {
         let job = &running.job;
+        let mut lost = self.write_status(job, fate).err();
+        let reason = lost.as_ref().map(lost_reason);
         let ended = Ended {
             job,
-            fate,
+            fate: fate.or_lost(reason.as_deref()),
             finished,
             output: &output,
         };
+        let line = self.options.json.then(|| {
+            let mut line = Output::new(&self.room);
+            let written = json::push_line(&ended, self.epoch, &mut line);
+            lost = written.err().or(lost.take());
+            line
+        });
+        let reason = lost.as_ref().map(lost_reason);
+        let fate = fate.or_lost(reason.as_deref());
+        let ended = Ended { fate, ..ended };
         for sink in &mut self.sinks {
             sink.ended(&ended);
         }
-        let mut lost = self.write_status(job, fate).err();
-        let output = if self.options.json {
-            let mut line = Output::new(&self.room);
-            lost = json::push_line(&ended, self.epoch, &mut line)
-                .err()
-                .or(lost);
-            line
-        } else {
-            output
-        };
-        self.printer.print(running.place, output);
-        let lost =
-            lost.map(|error| format!("its results could not be kept: {}", crate::plain(&error)));
-        match (fate, lost) {
-            (Fate::Failed(reason), _) => self.fail(job, reason),
-            (_, Some(reason)) => self.fail(job, &reason),
-            (Fate::Succeeded, None) => self.report.succeeded(),
-            (Fate::Cancelled, None) => self.report.cancelled(),
+        self.printer.print(running.place, line.unwrap_or(output));
+        match fate {
+            Fate::Failed(reason) => self.fail(job, reason),
+            Fate::Succeeded => self.report.succeeded(),
+            Fate::Cancelled => self.report.cancelled(),
         }
     }
 
@@ -163,4 +162,8 @@ impl Run {
             self.stop();
         }
     }
+}
+
+fn lost_reason(error: &io::Error) -> String {
+    format!("its results could not be kept: {}", crate::plain(error))
 }
