@@ -53,8 +53,9 @@ fn records_of_an_earlier_run_stay_until_there_is_a_run() {
     let scratch = Scratch::new();
     let [log, page, events] =
         ["log", "page", "events"].map(|name| scratch.join(name).display().to_string());
+    let kept = "Seq\tHost\tStarttime\tJobRuntime\tSend\tReceive\tExitval\tSignal\tCommand\n";
     for file in [&log, &page, &events] {
-        fs::write(file, "kept\n").expect("a file");
+        fs::write(file, kept).expect("a file");
     }
     let records = ["--joblog", &log, "--timeline", &page, "--trace", &events];
     for (flags, code) in [
@@ -68,7 +69,7 @@ fn records_of_an_earlier_run_stay_until_there_is_a_run() {
         assert_eq!(done.code, Some(code), "{done:?}");
         for file in [&log, &page, &events] {
             let text = fs::read_to_string(file).expect("a file");
-            assert_eq!(text, "kept\n", "{flags:?}: {file}");
+            assert_eq!(text, kept, "{flags:?}: {file}");
         }
     }
     let results = scratch.join("results");

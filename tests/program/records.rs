@@ -44,3 +44,80 @@ fn a_command_whose_results_are_lost_has_failed_in_every_record_and_is_resumed() 
     let again = run(&[&records[..], &["--resume-failed"], &command].concat(), "");
     assert_eq!(again.told(), "1 command: 1 succeeded, 0 failed\n");
 }
+
+#[test]
+fn records_are_of_one_run_at_a_time() {
+    let scratch = Scratch::new();
+    let log = scratch.join("log").display().to_string();
+    let results = scratch.join("results").display().to_string();
+    let mut live = Live::start(&["-s", "--joblog", &log, "--results", &results]);
+    live.list("echo up\n");
+    assert_eq!(live.output_line(), "1: up");
+    for (flag, path) in [("--joblog", &log), ("--results", &results)] {
+        let done = run(&[flag, path, "echo", ":::", "no"], "");
+        let told = format!("execloop: {path}: in use by another execloop\n");
+        assert_eq!((done.code, done.stderr), (Some(2), told), "{flag}");
+        assert_eq!(done.stdout, b"");
+        // Who runs nothing disturbs nobody.
+        let dry = run(&["--dry-run", flag, path, "echo", ":::", "a"], "");
+        assert_eq!((dry.code, dry.output().as_str()), (Some(0), "echo a\n"));
+    }
+    live.list("echo still\n");
+    live.close_list();
+    assert_eq!(live.finish().code, Some(0));
+    let text = fs::read_to_string(&log).expect("a log");
+    assert_eq!(text.lines().count(), 3, "{text}");
+    let next = run(&["--joblog", &log, "--resume", "true", ":::", "1", "2"], "");
+    assert_eq!(next.code, Some(0), "{next:?}");
+    // A device is everybody's.
+    let mut first = Live::start(&["-s", "--joblog", "/dev/null"]);
+    first.list("echo up\n");
+    assert_eq!(first.output_line(), "1: up");
+    let done = run(&["--joblog", "/dev/null", "true", ":::", "a"], "");
+    assert_eq!(done.code, Some(0), "{done:?}");
+}
+
+#[test]
+fn what_others_write_to_a_job_log_meanwhile_stays() {
+    let scratch = Scratch::new();
+    let log = scratch.join("log").display().to_string();
+    let mut live = Live::start(&["-s", "--joblog", &log]);
+    live.list("echo up\n");
+    assert_eq!(live.output_line(), "1: up");
+    let mut others = OpenOptions::new().append(true).open(&log).expect("a log");
+    others.write_all(b"mine\n").expect("a line");
+    live.list("echo still\n");
+    live.close_list();
+    assert_eq!(live.finish().code, Some(0));
+    let text = fs::read_to_string(&log).expect("a log");
+    let whole = |line: &str| line == "mine" || line.split('\t').count() == 9;
+    assert!(
+        text.lines().count() == 4 && text.lines().all(whole),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_file_that_is_no_job_log_is_not_resumed_and_stays() {
+    let scratch = Scratch::new();
+    let log = scratch.join("log").display().to_string();
+    fs::write(&log, "echo precious\n").expect("a file");
+    for flag in ["--resume", "--resume-failed"] {
+        let done = run(&["--joblog", &log, flag, "echo", ":::", "a"], "");
+        let told = format!("execloop: {log}: no job log, so there is nothing to resume\n");
+        assert_eq!((done.code, done.stderr), (Some(2), told), "{flag}");
+        let text = fs::read_to_string(&log).expect("a file");
+        assert_eq!(text, "echo precious\n");
+    }
+    // The beginning of a header is what is left of a log whose run was killed.
+    for text in ["", "Seq\tHo"] {
+        fs::write(&log, text).expect("a file");
+        let done = run(&["--joblog", &log, "--resume", "echo", ":::", "a"], "");
+        assert_eq!(done.output(), "a\n", "{done:?}");
+        let text = fs::read_to_string(&log).expect("a file");
+        assert!(
+            text.starts_with("Seq\tHost\t") && text.lines().count() == 2,
+            "{text}"
+        );
+    }
+}

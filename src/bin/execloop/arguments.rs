@@ -328,12 +328,15 @@ pub(crate) struct ChildArguments {
 #[command(next_help_heading = "Records")]
 pub(crate) struct RecordArguments {
     /// Keep stdout, stderr and status of each in DIR/NUMBER
-    #[arg(long, value_name = "DIR")]
+    ///
+    /// DIR is of one run at a time.
+    #[arg(long, value_name = "DIR", verbatim_doc_comment)]
     pub(crate) results: Option<PathBuf>,
 
     /// Write a line for each command that ended, as GNU parallel does
     ///
-    /// Those that were cancelled are left out: they have still to run.
+    /// Those that were cancelled are left out: they have still to run. FILE is
+    /// of one run at a time.
     #[arg(long, value_name = "FILE", verbatim_doc_comment)]
     pub(crate) joblog: Option<PathBuf>,
 

@@ -62,6 +62,11 @@ fn push_command(command: &[u8], line: &mut Vec<u8>) {
     }
 }
 
+/// It has the header of a job log, of which the end may be cut off.
+pub(crate) fn is_log(text: &[u8]) -> bool {
+    text.starts_with(HEADER) || HEADER.starts_with(text)
+}
+
 /// The numbers of commands that need not run again, and of whole lines the bytes. What follows the last newline was
 /// cut off, and does not count.
 pub(crate) fn done_before(log: &[u8], runs_failed_again: bool) -> (HashSet<u64>, usize) {
@@ -112,6 +117,8 @@ mod tests {
         assert!(log[..whole].ends_with(b"\tx\n"));
         assert_eq!(done_before(&log, true).0, HashSet::from([1]));
         assert_eq!(done_before(b"", false), (HashSet::new(), 0));
+        assert!(is_log(&log) && is_log(b"") && is_log(b"Seq"));
+        assert!(!is_log(b"echo 1\n") && !is_log(b"Seq\n"));
         assert_eq!(done_before(b"Seq", false), (HashSet::new(), 0));
     }
 }

@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use execloop::{Context, TerminalSize, program};
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 
 use crate::arguments::RunArguments;
 use crate::bar::{self, Style};
@@ -42,6 +44,8 @@ pub(crate) struct Plan {
     /// What the user is to know before anything runs.
     pub(crate) notes: Vec<String>,
     pub(crate) records: Vec<Record>,
+    /// Open, so that no other run has the same directory.
+    _results: Option<File>,
 }
 
 /// A file that is written while it runs.
@@ -92,12 +96,12 @@ impl Plan {
         let (origin, list, is_typed) = origin(arguments, &invocation, &recipe)?;
         let (job_log, done_before) = job_log(arguments)?;
         let mut records: Vec<Record> = job_log.into_iter().collect();
-        let mut notes = Vec::new();
+        let (mut notes, mut held) = (Vec::new(), None);
         if !arguments.output.dry_run {
             records.extend(pictures(arguments)?);
             refuse_same_files(&origin, &list, &records)?;
-            if let Some(results) = &arguments.record.results {
-                fs::create_dir_all(results).map_err(|error| about(results, &error))?;
+            if let Some(path) = &arguments.record.results {
+                held = Some(results(path)?);
             }
         }
         let mut options = options(arguments, recipe, done_before, is_typed);
@@ -117,6 +121,7 @@ impl Plan {
             is_typed,
             notes,
             records,
+            _results: held,
         })
     }
 }
@@ -303,22 +308,68 @@ fn job_log(arguments: &RunArguments) -> Result<(Option<Record>, HashSet<u64>), W
         return Ok(Default::default());
     };
     let about = |error| about(path, &error);
-    let (mut done, mut kept_bytes) = (HashSet::new(), 0);
     let is_resumed = records.resume || records.resume_failed;
-    if is_resumed && let Some(mut log) = written_log(path)? {
+    let written = match is_resumed {
+        true => written_log(path)?,
+        false => None,
+    };
+    let mut log = None;
+    if !arguments.output.dry_run {
+        let mut options = OpenOptions::new();
+        // Each line goes behind all others, whoever writes there.
+        let file = options
+            .append(true)
+            .create(true)
+            .open(path)
+            .map_err(about)?;
+        lock(path, &file)?;
+        log = Some(record(Form::JobLog, path, file));
+    }
+    let mut done = HashSet::new();
+    // Not before it is ours alone.
+    if let Some(mut written) = written {
         let mut bytes = Vec::new();
-        log.read_to_end(&mut bytes).map_err(about)?;
+        written.read_to_end(&mut bytes).map_err(about)?;
+        if !joblog::is_log(&bytes) {
+            return Err(nothing_to_resume(path, "no job log"));
+        }
+        let kept_bytes;
         (done, kept_bytes) = joblog::done_before(&bytes, records.resume_failed);
+        if let Some(log) = &mut log {
+            log.kept_bytes = kept_bytes as u64;
+        }
     }
-    if arguments.output.dry_run {
-        return Ok((None, done));
+    Ok((log, done))
+}
+
+fn nothing_to_resume(path: &Path, why: &str) -> Wrong {
+    let name = printable_message(&path.display().to_string());
+    format!("{name}: {why}, so there is nothing to resume")
+}
+
+/// Keeps other runs away until the file is closed. Where a file system has no locks, nobody is kept away.
+fn lock(path: &Path, file: &File) -> Result<(), Wrong> {
+    let metadata = file.metadata().map_err(|error| about(path, &error))?;
+    // A device may be everybody's.
+    if !metadata.is_file() && !metadata.is_dir() {
+        return Ok(());
     }
-    let mut options = OpenOptions::new();
-    let options = options.write(true).create(true).append(is_resumed);
-    let file = options.truncate(false).open(path).map_err(about)?;
-    let log = record(Form::JobLog, path, file);
-    let kept_bytes = kept_bytes as u64;
-    Ok((Some(Record { kept_bytes, ..log }), done))
+    match flock(file, FlockOperation::NonBlockingLockExclusive) {
+        Err(Errno::WOULDBLOCK) => {
+            let name = printable_message(&path.display().to_string());
+            Err(format!("{name}: in use by another execloop"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The directory for results, which is this run's alone while it is open.
+fn results(path: &Path) -> Result<File, Wrong> {
+    let about = |error| about(path, &error);
+    fs::create_dir_all(path).map_err(about)?;
+    let directory = File::open(path).map_err(about)?;
+    lock(path, &directory)?;
+    Ok(directory)
 }
 
 /// A log of an earlier run. A device may have no end, and a pipe is never at its end while it is open.
@@ -329,10 +380,7 @@ fn written_log(path: &Path) -> Result<Option<File>, Wrong> {
         Err(error) => return Err(about(path, &error)),
     };
     if !is_regular {
-        let name = printable_message(&path.display().to_string());
-        return Err(format!(
-            "{name}: no regular file, so there is nothing to resume"
-        ));
+        return Err(nothing_to_resume(path, "no regular file"));
     }
     let log = File::open(path).map_err(|error| about(path, &error))?;
     Ok(Some(log))
