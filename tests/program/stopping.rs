@@ -358,6 +358,28 @@ fn orphans_of_commands_are_taken_over_and_told() {
     assert!(done.told().starts_with(&expected), "{done:?}");
 }
 
+#[cfg(all(target_os = "linux", not(execloop_kqueue_shim)))]
+#[test]
+fn an_orphan_that_ends_last_as_it_held_the_output_is_told() {
+    let scratch = Scratch::new();
+    for _ in 0..20 {
+        let (gate, mut release) = gate(&scratch);
+        let mut live = Live::start(&["--stream", "--subreaper", "--wait-delay", "10m"]);
+        live.list(&format!("(read x <{gate}; exit 7) & echo $$ $!\n"));
+        live.close_list();
+        let pids = live.output_line().split_off("1: ".len());
+        let (shell, pid) = pids.split_once(' ').expect("two pids");
+        // Until then it is no orphan.
+        assert_dead(shell);
+        release.write_all(b"\n").expect("the gate");
+        let done = live.finish();
+        let expected =
+            format!("execloop: orphan {pid}: exit status 7\n1 command: 1 succeeded, 0 failed\n");
+        assert_eq!(done.told(), expected);
+        fs::remove_file(&gate).expect("the gate");
+    }
+}
+
 #[test]
 fn process_one_of_a_container_reaps_orphans_and_no_command() {
     if cfg!(execloop_kqueue_shim) {

@@ -1,6 +1,7 @@
 //! Reaps the orphans that this process has got: as process 1 of a container, or as it was asked to take them over.
 //! Unaware of who had started them.
 
+use std::fs;
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -55,7 +56,55 @@ impl Reaper {
         if self.looks_left > 0 {
             reactor.wake_at(next);
         }
+        self.reap()
+    }
+
+    /// Reaps who has ended by now.
+    pub(crate) fn look_for_the_last_time(&mut self) -> Vec<Orphan> {
+        (0..LOOKS).flat_map(|_| self.reap()).collect()
+    }
+
+    fn reap(&mut self) -> Vec<Orphan> {
         // Without /proc there are none to be had.
         self.orphans.reap(|_| false).unwrap_or_default()
+    }
+}
+
+/// Some child is about to become a zombie: a process lets go of its pipes a little before that.
+pub(crate) fn is_any_exiting() -> bool {
+    let us = std::process::id();
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let stats = processes.filter_map(|entry| fs::read_to_string(entry.path().join("stat")).ok());
+    stats.into_iter().any(|stat| is_exiting_child(&stat, us))
+}
+
+/// `PF_EXITING` of the kernel.
+const EXITING: u32 = 4;
+
+/// From proc_pid_stat(5). The name, in parentheses, may have anything in it.
+fn is_exiting_child(stat: &str, parent: u32) -> bool {
+    let Some((_, fields)) = stat.rsplit_once(") ") else {
+        return false;
+    };
+    let fields: Vec<&str> = fields.split(' ').collect();
+    let [state, its_parent, _, _, _, _, flags, ..] = fields[..] else {
+        return false;
+    };
+    let is_exiting = flags.parse().is_ok_and(|flags: u32| flags & EXITING != 0);
+    is_exiting && state != "Z" && its_parent.parse() == Ok(parent)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_child_that_exits_is_told_from_others_and_from_zombies() {
+        let exits = "12 (a) Z 7 (b)) S 7 12 12 0 -1 4194308 0";
+        assert!(is_exiting_child(exits, 7));
+        assert!(!is_exiting_child(exits, 8));
+        assert!(!is_exiting_child("12 (a) Z 7 12 12 0 -1 4194308 0", 7));
+        assert!(!is_exiting_child("12 (a) S 7 12 12 0 -1 4194304 0", 7));
+        assert!(!is_exiting_child("", 7));
     }
 }

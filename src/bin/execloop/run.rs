@@ -23,7 +23,7 @@ use crate::outbox::Outbox;
 use crate::output::{Collector, Output, Room};
 use crate::printable::{printable, printable_message};
 use crate::printing::{Printer, Printing};
-use crate::reaper::Reaper;
+use crate::reaper::{self, Reaper};
 use crate::report::{NeverStarted, Report};
 use crate::reserve::Reserve;
 use crate::signals::{self, Request};
@@ -243,6 +243,7 @@ impl Run {
             }
             self.feed();
         }
+        self.reap_last_orphans()?;
         self.close_sinks()
     }
 

@@ -4,12 +4,15 @@
 use std::os::fd::AsFd;
 
 use execloop::ExitError;
+use execloop::linux::Orphan;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::*;
 
 /// A terminal that has stopped is not waited for.
 const HIDDEN_AFTER_MAX: Duration = Duration::from_millis(100);
+/// A process that exits may have to wait for a file system.
+const LAST_ORPHANS_MAX: Duration = Duration::from_secs(1);
 
 impl Run {
     /// Does what signals ask for.
@@ -108,11 +111,36 @@ impl Run {
         let Some(reaper) = &mut self.reaper else {
             return;
         };
-        for orphan in reaper.look(&mut self.reactor) {
+        let orphans = reaper.look(&mut self.reactor);
+        self.tell_orphans(&orphans);
+    }
+
+    fn tell_orphans(&self, orphans: &[Orphan]) {
+        for orphan in orphans {
             if self.options.subreaper && !self.options.quiet {
                 self.printer.tell(crate::message(&orphan.to_string()));
             }
         }
+    }
+
+    /// Takes the statuses of those that have ended since, also of one that has let go of its output this instant and is about
+    /// to end.
+    pub(super) fn reap_last_orphans(&mut self) -> io::Result<()> {
+        let ends_at = clock::now() + LAST_ORPHANS_MAX;
+        while let Some(reaper) = self.reaper.as_mut().filter(|_| self.options.subreaper) {
+            // Asked first: who is about to end is reaped the next time.
+            let is_any_left = self.state != State::Killed && reaper::is_any_exiting();
+            let orphans = reaper.look_for_the_last_time();
+            self.tell_orphans(&orphans);
+            let timeout = ends_at.saturating_duration_since(clock::now());
+            if !is_any_left || timeout.is_zero() {
+                break;
+            }
+            // SIGCHLD wakes.
+            self.reactor.turn(Some(timeout))?;
+            self.obey();
+        }
+        Ok(())
     }
 
     /// Sinks have their last words, which are waited for; not after a kill.
