@@ -212,6 +212,41 @@ fn interrupts_are_served_while_nobody_reads_stdout() {
     }
 }
 
+#[test]
+fn after_a_signal_output_that_nobody_reads_is_waited_for_as_long_as_a_command() {
+    for flags in [&["-q"][..], &["-q", "-k"]] {
+        let scratch = Scratch::new();
+        let ended = fifo(&scratch, "ended");
+        let mut live = Live::start(&[&["--wait-delay", "100ms"], flags].concat());
+        live.list(&format!("yes | head -c 300000; echo >'{ended}'\n"));
+        live.close_list();
+        fs::read_to_string(&ended).expect("it has written all");
+        live.signal(Signal::TERM);
+        let done = live.finish_unread();
+        assert_eq!(done.signal, Some(Signal::TERM.number()), "{done:?}");
+        let told = done.stderr.lines().last().expect("a line");
+        let told = told.strip_prefix("execloop: stdout: some ");
+        let bytes = told.and_then(|told| told.strip_suffix(" bytes were not read"));
+        let bytes = bytes.expect("a message").parse::<u32>();
+        assert!(bytes.is_ok_and(|bytes| bytes > 0), "{done:?}");
+    }
+}
+
+#[test]
+fn output_that_is_read_after_a_signal_is_all_there() {
+    let scratch = Scratch::new();
+    let ended = fifo(&scratch, "ended");
+    let mut live = Live::start(&["--wait-delay", "10m"]);
+    live.list(&format!("yes | head -c 300000; echo >'{ended}'\n"));
+    live.close_list();
+    fs::read_to_string(&ended).expect("it has written all");
+    live.signal(Signal::TERM);
+    let done = live.finish();
+    assert_eq!(done.signal, Some(Signal::TERM.number()), "{done:?}");
+    assert_eq!(done.stdout.len(), 300_000);
+    assert!(!done.stderr.contains("not read"), "{done:?}");
+}
+
 /// A socket that takes no byte more.
 fn full_socket() -> (UnixStream, UnixStream) {
     let (ours, mut theirs) = UnixStream::pair().expect("a pair");

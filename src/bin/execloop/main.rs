@@ -163,6 +163,11 @@ fn conclude(mut run: Run, list: &str, quiet: bool) -> io::Result<ExitCode> {
         text.extend(message(&about("stdout", &error)));
         status = FAILURE;
     }
+    if let Some(bytes) = run.unread_bytes() {
+        text.extend(message(&format!(
+            "stdout: some {bytes} bytes were not read"
+        )));
+    }
     for (name, error) in run.take_file_errors() {
         text.extend(message(&about(&name, &error)));
         status = FAILURE;

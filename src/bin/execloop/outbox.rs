@@ -151,6 +151,11 @@ impl Outbox {
         self.shared.lock().is_broken
     }
 
+    /// What waits to be written, and what is being written now.
+    pub(crate) fn unwritten_bytes(&self) -> usize {
+        self.shared.unwritten_bytes()
+    }
+
     /// Why it failed, if it has.
     pub(crate) fn take_error(&self) -> Option<io::Error> {
         self.shared.lock().error.take()

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use execloop::{Cause, CommandId, Error, Finished, Handle, Reactor, Signal, program};
 
@@ -119,6 +119,10 @@ pub(crate) struct Run {
     files: Vec<(String, Outbox)>,
     reaper: Option<Reaper>,
     interrupted_by: Option<Signal>,
+    /// After a signal, how long the output of commands that are over may remain unread.
+    unread_until: Option<Instant>,
+    /// That is over.
+    is_output_given_up: bool,
     input_error: Option<io::Error>,
     /// Commands write to stdout themselves, and one of them has found nobody who reads it.
     is_stdout_closed: bool,
@@ -199,6 +203,8 @@ impl Run {
             files: Vec::new(),
             reaper,
             interrupted_by: None,
+            unread_until: None,
+            is_output_given_up: false,
             input_error: None,
             is_stdout_closed: false,
             reactor,
@@ -242,6 +248,7 @@ impl Run {
                 self.kill();
             }
             self.feed();
+            self.give_up_unread_output();
         }
         self.reap_last_orphans()?;
         self.close_sinks()
@@ -290,6 +297,12 @@ impl Run {
         self.printer.outbox.take_error().or(closed)
     }
 
+    /// Bytes of output that nobody has read, and that were not waited for any longer.
+    pub(crate) fn unread_bytes(&self) -> Option<usize> {
+        let bytes = self.printer.outbox.unwritten_bytes();
+        self.is_output_given_up.then_some(bytes)
+    }
+
     /// Files that could not be written, and why.
     pub(crate) fn take_file_errors(&mut self) -> Vec<(String, io::Error)> {
         let error = |(name, file): &(String, Outbox)| Some((name.clone(), file.take_error()?));
@@ -304,7 +317,8 @@ impl Run {
                 State::Feeding => false,
                 State::Fed => self.printer.outbox.is_empty(),
                 State::Stopping => {
-                    self.printer.outbox.is_empty() && self.source.never_started().is_some()
+                    let is_written = self.printer.outbox.is_empty() || self.is_output_given_up;
+                    is_written && self.source.never_started().is_some()
                 }
                 State::Killed => true,
             }

@@ -70,6 +70,25 @@ impl Run {
         }
     }
 
+    /// A signal asks for an end: once all commands are over, a reader has as long as a command has to stop.
+    pub(super) fn give_up_unread_output(&mut self) {
+        let wait_delay = self.options.launch.wait_delay;
+        let is_over = self.state == State::Stopping && self.running.is_empty();
+        if !is_over || self.interrupted_by.is_none() || wait_delay.is_zero() {
+            return;
+        }
+        let now = clock::now();
+        let ends_at = *self.unread_until.get_or_insert(now + wait_delay);
+        if self.printer.outbox.is_empty() {
+            return;
+        }
+        if now < ends_at {
+            self.reactor.wake_at(ends_at);
+        } else {
+            self.is_output_given_up = true;
+        }
+    }
+
     /// Kills everything, at once.
     pub(super) fn kill(&mut self) {
         if self.state != State::Killed {
@@ -155,14 +174,15 @@ impl Run {
         Ok(())
     }
 
-    /// Says something on stderr, and waits until that and all before it is said. After a kill, not for long.
+    /// Says something on stderr, and waits until that and all before it is said. After a kill, and where nobody reads stdout any
+    /// more, not for long.
     pub(crate) fn say_last(&mut self, text: Vec<u8>) -> io::Result<()> {
         self.printer.let_notes_go();
         self.printer.tell(text);
         let mut ends_at = None;
         while !self.printer.is_told() {
             let mut timeout = None;
-            if self.state == State::Killed {
+            if self.state == State::Killed || self.is_output_given_up {
                 let now = clock::now();
                 let ends_at = *ends_at.get_or_insert(now + LAST_WORDS_MAX);
                 timeout = Some(ends_at.saturating_duration_since(now));
