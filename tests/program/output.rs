@@ -234,6 +234,23 @@ fn the_rest_of_the_output_is_written_before_the_end() {
     assert_eq!((done.code, done.stdout.len()), (Some(0), 5_000_000));
 }
 
+#[test]
+fn a_file_that_may_not_grow_is_told_and_commands_have_the_signals_default() {
+    let scratch = Scratch::new();
+    let path = scratch.join("file").display().to_string();
+    let program = env!("CARGO_BIN_EXE_execloop");
+    let script = format!("ulimit -f 1; exec '{program}' run >'{path}'");
+    let list = b"head -c 100000 /dev/zero\n";
+    let done = finish(shell(&script).stdin(Input::bytes(&list[..])));
+    assert_eq!(done.code, Some(1), "{done:?}");
+    let told = "execloop: stdout: File too large\n";
+    assert!(done.stderr.starts_with(told), "{done:?}");
+    let script = format!("ulimit -f 1; exec '{program}' run");
+    let list = format!("exec head -c 100000 /dev/zero >'{path}'\n");
+    let done = finish(shell(&script).stdin(Input::bytes(list.as_bytes())));
+    assert!(done.stderr.contains(": signal: SIGXFSZ"), "{done:?}");
+}
+
 /// Lets time pass, in which the program could make a mistake.
 fn let_time_pass() {
     shell("sleep 0.5").run().expect("it sleeps");

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
@@ -71,6 +72,7 @@ pub(crate) fn receive(
     wants_ends: bool,
     wake: impl Fn() + Send + 'static,
 ) -> io::Result<Receiver<Request>> {
+    let_large_writes_fail();
     let handled = HANDLED.into_iter().filter(|signal| !is_ignored(*signal));
     let child = wants_ends.then_some(Signal::CHLD);
     let mut signals = Signals::new(handled.chain(child).map(Signal::number))?;
@@ -93,6 +95,15 @@ pub(crate) fn receive(
             }
         })?;
     Ok(receiver)
+}
+
+/// A write beyond the limit of a file's size (`ulimit -f`) fails with `EFBIG`, and does not end the program. The signal is
+/// caught and not ignored, so that commands get its default action.
+fn let_large_writes_fail() {
+    if !is_ignored(Signal::XFSZ) {
+        // Where it fails, the signal ends the program as it would any other.
+        let _ = signal_hook::flag::register(Signal::XFSZ.number(), Arc::default());
+    }
 }
 
 /// Ends the program by a signal, so that a shell knows: a script goes on after an exit status of 130, but not after
