@@ -207,6 +207,13 @@ fn nothing_moves_where_that_is_not_wanted() {
         };
         assert!(!done.output().contains('\x1b'), "{arguments}: {done:?}");
     }
+    // Who reads the output may write on the same terminal.
+    for (progress, is_drawn) in [("auto", false), ("always", true)] {
+        let arguments = format!("--progress {progress} {list} | cat");
+        let done = at_terminal(&arguments, "").expect("a terminal");
+        let has_drawn = done.output().contains('\x1b');
+        assert_eq!(has_drawn, is_drawn, "{progress}: {done:?}");
+    }
     let gate = fifo(&scratch, "gate");
     // The second line is counted before it is read to be run.
     fs::write(&list, format!("read x <{gate}\ntrue\n")).expect("a file");

@@ -284,8 +284,9 @@ pub(crate) struct OutputArguments {
 
     /// Show what is done, what runs and how long yet
     ///
-    /// On a terminal by lines at its bottom; elsewhere, with always, by a
-    /// line on stderr now and then.
+    /// On a terminal by lines at its bottom, unless stdout is a pipe: whoever
+    /// reads that may write there, too. Elsewhere, with always, by a line on
+    /// stderr now and then.
     #[arg(
         long,
         value_name = "WHEN",

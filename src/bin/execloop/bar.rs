@@ -6,10 +6,10 @@
 
 use std::cell::RefCell;
 use std::fmt::Write as _;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -56,12 +56,13 @@ pub(crate) enum Style {
 }
 
 impl Style {
-    /// `None`: not at all. `is_calm`: no command writes on the terminal itself, and the user wants to see something.
+    /// `None`: not at all. `is_calm`: no command writes on the terminal itself, and the user wants to see something. Whoever
+    /// reads stdout by a pipe may write on the same terminal.
     pub(crate) fn of(when: When, is_calm: bool) -> Option<Style> {
         match (when, is_drawable()) {
             (When::Never, _) => None,
             (When::Auto, false) => None,
-            (When::Auto, true) => is_calm.then_some(Style::Drawn),
+            (When::Auto, true) => (is_calm && !is_piped()).then_some(Style::Drawn),
             (When::Always, true) => Some(Style::Drawn),
             (When::Always, false) => Some(Style::Lines),
         }
@@ -72,6 +73,15 @@ impl Style {
 fn is_drawable() -> bool {
     io::stderr().is_terminal()
         && std::env::var_os("TERM").is_some_and(|term| term != "dumb" && !term.is_empty())
+}
+
+fn is_piped() -> bool {
+    let metadata = metadata(io::stdout().as_fd());
+    metadata.is_some_and(|metadata| metadata.file_type().is_fifo())
+}
+
+fn metadata(fd: BorrowedFd<'_>) -> Option<Metadata> {
+    File::from(fd.try_clone_to_owned().ok()?).metadata().ok()
 }
 
 /// Messages have colours. <https://no-color.org>: any value but an empty one means none.
@@ -96,7 +106,6 @@ fn red_marks(has_colours: bool) -> [&'static str; 2] {
 /// stdout and stderr are one terminal, pipe, file or socket: what is written to one stands between what is written to the
 /// other.
 pub(crate) fn is_one_target() -> bool {
-    let metadata = |fd: BorrowedFd<'_>| File::from(fd.try_clone_to_owned().ok()?).metadata().ok();
     let (stdout, stderr) = (io::stdout(), io::stderr());
     let (Some(out), Some(err)) = (metadata(stdout.as_fd()), metadata(stderr.as_fd())) else {
         return false;
