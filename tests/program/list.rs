@@ -74,6 +74,14 @@ fn wrong_usage_is_exit_status_2_and_says_what_is_wrong() {
             &["::::", "/dev/null", "/dev/null"],
             "several lists need a command",
         ),
+        (
+            &["-a", "-", "echo", "::::", "-"],
+            "execloop: stdin can be read once, and - names it twice\n",
+        ),
+        (
+            &["-a", "-", "-a", "-", "echo"],
+            "execloop: stdin can be read once, and - names it twice\n",
+        ),
         (&["--halt", "0"], "--halt"),
         (&["--resume"], "--joblog"),
         (&["--env", "A"], "LC_ALL=C"),

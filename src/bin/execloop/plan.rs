@@ -92,6 +92,10 @@ impl Plan {
         let words = arguments.words.clone();
         let wants_command = input.max_args.is_some() || input.pipe;
         let invocation = Invocation::new(words, input.arg_file.clone(), wants_command);
+        let is_stdin = |input: &&Input| **input == Input::stdin();
+        if invocation.inputs.iter().filter(is_stdin).count() > 1 {
+            return Err("stdin can be read once, and - names it twice".to_owned());
+        }
         let recipe = recipe(arguments, &invocation)?;
         let (origin, list, is_typed) = origin(arguments, &invocation, &recipe)?;
         let (job_log, done_before) = job_log(arguments)?;
