@@ -369,7 +369,7 @@ Examples:
 
 const USAGE: &str = "\
 execloop run [OPTIONS] [FILE]
-       execloop run [OPTIONS] COMMAND.. [{}] [< FILE | -a FILE]
+       execloop run [OPTIONS] [-a FILE] COMMAND.. [{}] [< FILE]
        execloop run [OPTIONS] COMMAND.. ::: ARGUMENT.. [:::: FILE..]";
 
 const AFTER_HELP: &str = "\
