@@ -181,3 +181,27 @@ fn without_a_path_programs_are_where_the_system_has_its_own() {
         done.stderr
     );
 }
+
+#[test]
+fn within_quotes_of_a_line_an_argument_is_what_it_is_and_never_run() {
+    let scratch = Scratch::new();
+    let mark = scratch.join("mark").display().to_string();
+    let value = format!("a b's \"$(touch '{mark}')\" `touch '{mark}'` $HOME\\");
+    for flags in [&[][..], &["--shell"], &["--argv"]] {
+        let echo = "printf '%s.%s.%s.\\n' {} \"{}\" 'x {} y'";
+        let words = [flags, &["-q", echo, ":::", &value]].concat();
+        let done = run(&words, "");
+        let expected = format!("{value}.{value}.x {value} y.\n");
+        assert_eq!(done.output().replace("\\n", "\n"), expected, "{done:?}");
+        assert_eq!(done.stderr, "", "{flags:?}");
+    }
+    // The words of a command that is joined to a line are of one line.
+    let words = [
+        "-q", "--shell", "printf", "%s", "'<{}", "{}>'", ":::", &value,
+    ];
+    assert_eq!(run(&words, "").output(), format!("<{value} {value}>"));
+    let script = "printf %s \"$1\"";
+    let words = ["-q", &format!("sh -c '{script}' sh {{}}"), ":::", &value];
+    assert_eq!(run(&words, "").output(), value);
+    assert!(!Path::new(&mark).exists());
+}

@@ -76,9 +76,13 @@ pub(crate) struct RunArguments {
     ///   {/}  without its directory       {//} its directory
     ///   {/.} without both                {2}  the second argument
     ///   {#}  the command's number        {%}  its slot, 1 to that of --jobs
+    ///
     /// Without a place for it, the argument comes last. A command of several
     /// words is executed as it is. One word with blanks in it is a line of
-    /// shell, in which arguments are quoted.
+    /// shell, in which an argument is what it is, also within quotes, up to
+    /// a here-document, backquotes, or $( within quotes. A shell that the
+    /// line starts would run it as code, and is given it as an argument:
+    /// sh -c 'echo "$1"' sh {}
     #[arg(value_name = "COMMAND", trailing_var_arg = true, verbatim_doc_comment)]
     pub(crate) words: Vec<OsString>,
 

@@ -1,6 +1,7 @@
 //! What one item is run as: a program with arguments, or a line of shell.
 //! Unaware of processes.
 
+use crate::filling::Reader;
 use crate::template::{Position, Template};
 use crate::words;
 
@@ -65,7 +66,13 @@ impl Recipe {
     ) -> Result<Task, &'static str> {
         let (line, manner) = match self {
             Recipe::Lines(manner) => (values.concat(), *manner),
-            Recipe::Line(template, manner) => (template.shell_line(values, position), *manner),
+            Recipe::Line(template, manner) => {
+                let reader = match manner {
+                    Manner::Either | Manner::Shell => Reader::Shell,
+                    Manner::Argv => Reader::Cutter,
+                };
+                (template.line(values, position, reader), *manner)
+            }
             Recipe::Words(template) => {
                 let words = template.words(values, position);
                 let text = words::joined(&words);

@@ -3,8 +3,8 @@
 //! `main.rs` knows the exit codes, `arguments.rs` the arguments, `plan.rs` what they come to, `run.rs` the loop.
 //!
 //! What there is to run goes through four layers. `source.rs` has the items: `lines.rs` reads a list, which `cut.rs` cuts
-//! up. `job.rs` makes a task of each, by `template.rs` and `words.rs`; `launch.rs` makes that a command of the library;
-//! and `sink.rs` has the events of its life, for `joblog.rs`, `trace.rs`, `timeline.rs`, `bar.rs`, `json.rs`.
+//! up. `job.rs` makes a task of each, by `template.rs`, `filling.rs` and `words.rs`; `launch.rs` makes that a command of
+//! the library; and `sink.rs` has the events of its life, for `joblog.rs`, `trace.rs`, `timeline.rs`, `bar.rs`, `json.rs`.
 //!
 //! The list is read, stdout and stderr are written (`outbox.rs`) and signals are received (`signals.rs`) by threads of
 //! their own, as each may have to wait for ever (`patient.rs` does). `output.rs`, `capture.rs` and `tagged.rs` take what
@@ -19,6 +19,7 @@ mod command_line;
 mod count;
 mod cut;
 mod defect;
+mod filling;
 mod invocation;
 mod job;
 mod joblog;

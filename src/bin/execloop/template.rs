@@ -1,7 +1,7 @@
 //! A command with places for arguments, as GNU parallel writes them: `gzip -t {}`.
 //! Unaware of where the arguments come from and of how the command is run.
 
-use crate::words;
+use crate::filling::{Line, Reader};
 
 /// What is put in place of one `{..}`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,29 +92,29 @@ impl Template {
         words
     }
 
-    /// A line of shell, the words joined by blanks, with quotes about what is put in.
-    pub(crate) fn shell_line(&self, arguments: &[Vec<u8>], position: Position) -> Vec<u8> {
-        let mut line = Vec::new();
-        for word in &self.words {
-            if !line.is_empty() {
-                line.push(b' ');
+    /// A line for this reader, the words joined by blanks, in which each argument is what it is, also within quotes.
+    pub(crate) fn line(
+        &self,
+        arguments: &[Vec<u8>],
+        position: Position,
+        reader: Reader,
+    ) -> Vec<u8> {
+        let mut line = Line::new(reader);
+        for (at, word) in self.words.iter().enumerate() {
+            if at > 0 {
+                line.push_text(b" ");
             }
             for piece in word {
                 match piece {
-                    Piece::Text(text) => line.extend_from_slice(text),
+                    Piece::Text(text) => line.push_text(text),
                     Piece::Argument(None, part) => {
-                        for (at, argument) in arguments.iter().enumerate() {
-                            if at > 0 {
-                                line.push(b' ');
-                            }
-                            words::push_quoted(part.of(argument), &mut line);
-                        }
+                        line.push_arguments(arguments.iter().map(|argument| part.of(argument)));
                     }
-                    piece => words::push_quoted(&filled(piece, arguments, 0, position), &mut line),
+                    piece => line.push_arguments([&filled(piece, arguments, 0, position)[..]]),
                 }
             }
         }
-        line
+        line.into_bytes()
     }
 }
 
@@ -315,7 +315,10 @@ mod tests {
         );
         assert_eq!(template.number_max(), 0);
         let line = Template::new(&bytes(&["awk '{}END{print NR}'"]), false);
-        assert_eq!(line.shell_line(&[], HERE), b"awk '{}END{print NR}'");
+        assert_eq!(
+            line.line(&[], HERE, Reader::Shell),
+            b"awk '{}END{print NR}'"
+        );
     }
 
     #[test]
@@ -339,7 +342,7 @@ mod tests {
     #[test]
     fn in_a_line_of_shell_arguments_are_quoted_and_the_rest_is_not() {
         let template = Template::new(&bytes(&["gzip -t {} && echo {#}"]), true);
-        let line = template.shell_line(&bytes(&["it's", "b"]), HERE);
+        let line = template.line(&bytes(&["it's", "b"]), HERE, Reader::Shell);
         assert_eq!(
             String::from_utf8(line).expect("text"),
             "gzip -t 'it'\\''s' b && echo 7"

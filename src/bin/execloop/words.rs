@@ -91,11 +91,16 @@ fn is_special(byte: u8) -> bool {
     b"\n#;*?[]&|<>(){}$`^~!".contains(&byte)
 }
 
-/// Appends a word to a line of shell, quoted where that is needed.
-pub(crate) fn push_quoted(word: &[u8], line: &mut Vec<u8>) {
+/// Means to every shell what it is.
+pub(crate) fn is_plain(word: &[u8]) -> bool {
     let is_plain =
         |byte: &u8| byte.is_ascii_alphanumeric() || b"_-./,:@%+=".contains(byte) || *byte >= 0x80;
-    if !word.is_empty() && word.iter().all(is_plain) {
+    !word.is_empty() && word.iter().all(is_plain)
+}
+
+/// Appends a word to a line of shell, quoted where that is needed.
+pub(crate) fn push_quoted(word: &[u8], line: &mut Vec<u8>) {
+    if is_plain(word) {
         return line.extend_from_slice(word);
     }
     line.push(b'\'');
