@@ -121,3 +121,44 @@ fn a_file_that_is_no_job_log_is_not_resumed_and_stays() {
         );
     }
 }
+
+#[test]
+fn what_is_left_out_of_an_output_is_counted_and_no_note_is_taken_for_output() {
+    let scratch = Scratch::new();
+    let [log, results] = ["log", "results"].map(|name| scratch.join(name).display().to_string());
+    let records = [
+        "--output-limit",
+        "3",
+        "--joblog",
+        &log,
+        "--results",
+        &results,
+    ];
+    let command = ["-q", "printf abcde; printf 12 >&2", ":::", "a"];
+    for (flags, expected) in [
+        (&[][..], "execloop: 2 more bytes are left out\n"),
+        (&["--tag"], "\ta\texecloop: 2 more bytes are left out\n"),
+        (&["--stream"], "\n1: execloop: 2 more bytes are left out\n"),
+        (&["--json"], ",\"output_cut\":2,\"output\":\"abc12\"}\n"),
+    ] {
+        let done = run(&[&records[..], flags, &command].concat(), "");
+        assert_eq!(done.code, Some(0), "{done:?}");
+        let output = done.output();
+        let expected = expected.trim_start_matches('\t');
+        assert!(output.contains(expected), "{flags:?}: {output}");
+        assert_eq!(
+            output.matches("left out").count(),
+            usize::from(flags != ["--json"])
+        );
+        let kept = |name: &str| fs::read_to_string(Path::new(&results).join("1").join(name));
+        assert_eq!(kept("stdout").expect("a file"), "abc", "{flags:?}");
+        assert_eq!(kept("stderr").expect("a file"), "12", "{flags:?}");
+    }
+    let text = fs::read_to_string(&log).expect("a log");
+    assert_eq!(
+        text.lines().last().and_then(|line| line.split('\t').nth(5)),
+        Some("7")
+    );
+    let whole = run(&["-q", "--output-limit", "3", "printf abc", ":::", "a"], "");
+    assert_eq!(whole.output(), "abc");
+}

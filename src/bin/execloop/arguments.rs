@@ -273,7 +273,9 @@ pub(crate) struct OutputArguments {
     pub(crate) tag: bool,
 
     /// Keep no more than the first SIZE of each command's output
-    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    ///
+    /// How much is left out stands behind it; with --json in output_cut.
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, verbatim_doc_comment)]
     pub(crate) output_limit: Option<u64>,
 
     /// Print an object of JSON a line for each command that ended

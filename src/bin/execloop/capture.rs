@@ -1,25 +1,39 @@
 //! Writers between a command and what collects its output: one that cuts it off, and one that keeps a copy in a file.
 //! Unaware of commands.
 
-use std::fs::File;
 use std::io::{self, Write};
 
-/// Passes the first bytes on, and says at the end how many are left out.
+use crate::output::Collector;
+
+/// Who is told how many bytes are left out.
+#[derive(Clone, Debug)]
+pub(crate) enum LeftOut {
+    /// Whoever reads the output, at its end.
+    Noted,
+    /// Whoever takes what was collected.
+    Counted(Collector),
+    Untold,
+}
+
+/// Passes the first bytes on, and tells how many are left out.
 #[derive(Debug)]
 pub(crate) struct Limited<W> {
     to: W,
     room: u64,
-    left_out: u64,
+    left_out: LeftOut,
+    /// To be noted.
+    left_out_bytes: u64,
     /// The last byte passed on.
     last: u8,
 }
 
 impl<W> Limited<W> {
-    pub(crate) fn new(to: W, bytes_max: u64) -> Limited<W> {
+    pub(crate) fn new(to: W, bytes_max: u64, left_out: LeftOut) -> Limited<W> {
         Limited {
             to,
             room: bytes_max,
-            left_out: 0,
+            left_out,
+            left_out_bytes: 0,
             last: b'\n',
         }
     }
@@ -35,29 +49,38 @@ impl<W: Write> Write for Limited<W> {
             self.last = *last;
         }
         self.room -= now.len() as u64;
-        self.left_out += left_out.len() as u64;
+        let left_out = left_out.len() as u64;
+        match &self.left_out {
+            LeftOut::Noted => self.left_out_bytes += left_out,
+            LeftOut::Counted(collector) if left_out > 0 => collector.leave_out(left_out),
+            LeftOut::Counted(_) | LeftOut::Untold => {}
+        }
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        let left_out = std::mem::take(&mut self.left_out);
+        let left_out = std::mem::take(&mut self.left_out_bytes);
         if left_out > 0 {
-            let newline = if self.last == b'\n' { "" } else { "\n" };
-            let note = format!("{newline}execloop: {left_out} more bytes are left out\n");
-            self.to.write_all(note.as_bytes())?;
+            self.to.write_all(&left_out_note(left_out, self.last))?;
         }
         self.to.flush()
     }
 }
 
-/// Passes everything on, and writes it to a file.
-#[derive(Debug)]
-pub(crate) struct Copied<W> {
-    pub(crate) to: W,
-    pub(crate) file: File,
+/// On a line of its own. `last` is the byte before it.
+pub(crate) fn left_out_note(bytes: u64, last: u8) -> Vec<u8> {
+    let newline = if last == b'\n' { "" } else { "\n" };
+    format!("{newline}execloop: {bytes} more bytes are left out\n").into_bytes()
 }
 
-impl<W: Write> Write for Copied<W> {
+/// Passes everything on, and writes it to a file.
+#[derive(Debug)]
+pub(crate) struct Copied<W, F> {
+    pub(crate) to: W,
+    pub(crate) file: F,
+}
+
+impl<W: Write, F: Write> Write for Copied<W, F> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         // First, as it may have to wait.
         self.to.write_all(bytes)?;
@@ -75,7 +98,7 @@ mod tests {
     use super::*;
 
     fn limited(bytes: &[u8], bytes_max: u64, piece: usize) -> String {
-        let mut limited = Limited::new(Vec::new(), bytes_max);
+        let mut limited = Limited::new(Vec::new(), bytes_max, LeftOut::Noted);
         for piece in bytes.chunks(piece) {
             limited.write_all(piece).expect("a vector");
         }

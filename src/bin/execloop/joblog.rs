@@ -43,7 +43,7 @@ impl Sink for JobLog {
             self.epoch.seconds(ended.started()),
             ended.elapsed().as_secs_f64(),
             job.sent,
-            ended.output.bytes(),
+            ended.output.written_bytes(),
             ended.signal(),
         );
         push_command(&job.text, &mut line);

@@ -57,6 +57,9 @@ pub(crate) fn push_line(ended: &Ended<'_>, epoch: Epoch, into: &mut Output) -> i
             usage.rss_bytes_max
         );
     }
+    if ended.output.left_out_bytes() > 0 {
+        let _ = write!(text, ",\"output_cut\":{}", ended.output.left_out_bytes());
+    }
     text.push_str(",\"output\":\"");
     into.push(text.as_bytes())?;
     push_output(ended.output, into)?;

@@ -13,7 +13,7 @@ use execloop::jobserver::Jobserver;
 use execloop::linux::CommandExt;
 use execloop::{Cancel, Command, Context, Input, LookPathError, Output, Signal, TerminalSize};
 
-use crate::capture::{Copied, Limited};
+use crate::capture::{Copied, LeftOut, Limited};
 use crate::job::Work;
 use crate::outbox::Outbox;
 use crate::output::Collector;
@@ -63,6 +63,16 @@ pub(crate) enum Target<'a> {
     Streamed(&'a Outbox, &'a Backlog),
     /// To our own stdout and stderr.
     Inherited,
+}
+
+impl Target<'_> {
+    fn left_out(&self) -> LeftOut {
+        match self {
+            Target::Collected(collector) => LeftOut::Counted((*collector).clone()),
+            Target::Streamed(..) => LeftOut::Noted,
+            Target::Inherited => LeftOut::Untold,
+        }
+    }
 }
 
 /// Why there is no command.
@@ -174,31 +184,38 @@ impl Launch {
             fs::create_dir_all(&directory)?;
             fs::write(directory.join("command"), [&job.text[..], b"\n"].concat())?;
             let stream = |name: &str| -> io::Result<Output> {
-                let to = self.writer(job, target);
+                let to = self.limited(self.writer(job, target), target.left_out());
                 let file = File::create(directory.join(name))?;
-                Ok(self.limited(Copied { to, file }))
+                let file = self.limited(Box::new(file), LeftOut::Untold);
+                Ok(self.output(Copied { to, file }))
             };
             command.stdout(stream("stdout")?).stderr(stream("stderr")?);
             return Ok(());
         }
         let output = match target {
             // The most common one needs no box.
-            Target::Collected(collector) if !self.tags => self.limited((*collector).clone()),
-            _ => self.limited(self.writer(job, target)),
+            Target::Collected(collector) if !self.tags && self.output_bytes_max.is_none() => {
+                self.output((*collector).clone())
+            }
+            _ => self.output(self.limited(self.writer(job, target), target.left_out())),
         };
         command.stdout(output).stderr_to_stdout(true);
         Ok(())
     }
 
-    fn limited(&self, writer: impl Write + Send + 'static) -> Output {
-        let output = match self.output_bytes_max {
-            Some(bytes_max) => Output::writer(Limited::new(writer, bytes_max)),
-            None => Output::writer(writer),
-        };
+    fn output(&self, writer: impl Write + Send + 'static) -> Output {
+        let output = Output::writer(writer);
         match self.terminal {
             // Raw, as what is printed may go to a terminal again, or into a file.
             Some(size) => output.raw_terminal(size),
             None => output,
+        }
+    }
+
+    fn limited(&self, writer: Box<dyn Write + Send>, left_out: LeftOut) -> Box<dyn Write + Send> {
+        match self.output_bytes_max {
+            Some(bytes_max) => Box::new(Limited::new(writer, bytes_max, left_out)),
+            None => writer,
         }
     }
 

@@ -27,6 +27,8 @@ pub(crate) struct Output {
     room: Room,
     memory: Vec<u8>,
     spilled: Option<Spilled>,
+    /// So many bytes were written that are not in it.
+    left_out_bytes: u64,
 }
 
 impl Output {
@@ -35,6 +37,7 @@ impl Output {
             room: room.clone(),
             memory: Vec::new(),
             spilled: None,
+            left_out_bytes: 0,
         }
     }
 
@@ -71,6 +74,26 @@ impl Output {
     pub(crate) fn bytes(&self) -> u64 {
         let spilled = self.spilled.as_ref().map_or(0, Spilled::bytes);
         self.memory.len() as u64 + spilled
+    }
+
+    pub(crate) fn left_out_bytes(&self) -> u64 {
+        self.left_out_bytes
+    }
+
+    /// How many bytes its command has written.
+    pub(crate) fn written_bytes(&self) -> u64 {
+        self.bytes() + self.left_out_bytes
+    }
+
+    /// The last byte, or a newline where there is none.
+    pub(crate) fn last(&self) -> io::Result<u8> {
+        let mut last = self.memory.last().copied();
+        if let Some(spilled) = self.spilled.as_ref().filter(|spilled| spilled.bytes() > 0) {
+            let mut buffer = Vec::new();
+            spilled.read(spilled.bytes() - 1, &mut buffer)?;
+            last = buffer.last().copied();
+        }
+        Ok(last.unwrap_or(b'\n'))
     }
 
     /// How much it holds, in memory and in the file.
@@ -140,6 +163,11 @@ impl Collector {
             std::mem::take(&mut collected.output),
             collected.error.take(),
         )
+    }
+
+    /// So many more bytes were written, and are not kept.
+    pub(crate) fn leave_out(&self, bytes: u64) {
+        self.lock().output.left_out_bytes += bytes;
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Collected> {

@@ -43,7 +43,7 @@ impl Timeline {
             job.sequence,
             job.attempt,
             usage.map_or(0, |usage| usage.rss_bytes_max / 1024),
-            ended.output.bytes(),
+            ended.output.written_bytes(),
         );
         push_string(job.shown.as_bytes(), &mut row);
         row.push(',');

@@ -76,7 +76,11 @@ impl Trace {
                 usage.rss_bytes_max
             );
         }
-        let _ = write!(event, ",\"output_bytes\":{}}}}}", ended.output.bytes());
+        let _ = write!(
+            event,
+            ",\"output_bytes\":{}}}}}",
+            ended.output.written_bytes()
+        );
         self.outbox.push(event.into_bytes());
     }
 }

@@ -2,6 +2,7 @@
 //! Unaware of how commands are started and of when the run is over.
 
 use super::*;
+use crate::capture::left_out_note;
 
 impl Run {
     /// One command is over, or one try.
@@ -95,7 +96,7 @@ impl Run {
         running: &Running,
         fate: Fate<'_>,
         finished: Option<&Finished>,
-        output: Output,
+        mut output: Output,
     ) {
         let job = &running.job;
         let mut lost = self.write_status(job, fate).err();
@@ -120,6 +121,10 @@ impl Run {
         }
         self.printer.print(running.place, line.unwrap_or(output));
         match fate {
+        if line.is_none() {
+            // Where there is no room for that, it is not said.
+            let _ = self.note_left_out(job, &mut output);
+        }
             Fate::Failed(reason) => self.fail(job, reason),
             Fate::Succeeded => self.report.succeeded(),
             Fate::Cancelled => self.report.cancelled(),
@@ -128,6 +133,19 @@ impl Run {
 
     fn write_status(&mut self, job: &Job, fate: Fate<'_>) -> io::Result<()> {
         let (Some(results), Some(reserve)) = (&self.options.launch.results, &mut self.reserve)
+    /// Says at the end of an output how much of it is left out, if any is.
+    fn note_left_out(&self, job: &Job, output: &mut Output) -> io::Result<()> {
+        let bytes = output.left_out_bytes();
+        if bytes == 0 {
+            return Ok(());
+        }
+        if self.options.launch.tags {
+            let note = left_out_note(bytes, b'\n');
+            return output.push(&[job.tag.as_bytes(), b"\t", &note].concat());
+        }
+        output.push(&left_out_note(bytes, output.last()?))
+    }
+
         else {
             return Ok(());
         };
