@@ -149,6 +149,33 @@ fn help_and_version_are_exit_status_0_and_help_names_the_statuses() {
     let done = finish(Command::new(env!("CARGO_BIN_EXE_execloop")).arg("--version"));
     let version = format!("execloop {}\n", env!("CARGO_PKG_VERSION"));
     assert_eq!((done.code, done.output()), (Some(0), version));
+#[test]
+fn of_an_option_that_is_there_several_times_the_last_counts_and_conflicts_are_told() {
+    let words = ["-q", "-j8", "-P1", "-q", "--timeout", ".5d", "-t", "1d"];
+    let done = run(&words, "echo 1\necho 2\n");
+    let output = done.output();
+    assert_eq!((done.code, output.as_str()), (Some(0), "1\n2\n"));
+    // Of those that may be there several times, all count.
+    let words = [
+        "-q",
+        "--env",
+        "A=1",
+        "--env",
+        "B=2",
+        "echo $A $B {}",
+        ":::",
+        "3",
+    ];
+    assert_eq!(run(&words, "").output(), "1 2 3\n");
+    let done = run(
+        &["--resume", "--resume-failed", "--joblog", "/dev/null"],
+        "",
+    );
+    assert_eq!(done.code, Some(2), "{done:?}");
+    let done = run(&["-j", "x", "-j", "1"], "");
+    assert_eq!(done.code, Some(2), "each of them is read");
+}
+
 }
 
 #[test]

@@ -20,7 +20,8 @@ use crate::limits::{Halt, Jobs, parse_halt, parse_jobs, parse_load, parse_size};
 
 /// Runs thousands of commands at once
 #[derive(Debug, Parser)]
-#[command(name = "execloop", version, max_term_width = 80, after_help = AFTER_PROGRAM_HELP)]
+#[command(name = "execloop", version, max_term_width = 80, after_help = AFTER_PROGRAM_HELP,
+    args_override_self = true)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     pub(crate) action: Action,
@@ -145,7 +146,8 @@ pub(crate) struct LimitArguments {
     /// How many run at once, or 50% of the cores [default: the cores]
     ///
     /// While it runs, SIGUSR1 makes it one more, and SIGUSR2 one less.
-    #[arg(short, long, value_name = "N", value_parser = parse_jobs, verbatim_doc_comment)]
+    #[arg(short, long, value_name = "N", value_parser = parse_jobs, verbatim_doc_comment,
+        visible_short_alias = 'P')]
     pub(crate) jobs: Option<Jobs>,
 
     /// Start no further command while so many processes want to run
@@ -175,7 +177,7 @@ pub(crate) struct LimitArguments {
         conflicts_with = "jobserver", verbatim_doc_comment)]
     pub(crate) jobserver_serve: Option<Way>,
 
-    /// Stop a command that runs longer: 500ms, 30s, 1.5m, 1h; 5 is 5s, 0 never
+    /// Stop a command that runs longer: 500ms, 30s, 1.5m, 1h, 1d; 0 is never
     #[arg(short, long, value_name = "TIME", value_parser = parse_duration)]
     pub(crate) timeout: Option<Duration>,
 

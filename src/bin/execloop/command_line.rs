@@ -40,7 +40,7 @@ pub(crate) fn parse_line(line: &[u8]) -> Option<Result<&[u8], LineError>> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum DurationError {
     /// It is written in another way.
-    #[error("expected a number of seconds, or one with a unit, such as 500ms, 30s, 1.5m or 1h")]
+    #[error("expected a number of seconds, or one with a unit, such as 500ms, 30s, 1.5m, 1h or 1d")]
     Form,
     /// It is longer than can be represented.
     #[error("the duration is too long")]
@@ -51,7 +51,7 @@ const NANOS_PER_SECOND: u128 = 1_000_000_000;
 /// Digits behind the point that are read. All those after them are worth less than a nanosecond, whatever the unit.
 const FRACTION_DIGITS_MAX: usize = 15;
 
-/// Reads `500ms`, `30s`, `1.5m`, `1h`. A number without a unit means seconds.
+/// Reads `500ms`, `30s`, `1.5m`, `.5h`, `1d`. A number without a unit means seconds.
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, DurationError> {
     let unit_at = text.find(|character: char| !character.is_ascii_digit() && character != '.');
     let (number, unit) = text.split_at(unit_at.unwrap_or(text.len()));
@@ -60,9 +60,14 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, DurationError> {
         "s" | "" => NANOS_PER_SECOND,
         "m" => NANOS_PER_SECOND * 60,
         "h" => NANOS_PER_SECOND * 3600,
+        "d" => NANOS_PER_SECOND * 24 * 3600,
         _ => return Err(DurationError::Form),
     };
-    let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
+    let (whole, fraction) = match number.split_once('.') {
+        Some(("", fraction)) => ("0", fraction),
+        Some(parts) => parts,
+        None => (number, "0"),
+    };
     let is_number = |digits: &str| !digits.is_empty() && !digits.contains('.');
     if !is_number(whole) || !is_number(fraction) {
         return Err(DurationError::Form);
@@ -138,6 +143,9 @@ mod tests {
             ("1.5s", Duration::from_millis(1500)),
             ("0.5", Duration::from_millis(500)),
             ("0.25h", Duration::from_secs(900)),
+            (".5", Duration::from_millis(500)),
+            (".25h", Duration::from_secs(900)),
+            ("1d", Duration::from_secs(86_400)),
             ("1.000000001s", Duration::new(1, 1)),
             ("0.0000000001s", Duration::ZERO),
             (
@@ -160,8 +168,8 @@ mod tests {
     #[test]
     fn what_is_no_duration_is_refused() {
         for text in [
-            "", "s", "ms", ".", ".5s", "5.", "5.s", "1.2.3s", "-1s", "+1s", "1 s", " 1s", "1s ",
-            "1S", "1d", "1sec", "1h30m", "1e3", "inf", "nan", "0x10", "\u{663}s",
+            "", "s", "ms", ".", ".s", "..5", "5.", "5.s", "1.2.3s", "-1s", "+1s", "1 s", " 1s",
+            "1s ", "1S", "1w", "1sec", "1h30m", "1e3", "inf", "nan", "0x10", "\u{663}s",
         ] {
             assert_eq!(parse_duration(text), Err(DurationError::Form), "{text:?}");
         }

@@ -51,7 +51,7 @@ fn check_line(line: &[u8]) {
     assert!(parse_line(line) == expected, "line of {} bytes", line.len());
 }
 
-/// Fraction digits that the naive reader can follow in 128 bits: 10^24 hours in nanoseconds.
+/// Fraction digits that the naive reader can follow in 128 bits: 10^24 days in nanoseconds.
 const DIGITS_MAX: usize = 24;
 
 fn check_duration(text: &str) {
@@ -96,14 +96,16 @@ fn split_duration(text: &str) -> Option<(&str, &str, u128)> {
         ("s", 1_000_000_000),
         ("m", 60_000_000_000),
         ("h", 3_600_000_000_000),
+        ("d", 86_400_000_000_000),
         ("", 1_000_000_000),
     ];
     let (number, nanos_per_unit) = units
         .into_iter()
         .find_map(|(unit, nanos)| Some((text.strip_suffix(unit)?, nanos)))?;
     let parts: Vec<_> = number.split('.').collect();
-    let is_number = |part: &&str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
-    if !parts.iter().all(is_number) {
+    let is_number = |part: &&str| part.bytes().all(|b| b.is_ascii_digit());
+    // A whole number may be left out before a fraction.
+    if !parts.iter().all(is_number) || parts.last().is_some_and(|part| part.is_empty()) {
         return None;
     }
     match parts[..] {
