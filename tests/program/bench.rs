@@ -133,6 +133,11 @@ fn what_cannot_be_done_is_told() {
     ] {
         assert_eq!(bench(arguments).code, Some(2), "{arguments:?}");
     }
+    let done = bench(&["--at-once", "some"]);
+    assert!(
+        done.stderr.contains("expected a number, such as 4"),
+        "{done:?}"
+    );
     let program = env!("CARGO_BIN_EXE_execloop");
     let full = format!("exec '{program}' bench --children 2 >/dev/full");
     let done = finish(&mut shell(&full));

@@ -71,6 +71,15 @@ fn a_jobserver_that_is_not_there_is_noted_and_fails_a_run_that_needs_it() {
         "{}",
         done.stderr
     );
+    assert!(!done.stderr.contains("os error"), "{}", done.stderr);
+    // What a recipe gets that make does not take for a make.
+    let within = "in a makefile, begin the recipe's line with +); going on without it\n";
+    for (makeflags, is_hinted) in [(" -j2 --jobserver-auth=97,98", true), (makeflags, false)] {
+        let mut command = program(&[":::", "true"]);
+        command.env("MAKELEVEL", "1");
+        let done = Done::of(finish(command.env("MAKEFLAGS", makeflags)));
+        assert_eq!(done.stderr.contains(within), is_hinted, "{}", done.stderr);
+    }
     for (makeflags, why) in [(makeflags, "/no/such"), ("", "names none")] {
         let mut command = program(&["--jobserver", ":::", "true"]);
         let done = Done::of(finish(command.env("MAKEFLAGS", makeflags)));

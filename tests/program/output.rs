@@ -367,7 +367,8 @@ fn an_output_that_cannot_be_kept_is_a_failure_and_its_command_is_gone() {
     live.close_list();
     let done = live.finish();
     assert_eq!(done.code, Some(1));
-    let reason = "its output could not be kept: No such file or directory";
+    let directory = "/no/such/directory (TMPDIR)";
+    let reason = format!("its output could not be kept in {directory}: No such file or directory");
     let expected = format!(
         "failed: line 1: head -c 3000000 /dev/zero: {reason}\n\
         2 commands: 1 succeeded, 1 failed\n"

@@ -16,7 +16,10 @@ use crate::bar::When;
 use crate::bench::BenchArguments;
 use crate::command_line::parse_duration;
 use crate::jobserver::Way;
-use crate::limits::{Halt, Jobs, parse_halt, parse_jobs, parse_load, parse_size};
+use crate::limits::{
+    Halt, Jobs, parse_count, parse_halt, parse_jobs, parse_load, parse_nice, parse_retries,
+    parse_size,
+};
 
 /// Runs thousands of commands at once
 #[derive(Debug, Parser)]
@@ -111,7 +114,7 @@ pub(crate) struct InputArguments {
     pub(crate) null: bool,
 
     /// Give each command up to N arguments, or records of --pipe
-    #[arg(short = 'n', long, value_name = "N")]
+    #[arg(short = 'n', long, value_name = "N", value_parser = parse_count)]
     pub(crate) max_args: Option<NonZeroUsize>,
 
     /// Cut stdin into blocks, each the stdin of one command
@@ -194,7 +197,7 @@ pub(crate) struct LimitArguments {
     pub(crate) wait_delay: Duration,
 
     /// What asks a command's processes to stop
-    #[arg(long, value_name = "SIGNAL", default_value = "TERM")]
+    #[arg(long, value_name = "SIGNAL", default_value = "TERM", value_parser = parse_signal)]
     pub(crate) signal: Signal,
 
     /// Run a failed command up to N times more
@@ -205,6 +208,7 @@ pub(crate) struct LimitArguments {
         value_name = "N",
         default_value = "0",
         hide_default_value = true,
+        value_parser = parse_retries,
         verbatim_doc_comment
     )]
     pub(crate) retries: u32,
@@ -322,7 +326,7 @@ pub(crate) struct ChildArguments {
     pub(crate) dir: Option<PathBuf>,
 
     /// Run everything with a niceness that is N higher
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = parse_nice)]
     pub(crate) nice: Option<i32>,
 
     /// Take the place of init for what commands leave behind
@@ -409,6 +413,14 @@ ends it at once. When stdout is closed, as by head, it kills them and ends by SI
 shown as 141. Ctrl-Z suspends the commands and their time limits, too. A signal
 that was ignored when it was started, as with nohup, stays ignored, but for
 SIGPIPE and SIGCHLD. If it is killed itself, the commands are killed, too.";
+
+/// A number has no sign.
+fn parse_signal(text: &str) -> Result<Signal, String> {
+    match text.strip_prefix('+') {
+        Some(_) => Err(format!("unknown signal {text:?}")),
+        None => text.parse().map_err(|error| format!("{error}")),
+    }
+}
 
 /// It is bytes, as the environment is.
 fn parse_variable(text: OsString) -> Result<(OsString, OsString), String> {

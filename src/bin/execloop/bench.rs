@@ -21,6 +21,8 @@ use clap::{Args, ValueEnum};
 
 pub(crate) use child::serve;
 
+use crate::limits::parse_count;
+
 /// Measure how fast children are run, on this machine
 ///
 /// Children are run by this engine, and by as many threads of std as run at once,
@@ -31,11 +33,11 @@ pub(crate) use child::serve;
 #[command(verbatim_doc_comment, after_help = AFTER_HELP)]
 pub(crate) struct BenchArguments {
     /// How many children, all together
-    #[arg(long, value_name = "N", default_value = "1000")]
+    #[arg(long, value_name = "N", default_value = "1000", value_parser = parse_count)]
     children: NonZeroUsize,
 
     /// How many run at once
-    #[arg(long, value_name = "C", default_value = "64")]
+    #[arg(long, value_name = "C", default_value = "64", value_parser = parse_count)]
     at_once: NonZeroUsize,
 
     /// What each does

@@ -37,7 +37,7 @@ pub(crate) fn choose(
     jobs: usize,
     note: impl FnOnce(String),
 ) -> Result<Option<Jobserver>, String> {
-    let about = |error: io::Error| format!("jobserver: {error}");
+    let about = |error: io::Error| format!("jobserver: {}", crate::plain(&error));
     match serve {
         Some(Way::Fifo) => {
             let jobserver = Jobserver::fifo(jobs).map_err(about)?;
@@ -51,11 +51,19 @@ pub(crate) fn choose(
     }
     match Jobserver::from_env() {
         Ok(None) if asked_for => Err("jobserver: MAKEFLAGS names none".to_owned()),
-        Err(error) if asked_for => Err(about(error)),
+        Err(error) if asked_for => Err(with_hint(about(error))),
         Err(error) => {
-            note(format!("{}; going on without it", about(error)));
+            note(format!("{}; going on without it", with_hint(about(error))));
             Ok(None)
         }
         Ok(found) => Ok(found),
     }
+}
+
+/// make names a pipe to all recipes, and opens it for those that say so.
+fn with_hint(text: String) -> String {
+    if std::env::var_os("MAKELEVEL").is_none() || text.contains(" at fifo:") {
+        return text;
+    }
+    text + " (in a makefile, begin the recipe's line with +)"
 }

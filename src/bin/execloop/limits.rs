@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::num::NonZeroUsize;
+use std::str::FromStr;
 
 /// `-j`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,27 +22,53 @@ impl Jobs {
     }
 }
 
+/// Of digits alone: before a number, `+` means more than it to some programs.
+fn number<T: FromStr>(text: &str) -> Option<T> {
+    let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|_| is_number)
+}
+
+/// At least one of something.
+pub(crate) fn parse_count(text: &str) -> Result<NonZeroUsize, String> {
+    match number(text) {
+        Some(count) => NonZeroUsize::new(count).ok_or_else(|| "at least 1 is needed".to_owned()),
+        None => Err("expected a number, such as 4".to_owned()),
+    }
+}
+
+/// None or more.
+pub(crate) fn parse_retries(text: &str) -> Result<u32, String> {
+    number(text).ok_or_else(|| "expected a number, such as 4".to_owned())
+}
+
+/// Below 0, it is a higher priority.
+pub(crate) fn parse_nice(text: &str) -> Result<i32, String> {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let nice = number::<u32>(digits).and_then(|_| text.parse().ok());
+    nice.ok_or_else(|| "expected a number, such as 4 or -4".to_owned())
+}
+
 pub(crate) fn parse_jobs(text: &str) -> Result<Jobs, String> {
     if let Some(percent) = text.strip_suffix('%') {
-        return match percent.parse() {
-            Ok(0) => Err("at least 1% is needed".to_owned()),
-            Ok(percent) => Ok(Jobs::PercentOfCores(percent)),
-            Err(_) => Err("expected a percentage, such as 50%".to_owned()),
+        return match number(percent) {
+            Some(0) => Err("at least 1% is needed".to_owned()),
+            Some(percent) => Ok(Jobs::PercentOfCores(percent)),
+            None => Err("expected a percentage, such as 50%".to_owned()),
         };
     }
-    match text.parse::<usize>() {
-        Ok(number) => match NonZeroUsize::new(number) {
+    match number(text) {
+        Some(number) => match NonZeroUsize::new(number) {
             Some(number) => Ok(Jobs::Number(number)),
             None => Err("at least 1 must run".to_owned()),
         },
-        Err(_) => Err("expected a number, such as 8".to_owned()),
+        None => Err("expected a number, such as 8".to_owned()),
     }
 }
 
 /// `-l`
 pub(crate) fn parse_load(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
-        Ok(load) if load.is_finite() && load >= 0.0 => Ok(load),
+        Ok(load) if load.is_finite() && load >= 0.0 && !text.starts_with('+') => Ok(load),
         _ => Err("expected a load, such as 4".to_owned()),
     }
 }
@@ -69,13 +96,13 @@ impl Halt {
 }
 
 pub(crate) fn parse_halt(text: &str) -> Result<Halt, String> {
-    let (number, is_percent) = match text.strip_suffix('%') {
-        Some(number) => (number, true),
+    let (digits, is_percent) = match text.strip_suffix('%') {
+        Some(digits) => (digits, true),
         None => (text, false),
     };
-    match (number.parse(), is_percent) {
-        (Ok(number @ 1..), false) => Ok(Halt::Failures(number)),
-        (Ok(number @ 1..=100), true) => Ok(Halt::Percent(number)),
+    match (number(digits), is_percent) {
+        (Some(number @ 1..), false) => Ok(Halt::Failures(number)),
+        (Some(number @ 1..=100), true) => Ok(Halt::Percent(number)),
         _ => Err("expected a number of failures, or a percentage up to 100%".to_owned()),
     }
 }
@@ -91,9 +118,9 @@ pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
         "T" | "TIB" => 40,
         _ => return Err("expected a size, such as 4096, 512K, 1M or 2G".to_owned()),
     };
-    let number: u64 = digits
-        .parse()
-        .map_err(|_| "expected a size, such as 4096, 512K, 1M or 2G".to_owned())?;
+    let number: Option<u64> = number(digits);
+    let number =
+        number.ok_or_else(|| "expected a size, such as 4096, 512K, 1M or 2G".to_owned())?;
     match number.checked_mul(1 << shift) {
         Some(0) => Err("the size must not be 0".to_owned()),
         Some(size) => Ok(size),

@@ -225,14 +225,14 @@ fn about(what: &str, error: &io::Error) -> String {
     printable::printable_message(&format!("{what}: {}", plain(error)))
 }
 
-/// An error of the system without its number, which says nothing that the text does not.
+/// An error without the system's number of it, which says nothing that the text does not.
 fn plain(error: &io::Error) -> String {
     let text = error.to_string();
-    let number = error
-        .raw_os_error()
-        .map(|number| format!(" (os error {number})"));
-    let plain = number.and_then(|number| Some(text.strip_suffix(&number)?.to_owned()));
-    plain.unwrap_or(text)
+    let number = |text: &str| text.strip_suffix(')')?.parse::<i32>().ok();
+    match text.rsplit_once(" (os error ") {
+        Some((plain, rest)) if number(rest).is_some() => plain.to_owned(),
+        _ => text,
+    }
 }
 
 /// A line of the program's own.

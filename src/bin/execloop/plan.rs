@@ -297,6 +297,9 @@ fn is_program(path: &Path) -> bool {
     is_name && execloop::look_path(path).is_ok()
 }
 
+    if path.as_os_str().is_empty() {
+        return Err("the name of the list is empty".to_owned());
+    }
 /// What std has put in place of a closed one would be an empty list.
 fn stdin() -> io::Result<File> {
     if program::was_closed_at_start(0) {

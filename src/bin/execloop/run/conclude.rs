@@ -28,7 +28,9 @@ impl Run {
                 return self.conclude(&running, Fate::Cancelled, Some(&finished), output);
             }
             (_, Some(error)) => {
-                format!("its output could not be kept: {}", crate::plain(&error))
+                let directory = std::env::temp_dir();
+                let (directory, error) = (directory.display(), crate::plain(&error));
+                format!("its output could not be kept in {directory} (TMPDIR): {error}")
             }
             (Err(error), None) => error.to_string(),
             (Ok(()), None) => {
@@ -119,20 +121,18 @@ impl Run {
         for sink in &mut self.sinks {
             sink.ended(&ended);
         }
-        self.printer.print(running.place, line.unwrap_or(output));
-        match fate {
         if line.is_none() {
             // Where there is no room for that, it is not said.
             let _ = self.note_left_out(job, &mut output);
         }
+        self.printer.print(running.place, line.unwrap_or(output));
+        match fate {
             Fate::Failed(reason) => self.fail(job, reason),
             Fate::Succeeded => self.report.succeeded(),
             Fate::Cancelled => self.report.cancelled(),
         }
     }
 
-    fn write_status(&mut self, job: &Job, fate: Fate<'_>) -> io::Result<()> {
-        let (Some(results), Some(reserve)) = (&self.options.launch.results, &mut self.reserve)
     /// Says at the end of an output how much of it is left out, if any is.
     fn note_left_out(&self, job: &Job, output: &mut Output) -> io::Result<()> {
         let bytes = output.left_out_bytes();
@@ -146,6 +146,8 @@ impl Run {
         output.push(&left_out_note(bytes, output.last()?))
     }
 
+    fn write_status(&mut self, job: &Job, fate: Fate<'_>) -> io::Result<()> {
+        let (Some(results), Some(reserve)) = (&self.options.launch.results, &mut self.reserve)
         else {
             return Ok(());
         };
