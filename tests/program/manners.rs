@@ -88,6 +88,27 @@ fn completions_are_for_three_shells_and_know_the_flags() {
 }
 
 #[test]
+fn completions_know_the_pages_and_the_signals() {
+    let bash = execloop(&["completions", "bash"]).output();
+    for words in ["-h --help run bench completions man execloop\"", " TERM "] {
+        assert!(bash.contains(words), "{words}");
+    }
+}
+
+#[test]
+fn a_man_page_has_the_places_as_rows_and_no_argument_among_the_options() {
+    let page = execloop(&["man"]).output();
+    let (_, options) = page.split_once(".SH OPTIONS").expect("options");
+    let (options, _) = options.split_once(".SH").expect("a section behind it");
+    assert!(!options.contains("COMMAND"), "{options}");
+    let mut lines = page.lines();
+    lines.find(|line| line.contains("the command\\*(Aqs number"));
+    // A line that is blank or begins with one ends the row.
+    let behind = lines.next();
+    assert!(behind.is_some_and(|line| line.is_empty()), "{behind:?}");
+}
+
+#[test]
 fn man_pages_have_all_flags_and_one_that_is_missing_is_told() {
     let page = execloop(&["man"]).output();
     for part in [
