@@ -149,3 +149,16 @@ fn what_cannot_be_done_is_told() {
     assert_eq!((done.code, done.output().as_str()), (Some(1), ""));
     assert_eq!(done.stderr, "execloop: threads: Too many open files\n");
 }
+
+#[test]
+fn where_one_engine_fails_the_figures_of_the_others_are_printed() {
+    let program = env!("CARGO_BIN_EXE_execloop");
+    let few = format!(
+        "ulimit -n 50; exec '{program}' bench --json --engines threads,execloop --children 99 --at-once 99"
+    );
+    let done = finish(&mut shell(&few));
+    assert_eq!(done.code, Some(1), "{done:?}");
+    assert_eq!(done.stderr, "execloop: threads: Too many open files\n");
+    let output = done.output();
+    assert!(output.starts_with("{\"engine\":\"execloop\"") && output.lines().count() == 1);
+}

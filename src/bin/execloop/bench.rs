@@ -217,12 +217,16 @@ pub(crate) fn bench(arguments: &BenchArguments) -> ExitCode {
             }
         }
     }
-    let mut all = Vec::new();
+    let (mut all, mut code) = (Vec::new(), ExitCode::SUCCESS);
     for engine in &arguments.engines {
         match measure(arguments, *engine) {
             Ok(figures) => all.push(figures),
-            Err(error) => return crate::fail(crate::FAILURE, &name(*engine), &error),
+            // The others' figures are as good.
+            Err(error) => code = crate::fail(crate::FAILURE, &name(*engine), &error),
         }
+    }
+    if all.is_empty() {
+        return code;
     }
     if let Some((path, mut file)) = plot {
         let drawn = plot::draw(&title(arguments), &all);
@@ -235,7 +239,10 @@ pub(crate) fn bench(arguments: &BenchArguments) -> ExitCode {
     } else {
         table(arguments, &all)
     };
-    crate::print(text.into_bytes())
+    match crate::print(text.into_bytes()) {
+        ExitCode::SUCCESS => code,
+        failed => failed,
+    }
 }
 
 fn title(arguments: &BenchArguments) -> String {
