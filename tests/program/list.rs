@@ -51,6 +51,37 @@ fn wrong_usage_is_exit_status_2_and_says_what_is_wrong() {
             "execloop: \"no-such-program\": executable file not found",
         ),
         (&["-n", "0", "echo"], "--max-args <N>"),
+        (&["-n", "x", "echo"], "expected a number, such as 4\n"),
+        (&["--retries", "x"], "expected a number, such as 4\n"),
+        (&["--nice", "x"], "expected a number, such as 4 or -4\n"),
+        // To GNU parallel it is more than the number.
+        (&["-j", "+5"], "expected a number, such as 8\n"),
+        (&["-j", "+5%"], "expected a percentage"),
+        (&["-n", "+5", "echo"], "expected a number, such as 4\n"),
+        (&["--retries", "+5"], "expected a number, such as 4\n"),
+        (&["--nice", "+5"], "expected a number, such as 4 or -4\n"),
+        (&["--load", "+5"], "a load, such as 4"),
+        (&["--halt", "+5"], "expected a number of failures"),
+        (&["--memfree", "+5"], "expected a size"),
+        (&["--timeout", "+5"], "500ms, 30s"),
+        (&[""], "execloop: the name of the list is empty\n"),
+        (
+            &["echo", "::::", ""],
+            "execloop: the name of the list is empty\n",
+        ),
+        (&["--signal", "+15"], "unknown signal \"+15\""),
+        (
+            &["--dir", "/no/such", "echo", ":::", "a"],
+            "execloop: /no/such: No such file or directory\n",
+        ),
+        (
+            &["--dir", "/dev/null", "echo", ":::", "a"],
+            "execloop: /dev/null: Not a directory\n",
+        ),
+        (
+            &["--argv", "echo 'a {}", ":::", "a", "b"],
+            "execloop: echo 'a {}: a quote is not closed\n",
+        ),
         (&["-n", "2"], "-n needs a command"),
         (&["--pipe"], "--pipe needs a command"),
         (&["--pipe", "cat", ":::", "a"], "--pipe reads stdin"),
@@ -119,6 +150,33 @@ fn wrong_usage_is_exit_status_2_and_says_what_is_wrong() {
 }
 
 #[test]
+fn of_an_option_that_is_there_several_times_the_last_counts_and_conflicts_are_told() {
+    let words = ["-q", "-j8", "-P1", "-q", "--timeout", ".5d", "-t", "1d"];
+    let done = run(&words, "echo 1\necho 2\n");
+    let output = done.output();
+    assert_eq!((done.code, output.as_str()), (Some(0), "1\n2\n"));
+    // Of those that may be there several times, all count.
+    let words = [
+        "-q",
+        "--env",
+        "A=1",
+        "--env",
+        "B=2",
+        "echo $A $B {}",
+        ":::",
+        "3",
+    ];
+    assert_eq!(run(&words, "").output(), "1 2 3\n");
+    let done = run(
+        &["--resume", "--resume-failed", "--joblog", "/dev/null"],
+        "",
+    );
+    assert_eq!(done.code, Some(2), "{done:?}");
+    let done = run(&["-j", "x", "-j", "1"], "");
+    assert_eq!(done.code, Some(2), "each of them is read");
+}
+
+#[test]
 fn a_list_that_cannot_be_read_is_exit_status_2() {
     // Reading the memory of a process from address 0 is refused: EIO.
     let done = run(&["/proc/self/mem"], "");
@@ -149,33 +207,6 @@ fn help_and_version_are_exit_status_0_and_help_names_the_statuses() {
     let done = finish(Command::new(env!("CARGO_BIN_EXE_execloop")).arg("--version"));
     let version = format!("execloop {}\n", env!("CARGO_PKG_VERSION"));
     assert_eq!((done.code, done.output()), (Some(0), version));
-#[test]
-fn of_an_option_that_is_there_several_times_the_last_counts_and_conflicts_are_told() {
-    let words = ["-q", "-j8", "-P1", "-q", "--timeout", ".5d", "-t", "1d"];
-    let done = run(&words, "echo 1\necho 2\n");
-    let output = done.output();
-    assert_eq!((done.code, output.as_str()), (Some(0), "1\n2\n"));
-    // Of those that may be there several times, all count.
-    let words = [
-        "-q",
-        "--env",
-        "A=1",
-        "--env",
-        "B=2",
-        "echo $A $B {}",
-        ":::",
-        "3",
-    ];
-    assert_eq!(run(&words, "").output(), "1 2 3\n");
-    let done = run(
-        &["--resume", "--resume-failed", "--joblog", "/dev/null"],
-        "",
-    );
-    assert_eq!(done.code, Some(2), "{done:?}");
-    let done = run(&["-j", "x", "-j", "1"], "");
-    assert_eq!(done.code, Some(2), "each of them is read");
-}
-
 }
 
 #[test]

@@ -30,7 +30,7 @@ use crate::printing::Printing;
 use crate::run::{Options, Origin};
 use crate::search::Search;
 use crate::source::Combinations;
-use crate::template::{self, Template};
+use crate::template::{self, Position, Template};
 
 /// All that a run needs.
 #[derive(Debug)]
@@ -96,6 +96,9 @@ impl Plan {
         if invocation.inputs.iter().filter(is_stdin).count() > 1 {
             return Err("stdin can be read once, and - names it twice".to_owned());
         }
+        if let Some(directory) = &arguments.child.dir {
+            refuse_no_directory(directory)?;
+        }
         let recipe = recipe(arguments, &invocation)?;
         let (origin, list, is_typed) = origin(arguments, &invocation, &recipe)?;
         let (job_log, done_before) = job_log(arguments)?;
@@ -132,6 +135,15 @@ impl Plan {
 
 fn about(path: &Path, error: &io::Error) -> Wrong {
     crate::about(&path.display().to_string(), error)
+}
+
+/// Each command would fail for it in the same way.
+fn refuse_no_directory(path: &Path) -> Result<(), Wrong> {
+    let metadata = fs::metadata(path).map_err(|error| about(path, &error))?;
+    match metadata.is_dir() {
+        true => Ok(()),
+        false => Err(about(path, &Errno::NOTDIR.into())),
+    }
 }
 
 fn recipe(arguments: &RunArguments, invocation: &Invocation) -> Result<Recipe, Wrong> {
@@ -177,11 +189,23 @@ fn recipe(arguments: &RunArguments, invocation: &Invocation) -> Result<Recipe, W
     if !is_line {
         refuse_missing(&search(arguments), &command[0], command)?;
     }
-    Ok(if is_line {
-        Recipe::Line(template, manner)
-    } else {
-        Recipe::Words(template)
-    })
+    if !is_line {
+        return Ok(Recipe::Words(template));
+    }
+    let recipe = Recipe::Line(template, manner);
+    let (first, some) = (
+        Position {
+            sequence: 1,
+            slot: 1,
+        },
+        vec![b"x".to_vec(); values],
+    );
+    // The line itself is not complete, whatever the arguments are.
+    if let Err(fault) = recipe.task(&some, first) {
+        let line = printable(&command.join(&b' '));
+        return Err(format!("{line}: {fault}"));
+    }
+    Ok(recipe)
 }
 
 /// A program that is not in `PATH` would fail for each argument in the same way. And flags behind a list's file are
@@ -273,6 +297,9 @@ fn values_of(path: &Path, separator: u8) -> Result<Vec<Vec<u8>>, Wrong> {
 
 /// The file, and what it is called.
 fn open(path: &Path) -> Result<(File, String), Wrong> {
+    if path.as_os_str().is_empty() {
+        return Err("the name of the list is empty".to_owned());
+    }
     if path.to_str() == Some("-") {
         let file = stdin().map_err(|error| crate::about("stdin", &error))?;
         return Ok((file, "stdin".to_owned()));
@@ -297,9 +324,6 @@ fn is_program(path: &Path) -> bool {
     is_name && execloop::look_path(path).is_ok()
 }
 
-    if path.as_os_str().is_empty() {
-        return Err("the name of the list is empty".to_owned());
-    }
 /// What std has put in place of a closed one would be an empty list.
 fn stdin() -> io::Result<File> {
     if program::was_closed_at_start(0) {
