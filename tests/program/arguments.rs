@@ -195,6 +195,9 @@ fn within_quotes_of_a_line_an_argument_is_what_it_is_and_never_run() {
         assert_eq!(done.output().replace("\\n", "\n"), expected, "{done:?}");
         assert_eq!(done.stderr, "", "{flags:?}");
     }
+    // As many as there are, and none is made for the number.
+    let words = ["-q", "--argv", "-n", "999999999999", "printf %s. \"{}\" {}"];
+    assert_eq!(run(&words, "a b\nc\n").output(), "a b c.a b.c.");
     // The words of a command that is joined to a line are of one line.
     let words = [
         "-q", "--shell", "printf", "%s", "'<{}", "{}>'", ":::", &value,

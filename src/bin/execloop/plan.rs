@@ -78,7 +78,7 @@ impl Plan {
             records.extend(pictures(arguments)?);
             refuse_same_files(&origin, &list, &records)?;
             if let Some(path) = &arguments.record.results {
-                held = Some(results(path)?);
+                held = results(path)?;
             }
         }
         let mut options = options(arguments, recipe, done_before, is_typed);
@@ -162,14 +162,12 @@ fn recipe(arguments: &RunArguments, invocation: &Invocation) -> Result<Recipe, W
     if !is_line {
         return Ok(Recipe::Words(template));
     }
+    let some = vec![b"x".to_vec(); template.number_max().max(1)];
     let recipe = Recipe::Line(template, manner);
-    let (first, some) = (
-        Position {
-            sequence: 1,
-            slot: 1,
-        },
-        vec![b"x".to_vec(); values],
-    );
+    let first = Position {
+        sequence: 1,
+        slot: 1,
+    };
     // The line itself is not complete, whatever the arguments are.
     if let Err(fault) = recipe.task(&some, first) {
         let line = printable(&command.join(&b' '));

@@ -110,13 +110,14 @@ fn lock(path: &Path, file: &File) -> Result<(), Wrong> {
     }
 }
 
-/// The directory for results, which is this run's alone while it is open.
-pub(super) fn results(path: &Path) -> Result<File, Wrong> {
-    let about = |error| about(path, &error);
-    fs::create_dir_all(path).map_err(about)?;
-    let directory = File::open(path).map_err(about)?;
+/// The directory for results, which is this run's alone while it is open. `None`: it may be written, and not be read.
+pub(super) fn results(path: &Path) -> Result<Option<File>, Wrong> {
+    fs::create_dir_all(path).map_err(|error| about(path, &error))?;
+    let Ok(directory) = File::open(path) else {
+        return Ok(None);
+    };
     lock(path, &directory)?;
-    Ok(directory)
+    Ok(Some(directory))
 }
 
 /// A log of an earlier run. A device may have no end, and a pipe is never at its end while it is open.
