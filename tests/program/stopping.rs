@@ -236,15 +236,19 @@ fn after_a_signal_output_that_nobody_reads_is_waited_for_as_long_as_a_command() 
 fn output_that_is_read_after_a_signal_is_all_there() {
     let scratch = Scratch::new();
     let ended = fifo(&scratch, "ended");
-    let mut live = Live::start(&["--wait-delay", "10m"]);
-    live.list(&format!("yes | head -c 300000; echo >'{ended}'\n"));
+    let mut live = Live::start(&["-j", "2", "--wait-delay", "10m"]);
+    live.list(&format!(
+        "exec sleep 100000\nyes | head -c 300000; echo >'{ended}'\n"
+    ));
     live.close_list();
     fs::read_to_string(&ended).expect("it has written all");
     live.signal(Signal::TERM);
+    // It is obeyed once this is there.
+    assert!(live.line(Stream::Stderr).contains("SIGTERM: asking"));
     let done = live.finish();
-    assert_eq!(done.signal, Some(Signal::TERM.number()), "{done:?}");
+    assert_eq!(done.signal, Some(Signal::TERM.number()), "{}", done.stderr);
     assert_eq!(done.stdout.len(), 300_000);
-    assert!(!done.stderr.contains("not read"), "{done:?}");
+    assert!(!done.stderr.contains("not read"), "{}", done.stderr);
 }
 
 /// A socket that takes no byte more.
