@@ -217,15 +217,16 @@ pub(crate) fn bench(arguments: &BenchArguments) -> ExitCode {
             }
         }
     }
-    let (mut all, mut code) = (Vec::new(), ExitCode::SUCCESS);
+    let mut all = Vec::new();
+    let mut failed = None;
     for engine in &arguments.engines {
         match measure(arguments, *engine) {
             Ok(figures) => all.push(figures),
             // The others' figures are as good.
-            Err(error) => code = crate::fail(crate::FAILURE, &name(*engine), &error),
+            Err(error) => failed = Some(crate::fail(crate::FAILURE, &name(*engine), &error)),
         }
     }
-    if all.is_empty() {
+    if let (Some(code), true) = (failed, all.is_empty()) {
         return code;
     }
     if let Some((path, mut file)) = plot {
@@ -239,10 +240,8 @@ pub(crate) fn bench(arguments: &BenchArguments) -> ExitCode {
     } else {
         table(arguments, &all)
     };
-    match crate::print(text.into_bytes()) {
-        ExitCode::SUCCESS => code,
-        failed => failed,
-    }
+    let printed = crate::print(text.into_bytes());
+    failed.unwrap_or(printed)
 }
 
 fn title(arguments: &BenchArguments) -> String {
