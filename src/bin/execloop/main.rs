@@ -164,9 +164,9 @@ fn conclude(mut run: Run, list: &str, quiet: bool) -> io::Result<ExitCode> {
         text.extend(message(&about("stdout", &error)));
         status = FAILURE;
     }
-    if let Some(bytes) = run.unread_bytes() {
+    if let Some(bytes) = run.unread_bytes_max() {
         text.extend(message(&format!(
-            "stdout: some {bytes} bytes were not read"
+            "stdout: up to {bytes} bytes were not read"
         )));
     }
     for (name, error) in run.take_file_errors() {

@@ -42,6 +42,8 @@ struct State {
     is_frame_new: bool,
     /// The writer has a chunk in its hands.
     is_writing: bool,
+    /// So long is that.
+    writing_bytes: u64,
     /// The writer waits for a chunk.
     is_idle: bool,
     /// A write has failed; nothing is taken any more.
@@ -68,6 +70,15 @@ impl Chunk {
             Chunk::Bytes(bytes) | Chunk::Line(bytes) => bytes.len(),
             Chunk::Output(output) => usize::try_from(output.held_bytes()).unwrap_or(usize::MAX),
             Chunk::Note(note, _) => note.len(),
+        }
+    }
+
+    /// What it is to write, whatever room that takes.
+    fn length(&self) -> u64 {
+        match self {
+            Chunk::Bytes(bytes) | Chunk::Line(bytes) => bytes.len() as u64,
+            Chunk::Output(output) => output.bytes(),
+            Chunk::Note(..) => 0,
         }
     }
 }
@@ -151,9 +162,11 @@ impl Outbox {
         self.shared.lock().is_broken
     }
 
-    /// What waits to be written, and what is being written now.
-    pub(crate) fn unwritten_bytes(&self) -> usize {
-        self.shared.unwritten_bytes()
+    /// How many bytes wait to be written, with all of those that are being written now.
+    pub(crate) fn unwritten_bytes_max(&self) -> u64 {
+        let state = self.shared.lock();
+        let waiting: u64 = state.chunks.iter().map(Chunk::length).sum();
+        waiting + state.writing_bytes
     }
 
     /// Why it failed, if it has.
@@ -238,6 +251,7 @@ impl Shared {
             };
             let mut state = self.lock();
             state.is_writing = false;
+            state.writing_bytes = 0;
             self.unwritten_bytes.fetch_sub(bytes, Ordering::Relaxed);
             let mut dropped = VecDeque::new();
             if let Err(error) = written {
@@ -274,6 +288,7 @@ impl Shared {
             let chunk = state.chunks.pop_front();
             if chunk.is_some() || state.is_frame_new {
                 state.is_writing = true;
+                state.writing_bytes = chunk.as_ref().map_or(0, Chunk::length);
                 state.is_frame_new = false;
                 return (chunk, state.frame.clone());
             }

@@ -298,9 +298,9 @@ impl Run {
         self.printer.outbox.take_error().or(closed)
     }
 
-    /// Bytes of output that nobody has read, and that were not waited for any longer.
-    pub(crate) fn unread_bytes(&self) -> Option<usize> {
-        let bytes = self.printer.outbox.unwritten_bytes();
+    /// At most so many bytes of output were not read, and were not waited for any longer.
+    pub(crate) fn unread_bytes_max(&self) -> Option<u64> {
+        let bytes = self.printer.outbox.unwritten_bytes_max();
         self.is_output_given_up.then_some(bytes)
     }
 
