@@ -9,14 +9,14 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# What cargo is to do with the crate, and for which targets: all of a line at once, so that no processor waits. Assembly is looked
-# at by a build alone. Program and tests are compiled for one system of each kind: what they use is the same on its kin. So is
+# What cargo is to do with the crate, and for which targets: all of a line at once, so that no processor waits. Assembly, and
+# which sections an object file may have, are looked at by a build alone. Program and tests are compiled for one system of each kind: what they use is the same on its kin. So is
 # all of it on the two kinds of Mac.
 lines='
 check --lib --bins --tests --all-features : aarch64-apple-darwin x86_64-unknown-freebsd
 check --lib --bins --all-features : x86_64-unknown-linux-musl
 check --lib : x86_64-unknown-netbsd x86_64-unknown-openbsd x86_64-unknown-dragonfly i686-unknown-linux-gnu
-build --lib : aarch64-unknown-linux-gnu
+build --lib --features cli : aarch64-unknown-linux-gnu aarch64-apple-darwin
 '
 
 is_here() { [ -x /usr/bin/rustc ] && [ -x /usr/bin/cargo ] && [ -d "$(/usr/bin/rustc --print sysroot)/lib/rustlib/src/rust/library" ]; }

@@ -16,7 +16,11 @@ static CLOSED: AtomicU32 = AtomicU32::new(0);
 
 /// Called by the loader. std opens `/dev/null` in place of what is closed, before `main`: then it is too late to ask.
 #[used]
-#[unsafe(link_section = ".init_array")]
+#[cfg_attr(
+    target_vendor = "apple",
+    unsafe(link_section = "__DATA,__mod_init_func")
+)]
+#[cfg_attr(not(target_vendor = "apple"), unsafe(link_section = ".init_array"))]
 static LOOK: extern "C" fn() = look;
 
 extern "C" fn look() {

@@ -17,7 +17,11 @@ const SECONDS: u64 = 15 * 60;
 // SAFETY: the linker's list of functions that run before main; ours takes no arguments and returns.
 #[used]
 #[cfg(not(miri))]
-#[unsafe(link_section = ".init_array")]
+#[cfg_attr(
+    target_vendor = "apple",
+    unsafe(link_section = "__DATA,__mod_init_func")
+)]
+#[cfg_attr(not(target_vendor = "apple"), unsafe(link_section = ".init_array"))]
 static START: extern "C" fn() = start;
 
 #[cfg_attr(
