@@ -165,8 +165,6 @@ fn open_pair() -> io::Result<(OwnedFd, OwnedFd)> {
     let number = master.as_raw_fd();
     // SAFETY: fcntl(2) with this command takes one number.
     cvt(unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) })?;
-    // SAFETY: fcntl(2) with this command takes one number.
-    cvt(unsafe { libc::fcntl(number, libc::F_SETFL, libc::O_NONBLOCK) })?;
     // SAFETY: grantpt(3) takes a descriptor.
     cvt(unsafe { libc::grantpt(number) })?;
     // SAFETY: unlockpt(3) takes a descriptor.
@@ -182,5 +180,29 @@ fn open_pair() -> io::Result<(OwnedFd, OwnedFd)> {
     // SAFETY: ptsname(3) returned a C string, which is not changed while the lock is held.
     let slave = cvt(unsafe { libc::open(path, flags | libc::O_CLOEXEC) })?;
     // SAFETY: open(2) returned a new descriptor, which has no other owner.
-    Ok((master, unsafe { OwnedFd::from_raw_fd(slave) }))
+    let slave = unsafe { OwnedFd::from_raw_fd(slave) };
+    // After the slave was opened: until then macOS refuses this of a master, as nearly every ioctl.
+    // SAFETY: fcntl(2) with this command takes one number.
+    cvt(unsafe { libc::fcntl(number, libc::F_SETFL, libc::O_NONBLOCK) })?;
+    Ok((master, slave))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_master_never_blocks_and_its_slave_does() {
+        let plan = TerminalPlan {
+            size: TerminalSize::default(),
+            is_raw: false,
+        };
+        let (master, slave) = open(plan).expect("a terminal");
+        let never_blocks = |end: &OwnedFd| {
+            // SAFETY: fcntl(2) with this command takes no more.
+            let flags = unsafe { libc::fcntl(end.as_raw_fd(), libc::F_GETFL) };
+            flags & libc::O_NONBLOCK != 0
+        };
+        assert!(never_blocks(&master) && !never_blocks(&slave));
+    }
 }
