@@ -141,12 +141,8 @@ impl Console {
         let asked =
             unsafe { libc::waitid(libc::P_PID, self.group as _, &raw mut information, options) };
         cvt(asked).ok()?;
-        // SAFETY: waitid(2) fills this field, or leaves it zero when there was no change.
-        if unsafe { information.si_pid() } == 0 {
-            return None;
-        }
-        // SAFETY: as above.
-        Some(unsafe { information.si_status() })
+        // Zero still, where there was no change.
+        (information.si_signo == libc::SIGCHLD).then(|| status(&information))
     }
 
     /// Our group is in the foreground.
@@ -191,6 +187,39 @@ impl Drop for Console {
             self.take_back();
         }
     }
+}
+
+/// What waitid(2) tells of a change.
+#[cfg(not(target_os = "openbsd"))]
+fn status(information: &libc::siginfo_t) -> libc::c_int {
+    // SAFETY: waitid(2) has filled this field.
+    unsafe { information.si_status() }
+}
+
+/// libc has these fields at other places than the system (`sys/siginfo.h`).
+#[cfg(target_os = "openbsd")]
+fn status(information: &libc::siginfo_t) -> libc::c_int {
+    #[repr(C)]
+    struct Information {
+        numbers: [libc::c_int; 3],
+        child: OfChild,
+    }
+    #[repr(C)]
+    struct OfChild {
+        pid: libc::pid_t,
+        times: [libc::clock_t; 2],
+        status: libc::c_int,
+    }
+    #[cfg(target_pointer_width = "64")]
+    const _: () = {
+        assert!(size_of::<libc::siginfo_t>() == 136);
+        assert!(std::mem::offset_of!(Information, child.pid) == 16);
+        assert!(std::mem::offset_of!(Information, child.status) == 40);
+    };
+    const _: () = assert!(size_of::<Information>() <= size_of::<libc::siginfo_t>());
+    let information = (&raw const *information).cast::<Information>();
+    // SAFETY: plain numbers, of which the structure has as many, and with whose alignment it begins.
+    unsafe { (*information).child.status }
 }
 
 fn own_group() -> libc::pid_t {

@@ -130,8 +130,8 @@ impl Child {
         let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
         // SAFETY: `information` has room for the answer.
         cvt(unsafe { libc::waitid(libc::P_PID, self.pid as _, &raw mut information, options) })?;
-        // SAFETY: waitid(2) fills this field, or leaves it zero when nothing was waitable.
-        Ok(unsafe { information.si_pid() } != 0)
+        // Zero still, where nothing was waitable. The pid is not where libc looks for it on OpenBSD.
+        Ok(information.si_signo == libc::SIGCHLD)
     }
 }
 
