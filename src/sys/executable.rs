@@ -13,7 +13,7 @@ use super::nul_free;
 /// How long one argument or entry of the environment may be, its end not counted (`MAX_ARG_STRLEN`, execve(2)). Linux
 /// alone limits each of them; the others, all of them together.
 pub(crate) fn string_bytes_max() -> usize {
-    if !cfg!(any(target_os = "linux", target_os = "android")) {
+    if !cfg!(target_os = "linux") {
         return usize::MAX;
     }
     // SAFETY: sysconf(3) takes a number and gives one.

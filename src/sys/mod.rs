@@ -5,20 +5,26 @@
 //! is `unix.rs`, over mio and one of two backends, `linux/` and `kqueue/`, which share what stands here beside them;
 //! `simulated.rs` is a machine in memory. Every `unsafe` block of the crate is in this folder.
 
+#[cfg(not(any(
+    target_os = "linux",
+    target_os = "macos",
+    target_os = "freebsd",
+    target_os = "netbsd",
+    target_os = "openbsd",
+    target_os = "dragonfly"
+)))]
+compile_error!(
+    "execloop runs on Linux, macOS, FreeBSD, NetBSD, OpenBSD and DragonFly (docs/porting.md)"
+);
+
 mod attributes;
 // Which of the real ones this is.
 #[cfg_attr(
-    all(
-        any(target_os = "linux", target_os = "android"),
-        not(execloop_kqueue_shim)
-    ),
+    all(target_os = "linux", not(execloop_kqueue_shim)),
     path = "linux/mod.rs"
 )]
 #[cfg_attr(
-    any(
-        not(any(target_os = "linux", target_os = "android")),
-        execloop_kqueue_shim
-    ),
+    any(not(target_os = "linux"), execloop_kqueue_shim),
     path = "kqueue/mod.rs"
 )]
 mod backend;
@@ -193,10 +199,7 @@ pub(crate) struct Launch {
     pub(crate) extra: Vec<(i32, Option<OwnedFd>)>,
     /// The directory of the cgroup that was made for this start.
     #[cfg_attr(
-        any(
-            execloop_kqueue_shim,
-            not(any(target_os = "linux", target_os = "android"))
-        ),
+        any(execloop_kqueue_shim, not(target_os = "linux")),
         allow(dead_code, reason = "only Linux has cgroups")
     )]
     pub(crate) cgroup: Option<OwnedFd>,
@@ -213,10 +216,7 @@ impl Launch {
 
     /// The directory of the cgroup that the child is to be in.
     #[cfg_attr(
-        any(
-            execloop_kqueue_shim,
-            not(any(target_os = "linux", target_os = "android"))
-        ),
+        any(execloop_kqueue_shim, not(target_os = "linux")),
         allow(dead_code, reason = "only Linux has cgroups")
     )]
     pub(in crate::sys) fn cgroup(&self) -> Option<&OwnedFd> {

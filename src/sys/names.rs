@@ -129,7 +129,7 @@ resources! { NAMES_OF_MOST:
 #[cfg(target_os = "openbsd")]
 resources! { NAMES_OF_MOST: }
 
-#[cfg(any(target_os = "linux", target_os = "android"))]
+#[cfg(target_os = "linux")]
 resources! { NAMES_OF_LINUX:
     /// POSIX message queues of its user, in bytes. Linux only.
     MSGQUEUE = RLIMIT_MSGQUEUE,
@@ -143,7 +143,7 @@ resources! { NAMES_OF_LINUX:
     SIGPENDING = RLIMIT_SIGPENDING,
 }
 
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
+#[cfg(not(target_os = "linux"))]
 resources! { NAMES_OF_LINUX: }
 
 impl Resource {

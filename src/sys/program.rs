@@ -48,7 +48,7 @@ pub fn was_closed_at_start(number: u32) -> bool {
 }
 
 /// The flag of open(2) for a file without a name.
-#[cfg(any(target_os = "linux", target_os = "android"))]
+#[cfg(target_os = "linux")]
 pub const NAMELESS: i32 = libc::O_TMPFILE;
 
 /// What is said of a descriptor that is closed.

@@ -8,7 +8,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::ptr;
 
 /// `RWF_NOSIGNAL` (Linux 6.18): a write to a pipe without a reader fails with `EPIPE`, and that is all.
-#[cfg(any(target_os = "linux", target_os = "android"))]
+#[cfg(target_os = "linux")]
 const NO_SIGNAL: libc::c_int = 0x100;
 
 /// How to write. Where the kernel cannot do it, the signal is blocked around each write and taken back: two calls more.
@@ -22,7 +22,7 @@ pub(super) struct QuietWrites {
 impl QuietWrites {
     pub(super) fn new() -> QuietWrites {
         QuietWrites {
-            has_flag: cfg!(any(target_os = "linux", target_os = "android")),
+            has_flag: cfg!(target_os = "linux"),
         }
     }
 
@@ -54,13 +54,13 @@ fn is_refusal(error: &io::Error) -> bool {
 }
 
 /// No other kernel has the flag.
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
+#[cfg(not(target_os = "linux"))]
 fn write_with_flag(_fd: &OwnedFd, _bytes: &[u8]) -> io::Result<usize> {
     Err(io::Error::from_raw_os_error(libc::EOPNOTSUPP))
 }
 
 /// By number, as musl has the function since 1.2.5 only.
-#[cfg(any(target_os = "linux", target_os = "android"))]
+#[cfg(target_os = "linux")]
 fn write_with_flag(fd: &OwnedFd, bytes: &[u8]) -> io::Result<usize> {
     let part = libc::iovec {
         iov_base: bytes.as_ptr().cast_mut().cast(),

@@ -130,10 +130,7 @@ fn make_raw(slave: &OwnedFd) -> io::Result<()> {
 }
 
 /// By calls of Linux (4.13), which need no name: the child's root, or a mount namespace, may not have the right `/dev/pts`.
-#[cfg(all(
-    any(target_os = "linux", target_os = "android"),
-    not(execloop_kqueue_shim)
-))]
+#[cfg(all(target_os = "linux", not(execloop_kqueue_shim)))]
 fn open_pair() -> io::Result<(OwnedFd, OwnedFd)> {
     let flags = libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC;
     // SAFETY: the path is a C string.
@@ -150,10 +147,7 @@ fn open_pair() -> io::Result<(OwnedFd, OwnedFd)> {
 }
 
 /// As POSIX has it. ptsname(3) answers in memory that all threads share: the lock keeps ours apart, not those of others.
-#[cfg(any(
-    not(any(target_os = "linux", target_os = "android")),
-    execloop_kqueue_shim
-))]
+#[cfg(any(not(target_os = "linux"), execloop_kqueue_shim))]
 fn open_pair() -> io::Result<(OwnedFd, OwnedFd)> {
     static NAME: std::sync::Mutex<()> = std::sync::Mutex::new(());
     let _lock = super::backend::CreationLock::hold();

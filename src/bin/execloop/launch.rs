@@ -26,10 +26,7 @@ use crate::tagged::{Backlog, TaggedLines, Tagging};
 const CAN_DIE_WITH_PARENT: bool = cfg!(any(
     target_os = "freebsd",
     target_os = "dragonfly",
-    all(
-        any(target_os = "linux", target_os = "android"),
-        not(execloop_kqueue_shim)
-    )
+    all(target_os = "linux", not(execloop_kqueue_shim))
 ));
 
 /// What all commands have in common.
