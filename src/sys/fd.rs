@@ -173,11 +173,14 @@ pub(super) fn set_blocking(fd: &OwnedFd) -> io::Result<()> {
     cvt(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, flags & !libc::O_NONBLOCK) }).map(drop)
 }
 
-/// Whether no process has the other end of this pipe (poll(2): `POLLHUP` for a reader, `POLLERR` for a writer).
+/// Whether no process has the other end of this pipe (poll(2): `POLLHUP` for a reader, `POLLERR` or `POLLHUP` for a writer).
+///
+/// That is told unasked, but macOS and DragonFly look at nothing where nothing is asked for. `POLLIN` has them look at
+/// either end; asked for `POLLOUT`, macOS calls an abandoned writer invalid (`POLLNVAL`).
 pub(super) fn is_abandoned(end: &OwnedFd) -> bool {
     let mut asked = libc::pollfd {
         fd: end.as_raw_fd(),
-        events: 0,
+        events: libc::POLLIN,
         revents: 0,
     };
     // SAFETY: one whole structure, and no time to wait.
@@ -190,4 +193,28 @@ pub(super) fn may_execute(path: &CStr) -> io::Result<()> {
     // SAFETY: the path is a C string.
     cvt(unsafe { libc::faccessat(libc::AT_FDCWD, path.as_ptr(), libc::X_OK, libc::AT_EACCESS) })
         .map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn an_end_is_abandoned_when_the_other_is_closed_whatever_is_in_the_pipe() {
+        for is_filled in [false, true] {
+            let (reader, mut writer) = io::pipe().expect("a pipe");
+            if is_filled {
+                writer.write_all(b"1").expect("room");
+            }
+            let (reader, writer) = (OwnedFd::from(reader), OwnedFd::from(writer));
+            assert!(!is_abandoned(&reader) && !is_abandoned(&writer));
+            drop(writer);
+            assert!(is_abandoned(&reader));
+        }
+        let (reader, writer) = io::pipe().expect("a pipe");
+        drop(reader);
+        assert!(is_abandoned(&writer.into()));
+    }
 }
