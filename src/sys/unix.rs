@@ -52,6 +52,11 @@ pub(crate) trait Backend: fmt::Debug + Sized {
     fn part_tables(&mut self) {}
     /// Closes our end of a pipe, at once or as soon as no child under way keeps its number.
     fn retire(&mut self, _end: OwnedFd) {}
+    /// After our end of a pipe was registered. `false`: the other end is gone, and the poll will not say so. The next
+    /// `take_exits` has it, and somebody has to end the next poll.
+    fn is_announced(&mut self, _end: &OwnedFd, _stream: Stream, _tenant: Tenant) -> bool {
+        true
+    }
     /// `false`: the child has exited before. The next `take_exits` has it, and somebody has to end the next poll.
     fn watch_child(
         &mut self,
@@ -59,7 +64,7 @@ pub(crate) trait Backend: fmt::Debug + Sized {
         child: &Self::Child,
         tenant: Tenant,
     ) -> io::Result<bool>;
-    /// Adds the exits of which the poll itself has no event. `is_alarmed`: the alarm has become readable.
+    /// Adds the exits and hang-ups of which the poll itself has no event. `is_alarmed`: the alarm has become readable.
     fn take_exits(&mut self, _is_alarmed: bool, _ready: &mut VecDeque<Ready>) -> io::Result<()> {
         Ok(())
     }
@@ -168,7 +173,13 @@ impl<B: Backend> Kernel for Unix<B> {
     fn watch_pipe(&mut self, pipe: &Pipe, stream: Stream, tenant: Tenant) -> io::Result<()> {
         self.check()?;
         let source = Source::Stream(stream);
-        watch(self.poll.registry(), pipe.fd.as_fd(), source, tenant)
+        let watched = watch(self.poll.registry(), pipe.fd.as_fd(), source, tenant);
+        if !self.backend.is_announced(&pipe.fd, stream, tenant) {
+            // Also where it was refused, as there is no more to be told of such a pipe.
+            self.waker.wake();
+            return Ok(());
+        }
+        watched
     }
 
     fn watch_child(&mut self, child: &B::Child, tenant: Tenant) -> io::Result<()> {

@@ -35,7 +35,7 @@ use super::pipe::pipes;
 use super::token::{token, untoken};
 use super::unix::{Backend, Unix};
 use super::{
-    Exit, Launch, Ready, Signal, Source, StartFailure, StartStep, Started, Target, Tenant,
+    Exit, Launch, Ready, Signal, Source, StartFailure, StartStep, Started, Stream, Target, Tenant,
 };
 use events::Queue;
 pub(super) use fd::CreationLock;
@@ -50,8 +50,8 @@ pub(crate) struct System {
     spawner: Spawner,
     /// Exits and the timer.
     queue: Queue,
-    /// Children that had exited when their exit was to be watched: the next poll tells.
-    gone: Vec<Tenant>,
+    /// What was over when it was to be watched, children and readers of pipes: the next poll tells.
+    gone: Vec<Ready>,
 }
 
 impl Backend for System {
@@ -83,17 +83,31 @@ impl Backend for System {
         Ok(Started { child, pipes })
     }
 
+    /// A kqueue takes no writer whose readers are gone: FreeBSD and DragonFly answer `EPIPE`, which mio takes for success,
+    /// and NetBSD `EBADF`.
+    fn is_announced(&mut self, end: &OwnedFd, stream: Stream, tenant: Tenant) -> bool {
+        let is_over = stream == Stream::Stdin && any_fd::is_abandoned(end);
+        if is_over {
+            self.gone.push(Ready {
+                tenant,
+                source: Source::Stream(stream),
+                hung_up: true,
+            });
+        }
+        !is_over
+    }
+
     fn watch_child(&mut self, _: &Registry, child: &Child, tenant: Tenant) -> io::Result<bool> {
         let token = token(tenant, Source::Exit);
         let is_there = self.queue.watch_exit(child.pid(), token)?;
         if !is_there {
-            self.gone.push(tenant);
+            self.gone.push(exited(tenant));
         }
         Ok(is_there)
     }
 
     fn take_exits(&mut self, is_alarmed: bool, ready: &mut VecDeque<Ready>) -> io::Result<()> {
-        ready.extend(self.gone.drain(..).map(exited));
+        ready.extend(self.gone.drain(..));
         if is_alarmed {
             // By edges: what is left now would not be announced again.
             self.queue.drain(|token| {
@@ -125,5 +139,33 @@ fn exited(tenant: Tenant) -> Ready {
         tenant,
         source: Source::Exit,
         hung_up: false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn readers_who_were_gone_before_the_pipe_was_watched_are_told_of_once() {
+        let (mut system, taken) = System::new().expect("a system");
+        drop(taken);
+        let tenant = Tenant::new(3, 7);
+        let (reader, writer) = fd::pipe().expect("a pipe");
+        let mut ready = VecDeque::new();
+        assert!(system.is_announced(&writer, Stream::Stdin, tenant));
+        system.take_exits(false, &mut ready).expect("taken");
+        assert_eq!(ready, []);
+        drop(reader);
+        assert!(!system.is_announced(&writer, Stream::Stdin, tenant));
+        for _ in 0..2 {
+            system.take_exits(false, &mut ready).expect("taken");
+        }
+        let hung_up = Ready {
+            tenant,
+            source: Source::Stream(Stream::Stdin),
+            hung_up: true,
+        };
+        assert_eq!(ready, [hung_up]);
     }
 }
