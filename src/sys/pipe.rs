@@ -8,7 +8,7 @@ use mio::unix::SourceFd;
 use mio::{Interest, Registry};
 
 use super::fd::{duplicate, read_into, set_blocking};
-use super::quiet::{QuietWrites, write_plainly};
+use super::quiet::{QuietWrites, set_raises_sigpipe, write_plainly};
 use super::terminal::{self, END_OF_INPUT, read_of_master, write_to_master};
 use super::token::token;
 use super::{Launch, Source, StartFailure, StartStep, Stdio, Stream, Tenant, TerminalSize};
@@ -77,7 +77,7 @@ impl Pipe {
         }
         // It may not have been announced.
         let _ = registry.deregister(&mut SourceFd(&self.fd.as_raw_fd()));
-        match set_blocking(&self.fd) {
+        match set_blocking(&self.fd).and_then(|()| set_raises_sigpipe(&self.fd, true)) {
             Ok(()) => Ok(self.fd),
             Err(error) => Err((self, error)),
         }

@@ -1,6 +1,6 @@
 //! Writes to pipes that raise no SIGPIPE, whatever the program does with that signal.
 //! Unaware of what is written, and of children.
-#![allow(unsafe_code, reason = "pwritev2, and a signal mask")]
+#![allow(unsafe_code, reason = "pwritev2, fcntl, and a signal mask")]
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -11,7 +11,11 @@ use std::ptr;
 #[cfg(target_os = "linux")]
 const NO_SIGNAL: libc::c_int = 0x100;
 
-/// How to write. Where the kernel cannot do it, the signal is blocked around each write and taken back: two calls more.
+/// The signal is raised for the process, so that any thread may take it: whether at all, the open file says.
+const BY_FILE: bool = cfg!(any(target_vendor = "apple", target_os = "netbsd"));
+
+/// How to write. Where neither kernel nor file can do it, the signal is blocked around each write and taken back: two calls
+/// more. Linux, FreeBSD, OpenBSD and DragonFly raise it for the writing thread alone.
 /// To leave them out where SIGPIPE is ignored would mean to ask first, and another thread may change the answer.
 #[derive(Debug)]
 pub(super) struct QuietWrites {
@@ -34,6 +38,9 @@ impl QuietWrites {
                 result => return result,
             }
         }
+        if BY_FILE {
+            return write_plainly(fd, bytes);
+        }
         let block = SigpipeBlock::new()?;
         let result = write_plainly(fd, bytes);
         if let Err(error) = &result
@@ -43,6 +50,19 @@ impl QuietWrites {
         }
         result
     }
+}
+
+/// Whether writes to this open file raise SIGPIPE, as far as the file says. Ours must not, and others' do.
+#[cfg(any(target_vendor = "apple", target_os = "netbsd"))]
+pub(super) fn set_raises_sigpipe(end: &OwnedFd, raises: bool) -> io::Result<()> {
+    let is_quiet = libc::c_int::from(!raises);
+    // SAFETY: fcntl(2) with this command takes one number.
+    super::cvt(unsafe { libc::fcntl(end.as_raw_fd(), libc::F_SETNOSIGPIPE, is_quiet) }).map(drop)
+}
+
+#[cfg(not(any(target_vendor = "apple", target_os = "netbsd")))]
+pub(super) fn set_raises_sigpipe(_end: &OwnedFd, _raises: bool) -> io::Result<()> {
+    Ok(())
 }
 
 /// An older kernel, or a seccomp filter. No pipe answers a plain write so; if one did, the plain write would say it again.
@@ -145,8 +165,8 @@ fn take_pending(set: &libc::sigset_t) {
     while take() == -1 && io::Error::last_os_error().kind() == io::ErrorKind::Interrupted {}
 }
 
-/// The same by sigwait(3), which has no limit of time. The write has raised the signal for this thread alone, so no other thread
-/// can take it between the two calls.
+/// The same by sigwait(3), which has no limit of time. The write has raised the signal for this thread alone, so nobody else
+/// can take it between the two calls. macOS has no better one, and does not get here.
 #[cfg(any(target_vendor = "apple", target_os = "openbsd"))]
 fn take_pending(set: &libc::sigset_t) {
     if is_pending() {

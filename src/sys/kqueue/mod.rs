@@ -32,6 +32,7 @@ use mio::Registry;
 
 use super::fd as any_fd;
 use super::pipe::pipes;
+use super::quiet::set_raises_sigpipe;
 use super::token::{token, untoken};
 use super::unix::{Backend, Unix};
 use super::{
@@ -74,9 +75,12 @@ impl Backend for System {
 
     fn start(&mut self, launch: &mut Launch) -> Result<Started<Unix<System>>, StartFailure> {
         let (pipes, ends) = pipes(launch, fd::pipe)?;
+        let failed = |error| StartFailure::new(StartStep::Pipe, error);
         for pipe in pipes.iter().flatten() {
-            let failed = |error| StartFailure::new(StartStep::Pipe, error);
             fd::never_block(&pipe.fd).map_err(failed)?;
+        }
+        if let Some(written) = &pipes[Stream::Stdin as usize] {
+            set_raises_sigpipe(&written.fd, false).map_err(failed)?;
         }
         let mut child = self.spawner.spawn(launch, &ends)?;
         child.set_sweeps_group(launch.program.attributes.sweeps_group);
