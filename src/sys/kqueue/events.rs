@@ -44,10 +44,10 @@ const TIMER: usize = 0;
 const EVENTS_PER_CALL_MAX: usize = 64;
 
 /// The unit of a timer: its flag, and how long it is.
-#[cfg(not(any(target_os = "dragonfly", target_os = "openbsd")))]
+#[cfg(not(any(target_os = "dragonfly", target_os = "netbsd", target_os = "openbsd")))]
 const UNIT: (u32, Duration) = (c::NOTE_USECONDS, Duration::from_micros(1));
-/// These know milliseconds alone.
-#[cfg(any(target_os = "dragonfly", target_os = "openbsd"))]
+/// These know milliseconds alone, or (NetBSD before 10) take whatever comes for milliseconds.
+#[cfg(any(target_os = "dragonfly", target_os = "netbsd", target_os = "openbsd"))]
 const UNIT: (u32, Duration) = (0, Duration::from_millis(1));
 
 /// A timer is never set for longer. The kernels' own limits are not all documented; ten years are within each.
