@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use super::{Engine, Look};
 use crate::job::Event;
 use crate::running::Reaped;
-use crate::sys::{Kernel, Signal, Stream, Tenant};
+use crate::stream::OurEnd;
+use crate::sys::{Kernel, Ready, Signal, Source, Stream, Tenant};
 
 /// What the kernel does not announce, or too early, is asked for by timer: after this, doubled each time up to the
 /// maximum.
@@ -184,7 +185,29 @@ impl<K: Kernel> Engine<K> {
             // An empty pipe has nothing to announce.
             self.visit_all(slot);
         }
+        self.look_for_silent_ends(slot);
         true
+    }
+
+    /// Of a child that is over, looks at the terminals whose end nobody may announce: now, and again until there is none.
+    fn look_for_silent_ends(&mut self, slot: u32) {
+        let running = self.table.running(slot);
+        let Some(running) = running.filter(|running| running.reaped.is_some()) else {
+            return;
+        };
+        let mut pipes = running.streams.iter().filter_map(OurEnd::pipe);
+        if !pipes.any(|pipe| self.kernel.may_end_unsaid(pipe)) {
+            return;
+        }
+        self.ask_again(slot);
+        let tenant = self.table.tenant(slot);
+        for stream in Stream::ALL {
+            self.serve(Ready {
+                tenant,
+                source: Source::Stream(stream),
+                hung_up: false,
+            });
+        }
     }
 
     /// Asks a child by timer, less and less often.
@@ -229,5 +252,6 @@ impl<K: Kernel> Engine<K> {
         {
             self.ask_again(slot);
         }
+        self.look_for_silent_ends(slot);
     }
 }

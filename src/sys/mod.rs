@@ -133,6 +133,10 @@ pub(crate) trait Kernel {
     ) -> io::Result<usize>;
     /// Writes what fits, in one write. Where no process reads, it fails with `EPIPE`, and no signal is raised.
     fn write(&mut self, pipe: &Self::Pipe, bytes: &[u8]) -> io::Result<usize>;
+    /// That a terminal has ended may never be told: once its child is over, somebody has to look.
+    fn may_end_unsaid(&self, _pipe: &Self::Pipe) -> bool {
+        false
+    }
     /// No other process has the other end now. Asked only where no event could have come in time.
     fn is_abandoned(&mut self, pipe: &Self::Pipe) -> bool;
     /// Closes our end, or has it closed as soon as no child under way keeps its number. Events for it may still be reported.

@@ -48,6 +48,10 @@ impl Pipe {
         }
     }
 
+    pub(super) fn is_of_terminal(&self) -> bool {
+        self.kind != Kind::Pipe
+    }
+
     pub(super) fn resize(&self, size: TerminalSize) -> io::Result<()> {
         match self.kind {
             Kind::Terminal | Kind::Screen => terminal::resize(&self.fd, size),

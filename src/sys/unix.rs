@@ -34,6 +34,9 @@ pub(crate) trait Backend: fmt::Debug + Sized {
     /// A started child: its pid and whatever addresses it until it is reaped.
     type Child: fmt::Debug;
 
+    /// The poll tells of the last close of a terminal.
+    const TELLS_END_OF_TERMINALS: bool = true;
+
     /// The backend, and the numbers 0, 1 and 2 where they are free: the poll, too, must not get one of them.
     ///
     /// # Errors
@@ -210,6 +213,10 @@ impl<B: Backend> Kernel for Unix<B> {
         let written = pipe.write(&mut self.writes, bytes)?;
         self.moved.written += written as u64;
         Ok(written)
+    }
+
+    fn may_end_unsaid(&self, pipe: &Pipe) -> bool {
+        !B::TELLS_END_OF_TERMINALS && pipe.is_of_terminal()
     }
 
     fn is_abandoned(&mut self, pipe: &Pipe) -> bool {

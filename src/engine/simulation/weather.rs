@@ -42,6 +42,7 @@ pub(super) fn random_weather(random: &mut Random) -> Weather {
         },
         finds_groups: random.one_in(2),
         by_kqueue: random.one_in(3),
+        silent_ends: random.one_in(3),
         batch_max: if random.one_in(3) { 2 } else { 256 },
         pipe_bytes: match random.below(4) {
             0 => vec![1, 7, 100],

@@ -58,6 +58,9 @@ pub(crate) struct System {
 impl Backend for System {
     type Child = Child;
 
+    /// NetBSD does not, nor did older systems of macOS.
+    const TELLS_END_OF_TERMINALS: bool = false;
+
     fn new() -> io::Result<(System, Vec<OwnedFd>)> {
         let spawner = Spawner::new()?;
         let taken = any_fd::take_stdio_numbers()?;

@@ -150,6 +150,11 @@ impl Kernel for Simulated {
         Ok(count)
     }
 
+    fn may_end_unsaid(&self, pipe: &SimulatedPipe) -> bool {
+        let world = self.world.borrow();
+        world.weather.silent_ends && world.pipes[pipe.pipe].is_terminal
+    }
+
     fn is_abandoned(&mut self, pipe: &SimulatedPipe) -> bool {
         let world = &mut *self.world.borrow_mut();
         world.jostle();

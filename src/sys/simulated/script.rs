@@ -126,6 +126,8 @@ pub(crate) struct Weather {
     pub(crate) shuffles: usize,
     /// Exits are announced as by a kqueue, and children have no pidfds.
     pub(crate) by_kqueue: bool,
+    /// That nobody has a terminal any more is not announced, as by a kqueue.
+    pub(crate) silent_ends: bool,
     /// A group can be signalled after its leader was reaped. Never without pidfds.
     pub(crate) finds_groups: bool,
     /// How many events one poll gives, at least 1.

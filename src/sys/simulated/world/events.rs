@@ -79,7 +79,8 @@ impl World {
         match watched {
             Watched::Pipe(pipe) => {
                 let pipe = &self.pipes[pipe];
-                pipe.is_ready() || pipe.holders == 0
+                let is_silent = self.weather.silent_ends && pipe.is_terminal;
+                pipe.is_ready() || (pipe.holders == 0 && !is_silent)
             }
             Watched::Exit(process) => {
                 let child = self.processes[process].child.as_ref();
