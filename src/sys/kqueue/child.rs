@@ -25,6 +25,8 @@ pub(super) struct Plan<'a> {
     pub(super) gaps: &'a [(u32, u32)],
     /// The mask to put back: all signals are blocked until then.
     pub(super) mask: &'a libc::sigset_t,
+    /// The list for setgroups(2).
+    pub(super) groups: Option<&'a [u32]>,
     /// The terminal whose foreground to take.
     pub(super) foreground: Option<c_int>,
     /// The soft limit of descriptors from before the parent raised its own.
@@ -76,7 +78,7 @@ fn prepare_and_exec(plan: &Plan<'_>, report: &mut c_int) -> Result<Never, Failed
         }
     }
     set_rlimits(attributes, |resource| resource != Resource::NOFILE)?;
-    take_credentials(attributes)?;
+    take_credentials(plan, attributes)?;
     if let Some(directory) = &plan.program.directory {
         // SAFETY: a C string.
         at(StartStep::Chdir, unsafe { libc::chdir(directory.as_ptr()) })?;
@@ -152,8 +154,28 @@ fn restore_signals(plan: &Plan<'_>) -> Result<(), Failed> {
     }
 }
 
-fn take_credentials(attributes: &Attributes) -> Result<(), Failed> {
-    if let Some(groups) = attributes.groups_to_set() {
+/// The first entry of setgroups(2)'s list becomes the effective group (FreeBSD: before 15), which setgid(2) sets as well.
+const GROUPS_BEGIN_WITH_EFFECTIVE: bool = cfg!(any(
+    target_vendor = "apple",
+    target_os = "freebsd",
+    target_os = "dragonfly"
+));
+
+/// The list for setgroups(2), made before the fork. What is asked for stands behind the effective group where that is first.
+pub(super) fn group_list(attributes: &Attributes) -> Option<Vec<u32>> {
+    list_groups(attributes, GROUPS_BEGIN_WITH_EFFECTIVE)
+}
+
+fn list_groups(attributes: &Attributes, begins_with_effective: bool) -> Option<Vec<u32>> {
+    let asked = attributes.groups_to_set()?;
+    // SAFETY: getegid(2) takes nothing and does not fail.
+    let effective = attributes.gid.unwrap_or_else(|| unsafe { libc::getegid() });
+    let first = begins_with_effective.then_some(effective);
+    Some(first.into_iter().chain(asked.iter().copied()).collect())
+}
+
+fn take_credentials(plan: &Plan<'_>, attributes: &Attributes) -> Result<(), Failed> {
+    if let Some(groups) = plan.groups {
         // SAFETY: the list is as long as said.
         let result = at(StartStep::Groups, unsafe {
             libc::setgroups(groups.len() as _, groups.as_ptr())
@@ -391,5 +413,34 @@ fn at(step: StartStep, result: c_int) -> Result<c_int, Failed> {
         Err((step, errno()))
     } else {
         Ok(result)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_stand_behind_the_effective_one_where_setgroups_takes_the_first_for_that() {
+        let list = |gid, groups, begins_with_effective| {
+            let attributes = Attributes {
+                gid,
+                groups,
+                ..Attributes::default()
+            };
+            list_groups(&attributes, begins_with_effective)
+        };
+        // SAFETY: getegid(2) takes nothing and does not fail.
+        let own = unsafe { libc::getegid() };
+        let set = |groups: &[u32]| Groups::Set(groups.to_vec());
+        for begins in [false, true] {
+            assert_eq!(list(None, Groups::Automatic, begins), None);
+            assert_eq!(list(Some(7), Groups::Keep, begins), None);
+        }
+        assert_eq!(list(Some(7), set(&[8, 9]), false), Some(vec![8, 9]));
+        assert_eq!(list(Some(7), set(&[8, 9]), true), Some(vec![7, 8, 9]));
+        assert_eq!(list(Some(7), Groups::Automatic, false), Some(Vec::new()));
+        assert_eq!(list(Some(7), Groups::Automatic, true), Some(vec![7]));
+        assert_eq!(list(None, set(&[]), true), Some(vec![own]));
     }
 }

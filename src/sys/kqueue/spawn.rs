@@ -137,6 +137,7 @@ impl Spawner {
             }
             None => None,
         };
+        let groups = child::group_list(&launch.program.attributes);
         let mask = SignalMask::block(None);
         let plan = Plan {
             program: &launch.program,
@@ -144,6 +145,7 @@ impl Spawner {
             mappings: &self.mappings,
             gaps: &self.gaps,
             mask: &mask.before,
+            groups: groups.as_deref(),
             foreground: foreground.as_ref().map(AsRawFd::as_raw_fd),
             fd_limit: fd_limit_before_raise(),
             #[cfg(any(target_os = "freebsd", target_os = "dragonfly"))]
