@@ -1,8 +1,10 @@
-//! Whether this is the process that made a value, or a forked copy of it.
+//! Whether this is the process that made a value, or a forked copy of it; and values that no copy has.
 //! Unaware of what the value is.
 #![allow(unsafe_code, reason = "a page that the kernel wipes at a fork")]
 
 use std::io;
+use std::mem::ManuallyDrop;
+use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -41,6 +43,53 @@ impl Origin {
                 io::ErrorKind::Unsupported,
                 "the reactor belongs to the process that this one was forked from",
             ))
+        }
+    }
+}
+
+/// A fork's copy has the descriptors that polls are made by. No kqueue is inherited (kqueue(2)).
+const INHERITS_POLLS: bool = cfg!(all(target_os = "linux", not(execloop_kqueue_shim)));
+
+/// A poll, or what wakes one, with its descriptors. It is not dropped where a copy has not inherited them: their numbers are
+/// free there, or another's.
+#[derive(Debug)]
+pub(super) struct OfPoll<T> {
+    value: ManuallyDrop<T>,
+    /// By pid alone, as it is asked once.
+    origin: Origin,
+}
+
+impl<T> OfPoll<T> {
+    pub(super) fn new(value: T) -> OfPoll<T> {
+        OfPoll {
+            value: ManuallyDrop::new(value),
+            origin: Origin {
+                pid: std::process::id(),
+                mark: None,
+            },
+        }
+    }
+}
+
+impl<T> Deref for OfPoll<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+impl<T> DerefMut for OfPoll<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.value
+    }
+}
+
+impl<T> Drop for OfPoll<T> {
+    fn drop(&mut self) {
+        if INHERITS_POLLS || self.origin.is_here() {
+            // SAFETY: it is not used again.
+            unsafe { ManuallyDrop::drop(&mut self.value) };
         }
     }
 }
@@ -93,6 +142,19 @@ impl Drop for Mark {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_no_fork_inherits_is_dropped_by_its_own_process_alone() {
+        let mark = std::rc::Rc::new(());
+        let own = OfPoll::new(std::rc::Rc::clone(&mark));
+        drop(own);
+        assert_eq!(std::rc::Rc::strong_count(&mark), 1);
+        let mut copy = OfPoll::new(std::rc::Rc::clone(&mark));
+        copy.origin.pid += 1;
+        drop(copy);
+        let is_dropped = std::rc::Rc::strong_count(&mark) == 1;
+        assert_eq!(is_dropped, INHERITS_POLLS);
+    }
 
     #[test]
     fn pid_tells_a_copy_where_no_page_does() {

@@ -16,6 +16,7 @@ use mio::{Events, Interest, Poll, Registry};
 
 use super::console::Console;
 use super::fd::is_abandoned;
+use super::fork::OfPoll;
 use super::pipe::{Pipe, watch};
 use super::quiet::QuietWrites;
 use super::token::{INTERNAL, untoken};
@@ -81,7 +82,7 @@ pub(crate) trait Backend: fmt::Debug + Sized {
 
 /// The kernel that this process runs on.
 pub(crate) struct Unix<B> {
-    poll: Poll,
+    poll: OfPoll<Poll>,
     events: Events,
     backend: B,
     writes: QuietWrites,
@@ -96,7 +97,7 @@ impl<B: Backend> Unix<B> {
     /// What the kernel is short of, or `Unsupported` where it is too old.
     pub(crate) fn new() -> io::Result<Unix<B>> {
         let (backend, taken) = B::new()?;
-        let poll = Poll::new()?;
+        let poll = OfPoll::new(Poll::new()?);
         let waker = Waker::new(poll.registry())?;
         drop(taken);
         poll.registry().register(

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use mio::Registry;
 
 use super::Wake;
-use super::fork::Origin;
+use super::fork::{OfPoll, Origin};
 use super::token::WAKER;
 
 /// What mio wakes a poll by, in the poll's set.
@@ -16,14 +16,14 @@ pub(crate) struct Waker(Arc<Alarm>);
 
 #[derive(Debug)]
 struct Alarm {
-    waker: mio::Waker,
+    waker: OfPoll<mio::Waker>,
     origin: Origin,
 }
 
 impl Waker {
     pub(super) fn new(registry: &Registry) -> io::Result<Waker> {
         Ok(Waker(Arc::new(Alarm {
-            waker: mio::Waker::new(registry, WAKER)?,
+            waker: OfPoll::new(mio::Waker::new(registry, WAKER)?),
             origin: Origin::new(),
         })))
     }

@@ -16,11 +16,12 @@ use mio::Token;
 use super::shim as c;
 use crate::sys::cvt;
 use crate::sys::fd::above_stdio;
+use crate::sys::fork::OfPoll;
 
 /// The queue of one reactor.
 #[derive(Debug)]
 pub(super) struct Queue {
-    fd: OwnedFd,
+    fd: OfPoll<OwnedFd>,
     /// Dropped after the descriptor: a kernel would have freed all of the queue then.
     #[cfg(execloop_kqueue_shim)]
     _rest: Sweep,
@@ -63,7 +64,7 @@ impl Queue {
         // SAFETY: fcntl(2) with this command takes one number.
         cvt(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFD, libc::FD_CLOEXEC) })?;
         Ok(Queue {
-            fd,
+            fd: OfPoll::new(fd),
             #[cfg(execloop_kqueue_shim)]
             _rest: Sweep,
         })

@@ -1,7 +1,9 @@
 //! Forked copies of a process that has a reactor: what they do to theirs, the original must not feel.
 #![allow(unsafe_code, reason = "fork and waitpid")]
 
+use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
+use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 use execloop::{Command, CommandId, Context, Error, Input, Output, Reactor, Signal, StartError};
@@ -36,6 +38,24 @@ fn cat(reactor: &mut Reactor, input: &[u8]) -> CommandId {
     id
 }
 
+/// No fork inherits a kqueue, but for that of the shim: puts other files where this copy has what polls are made of.
+fn others_at_numbers_of_kqueues() -> Vec<i32> {
+    if cfg!(not(execloop_kqueue_shim)) {
+        return Vec::new();
+    }
+    let null = File::open("/dev/null").expect("/dev/null");
+    let is_of_poll = |name: &str| name.contains("eventpoll") || name.contains("eventfd");
+    let fds = open_fds().into_iter();
+    // What is higher is the shim's own.
+    let of_polls = fds.filter(|(number, name)| *number < 512 && is_of_poll(name));
+    let numbers: Vec<i32> = of_polls.map(|(number, _)| number).collect();
+    for number in &numbers {
+        // SAFETY: dup2(2) takes two numbers; what is there belongs to a reactor that does not use it in a copy.
+        assert_eq!(unsafe { libc::dup2(null.as_raw_fd(), *number) }, *number);
+    }
+    numbers
+}
+
 #[track_caller]
 fn finish(mut reactor: Reactor, id: CommandId, output: &[u8]) {
     let mut stdin = reactor.stdin(id).expect("a pipe");
@@ -56,10 +76,17 @@ pub(super) fn dropped_in_a_forked_copy() {
     original.turn(Some(Duration::ZERO)).expect("turn");
     let mut kept = Some(original);
     in_copy(|| {
+        let others = others_at_numbers_of_kqueues();
         let before = open_fds();
         drop(kept.take());
-        let left = open_fds().len();
-        assert!(left + 8 < before.len(), "{before:?}: it closes its copies");
+        let left = open_fds();
+        let closed = before.len() - left.len();
+        assert!(
+            closed + others.len() > 8,
+            "{before:?}: it closes its copies"
+        );
+        let is_there = |number: &i32| left.get(number) == before.get(number);
+        assert!(others.iter().all(is_there), "{left:?}: not its own");
     });
     let mut original = kept.expect("the original's");
     original.signal(group, Signal::TERM).expect("it lives");
