@@ -33,6 +33,12 @@ const SESSION: Option<c_int> = Some(libc::POSIX_SPAWN_SETSID as c_int);
 #[cfg(not(any(target_vendor = "apple", target_os = "linux")))]
 const SESSION: Option<c_int> = None;
 
+/// NetBSD tells what went wrong in the child by the exit status 127, unless it is asked to fail.
+#[cfg(target_os = "netbsd")]
+const FAIL: c_int = libc::POSIX_SPAWN_RETURNERROR;
+#[cfg(not(target_os = "netbsd"))]
+const FAIL: c_int = 0;
+
 /// Closes what no action names.
 #[cfg(target_vendor = "apple")]
 const CLOSE_OTHERS: Option<c_int> = Some(libc::POSIX_SPAWN_CLOEXEC_DEFAULT);
@@ -201,7 +207,7 @@ impl Settings {
     fn new(launch: &Launch, abilities: &Abilities, is_hermetic: bool) -> io::Result<Settings> {
         let attributes = &launch.program.attributes;
         let mut settings = Settings::empty()?;
-        let mut flags = libc::POSIX_SPAWN_SETSIGDEF as c_int;
+        let mut flags = libc::POSIX_SPAWN_SETSIGDEF as c_int | FAIL;
         let mut default = MaybeUninit::<libc::sigset_t>::uninit();
         // SAFETY: sigemptyset(3) fills the set.
         unsafe { libc::sigemptyset(default.as_mut_ptr()) };

@@ -34,8 +34,8 @@ const fn line(asked: fn(&Launch) -> bool, by: By) -> Line {
 }
 
 /// macOS looks for a relative program before it changes the directory, and then says that it did not find it although
-/// it runs. Go's rule, and ours, is to look after the change.
-const LOOKS_AFTER_CHDIR: bool = cfg!(not(target_vendor = "apple"));
+/// it runs. NetBSD looks for it in the parent, before any action. Go's rule, and ours, is to look after the change.
+const LOOKS_AFTER_CHDIR: bool = cfg!(not(any(target_vendor = "apple", target_os = "netbsd")));
 
 /// PROC_PDEATHSIG_CTL of procctl(2).
 const PARENT_DEATH: By = if cfg!(any(target_os = "freebsd", target_os = "dragonfly")) {
