@@ -79,8 +79,11 @@ pub trait CommandExt: sealed::Sealed {
     #[doc(alias = "setctty")]
     fn controlling_terminal(&mut self, number: i32) -> &mut Self;
 
-    /// With `true`, the child gives up its controlling terminal, which its descriptor 0 must lead to (`TIOCNOTTY`; Go:
-    /// `Noctty`). Default: `false`. [`Command::session`] does the same without asking for a descriptor.
+    /// With `true`, the child gives up its controlling terminal (`TIOCNOTTY`; Go: `Noctty`). Default: `false`.
+    /// [`Command::session`] does the same without asking for a descriptor.
+    ///
+    /// On Linux the child's descriptor 0 must lead to that terminal. Elsewhere it is `/dev/tty` that is asked for it, and
+    /// that there is none is no error; FreeBSD cannot do it.
     #[doc(alias = "noctty")]
     fn leave_terminal(&mut self, leave: bool) -> &mut Self;
 

@@ -327,8 +327,7 @@ use libc::{TIOCNOTTY, TIOCSCTTY};
 
 fn settle_terminal(attributes: &Attributes) -> Result<(), Failed> {
     if attributes.leave_terminal {
-        // SAFETY: ioctl(2) with this command takes no more.
-        at(StartStep::Terminal, unsafe { libc::ioctl(0, TIOCNOTTY) })?;
+        leave_terminal()?;
     }
     if let Some(fd) = attributes.controlling_terminal {
         // SAFETY: ioctl(2) with this command takes one number, which the BSDs ignore.
@@ -337,6 +336,27 @@ fn settle_terminal(attributes: &Attributes) -> Result<(), Failed> {
         })?;
     }
     Ok(())
+}
+
+/// macOS and the BSDs know this ioctl of `/dev/tty` alone.
+fn leave_terminal() -> Result<(), Failed> {
+    let flags = libc::O_RDWR | libc::O_CLOEXEC;
+    // SAFETY: a C string.
+    let opened = at(StartStep::Terminal, unsafe {
+        libc::open(c"/dev/tty".as_ptr(), flags)
+    });
+    let terminal = match opened {
+        // There is none.
+        Err((_, libc::ENXIO)) => return Ok(()),
+        opened => opened?,
+    };
+    // SAFETY: ioctl(2) with this command takes no more.
+    let left = at(StartStep::Terminal, unsafe {
+        libc::ioctl(terminal, TIOCNOTTY)
+    });
+    // SAFETY: the descriptor was opened above, and this table is the child's own.
+    unsafe { libc::close(terminal) };
+    left.map(drop)
 }
 
 fn set_rlimits(attributes: &Attributes, which: fn(Resource) -> bool) -> Result<(), Failed> {

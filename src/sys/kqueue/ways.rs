@@ -37,6 +37,13 @@ const fn line(asked: fn(&Launch) -> bool, by: By) -> Line {
 /// it runs. NetBSD looks for it in the parent, before any action. Go's rule, and ours, is to look after the change.
 const LOOKS_AFTER_CHDIR: bool = cfg!(not(any(target_vendor = "apple", target_os = "netbsd")));
 
+/// TIOCNOTTY of tty(4).
+const LEAVE_TERMINAL: By = if cfg!(target_os = "freebsd") {
+    By::Nothing(StartStep::Terminal)
+} else {
+    By::Fork
+};
+
 /// PROC_PDEATHSIG_CTL of procctl(2).
 const PARENT_DEATH: By = if cfg!(any(target_os = "freebsd", target_os = "dragonfly")) {
     By::Fork
@@ -77,7 +84,7 @@ const TABLE: &[Line] = &[
     line(|of| attributes(of).chroot.is_some(), By::Fork),
     line(|of| of.foreground().is_some(), By::Fork),
     line(|of| attributes(of).controlling_terminal.is_some(), By::Fork),
-    line(|of| attributes(of).leave_terminal, By::Fork),
+    line(|of| attributes(of).leave_terminal, LEAVE_TERMINAL),
     line(
         |of| attributes(of).parent_death_signal.is_some(),
         PARENT_DEATH,
@@ -217,7 +224,7 @@ mod tests {
     #[test]
     fn what_only_a_forked_child_can_do_goes_by_fork() {
         let all = Abilities::all();
-        let changes: [fn(&mut Wanted); 7] = [
+        let changes: [fn(&mut Wanted); 6] = [
             // Each alone: a user or a group that changes clears the others' list, too.
             |of| {
                 of.attributes.gid = Some(1);
@@ -230,7 +237,6 @@ mod tests {
             |of| of.attributes.groups = Groups::Set(vec![1]),
             |of| of.attributes.chroot = Some(CString::from(c"/")),
             |of| of.attributes.controlling_terminal = Some(0),
-            |of| of.attributes.leave_terminal = true,
             |of| {
                 of.attributes.rlimits.push(crate::sys::Rlimit {
                     resource: crate::sys::Resource::CORE,
@@ -282,5 +288,8 @@ mod tests {
             of.attributes.parent_death_signal = Some(Signal::KILL);
         });
         assert_eq!(dies.is_err(), matches!(PARENT_DEATH, By::Nothing(_)));
+        let leaves = way_of(&all, |of| of.attributes.leave_terminal = true);
+        let is_refused = matches!(LEAVE_TERMINAL, By::Nothing(_));
+        assert_eq!(leaves.ok(), (!is_refused).then_some(Way::Fork));
     }
 }
