@@ -146,6 +146,14 @@ impl Cradle {
         self.plan.gate.load(Ordering::Acquire) == gate::RELEASED
     }
 
+    /// Its child of this serial was reaped, and used nothing any more before it could be (`exit_mm` comes before `exit_notify`,
+    /// `kernel/exit.c`): also where the kernel failed to clear the word.
+    pub(super) fn release(&mut self, serial: u32) {
+        if self.serial == serial && !self.is_settled() {
+            self.plan.gate.store(gate::RELEASED, Ordering::Release);
+        }
+    }
+
     /// A child was born by its plan. Keeps what else it uses, until `settle` says that it does so no more.
     pub(super) fn occupy(&mut self, serial: u32, ends: [Option<OwnedFd>; 3], carried: Carried) {
         self.serial = serial;
@@ -427,6 +435,17 @@ mod tests {
         let mut byte = [0];
         assert_eq!(io::Read::read(&mut &read, &mut byte).expect("read"), 0);
         cradle.plan.gate.store(gate::RELEASED, Ordering::Release);
+    }
+
+    #[test]
+    fn a_child_that_was_reaped_is_done_with_its_own_cradle_though_the_word_says_otherwise() {
+        let nulls = Nulls::new().expect("null");
+        let mut cradle = Cradle::new(&nulls).expect("a cradle");
+        bear(&mut cradle, 7, [None, None, None]);
+        cradle.release(6);
+        assert!(!cradle.is_free(), "that was another's");
+        cradle.release(7);
+        assert_eq!(cradle.settle(&nulls), Some((7, None)));
     }
 
     #[test]

@@ -147,7 +147,7 @@ impl Backend for System {
     fn reap(&mut self, child: &mut Child) -> io::Result<Option<Exit>> {
         let exit = child.reap()?;
         Ok(exit.map(|exit| Exit {
-            failure: self.spawner.take_failure(child),
+            failure: self.spawner.take_failure(child, exit.status.is_some()),
             ..exit
         }))
     }

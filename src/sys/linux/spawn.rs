@@ -126,9 +126,13 @@ impl Spawner {
         !is_under_way && failed.all(|(serial, ..)| *serial != birth.serial)
     }
 
-    /// Why a child that has ended was not started, if that is why.
-    pub(super) fn take_failure(&mut self, child: &Child) -> Option<StartFailure> {
+    /// Why a child that has ended was not started, if that is why. `is_reaped`: it was this process's to reap until now, or
+    /// the kernel has told its status.
+    pub(super) fn take_failure(&mut self, child: &Child, is_reaped: bool) -> Option<StartFailure> {
         let birth = child.birth()?;
+        if is_reaped && let Some(cradle) = self.cradles.get_mut(birth.cradle as usize) {
+            cradle.release(birth.serial);
+        }
         self.settle_one(birth.cradle as usize);
         let mut failed = self.failed.iter();
         let place = failed.position(|(serial, ..)| *serial == birth.serial)?;
