@@ -1,4 +1,4 @@
-//! `struct rusage`, as wait4(2) fills it.
+//! `struct rusage`, as wait4(2) fills it, or the kernel itself.
 //! Unaware of whose it is.
 
 use std::time::Duration;
@@ -14,17 +14,22 @@ const RSS_UNIT_BYTES: u64 = if cfg!(target_vendor = "apple") {
 
 /// What the C structure says.
 pub(super) fn raw_usage(usage: &libc::rusage) -> RawUsage {
-    let duration = |time: libc::timeval| {
-        let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
-        Duration::from_secs(seconds)
-            + Duration::from_micros(u64::try_from(time.tv_usec).unwrap_or(0))
-    };
     RawUsage {
-        user: duration(usage.ru_utime),
-        system: duration(usage.ru_stime),
-        rss_bytes_max: u64::try_from(usage.ru_maxrss)
-            .unwrap_or(0)
-            .saturating_mul(RSS_UNIT_BYTES),
+        user: duration(usage.ru_utime.tv_sec, usage.ru_utime.tv_usec),
+        system: duration(usage.ru_stime.tv_sec, usage.ru_stime.tv_usec),
+        rss_bytes_max: rss_bytes(usage.ru_maxrss),
         memory_bytes_peak: None,
     }
+}
+
+/// A time of the system's, in seconds and microseconds.
+pub(super) fn duration(seconds: impl TryInto<u64>, microseconds: impl TryInto<u64>) -> Duration {
+    Duration::from_secs(seconds.try_into().unwrap_or(0))
+        + Duration::from_micros(microseconds.try_into().unwrap_or(0))
+}
+
+/// A resident size as the system counts it.
+pub(super) fn rss_bytes(size: impl TryInto<u64>) -> u64 {
+    let size = size.try_into().unwrap_or(0);
+    size.saturating_mul(RSS_UNIT_BYTES)
 }

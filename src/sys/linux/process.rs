@@ -14,8 +14,8 @@ use std::process::ExitStatus;
 use super::cgroup::OwnCgroup;
 use super::cradle::Birth;
 use super::fd::above_stdio_if_possible;
-use crate::sys::usage::raw_usage;
-use crate::sys::{Exit, Signal, Target, cvt, is_process_gone, process_gone};
+use crate::sys::usage::{duration, raw_usage, rss_bytes};
+use crate::sys::{Exit, RawUsage, Signal, Target, cvt, is_process_gone, process_gone};
 
 /// `PIDFD_SIGNAL_PROCESS_GROUP` (Linux 6.9).
 const TO_PROCESS_GROUP: libc::c_ulong = 1 << 2;
@@ -251,8 +251,7 @@ impl Child {
 pub(super) fn wait(pidfd: BorrowedFd<'_>, options: libc::c_int) -> io::Result<Option<Exit>> {
     // SAFETY: siginfo_t is plain data for which zero is valid.
     let mut information: libc::siginfo_t = unsafe { mem::zeroed() };
-    // SAFETY: rusage is plain numbers for which zero is valid.
-    let mut usage: libc::rusage = unsafe { mem::zeroed() };
+    let mut usage = KernelUsage::default();
     // SAFETY: both structures have room for the answer.
     let result = unsafe {
         libc::syscall(
@@ -282,8 +281,34 @@ pub(super) fn wait(pidfd: BorrowedFd<'_>, options: libc::c_int) -> io::Result<Op
     Ok(Some(Exit {
         failure: None,
         status: Some(ExitStatus::from_raw(raw)),
-        usage: Some(raw_usage(&usage)),
+        usage: Some(usage.to_raw()),
     }))
+}
+
+/// The kernel's `struct rusage`. libc's is larger where its times have 64 bits and the kernel's longs 32.
+#[repr(C)]
+#[derive(Default)]
+struct KernelUsage {
+    user: [KernelLong; 2],
+    system: [KernelLong; 2],
+    rss_max: KernelLong,
+    others: [KernelLong; 13],
+}
+
+#[cfg(not(all(target_arch = "x86_64", target_pointer_width = "32")))]
+type KernelLong = libc::c_long;
+#[cfg(all(target_arch = "x86_64", target_pointer_width = "32"))]
+type KernelLong = i64;
+
+impl KernelUsage {
+    fn to_raw(&self) -> RawUsage {
+        RawUsage {
+            user: duration(self.user[0], self.user[1]),
+            system: duration(self.system[0], self.system[1]),
+            rss_bytes_max: rss_bytes(self.rss_max),
+            memory_bytes_peak: None,
+        }
+    }
 }
 
 impl AsFd for Child {
