@@ -14,7 +14,7 @@ use crate::sys::{Kernel, Stream};
 mod drain;
 mod fill;
 
-use drain::{Drain, Sink};
+use drain::{Drain, Owed, Sink};
 use fill::{Fill, FillSource};
 
 /// How one visit to a stream went.
@@ -22,6 +22,8 @@ use fill::{Fill, FillSource};
 pub(crate) enum Progress {
     /// The stream has nothing more to do before the next event.
     Idle,
+    /// The caller's reader has nothing, or his writer takes nothing, before he resumes it. What the pipe holds is unknown.
+    Paused,
     /// The budget is used up, and there may be more: visit again, without an event.
     More,
     /// The stream is over, well or not. Its pipe can be closed.
@@ -75,7 +77,7 @@ impl<P> OurEnd<P> {
             SinkKind::CaptureEnds(bytes) => Sink::HeadTail(Box::new(HeadTail::new(bytes))),
             SinkKind::Writer(writer) => Sink::Writer {
                 writer,
-                pending: Vec::new(),
+                owed: Owed::Bytes(Vec::new()),
             },
             SinkKind::Lines(callback) => Sink::Lines {
                 callback,

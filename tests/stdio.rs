@@ -19,6 +19,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use common::finish::finish;
 use common::helper::helper;
@@ -621,6 +622,93 @@ fn paused_writer_gets_the_rest_after_the_exit() {
             .success()
     );
     assert_eq!(gate.sheet.text(), "the rest\n");
+}
+
+// The same of what it keeps until it is flushed, which may be interrupted as well.
+#[test]
+fn paused_flush_is_tried_again_by_resume() {
+    let mut reactor = Reactor::new().expect("a reactor");
+    let gate = Gate::default();
+    let mut interrupts = 3;
+    let interrupted = BeforeFlush(gate.clone(), move || {
+        if interrupts == 0 {
+            return Ok(());
+        }
+        interrupts -= 1;
+        Err(io::ErrorKind::Interrupted.into())
+    });
+    let mut command = shell("echo the tail");
+    let id = reactor
+        .start(command.stdout(Output::writer(io::BufWriter::new(interrupted))))
+        .expect("it starts");
+    gate.until_asked(&mut reactor);
+    while reactor.signal(id, Signal::CONT).is_ok() {
+        reactor.turn(None).expect("turned");
+    }
+    assert_eq!(reactor.running(), 1, "reaped, and not flushed");
+    gate.is_open.store(true, Ordering::Relaxed);
+    reactor.resume(id);
+    let done = reactor.wait(id).expect("waited").expect("finished");
+    assert!(done.success(), "{:?}", done.outcome);
+    assert_eq!(gate.sheet.text(), "the tail\n");
+}
+
+// A pipe that nobody reads is not known to be empty.
+#[test]
+fn paused_writer_is_no_leak() {
+    let mut reactor = Reactor::new().expect("a reactor");
+    let gate = Gate::default();
+    let mut command = Command::new("head");
+    command
+        .args(["-c", "60000", "/dev/zero"])
+        .stdout(Output::writer(gate.clone()))
+        .leak_timeout(Duration::from_millis(1));
+    let id = reactor.start(&mut command).expect("it starts");
+    gate.until_asked(&mut reactor);
+    while reactor.signal(id, Signal::CONT).is_ok() {
+        reactor.turn(None).expect("turned");
+    }
+    // As long as this takes, the timeout would have been over many times.
+    let other = reactor
+        .start(Command::new("/bin/sleep").arg("0.05"))
+        .expect("it starts");
+    assert!(reactor.wait(other).expect("waited").is_some());
+    gate.is_open.store(true, Ordering::Relaxed);
+    reactor.resume(id);
+    let done = reactor.wait(id).expect("waited").expect("finished");
+    assert!(done.success(), "{:?}", done.outcome);
+    assert_eq!(gate.sheet.text().len(), 60_000);
+}
+
+// Nobody resumes it.
+#[test]
+fn paused_flush_is_cut_by_the_wait_delay() {
+    let gate = Gate::default();
+    let mut command = shell("echo the tail");
+    command
+        .stdout(Output::writer(io::BufWriter::new(gate.clone())))
+        .wait_delay(Duration::from_millis(20));
+    let done = finish(&mut command);
+    assert!(
+        matches!(&done.outcome, Err(Error::Copy { source, .. }) if source.kind() == io::ErrorKind::WouldBlock),
+        "{:?}",
+        done.outcome
+    );
+    assert_eq!(done.leaked, [], "nobody holds the pipe");
+}
+
+/// Does something before each flush.
+struct BeforeFlush<F>(Gate, F);
+
+impl<F: FnMut() -> io::Result<()>> Write for BeforeFlush<F> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        (self.1)()?;
+        self.0.flush()
+    }
 }
 
 // Statement 36.

@@ -64,7 +64,8 @@ impl Command {
 
     /// Bounds the time that its pipes may be held after its exit, apart from the [wait delay](Command::wait_delay),
     /// which bounds the exit alone then. Default: the wait delay is for both. The clock starts when its exit is seen
-    /// and what the pipes held was read once: a busy machine is no leak. What is cut then is told as by the wait delay
+    /// and what the pipes held was read once: a busy machine is no leak, and a writer that has
+    /// [paused](crate::Output::writer) reads nothing. What is cut then is told as by the wait delay
     /// ([`Error::WaitDelay`](crate::Error::WaitDelay), [`Finished::leaked`](crate::Finished::leaked)). Zero cuts them
     /// at once then. The trap: with [`Duration::MAX`] they may be held for ever, and nothing gives them the wait delay
     /// back.

@@ -77,7 +77,7 @@ impl<K: Kernel> Engine<K> {
         }
         self.note_emptiness(slot, stream, read, matches!(progress, Progress::Idle));
         match progress {
-            Progress::Idle => {}
+            Progress::Idle | Progress::Paused => {}
             Progress::More => {
                 let tenant = self.table.tenant(slot);
                 self.backlog.push_back(Leftover { tenant, stream });

@@ -43,16 +43,23 @@ pub(crate) struct Drain<P> {
 pub(super) enum Sink {
     Capture(Vec<u8>),
     HeadTail(Box<HeadTail>),
-    /// `pending` is what the writer has not taken yet.
     Writer {
         writer: Box<dyn Write + Send>,
-        pending: Vec<u8>,
+        owed: Owed,
     },
     /// `partial` is the beginning of a line.
     Lines {
         callback: LineCallback,
         partial: Vec<u8>,
     },
+}
+
+/// What the writer is to be asked for before anything else.
+pub(super) enum Owed {
+    /// To take these bytes, which it has not taken yet. Mostly none.
+    Bytes(Vec<u8>),
+    /// The last flush: the pipe has ended, and it has taken all.
+    Flush,
 }
 
 impl<P> Drain<P> {
@@ -83,16 +90,19 @@ impl<P> Drain<P> {
         let mut total = 0;
         let mut refusals = 0;
         for _ in 0..PIECES_PER_TURN_MAX {
-            match self.sink.flush_pending() {
+            if self.sink.is_at_end() {
+                return (self.end(), total);
+            }
+            match self.sink.deliver_pending() {
                 Ok(true) => {}
-                Ok(false) => return (Progress::Idle, total),
+                Ok(false) => return (Progress::Paused, total),
                 Err(error) => return (Progress::Ended(Err(error)), total),
             }
             match self
                 .sink
                 .read(kernel, &self.pipe, scratch, bytes_max - total)
             {
-                Ok(0) => return (Progress::Ended(self.sink.finish()), total),
+                Ok(0) => return (self.end(), total),
                 Ok(read) => total += read,
                 Err(Failure::Read(error)) if error.kind() == io::ErrorKind::WouldBlock => {
                     refusals += 1;
@@ -107,7 +117,7 @@ impl<P> Drain<P> {
             }
             refusals = 0;
             if self.sink.is_blocked() {
-                return (Progress::Idle, total);
+                return (Progress::Paused, total);
             }
             // Into less room than that a packet would be cut.
             if bytes_max - total < PACKET_BYTES_MAX {
@@ -117,6 +127,14 @@ impl<P> Drain<P> {
         }
         self.is_backlogged = true;
         (Progress::More, total)
+    }
+
+    /// The pipe has ended. The stream has not before its writer is flushed.
+    fn end(&mut self) -> Progress {
+        match self.sink.finish() {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Progress::Paused,
+            finished => Progress::Ended(finished),
+        }
     }
 
     /// The pipe is empty, and has not ended. If it had hung up, it has a writer again, or its end comes at the next look:
@@ -149,10 +167,13 @@ impl<P> Drain<P> {
         kernel: &mut K,
         scratch: &mut Vec<u8>,
     ) -> Option<io::Result<()>> {
+        if self.sink.is_at_end() {
+            return Some(self.sink.finish());
+        }
         let mut budget = LAST_DRAIN_BYTES_MAX;
         let mut refusals = 0;
         let has_ended = loop {
-            match self.sink.flush_pending() {
+            match self.sink.deliver_pending() {
                 Ok(true) => {}
                 Ok(false) => break kernel.is_abandoned(&self.pipe),
                 Err(error) => return Some(Err(error)),
@@ -247,10 +268,16 @@ impl Sink {
         match self {
             Sink::Capture(captured) => extend(captured, bytes)?,
             Sink::HeadTail(kept) => kept.push(bytes)?,
-            Sink::Writer { writer, pending } => {
+            Sink::Writer {
+                writer,
+                owed: Owed::Bytes(pending),
+            } => {
                 let taken = write_some(writer, bytes)?;
                 extend(pending, &bytes[taken..])?;
             }
+            Sink::Writer {
+                owed: Owed::Flush, ..
+            } => debug_assert!(false, "bytes after the end"),
             Sink::Lines { callback, partial } => return deliver_lines(callback, partial, bytes),
         }
         Ok(())
@@ -258,12 +285,26 @@ impl Sink {
 
     /// The writer has said that it takes no more for now.
     fn is_blocked(&self) -> bool {
-        matches!(self, Sink::Writer { pending, .. } if !pending.is_empty())
+        matches!(self, Sink::Writer { owed: Owed::Bytes(pending), .. } if !pending.is_empty())
+    }
+
+    /// The pipe has ended, and the writer is not flushed.
+    fn is_at_end(&self) -> bool {
+        matches!(
+            self,
+            Sink::Writer {
+                owed: Owed::Flush,
+                ..
+            }
+        )
     }
 
     /// Offers the writer what it has not taken. `false`: it still does not take it.
-    fn flush_pending(&mut self) -> io::Result<bool> {
-        if let Sink::Writer { writer, pending } = self
+    fn deliver_pending(&mut self) -> io::Result<bool> {
+        if let Sink::Writer {
+            writer,
+            owed: Owed::Bytes(pending),
+        } = self
             && !pending.is_empty()
         {
             let taken = write_some(writer, pending)?;
@@ -272,15 +313,14 @@ impl Sink {
         Ok(!self.is_blocked())
     }
 
-    /// The stream's end: the last line, the last flush.
+    /// The stream's end: the last line, the last flush, which is owed while that would block.
     fn finish(&mut self) -> io::Result<()> {
         match self {
             Sink::Capture(_) | Sink::HeadTail(_) => Ok(()),
-            Sink::Writer { writer, pending } => {
-                if !pending.is_empty() {
-                    return Err(io::ErrorKind::WouldBlock.into());
-                }
-                guarded("writer", || writer.flush())
+            Sink::Writer { .. } if self.is_blocked() => Err(io::ErrorKind::WouldBlock.into()),
+            Sink::Writer { writer, owed } => {
+                *owed = Owed::Flush;
+                flush(writer)
             }
             Sink::Lines { partial, .. } if partial.is_empty() => Ok(()),
             Sink::Lines { callback, partial } => {
@@ -323,6 +363,15 @@ fn write_some(writer: &mut Box<dyn Write + Send>, bytes: &[u8]) -> io::Result<us
         }
     }
     Ok(taken)
+}
+
+fn flush(writer: &mut Box<dyn Write + Send>) -> io::Result<()> {
+    loop {
+        match guarded("writer", || writer.flush()) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            flushed => return flushed,
+        }
+    }
 }
 
 fn deliver_lines(

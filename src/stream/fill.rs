@@ -56,7 +56,7 @@ impl<P> Fill<P> {
                 }
                 Err(error) => match error.kind() {
                     io::ErrorKind::Interrupted => continue,
-                    io::ErrorKind::WouldBlock => return Progress::Idle,
+                    io::ErrorKind::WouldBlock => return Progress::Paused,
                     _ => return Progress::Ended(Err(error)),
                 },
             };
@@ -98,7 +98,9 @@ impl<P> Fill<P> {
     ) -> Option<io::Result<()>> {
         match self.fill(kernel) {
             Progress::Ended(result) => Some(result),
-            Progress::Idle | Progress::More => kernel.is_abandoned(&self.pipe).then_some(Ok(())),
+            Progress::Idle | Progress::Paused | Progress::More => {
+                kernel.is_abandoned(&self.pipe).then_some(Ok(()))
+            }
         }
     }
 

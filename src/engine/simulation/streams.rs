@@ -13,6 +13,8 @@ use crate::sys::simulated::{Random, append, pause, spend};
 pub(super) struct Got {
     pub(super) bytes: Vec<u8>,
     pub(super) lines: Vec<Vec<u8>>,
+    /// The writer was flushed, and has got nothing since.
+    pub(super) is_flushed: bool,
     pub(super) has_failed: bool,
 }
 
@@ -113,6 +115,7 @@ impl Write for Sink {
             count
         };
         got.bytes.extend_from_slice(&bytes[..count]);
+        got.is_flushed = false;
         if self.is_rude && self.random.one_in(4) {
             spend(Duration::from_micros(self.random.below(60_000) as u64));
         }
@@ -120,6 +123,17 @@ impl Write for Sink {
     }
 
     fn flush(&mut self) -> io::Result<()> {
+        if self.random.one_in(4) {
+            pause(self.number);
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        if self.random.one_in(4) {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        self.shelf
+            .lock()
+            .expect("no panic while it is locked")
+            .is_flushed = true;
         Ok(())
     }
 }

@@ -76,7 +76,7 @@ impl Evidence<'_> {
             Take::Ends(bytes) => self.confirm(collected == ends(&read, bytes), "both ends"),
             Take::Writer(fails_at) => {
                 let is_prefix = read.starts_with(&got.bytes);
-                let is_whole = got.bytes.len() == read.len() || is_told;
+                let is_whole = (got.bytes.len() == read.len() && got.is_flushed) || is_told;
                 let has_failed = got.has_failed && got.bytes.len() == fails_at;
                 self.confirm(is_prefix && (is_whole || has_failed), "written bytes");
             }
