@@ -81,6 +81,7 @@ impl<'a> StdinPipe<'a> {
         self.reactor
             .engine
             .close_callers_pipe(self.id, Stream::Stdin);
+        self.reactor.tell_outer_loop();
     }
 }
 
@@ -211,6 +212,7 @@ impl<'a> StdoutPipe<'a> {
     /// Closes the pipe: the command gets SIGPIPE when it writes on. A second time does nothing.
     pub fn close(self) {
         self.reactor.engine.close_callers_pipe(self.id, self.stream);
+        self.reactor.tell_outer_loop();
     }
 }
 

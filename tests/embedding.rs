@@ -95,7 +95,9 @@ use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::time::Duration;
 
-use execloop::{Cancel, Command, CommandId, Context, Finished, Input, Output, Reactor, Signal};
+use execloop::{
+    Cancel, Command, CommandId, Context, Finished, Input, Output, Reactor, Signal, TerminalSize,
+};
 use mio::unix::SourceFd;
 
 use common::shared::Shared;
@@ -412,6 +414,36 @@ fn pipe_of_the_caller_that_turned_the_loop_leaves_it_readable() {
     settle(&mut reactor);
     reactor.stdin(echo).expect("a pipe").close();
     assert_eq!(run_outer_loop(&mut reactor).id, echo);
+}
+
+/// Has nothing to type yet.
+struct Speechless;
+
+impl Read for Speechless {
+    fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+        Err(std::io::ErrorKind::WouldBlock.into())
+    }
+}
+
+#[test]
+fn closing_the_callers_terminal_that_finishes_a_command_makes_it_readable() {
+    let mut reactor = reactor();
+    // The descendant holds the terminal until it can write there no more.
+    let (mut begun, says) = std::io::pipe().expect("a pipe");
+    let mut leaves = shell("(trap '' HUP; echo >&3; while echo; do sleep 0.01; done) & exit 0");
+    leaves
+        .stdin(Input::reader(Speechless).terminal())
+        .stdout(Output::pipe().terminal(TerminalSize::default()))
+        .extra_fd(3, says);
+    let id = start(&mut reactor, &mut leaves);
+    begun.read_exact(&mut [0]).expect("it begins");
+    common::reaped::turn_until_reaped(&mut reactor, id);
+    settle(&mut reactor);
+    assert_eq!(reactor.running(), 1, "its stdin is typed");
+    reactor.stdout(id).expect("a terminal").close();
+    assert_eq!(reactor.running(), 0, "its terminal has hung up");
+    assert!(reactor.is_readable(), "and it is finished");
+    assert_eq!(reactor.try_wait_any().map(|done| done.id), Some(id));
 }
 
 #[test]
