@@ -24,7 +24,7 @@ use common::stay::Stay;
 use common::text::text;
 use execloop::linux::CommandExt;
 use execloop::{
-    Command, CommandId, Error, Input, Output, Reactor, StartError, Stream, TerminalSize,
+    Command, CommandId, Error, Event, Input, Output, Reactor, StartError, Stream, TerminalSize,
 };
 
 const SIZE: TerminalSize = TerminalSize {
@@ -164,6 +164,35 @@ fn what_is_typed_into_a_terminal_ends_with_its_output_and_does_not_hold_it() {
             );
         }
     }
+}
+
+#[test]
+fn who_waits_to_type_is_told_when_the_terminal_is_closed() {
+    let mut reactor = Reactor::new().expect("a reactor");
+    let mut stays = shell("trap '' HUP; while echo; do sleep 0.01; done");
+    stays
+        .stdin(Input::pipe().terminal())
+        .stdout(Output::pipe().terminal(SIZE));
+    let id = reactor.start(&mut stays).expect("it starts");
+    // It reads nothing of what is typed.
+    while reactor.stdin(id).expect("a pipe").try_fd().is_err() {
+        reactor.turn(None).expect("turned");
+    }
+    while let Ok(typed) = reactor.stdin(id).expect("a pipe").try_write(&[b'\n'; 4096]) {
+        assert!(typed > 0);
+    }
+    reactor.stdout(id).expect("a pipe").close();
+    let event = reactor.try_event();
+    assert!(
+        matches!(event, Some(Event::Ready(of, Stream::Stdin)) if of == id),
+        "{event:?}"
+    );
+    let refused = reactor.stdin(id).expect("a pipe").try_write(b"x");
+    assert_eq!(
+        refused.expect_err("it is closed").kind(),
+        ErrorKind::NotConnected
+    );
+    assert!(reactor.wait(id).expect("waited").is_some());
 }
 
 #[test]

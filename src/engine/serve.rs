@@ -103,7 +103,11 @@ impl<K: Kernel> Engine<K> {
             return;
         };
         match running.stream(Stream::Stdin) {
-            OurEnd::Caller(pipe) => pipe.cut_input(&mut self.kernel, Closed::WithTerminal),
+            OurEnd::Caller(pipe) => {
+                pipe.cut_input(&mut self.kernel, Closed::WithTerminal);
+                let number = self.table.id_of(slot).number;
+                self.readiness.note(number, Stream::Stdin);
+            }
             _ => self.visit(slot, Stream::Stdin),
         }
     }
