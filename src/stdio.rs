@@ -289,8 +289,11 @@ impl Output {
 
     /// Calls `callback` with each line, without its newline, on the reactor's thread. A last line without a newline
     /// counts. A line longer than 1 MiB comes in pieces of that size. For one start.
-    pub fn lines(callback: impl FnMut(&[u8]) + Send + 'static) -> Output {
-        Output::of(OutputKind::Lines(Box::new(callback)))
+    pub fn lines(mut callback: impl FnMut(&[u8]) + Send + 'static) -> Output {
+        Output::of(OutputKind::Lines(Box::new(move |line| {
+            callback(line);
+            Ok(())
+        })))
     }
 
     /// This file, socket or pipe end itself, without copying. Ours is closed once the child has it, which is when its start

@@ -26,7 +26,7 @@ use common::helper::helper;
 use common::scratch::Scratch;
 use common::shell::shell;
 use common::text::text;
-use execloop::{Command, Error, Input, Output, Reactor, Signal};
+use execloop::{Command, Error, Input, Lines, Output, Reactor, Signal};
 
 /// What the helper says of its descriptors, which it does by its descriptor 9; the number of a pipe or socket is cut off.
 #[track_caller]
@@ -775,6 +775,35 @@ fn long_lines_come_in_pieces() {
 }
 
 // Statement 37.
+// It would wait for itself for ever.
+#[test]
+fn lines_that_are_told_within_their_own_callback_end_that_stream() {
+    let shared = Arc::new(Mutex::new(None::<Lines>));
+    let outcomes = Arc::new(Mutex::new(Vec::new()));
+    let (again, kept) = (Arc::clone(&shared), Arc::clone(&outcomes));
+    let lines = Lines::new(move |_, _, line: &[u8]| {
+        let again = again.lock().expect("no panic").clone().expect("set below");
+        let inner = finish(shell("echo inner").lines(&again));
+        let mut outcomes = kept.lock().expect("no panic");
+        outcomes.push((text(line), inner.outcome));
+    });
+    *shared.lock().expect("no panic") = Some(lines.clone());
+    // Which is over with the call, and so comes again.
+    let outer = finish(shell("echo one; echo two").lines(&lines));
+    assert!(outer.success(), "{:?}", outer.outcome);
+    let outcomes = outcomes.lock().expect("no panic");
+    let told: Vec<_> = outcomes.iter().map(|(line, _)| line.as_str()).collect();
+    assert_eq!(told, ["one", "two"]);
+    for (_, outcome) in outcomes.iter() {
+        assert!(
+            matches!(outcome, Err(Error::Copy { source, .. }) if source.kind() == io::ErrorKind::Deadlock),
+            "{outcome:?}"
+        );
+    }
+    // They hold each other.
+    *shared.lock().expect("no panic") = None;
+}
+
 #[test]
 fn extra_file_is_open_in_the_child_and_no_other_command_sees_it() {
     let scratch = Scratch::new();

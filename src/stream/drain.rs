@@ -325,10 +325,7 @@ impl Sink {
             Sink::Lines { partial, .. } if partial.is_empty() => Ok(()),
             Sink::Lines { callback, partial } => {
                 let line = std::mem::take(partial);
-                guarded("line callback", || {
-                    callback(&line);
-                    Ok(())
-                })
+                guarded("line callback", || callback(&line))
             }
         }
     }
@@ -379,12 +376,7 @@ fn deliver_lines(
     partial: &mut Vec<u8>,
     bytes: &[u8],
 ) -> io::Result<()> {
-    let mut call = |line: &[u8]| {
-        guarded("line callback", || {
-            callback(line);
-            Ok(())
-        })
-    };
+    let mut call = |line: &[u8]| guarded("line callback", || callback(line));
     for part in bytes.split_inclusive(|byte| *byte == b'\n') {
         let (line, is_whole) = match part.strip_suffix(b"\n") {
             Some(line) => (line, true),
