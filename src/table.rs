@@ -10,6 +10,7 @@ use slab::Slab;
 
 use crate::command::Spec;
 use crate::finished::{CommandId, Finished};
+use crate::job::Streams;
 use crate::queue::Ticket;
 use crate::running::Running;
 use crate::stream::OurEnd;
@@ -21,6 +22,8 @@ use crate::watches::Membership;
 struct Entry<K: Kernel> {
     /// The command's number in the reactor's life.
     number: u64,
+    /// The caller is to have these pipes.
+    lends: Streams,
     phase: Phase<K>,
     /// Where its deadline stands in the list of deadlines.
     armed: Option<Instant>,
@@ -77,8 +80,24 @@ pub(crate) enum Wait {
 #[derive(Debug)]
 enum Place {
     Slot(u32),
-    /// Finished and not handed out: where it is kept, and the slot that lingers until then, if one does.
-    Finished(usize, Option<u32>),
+    /// Finished and not handed out: where it is kept, and what is left of its pipes until then.
+    Finished(usize, Left),
+}
+
+/// What a finished command has left for the caller's calls.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Left {
+    /// The slot that lingers.
+    Slot(u32),
+    /// It was not started. He was to have these pipes, and is told so.
+    Unopened(Streams),
+}
+
+impl Left {
+    /// No pipe is the caller's.
+    pub(crate) fn nothing() -> Left {
+        Left::Unopened(Streams::default())
+    }
 }
 
 /// All commands that the reactor knows.
@@ -169,7 +188,16 @@ impl<K: Kernel> Table<K> {
     pub(crate) fn slot_of_pipes(&self, id: CommandId) -> Option<u32> {
         match self.place(id)? {
             Place::Slot(slot) => Some(*slot),
-            Place::Finished(_, lingering) => *lingering,
+            Place::Finished(_, Left::Slot(lingering)) => Some(*lingering),
+            Place::Finished(_, Left::Unopened(_)) => None,
+        }
+    }
+
+    /// The pipes that the caller was to have of a finished command that was not started.
+    pub(crate) fn never_opened(&self, id: CommandId) -> Streams {
+        match self.place(id) {
+            Some(Place::Finished(_, Left::Unopened(streams))) => *streams,
+            _ => Streams::default(),
         }
     }
 
@@ -263,6 +291,11 @@ impl<K: Kernel> Table<K> {
         &mut self.entry(slot).armed
     }
 
+    /// The pipes that the caller is to have.
+    pub(crate) fn lends(&self, slot: u32) -> Streams {
+        self.slots[slot as usize].lends
+    }
+
     /// Where it stands under its context.
     pub(crate) fn membership(&mut self, slot: u32) -> &mut Option<Membership> {
         &mut self.entry(slot).membership
@@ -299,8 +332,15 @@ impl<K: Kernel> Table<K> {
 
     /// A new command waits for its turn.
     pub(crate) fn wait(&mut self, number: u64, spec: Box<Spec>) -> u32 {
+        let mut lends = Streams::default();
+        for stream in Stream::ALL {
+            if spec.duties.asks_for_pipe(stream) {
+                lends.insert(stream);
+            }
+        }
         let slot = self.slots.insert(Entry {
             number,
+            lends,
             phase: Phase::Waiting(spec, Wait::Queue),
             armed: None,
             membership: None,
@@ -395,11 +435,11 @@ impl<K: Kernel> Table<K> {
     // Finished commands.
 
     /// Keeps what became of a command until it is taken.
-    pub(crate) fn keep_finished(&mut self, finished: Finished, lingering: Option<u32>) {
+    pub(crate) fn keep_finished(&mut self, finished: Finished, left: Left) {
         let number = finished.id.number;
         self.order.push_back(number);
         let kept = self.finished.insert(finished);
-        self.places.insert(number, Place::Finished(kept, lingering));
+        self.places.insert(number, Place::Finished(kept, left));
     }
 
     /// What became of a command, if that is known and was not taken.
@@ -431,15 +471,15 @@ impl<K: Kernel> Table<K> {
             .map(|number| self.id(*number))
     }
 
-    /// Finds what became of a command, for `take_finished`, and the slot that lingers. Its id leads nowhere from here on.
-    pub(crate) fn leave_finished(&mut self, id: CommandId) -> Option<(usize, Option<u32>)> {
+    /// Finds what became of a command, for `take_finished`, and what is left of its pipes. Its id leads nowhere from here on.
+    pub(crate) fn leave_finished(&mut self, id: CommandId) -> Option<(usize, Left)> {
         if id.reactor != self.reactor {
             return None;
         }
         let hash_map::Entry::Occupied(place) = self.places.entry(id.number) else {
             return None;
         };
-        let Place::Finished(kept, lingering) = *place.get() else {
+        let Place::Finished(kept, left) = *place.get() else {
             return None;
         };
         place.remove();
@@ -451,7 +491,7 @@ impl<K: Kernel> Table<K> {
             let places = &self.places;
             self.order.retain(|number| places.contains_key(number));
         }
-        Some((kept, lingering))
+        Some((kept, left))
     }
 
     /// Takes what became of a command.

@@ -429,12 +429,52 @@ fn pipe_of_a_queued_command_that_cannot_be_started_says_so() {
         refused_read(&mut reactor, queued),
         "stdout was never opened: the command was not started"
     );
+    // Also once that is known, and until the outcome is handed out.
+    assert_eq!(
+        refused_read(&mut reactor, queued),
+        "stdout was never opened: the command was not started"
+    );
+    let mut stdin = reactor.stdin(queued).expect("it was to have one");
+    assert_eq!(
+        stdin.try_write(b"x").expect_err("never opened").kind(),
+        ErrorKind::NotConnected
+    );
     let done = wait(&mut reactor, queued);
+    assert!(reactor.stdout(queued).is_none());
     assert!(
         matches!(done.outcome, Err(Error::Start(StartError::Step { .. }))),
         "{:?}",
         done.outcome
     );
+}
+
+#[test]
+fn pipe_of_a_command_that_was_cancelled_in_the_queue_or_refused_says_so() {
+    let mut reactor = Reactor::builder()
+        .max_running(1)
+        .build()
+        .expect("a reactor");
+    let running = start_piped(&mut reactor, &mut cat());
+    let cancelled = start_piped(&mut reactor, &mut cat());
+    assert!(reactor.cancel(cancelled));
+    let mut refused = cat();
+    refused
+        .stdin(Input::pipe())
+        .stdout(Output::pipe())
+        .arg("\0");
+    let refused = reactor.submit(&mut refused);
+    for id in [cancelled, refused] {
+        assert_eq!(
+            refused_read(&mut reactor, id),
+            "stdout was never opened: the command was not started"
+        );
+        reactor.stdout(id).expect("it was to have one").close();
+        close_stdin(&mut reactor, id);
+        assert!(wait(&mut reactor, id).status.is_none());
+        assert!(reactor.stdin(id).is_none());
+    }
+    close_stdin(&mut reactor, running);
+    assert!(wait(&mut reactor, running).success());
 }
 
 // Statement 72: the wait delay cuts the caller's pipes with the copied ones, and they say so until the outcome is taken.

@@ -276,8 +276,26 @@ impl Command {
 
     /// The caller is to read or write one of its streams himself.
     pub(crate) fn has_callers_pipe(&self) -> bool {
-        let mut outputs = [&self.stdout, &self.stderr].into_iter().flatten();
-        self.stdin.as_ref().is_some_and(Input::is_pipe) || outputs.any(Output::is_pipe)
+        !self.lends().is_empty()
+    }
+
+    /// Those streams.
+    pub(crate) fn lends(&self) -> Streams {
+        let is_pipe = |output: &Option<Output>| output.as_ref().is_some_and(Output::is_pipe);
+        let lent = [
+            self.stdin.as_ref().is_some_and(Input::is_pipe),
+            is_pipe(&self.stdout),
+            is_pipe(&self.stderr) && !self.stderr_to_stdout,
+        ];
+        let mut streams = Streams::default();
+        for (stream, _) in Stream::ALL
+            .into_iter()
+            .zip(lent)
+            .filter(|(_, is_lent)| *is_lent)
+        {
+            streams.insert(stream);
+        }
+        streams
     }
 
     /// All that it writes can be seen, or goes to `/dev/null`.

@@ -52,7 +52,8 @@ impl<K: Kernel> Engine<K> {
     /// Whether the caller may use this pipe of this command now or once it is started.
     pub(crate) fn has_callers_pipe(&mut self, id: CommandId, stream: Stream) -> bool {
         let Some(slot) = self.table.slot_of_pipes(id) else {
-            return false;
+            // It was asked for, and there will be none.
+            return self.table.never_opened(id).contains(stream);
         };
         if let Some((spec, _)) = self.table.unstarted(slot) {
             return spec.duties.asks_for_pipe(stream);

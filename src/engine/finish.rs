@@ -5,9 +5,10 @@ use super::{Due, Engine};
 use crate::error::{Error, StartError};
 use crate::finished::{CommandId, Finished, Usage};
 use crate::guard::guarded;
-use crate::job::Job;
+use crate::job::{Job, Streams};
 use crate::stream::OurEnd;
 use crate::sys::{Kernel, Stream};
+use crate::table::Left;
 
 impl<K: Kernel> Engine<K> {
     /// Everything is known of this command: makes its `Finished`, and gives back what it took up.
@@ -71,31 +72,38 @@ impl<K: Kernel> Engine<K> {
             self.leave(slot);
             self.table.vacate(slot);
         }
-        self.keep_finished(finished, lingers.then_some(slot));
+        let left = if lingers {
+            Left::Slot(slot)
+        } else {
+            Left::nothing()
+        };
+        self.keep_finished(finished, left);
     }
 
     /// A command that was taken out of those that wait, or whose start has failed.
     pub(super) fn finish_unstarted(&mut self, slot: u32, error: StartError) {
         let id = self.table.id_of(slot);
+        let lends = self.table.lends(slot);
         self.readiness.forget(id.number);
         self.leave(slot);
         self.table.vacate(slot);
-        self.keep_unstarted(id, error);
+        self.keep_unstarted(id, lends, error);
     }
 
-    pub(super) fn keep_unstarted(&mut self, id: CommandId, error: StartError) {
+    /// The same of one that was never among those that wait. The caller was to have these pipes of it.
+    pub(super) fn keep_unstarted(&mut self, id: CommandId, lends: Streams, error: StartError) {
         let finished = Finished::without_process(id, Error::Start(error));
-        self.keep_finished(finished, None);
+        self.keep_finished(finished, Left::Unopened(lends));
     }
 
     /// Keeps what became of a command until it is taken, or hands it to who is waiting for just that.
-    fn keep_finished(&mut self, mut finished: Finished, lingering: Option<u32>) {
+    fn keep_finished(&mut self, mut finished: Finished, left: Left) {
         let id = finished.id;
         let aside = self.asides.take(id.number);
         finished.data = aside.data;
         self.stats.finished += 1;
         self.tell_observer(|observer, at| observer.finished(&finished, at));
-        self.table.keep_finished(finished, lingering);
+        self.table.keep_finished(finished, left);
         if let Some(reply) = aside.reply
             && let Some(finished) = self.take_finished(id)
         {
@@ -134,9 +142,9 @@ impl<K: Kernel> Engine<K> {
     /// Takes one finished command. Its caller's pipes are closed now (Go: at the end of `Wait`).
     #[inline]
     pub(crate) fn take_finished(&mut self, id: CommandId) -> Option<Finished> {
-        let (kept, lingering) = self.table.leave_finished(id)?;
+        let (kept, left) = self.table.leave_finished(id)?;
         self.readiness.forget(id.number);
-        if let Some(slot) = lingering {
+        if let Left::Slot(slot) = left {
             let mut running = self.table.take_lingering(slot);
             running.close_callers_pipes(&mut self.kernel);
             self.admission.taken(running.kept);

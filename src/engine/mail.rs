@@ -61,8 +61,9 @@ impl<K: Kernel> Engine<K> {
                 _ => continue,
             };
             self.asides.keep_data(number, command.take_data());
+            let lends = command.lends();
             drop_callers("command", command);
-            self.keep_unstarted(self.table.id(number), StartError::ShutDown);
+            self.keep_unstarted(self.table.id(number), lends, StartError::ShutDown);
         }
     }
 }

@@ -78,10 +78,11 @@ impl<K: Kernel> Engine<K> {
             .map_err(|_| StartError::Forked)
             .and_then(|()| self.spec(&mut command));
         self.asides.keep_data(number, command.take_data());
+        let lends = command.lends();
         drop_callers("command", command);
         match spec {
             Ok(spec) => self.enqueue(number, spec),
-            Err(error) => self.keep_unstarted(self.table.id(number), error),
+            Err(error) => self.keep_unstarted(self.table.id(number), lends, error),
         }
     }
 

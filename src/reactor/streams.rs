@@ -12,8 +12,9 @@ use crate::pipes::{StdinPipe, StdoutPipe};
 use crate::sys::TerminalSize;
 
 impl Reactor {
-    /// The write end of a command's stdin, if that is [`Input::pipe`](crate::Input::pipe) and its outcome was not
-    /// handed out yet.
+    /// The write end of a command's stdin, if that is [`Input::pipe`](crate::Input::pipe) and its outcome was not handed
+    /// out yet. That of a command that was not started, and will not be, was never opened: its calls say
+    /// [`NotConnected`](io::ErrorKind::NotConnected).
     pub fn stdin(&mut self, id: CommandId) -> Option<StdinPipe<'_>> {
         self.engine
             .has_callers_pipe(id, Stream::Stdin)
@@ -21,7 +22,7 @@ impl Reactor {
     }
 
     /// The read end of a command's stdout, if that is [`Output::pipe`](crate::Output::pipe) and its outcome was not
-    /// handed out yet.
+    /// handed out yet. One that will not be started: as [`stdin`](Reactor::stdin).
     pub fn stdout(&mut self, id: CommandId) -> Option<StdoutPipe<'_>> {
         self.engine
             .has_callers_pipe(id, Stream::Stdout)
