@@ -6,6 +6,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use super::Engine;
+use super::ready::Wish;
 use super::reap::wait_before_asking;
 use crate::caller_pipe::CallerPipe;
 use crate::error::Closed;
@@ -204,7 +205,7 @@ impl<K: Kernel> Engine<K> {
                 self.wake_at(soon);
             }
             Attempt::Unstarted | Attempt::Starting | Attempt::Blocked { .. } => {
-                self.readiness.wait_for(id.number, stream);
+                self.readiness.wait_for(id.number, stream, Wish::Bytes);
             }
         }
         Err(io::ErrorKind::WouldBlock.into())
@@ -242,9 +243,11 @@ impl<K: Kernel> Engine<K> {
     ) -> io::Result<BorrowedFd<'_>> {
         self.kernel.check_process()?;
         let Stage::Begun(slot) = self.stage(id, stream)? else {
-            self.readiness.wait_for(id.number, stream);
+            let wish = Wish::Descriptor;
+            self.readiness.wait_for(id.number, stream, wish);
             return Err(io::ErrorKind::WouldBlock.into());
         };
+        self.readiness.serve(id.number, stream, Wish::Descriptor);
         match self.table.stream(slot, stream) {
             Some(OurEnd::Caller(pipe)) => pipe.fd::<K>(stream),
             _ => Err(Closed::NeverOpened.error(stream)),
@@ -274,7 +277,10 @@ impl<K: Kernel> Engine<K> {
             match attempt(&mut self.kernel, &mut self.scratch, pipe) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => refusals += 1,
-                result => return result.map(Attempt::Done),
+                result => {
+                    self.readiness.serve(id.number, stream, Wish::Bytes);
+                    return result.map(Attempt::Done);
+                }
             }
         }
         let mut is_announced = false;

@@ -27,7 +27,9 @@ use super::Reactor;
 pub enum Turn {
     /// Nothing to do before something happens.
     Done,
-    /// Something to do or to take: leftovers of a budget, events behind a full batch, finished commands.
+    /// Something to do or to take: leftovers of a budget, events behind a full batch, finished commands, and pipes of the
+    /// caller's that had said [`WouldBlock`](io::ErrorKind::WouldBlock), are worth another try, and were neither
+    /// [told](Reactor::try_event) nor tried since.
     More,
 }
 
@@ -108,9 +110,12 @@ impl Reactor {
 }
 
 /// One descriptor for an outer loop. It is readable whenever there is something to do inside: events, deadlines, ended
-/// contexts, messages from other threads, leftovers of the last turn, and finished commands that were not taken. Then
-/// call [`turn`](Reactor::turn) with a zero timeout and take what is [finished](Reactor::try_wait_any). No timeout has
-/// to be computed outside.
+/// contexts, messages from other threads, leftovers of the last turn, finished commands that were not taken, and pipes of
+/// the caller's that are worth another try. Then call [`turn`](Reactor::turn) with a zero timeout and take what is
+/// [finished](Reactor::try_wait_any). No timeout has to be computed outside.
+///
+/// The trap: a pipe that had said [`WouldBlock`](io::ErrorKind::WouldBlock) and is ready keeps it readable until that is
+/// taken as an [event](Reactor::try_event), or until the pipe is read, written or closed.
 ///
 /// An outer loop that learns of edges alone (`EPOLLET`, tokio's `AsyncFd`) is served as well: whatever a turn or any
 /// other call leaves to do, and no kernel will announce anew, becomes a new edge before that call returns. So one turn

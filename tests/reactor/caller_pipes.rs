@@ -7,7 +7,7 @@ use super::*;
 use std::io::{ErrorKind, IoSlice};
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-use execloop::{Event, Stream};
+use execloop::{Event, Stream, Turn};
 
 /// What a try came to: `None` for one that would have blocked.
 #[track_caller]
@@ -159,6 +159,58 @@ fn a_try_waits_for_nothing_and_an_event_is_told_once() {
         "{event:?}"
     );
     assert_eq!(read(&mut reactor), Some(0), "its end");
+}
+
+/// Turns until there is nothing to do, which there must not be while nothing happens.
+#[track_caller]
+fn settle(reactor: &mut Reactor) {
+    let mut turns = (0..100).map(|_| reactor.turn(Some(Duration::ZERO)).expect("turn"));
+    assert!(turns.any(|turn| turn == Turn::Done), "more for ever");
+}
+
+#[test]
+fn who_tries_by_himself_leaves_nothing_to_be_told() {
+    let mut reactor = reactor();
+    let id = start(&mut reactor, &mut cat());
+    // Of its exec he hears by trying.
+    while reactor.stdout(id).expect("its stdout").try_fd().is_err() {
+        reactor.turn(None).expect("turn");
+    }
+    settle(&mut reactor);
+    let mut buffer = [0; 10];
+    let mut read = |reactor: &mut Reactor| {
+        let mut stdout = reactor.stdout(id).expect("its stdout");
+        tried(stdout.try_read(&mut buffer))
+    };
+    let write = |reactor: &mut Reactor| {
+        let mut stdin = reactor.stdin(id).expect("its stdin");
+        assert_eq!(tried(stdin.try_write(b"x")), Some(1));
+    };
+    assert_eq!(read(&mut reactor), None);
+    write(&mut reactor);
+    // The turn that notes the pipe ends with more to do; he finds out what.
+    while read(&mut reactor).is_none() {
+        reactor.turn(None).expect("turn");
+    }
+    settle(&mut reactor);
+    assert_eq!(read(&mut reactor), None);
+    settle(&mut reactor);
+    // What comes after that is told.
+    write(&mut reactor);
+    let event = reactor.wait_event(None).expect("poll");
+    assert!(
+        matches!(event, Some(Event::Ready(of, Stream::Stdout)) if of == id),
+        "{event:?}"
+    );
+    // Not so of what is there, and nobody has tried: it is told until he tries.
+    assert_eq!(read(&mut reactor), Some(1));
+    assert_eq!(read(&mut reactor), None);
+    write(&mut reactor);
+    for _ in 0..5 {
+        while reactor.turn(None).expect("turn") != Turn::More {}
+    }
+    assert_eq!(read(&mut reactor), Some(1));
+    settle(&mut reactor);
 }
 
 #[test]

@@ -52,6 +52,7 @@ impl Driver {
         let tries = self.random.one_in(2);
         let patience = patience(tries);
         let written = self.engine().write_callers_pipe(id, &bytes, patience);
+        self.check_served(id, Stream::Stdin, tries);
         match written {
             Err(error) if tries && error.kind() == ErrorKind::WouldBlock => {
                 self.wanted.push((id, Stream::Stdin));
@@ -65,6 +66,12 @@ impl Driver {
         }
     }
 
+    /// Who has just tried is told of nothing that was before.
+    fn check_served(&mut self, id: CommandId, stream: Stream, has_tried: bool) {
+        let is_noted = self.engine().readiness.is_noted(id.number, stream);
+        assert!(!(has_tried && is_noted), "{id}: {stream} is noted");
+    }
+
     fn drain_to_caller(&mut self, number: usize, id: CommandId, stream: Stream) {
         if self.random.one_in(12) {
             return self.engine().close_callers_pipe(id, stream);
@@ -73,6 +80,7 @@ impl Driver {
         let tries = self.random.one_in(2);
         let (engine, patience) = (self.engine(), patience(tries));
         let read = engine.read_callers_pipe(id, stream, &mut buffer, patience);
+        self.check_served(id, stream, tries);
         match read {
             Err(error) if tries && error.kind() == ErrorKind::WouldBlock => {
                 self.wanted.push((id, stream));
