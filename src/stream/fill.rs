@@ -62,12 +62,10 @@ impl<P> Fill<P> {
             };
             match written {
                 Ok(written) => {
-                    refusals = 0;
+                    // A short write says once that the pipe is full.
+                    refusals = u32::from(written < given);
                     if let Err(error) = self.source.advance(written) {
                         return Progress::Ended(Err(error));
-                    }
-                    if written < given {
-                        return Progress::Idle;
                     }
                     budget = budget.saturating_sub(written);
                 }

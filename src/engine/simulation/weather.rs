@@ -27,6 +27,7 @@ pub(super) fn random_weather(random: &mut Random) -> Weather {
         shuffles: one_in(3),
         slow_starts: one_in(10),
         refusals: one_in(6),
+        short_writes: one_in(6),
         ..Weather::default()
     };
     Weather {

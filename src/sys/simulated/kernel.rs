@@ -137,7 +137,14 @@ impl Kernel for Simulated {
             return write_to_master(Err(io::Error::from_raw_os_error(number)));
         }
         let from = end.written;
-        let count = end.put(bytes.len());
+        let mut most = bytes.len();
+        if world.strikes(world.weather.short_writes) {
+            most = 1 + world.random.below(most);
+        }
+        let end = &mut world.pipes[pipe.pipe];
+        // Against the truth once, as a refusal.
+        end.has_lied = most < bytes.len();
+        let count = end.put(most);
         if count == 0 {
             return Err(io::ErrorKind::WouldBlock.into());
         }

@@ -122,6 +122,8 @@ pub(crate) struct Weather {
     pub(crate) starts_max: usize,
     /// Reads find nothing and writes no room, against the truth.
     pub(crate) refusals: usize,
+    /// Writes take less than there is room for.
+    pub(crate) short_writes: usize,
     /// The batch is given in another order.
     pub(crate) shuffles: usize,
     /// Exits are announced as by a kqueue, and children have no pidfds.
