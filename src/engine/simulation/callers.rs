@@ -22,6 +22,7 @@ impl Driver {
         let Some((number, id, feed, takes)) = found else {
             return;
         };
+        self.check_lent(id, feed, takes);
         // He may wait.
         self.unsuspend();
         if feed == Feed::Caller && self.random.one_in(2) {
@@ -63,6 +64,22 @@ impl Driver {
                 let is_over = matches!(kind, ErrorKind::BrokenPipe | ErrorKind::NotConnected);
                 assert!(is_over || self.may_fail, "{error}");
             }
+        }
+    }
+
+    /// Each pipe that was asked for answers until the command is handed out, whatever became of it.
+    fn check_lent(&mut self, id: CommandId, feed: Feed, takes: [Take; 2]) {
+        if !self.engine().knows(id) {
+            return;
+        }
+        let lent = [
+            feed == Feed::Caller,
+            takes[0] == Take::Caller,
+            takes[1] == Take::Caller,
+        ];
+        for (stream, is_lent) in Stream::ALL.into_iter().zip(lent) {
+            let has_pipe = self.engine().has_callers_pipe(id, stream);
+            assert!(has_pipe || !is_lent, "{id}: its {stream} is gone");
         }
     }
 
