@@ -5,7 +5,9 @@ use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 use crate::error::{Closed, Stream};
-use crate::pipe_limits::{LAST_DRAIN_BYTES_MAX, REFUSALS_BELIEVED, STREAM_BYTES_PER_TURN_MAX};
+use crate::pipe_limits::{
+    LAST_DRAIN_BYTES_MAX, Piece, STREAM_BYTES_PER_TURN_MAX, read_retrying, take_rest,
+};
 use crate::sys::Kernel;
 
 /// One pipe of the caller's.
@@ -123,35 +125,19 @@ impl<P> CallerPipe<P> {
             return;
         };
         let mut left = Vec::new();
-        let mut refusals = 0;
-        let has_ended = loop {
-            match kernel.read(pipe, &mut left, STREAM_BYTES_PER_TURN_MAX) {
-                Ok(0) => break true,
-                // Only who still writes could make this go on for ever.
-                Ok(_) if left.len() >= LAST_DRAIN_BYTES_MAX && !kernel.is_abandoned(pipe) => {
-                    break false;
-                }
-                Ok(_) => refusals = 0,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    refusals += 1;
-                    // The pipe's last writer may have gone since, and have written before.
-                    if refusals >= REFUSALS_BELIEVED && !kernel.is_abandoned(pipe) {
-                        break false;
-                    }
-                }
-                Err(_) => break false,
+        let rest = take_rest(kernel, pipe, |kernel| {
+            match read_retrying(kernel, pipe, &mut left, STREAM_BYTES_PER_TURN_MAX) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Piece::Empty),
+                read => read.map(Piece::Read),
             }
-        };
+        });
         left.shrink_to_fit();
         let cut = CallerPipe::Cut {
             left,
             read: 0,
-            why: (!has_ended).then_some(why),
+            why: (!rest.unwrap_or(false)).then_some(why),
         };
-        if let CallerPipe::Open { pipe, .. } = std::mem::replace(self, cut) {
-            kernel.close(pipe);
-        }
+        self.replace(cut, kernel);
     }
 
     /// Closes an input by force.
@@ -162,15 +148,18 @@ impl<P> CallerPipe<P> {
                 read: 0,
                 why: Some(why),
             };
-            if let CallerPipe::Open { pipe, .. } = std::mem::replace(self, cut) {
-                kernel.close(pipe);
-            }
+            self.replace(cut, kernel);
         }
     }
 
     /// The caller closes it, or can reach it no more.
     pub(crate) fn close<K: Kernel<Pipe = P>>(&mut self, kernel: &mut K) {
-        if let CallerPipe::Open { pipe, .. } = std::mem::replace(self, CallerPipe::Closed) {
+        self.replace(CallerPipe::Closed, kernel);
+    }
+
+    /// From here on it is closed.
+    fn replace<K: Kernel<Pipe = P>>(&mut self, by: CallerPipe<P>, kernel: &mut K) {
+        if let CallerPipe::Open { pipe, .. } = std::mem::replace(self, by) {
             kernel.close(pipe);
         }
     }

@@ -130,30 +130,15 @@ impl Input {
     /// Splits it for one start: what the child gets, and what we do with our end, if there is a pipe. What can be had
     /// once is used up.
     pub(crate) fn take(&mut self) -> (Stdio, Option<Feed>) {
-        let (kept, stdio, feed) = match std::mem::replace(&mut self.kind, InputKind::Consumed) {
-            InputKind::Null => (InputKind::Null, Stdio::Null, None),
-            InputKind::Inherit => (InputKind::Inherit, Stdio::Inherit, None),
-            InputKind::Pipe => (InputKind::Pipe, Stdio::Pipe, Some(Feed::Caller)),
-            InputKind::Bytes(bytes) => {
-                let shared = Arc::clone(&bytes);
-                (
-                    InputKind::Bytes(bytes),
-                    Stdio::Pipe,
-                    Some(Feed::Bytes(shared)),
-                )
-            }
-            InputKind::Reader(reader) => {
-                (InputKind::Consumed, Stdio::Pipe, Some(Feed::Reader(reader)))
-            }
-            InputKind::Buffered(reader) => (
-                InputKind::Consumed,
-                Stdio::Pipe,
-                Some(Feed::Buffered(reader)),
-            ),
-            InputKind::File(file) => (InputKind::Consumed, Stdio::File(file), None),
-            InputKind::Consumed => (InputKind::Consumed, Stdio::Null, None),
+        let (stdio, feed) = match self.hand_over().kind {
+            InputKind::Null | InputKind::Consumed => (Stdio::Null, None),
+            InputKind::Inherit => (Stdio::Inherit, None),
+            InputKind::Pipe => (Stdio::Pipe, Some(Feed::Caller)),
+            InputKind::Bytes(bytes) => (Stdio::Pipe, Some(Feed::Bytes(bytes))),
+            InputKind::Reader(reader) => (Stdio::Pipe, Some(Feed::Reader(reader))),
+            InputKind::Buffered(reader) => (Stdio::Pipe, Some(Feed::Buffered(reader))),
+            InputKind::File(file) => (Stdio::File(file), None),
         };
-        self.kind = kept;
         match stdio {
             Stdio::Pipe if self.is_typed => (Stdio::TerminalOfStdout, feed),
             // Nothing is typed but the end.
@@ -377,33 +362,17 @@ impl Output {
     /// Splits it for one start: what the child gets, and what we do with our end, if there is a pipe. What can be had
     /// once is used up.
     pub(crate) fn take(&mut self) -> (Stdio, Option<SinkKind>) {
-        let (kept, stdio, sink) = match std::mem::replace(&mut self.kind, OutputKind::Consumed) {
-            OutputKind::Null => (OutputKind::Null, Stdio::Null, None),
-            OutputKind::Inherit => (OutputKind::Inherit, Stdio::Inherit, None),
-            OutputKind::Pipe => (OutputKind::Pipe, Stdio::Pipe, Some(SinkKind::Caller)),
-            OutputKind::Capture => (OutputKind::Capture, Stdio::Pipe, Some(SinkKind::Capture)),
-            OutputKind::CaptureEnds(bytes) => {
-                let sink = SinkKind::CaptureEnds(bytes);
-                (OutputKind::CaptureEnds(bytes), Stdio::Pipe, Some(sink))
-            }
-            OutputKind::Writer(writer) => (
-                OutputKind::Consumed,
-                Stdio::Pipe,
-                Some(SinkKind::Writer(writer)),
-            ),
-            OutputKind::Lines(callback) => (
-                OutputKind::Consumed,
-                Stdio::Pipe,
-                Some(SinkKind::Lines(callback)),
-            ),
-            OutputKind::Shared(lines) => {
-                let sink = SinkKind::Shared(lines.clone());
-                (OutputKind::Shared(lines), Stdio::Pipe, Some(sink))
-            }
-            OutputKind::File(file) => (OutputKind::Consumed, Stdio::File(file), None),
-            OutputKind::Consumed => (OutputKind::Consumed, Stdio::Null, None),
+        let (stdio, sink) = match self.hand_over().kind {
+            OutputKind::Null | OutputKind::Consumed => (Stdio::Null, None),
+            OutputKind::Inherit => (Stdio::Inherit, None),
+            OutputKind::Pipe => (Stdio::Pipe, Some(SinkKind::Caller)),
+            OutputKind::Capture => (Stdio::Pipe, Some(SinkKind::Capture)),
+            OutputKind::CaptureEnds(bytes) => (Stdio::Pipe, Some(SinkKind::CaptureEnds(bytes))),
+            OutputKind::Writer(writer) => (Stdio::Pipe, Some(SinkKind::Writer(writer))),
+            OutputKind::Lines(callback) => (Stdio::Pipe, Some(SinkKind::Lines(callback))),
+            OutputKind::Shared(lines) => (Stdio::Pipe, Some(SinkKind::Shared(lines))),
+            OutputKind::File(file) => (Stdio::File(file), None),
         };
-        self.kind = kept;
         match (stdio, self.terminal) {
             (Stdio::Pipe, Some(plan)) => (Stdio::Terminal(plan), sink),
             (stdio, _) => (stdio, sink),

@@ -10,7 +10,8 @@ use crate::guard::{drop_guarded, guarded};
 use crate::head_tail::HeadTail;
 use crate::lines::LineCallback;
 use crate::pipe_limits::{
-    LAST_DRAIN_BYTES_MAX, PIECES_PER_TURN_MAX, REFUSALS_BELIEVED, STREAM_BYTES_PER_TURN_MAX,
+    PIECES_PER_TURN_MAX, Piece, REFUSALS_BELIEVED, STREAM_BYTES_PER_TURN_MAX, read_retrying,
+    take_rest,
 };
 use crate::sys::Kernel;
 
@@ -170,36 +171,22 @@ impl<P> Drain<P> {
         if self.sink.is_at_end() {
             return Some(self.sink.finish());
         }
-        let mut budget = LAST_DRAIN_BYTES_MAX;
-        let mut refusals = 0;
-        let has_ended = loop {
-            match self.sink.deliver_pending() {
-                Ok(true) => {}
-                Ok(false) => break kernel.is_abandoned(&self.pipe),
-                Err(error) => return Some(Err(error)),
+        let (sink, pipe) = (&mut self.sink, &self.pipe);
+        let rest = take_rest(kernel, pipe, |kernel| {
+            if !sink.deliver_pending()? {
+                return Ok(Piece::Refused);
             }
-            match self
-                .sink
-                .read(kernel, &self.pipe, scratch, STREAM_BYTES_PER_TURN_MAX)
-            {
-                Ok(0) => break true,
-                Ok(read) => {
-                    refusals = 0;
-                    budget = budget.saturating_sub(read);
-                }
+            match sink.read(kernel, pipe, scratch, STREAM_BYTES_PER_TURN_MAX) {
+                Ok(read) => Ok(Piece::Read(read)),
                 Err(Failure::Read(error)) if error.kind() == io::ErrorKind::WouldBlock => {
-                    refusals += 1;
-                    // The pipe's last writer may have gone since, and have written before.
-                    if refusals >= REFUSALS_BELIEVED && !kernel.is_abandoned(&self.pipe) {
-                        break false;
-                    }
+                    Ok(Piece::Empty)
                 }
-                Err(Failure::Read(error)) | Err(Failure::Sink(error)) => return Some(Err(error)),
+                Err(Failure::Read(error)) | Err(Failure::Sink(error)) => Err(error),
             }
-            // Only who still writes could make this go on for ever.
-            if budget == 0 && !kernel.is_abandoned(&self.pipe) {
-                break false;
-            }
+        });
+        let has_ended = match rest {
+            Ok(has_ended) => has_ended,
+            Err(error) => return Some(Err(error)),
         };
         let delivered = self.sink.finish();
         has_ended.then_some(delivered)
@@ -327,20 +314,6 @@ impl Sink {
                 let line = std::mem::take(partial);
                 guarded("line callback", || callback(&line))
             }
-        }
-    }
-}
-
-fn read_retrying<K: Kernel>(
-    kernel: &mut K,
-    pipe: &K::Pipe,
-    into: &mut Vec<u8>,
-    bytes_max: usize,
-) -> io::Result<usize> {
-    loop {
-        match kernel.read(pipe, into, bytes_max) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            read => return read,
         }
     }
 }
