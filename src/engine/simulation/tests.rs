@@ -448,3 +448,29 @@ fn what_it_takes_to_start_again_is_kept_of_a_few_sleepers_alone() {
     let kept = ids.iter().filter(|id| is_kept(id)).count();
     assert!(kept <= UNSEEN_MAX, "{kept}");
 }
+
+#[test]
+fn a_short_write_alone_is_not_taken_for_a_full_pipe() {
+    const BYTES: usize = 60_000;
+    let (world, mut engine) = calm(1);
+    world.borrow_mut().weather.short_writes = 1;
+    let sleeps = Script {
+        acts: vec![Act::Sleep(Duration::from_secs(1))],
+        ..Script::default()
+    };
+    let mut command = command(&world, sleeps);
+    engine
+        .start(command.stdin(Input::bytes(prefix(0, BYTES))))
+        .expect("it starts");
+    let written = || {
+        let world = world.borrow();
+        let (_, child) = world.children().next().expect("a child");
+        child.pipes[0].map_or(0, |pipe| world.pipes[pipe].written)
+    };
+    while written() == 0 {
+        engine.turn(None).expect("the weather is calm");
+    }
+    // Nobody reads, and there is room for all.
+    let is_under_way = !engine.backlog.is_empty();
+    assert!(written() == BYTES || is_under_way, "{} bytes", written());
+}
