@@ -12,6 +12,8 @@ const BACKOFF_MS_MIN: u64 = 1;
 const BACKOFF_MS_MAX: u64 = 1024;
 /// After so many such waits of one command, some 20 seconds in all, no end of another command will help it.
 const BACKOFFS_MAX: u32 = 30;
+/// After so many, a quarter of a second in all, the caller does not take what is finished and holds what is wanted.
+const BACKOFFS_UNTAKEN_MAX: u32 = 8;
 
 /// The pidfd of one child.
 const FDS_OF_CHILD: u64 = 1;
@@ -52,6 +54,8 @@ pub(crate) struct Admission {
     fds: u64,
     /// Those among them that are pipes of the caller's, of commands that are finished and not taken.
     kept: u64,
+    /// How patient all are with the caller who has not taken those.
+    untaken: Patience,
     queue: Queue,
     /// The kernel was short of something; not before this, unless a command ends.
     retry_at: Option<Instant>,
@@ -69,11 +73,11 @@ impl Patience {
     /// The command was refused at `now`. Returns when to try again at the latest; `None`: it is refused for good. A
     /// retry before the wait is over, as some command has ended, does not use up a backoff: where commands are short,
     /// there are many.
-    pub(crate) fn wait(&mut self, now: Instant) -> Option<Instant> {
+    fn wait(&mut self, backoffs_max: u32, now: Instant) -> Option<Instant> {
         if let Some(until) = self.until.filter(|until| *until > now) {
             return Some(until);
         }
-        if self.backoffs == BACKOFFS_MAX {
+        if self.backoffs == backoffs_max {
             return None;
         }
         let wait = (BACKOFF_MS_MIN << self.backoffs.min(16)).min(BACKOFF_MS_MAX);
@@ -93,6 +97,7 @@ impl Admission {
             weight: 0,
             fds: 0,
             kept: 0,
+            untaken: Patience::default(),
             queue: Queue::new(),
             retry_at: None,
         }
@@ -166,13 +171,21 @@ impl Admission {
         if kept > 0 {
             self.fds -= u64::from(kept);
             self.kept -= u64::from(kept);
+            self.untaken = Patience::default();
             self.retry_at = None;
         }
     }
 
-    /// What the system is short of may be given back here: by a command that ends, or by one that is taken.
-    pub(crate) fn may_give_back(&self) -> bool {
-        self.running > 0 || self.kept > 0
+    /// The kernel is short of something for one command, whose patience this is. Returns when to try again at the latest;
+    /// `None`: it is refused for good, as nobody gives anything back: no command runs, and the caller takes none.
+    pub(crate) fn wait(&mut self, patience: &mut Patience, now: Instant) -> Option<Instant> {
+        if self.running > 0 {
+            return patience.wait(BACKOFFS_MAX, now);
+        }
+        if self.kept == 0 {
+            return None;
+        }
+        self.untaken.wait(BACKOFFS_UNTAKEN_MAX, now)
     }
 
     /// A command was let go: it no longer counts, and its pidfd alone is left until it exits.
@@ -301,15 +314,42 @@ mod tests {
     }
 
     #[test]
+    fn who_is_short_waits_for_a_command_to_end_or_a_while_for_the_caller_to_take_one_or_not_at_all()
+    {
+        let mut admission = Admission::new(usize::MAX, u64::MAX);
+        let mut now = crate::sys::now();
+        let mut waits = |admission: &mut Admission| {
+            let mut waits = 0;
+            let mut patience = Patience::default();
+            while let Some(until) = admission.wait(&mut patience, now) {
+                (waits, now) = (waits + 1, until);
+            }
+            waits
+        };
+        assert_eq!(waits(&mut admission), 0);
+        admission.started(PLAIN);
+        assert_eq!(waits(&mut admission), BACKOFFS_MAX);
+        admission.ended(PLAIN);
+        admission.keep(2);
+        assert_eq!(waits(&mut admission), BACKOFFS_UNTAKEN_MAX);
+        assert_eq!(waits(&mut admission), 0, "that was for all of them");
+        admission.taken(1);
+        assert_eq!(waits(&mut admission), BACKOFFS_UNTAKEN_MAX);
+        admission.taken(1);
+        assert_eq!(waits(&mut admission), 0);
+        assert!(admission.is_idle());
+    }
+
+    #[test]
     fn patience_waits_longer_each_time_and_ends_and_tries_between_the_waits_are_for_free() {
         let start = crate::sys::now();
         let mut patience = Patience::default();
         let (mut now, mut last) = (start, Duration::ZERO);
         let mut waits = 0;
-        while let Some(until) = patience.wait(now) {
+        while let Some(until) = patience.wait(BACKOFFS_MAX, now) {
             for _ in 0..100 {
                 assert_eq!(
-                    patience.wait(now),
+                    patience.wait(BACKOFFS_MAX, now),
                     Some(until),
                     "one ended, and it did not help"
                 );

@@ -300,10 +300,10 @@ impl<K: Kernel> Engine<K> {
         true
     }
 
-    fn refusal(&self, failure: &StartFailure, retry: &mut Retry) -> Refusal {
+    fn refusal(&mut self, failure: &StartFailure, retry: &mut Retry) -> Refusal {
+        let now = self.clock.real();
         if failure.is_shortage()
-            && self.admission.may_give_back()
-            && let Some(at) = retry.patience.wait(self.clock.real())
+            && let Some(at) = self.admission.wait(&mut retry.patience, now)
         {
             return Refusal::Shortage(at);
         }
