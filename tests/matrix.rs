@@ -916,3 +916,20 @@ fn pipes_of_the_caller_alone_are_not_waited_for_and_what_they_held_is_kept() {
     assert_eq!(word(&done), "ok");
     assert!(reactor.stdout(id).is_none(), "handed out, so closed");
 }
+
+#[test]
+fn a_panic_in_what_is_left_of_a_held_pipe_is_told_in_place_of_the_hold() {
+    let mut stay = Stay::new(&["orphan", "out=no newline"]);
+    stay.command
+        .stdout(Output::lines(|line| panic!("{line:?}")))
+        .wait_delay(Duration::from_millis(10));
+    let mut reactor = Reactor::new().expect("a reactor");
+    let id = reactor.start(&mut stay.command).expect("start");
+    stay.release();
+    let done = reactor.wait(id).expect("poll").expect("finished");
+    assert!(
+        matches!(&done.outcome, Err(Error::Copy { stream: Stream::Stdout, source }) if source.to_string().contains("panicked")),
+        "{:?}",
+        done.outcome
+    );
+}

@@ -6,6 +6,7 @@ use std::fmt;
 use std::io::{self, Write};
 
 use super::{Progress, extend};
+use crate::error::is_panic;
 use crate::guard::{drop_guarded, guarded};
 use crate::head_tail::HeadTail;
 use crate::lines::LineCallback;
@@ -162,7 +163,7 @@ impl<P> Drain<P> {
     }
 
     /// Before it is cut: takes what the pipe holds. `None`: somebody still holds it, which outweighs what the writer says
-    /// of it.
+    /// of it, but for a panic.
     pub(crate) fn drain_last<K: Kernel<Pipe = P>>(
         &mut self,
         kernel: &mut K,
@@ -189,7 +190,8 @@ impl<P> Drain<P> {
             Err(error) => return Some(Err(error)),
         };
         let delivered = self.sink.finish();
-        has_ended.then_some(delivered)
+        let has_panicked = delivered.as_ref().is_err_and(is_panic);
+        (has_ended || has_panicked).then_some(delivered)
     }
 
     /// What was collected so far, as it would be told if this were the end.
