@@ -156,14 +156,14 @@ impl<K: Kernel> Running<K> {
     }
 
     /// Drops what is left of it and of the caller's: each for itself, as each may panic.
-    pub(crate) fn drop_apart(self: Box<Running<K>>) {
+    pub(crate) fn drop_apart(self) {
         let Running {
             job,
             streams,
             cancel,
             start,
             ..
-        } = *self;
+        } = self;
         for our_end in streams {
             drop_callers("stream", our_end);
         }
