@@ -36,12 +36,12 @@ signals! {
     WINCH = SIGWINCH, IO = SIGIO, SYS = SIGSYS,
 }
 
-/// The largest signal number: of Linux, or of any other Unix that this crate runs on.
-const SIGNAL_MAX: i32 = if cfg!(target_os = "linux") { 64 } else { 127 };
+/// The largest signal number of any Unix that this crate runs on.
+const SIGNAL_MAX: i32 = 127;
 
 impl Signal {
-    /// The signal with this number, or `None` outside `0..=64` (Linux) or `0..=127` (others). Number 0 signals nothing and
-    /// only probes whether the child can be signalled (kill(2)).
+    /// The signal with this number, or `None` outside `0..=127`. Number 0 signals nothing and only probes whether the
+    /// child can be signalled (kill(2)).
     pub const fn new(number: i32) -> Option<Signal> {
         if number >= 0 && number <= SIGNAL_MAX {
             Some(Signal(number))
