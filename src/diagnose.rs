@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use crate::error::StartError;
 use crate::sys::{
     CStrings, Program, StartFailure, StartStep, executable, is_argument_list_too_long,
-    is_unknown_format, may_be_of_interpreter, string_bytes_max,
+    is_number_too_large, is_unknown_format, may_be_of_interpreter, string_bytes_max,
 };
 
 /// How much of a file the kernel reads to know its format, a script's first line included (Linux 5.1).
@@ -46,8 +46,7 @@ pub(crate) fn explain(
     }
     let detail = match step {
         StartStep::Exec => detail_of_exec(program, environment, &source),
-        // dup2(2). What is put at that number was open when the child was made.
-        StartStep::Layout if source.raw_os_error() == Some(libc::EBADF) => {
+        _ if is_number_too_large(step, &source) => {
             Some("a number is not below RLIMIT_NOFILE".to_owned())
         }
         _ => None,

@@ -27,8 +27,8 @@ impl Reactor {
         self.engine.queued()
     }
 
-    /// What this reactor has done so far. Default: all is counted from its making on, at the cost of one look at the
-    /// clock for each turn.
+    /// What this reactor has done so far. Default: all is counted from its making on, at the cost of a few looks at
+    /// the clock for each turn.
     ///
     /// ```
     /// use execloop::{Command, Output, Reactor};

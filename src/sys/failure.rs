@@ -83,6 +83,11 @@ pub(crate) fn is_argument_list_too_long(step: StartStep, error: &io::Error) -> b
     step == StartStep::Exec && error.raw_os_error() == Some(libc::E2BIG)
 }
 
+/// dup2(2) has no such number for this process. What was to be put there was open when the child was made.
+pub(crate) fn is_number_too_large(step: StartStep, error: &io::Error) -> bool {
+    step == StartStep::Layout && error.raw_os_error() == Some(libc::EBADF)
+}
+
 /// Exec found a file that may be executed and is no program.
 pub(crate) fn is_unknown_format(step: StartStep, error: &io::Error) -> bool {
     step == StartStep::Exec && error.raw_os_error() == Some(libc::ENOEXEC)

@@ -70,8 +70,8 @@ pub(crate) use cstr::{CStrings, nul_free};
 pub(crate) use executable::{executable, string_bytes_max};
 pub use failure::StartStep;
 pub(crate) use failure::{
-    StartFailure, is_argument_list_too_long, is_process_gone, is_unknown_format,
-    may_be_of_interpreter, process_gone,
+    StartFailure, is_argument_list_too_long, is_number_too_large, is_process_gone,
+    is_unknown_format, may_be_of_interpreter, process_gone,
 };
 pub(crate) use fd::{above_stdio, bytes_in_pipe, fd_limit_soft, make_fifo, raise_fd_limit};
 pub(crate) use load::load_average;
