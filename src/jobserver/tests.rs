@@ -1,6 +1,15 @@
 //! Tokens: who has them, who gets them back, and what is refused. `tests/jobserver.rs` has the tools that speak it.
 
+use std::fs;
+use std::io::{self, Write};
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::time::Instant;
+
 use super::*;
+use crate::permits::{Permit, Permits};
+use crate::sys::{bytes_in_pipe, make_fifo};
 
 fn now() -> Instant {
     crate::sys::now()
