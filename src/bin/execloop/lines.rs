@@ -6,7 +6,7 @@ use std::io::{self, BufReader, Read, Seek};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::sync::mpsc::{Receiver, SendError, SyncSender, TryRecvError, sync_channel};
 use std::thread;
 
 use crate::cut::{Cut, Cutter, Item};
@@ -14,6 +14,10 @@ use crate::patient::Patient;
 use crate::report::NeverStarted;
 
 const READ_BYTES: usize = 64 * 1024;
+/// So many commands are handed over at once, if one read has brought as many: each time costs more than a line does.
+const BATCH_MAX: usize = 64;
+/// And so often before their turn.
+const BATCHES_AHEAD_MAX: usize = 2;
 
 /// What there is to do next.
 #[derive(Debug)]
@@ -25,10 +29,15 @@ pub(crate) enum Next {
     End(io::Result<()>),
 }
 
+/// What is handed over at once. An error is the last.
+type Batch = Vec<io::Result<Item>>;
+
 /// The commands to come.
 #[derive(Debug)]
 pub(crate) struct Lines {
-    receiver: Receiver<io::Result<Item>>,
+    receiver: Receiver<Batch>,
+    /// Received, and not taken yet.
+    ready: std::vec::IntoIter<io::Result<Item>>,
     /// No further one is wanted.
     is_stopped: bool,
     shared: Arc<Shared>,
@@ -52,6 +61,12 @@ struct Shared {
 }
 
 impl Shared {
+    /// These were read, and are not wanted.
+    fn leave_out(&self, results: &[io::Result<Item>]) {
+        let items = results.iter().filter(|result| result.is_ok()).count();
+        self.unwanted.fetch_add(items as u64, Ordering::SeqCst);
+    }
+
     fn tell(&self, wake: &impl Fn()) {
         if self.is_awaited.swap(false, Ordering::SeqCst) {
             wake();
@@ -60,26 +75,30 @@ impl Shared {
 }
 
 impl Lines {
-    /// Reads `input`, cut in this way, at most `ahead_max` commands ahead of [`next`](Lines::next). Calls `wake`, from the reader's thread,
-    /// when there is something after a [`Next::Later`], and when there is an answer after `never_started` had none.
+    /// Reads `input`, cut in this way, no further ahead of [`next`](Lines::next) than a few reads. Calls `wake`, from the
+    /// reader's thread, when there is something after a [`Next::Later`], and when there is an answer after
+    /// `never_started` had none.
     pub(crate) fn read(
         input: File,
         cut: Cut,
-        ahead_max: usize,
         wake: impl Fn() + Send + 'static,
     ) -> io::Result<Lines> {
-        let (sender, receiver) = sync_channel(ahead_max);
+        let (sender, receiver) = sync_channel(BATCHES_AHEAD_MAX);
         let shared = Arc::new(Shared::default());
-        let reader = Reader {
-            input: BufReader::with_capacity(READ_BYTES, ListFile::new(input, &shared)?),
-            cutter: Cutter::new(cut),
+        let file = ListFile::new(input, &shared)?;
+        let outgoing = Outgoing {
+            batch: Vec::new(),
+            sender,
             shared: Arc::clone(&shared),
+            wake,
         };
+        let reader = Reader::new(file, READ_BYTES, cut, outgoing);
         thread::Builder::new()
             .name("lines".to_owned())
-            .spawn(move || reader.read_list(sender, &wake))?;
+            .spawn(move || reader.read_list())?;
         Ok(Lines {
             receiver,
+            ready: Vec::new().into_iter(),
             is_stopped: false,
             shared,
         })
@@ -90,17 +109,23 @@ impl Lines {
         if self.is_stopped {
             return Next::End(Ok(()));
         }
-        let mut received = self.receiver.try_recv();
-        if matches!(received, Err(TryRecvError::Empty)) {
-            self.shared.is_awaited.store(true, Ordering::SeqCst);
-            // It may have come between the two.
-            received = self.receiver.try_recv();
-        }
-        match received {
-            Ok(Ok(item)) => Next::Item(item),
-            Ok(Err(error)) => Next::End(Err(error)),
-            Err(TryRecvError::Empty) => Next::Later,
-            Err(TryRecvError::Disconnected) => Next::End(Ok(())),
+        loop {
+            match self.ready.next() {
+                Some(Ok(item)) => return Next::Item(item),
+                Some(Err(error)) => return Next::End(Err(error)),
+                None => {}
+            }
+            let mut received = self.receiver.try_recv();
+            if matches!(received, Err(TryRecvError::Empty)) {
+                self.shared.is_awaited.store(true, Ordering::SeqCst);
+                // It may have come between the two.
+                received = self.receiver.try_recv();
+            }
+            match received {
+                Ok(batch) => self.ready = batch.into_iter(),
+                Err(TryRecvError::Empty) => return Next::Later,
+                Err(TryRecvError::Disconnected) => return Next::End(Ok(())),
+            }
         }
     }
 
@@ -109,13 +134,16 @@ impl Lines {
     pub(crate) fn stop(&mut self) {
         self.is_stopped = true;
         self.shared.is_over.store(true, Ordering::SeqCst);
+        self.shared.leave_out(self.ready.as_slice());
+        self.ready = Vec::new().into_iter();
         self.count_sent();
     }
 
-    /// A line may be under way when the run does not want it any more.
+    /// Some may be under way when the run does not want them any more.
     fn count_sent(&self) {
-        let sent = self.receiver.try_iter().filter(Result::is_ok).count() as u64;
-        self.shared.unwanted.fetch_add(sent, Ordering::SeqCst);
+        for batch in self.receiver.try_iter() {
+            self.shared.leave_out(&batch);
+        }
     }
 
     /// How many were not wanted. `None` while they are being counted: `wake` will be called.
@@ -143,44 +171,88 @@ impl Lines {
 }
 
 /// The reader's thread.
-struct Reader<R> {
-    input: BufReader<R>,
+struct Reader<R, W: Fn()> {
+    input: BufReader<Announced<R, W>>,
     cutter: Cutter,
-    shared: Arc<Shared>,
 }
 
-impl<R: Read> Reader<R> {
-    fn read_list(mut self, sender: SyncSender<io::Result<Item>>, wake: &impl Fn()) {
-        self.send_lines(&sender, wake);
-        self.shared.is_counted.store(true, Ordering::SeqCst);
-        // At the end of the list the sender is gone.
-        drop(sender);
-        self.shared.tell(wake);
+impl<R: Read, W: Fn()> Reader<R, W> {
+    fn new(input: R, buffer_bytes: usize, cut: Cut, outgoing: Outgoing<W>) -> Reader<R, W> {
+        let input = Announced { input, outgoing };
+        Reader {
+            input: BufReader::with_capacity(buffer_bytes, input),
+            cutter: Cutter::new(cut),
+        }
     }
 
-    /// Sends lines until the list is over; once the run does not want them any more, counts them.
-    fn send_lines(&mut self, sender: &SyncSender<io::Result<Item>>, wake: &impl Fn()) {
+    /// Hands lines over until the list is over; once the run does not want them any more, counts them.
+    fn read_list(mut self) {
         loop {
-            let item = match self.cutter.next(&mut self.input) {
-                Ok(Some(item)) => Ok(item),
-                Ok(None) => return,
-                Err(error) => {
-                    self.shared.is_cut.store(true, Ordering::SeqCst);
-                    Err(error)
+            let next = self.cutter.next(&mut self.input).transpose();
+            let outgoing = &mut self.input.get_mut().outgoing;
+            match next {
+                Some(Ok(item)) => outgoing.push(Ok(item)),
+                Some(Err(error)) => {
+                    outgoing.shared.is_cut.store(true, Ordering::SeqCst);
+                    outgoing.push(Err(error));
+                    break;
                 }
-            };
-            let is_last = item.is_err();
-            let is_unwanted =
-                self.shared.is_over.load(Ordering::SeqCst) || sender.send(item).is_err();
-            if is_last {
-                return;
-            }
-            if is_unwanted {
-                self.shared.unwanted.fetch_add(1, Ordering::SeqCst);
-            } else {
-                self.shared.tell(wake);
+                None => break,
             }
         }
+        self.input.into_inner().outgoing.end();
+    }
+}
+
+/// What is not handed over yet.
+struct Outgoing<W> {
+    batch: Batch,
+    sender: SyncSender<Batch>,
+    shared: Arc<Shared>,
+    wake: W,
+}
+
+impl<W: Fn()> Outgoing<W> {
+    fn push(&mut self, result: io::Result<Item>) {
+        self.batch.push(result);
+        if self.batch.len() == BATCH_MAX {
+            self.send();
+        }
+    }
+
+    fn send(&mut self) {
+        if self.batch.is_empty() {
+            return;
+        }
+        let batch = std::mem::take(&mut self.batch);
+        if self.shared.is_over.load(Ordering::SeqCst) {
+            return self.shared.leave_out(&batch);
+        }
+        match self.sender.send(batch) {
+            Ok(()) => self.shared.tell(&self.wake),
+            Err(SendError(batch)) => self.shared.leave_out(&batch),
+        }
+    }
+
+    fn end(mut self) {
+        self.send();
+        self.shared.is_counted.store(true, Ordering::SeqCst);
+        // At the end of the list the sender is gone.
+        drop(self.sender);
+        self.shared.tell(&self.wake);
+    }
+}
+
+/// Hands over what there is before each read, as that may never return.
+struct Announced<R, W> {
+    input: R,
+    outgoing: Outgoing<W>,
+}
+
+impl<R: Read, W: Fn()> Read for Announced<R, W> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.outgoing.send();
+        self.input.read(buffer)
     }
 }
 
@@ -246,18 +318,22 @@ mod tests {
 
     const LINES: Cut = Cut::Commands { separator: b'\n' };
 
-    fn reader<R: Read>(input: R) -> Reader<R> {
-        Reader {
-            input: BufReader::with_capacity(7, input),
-            cutter: Cutter::new(LINES),
+    /// All that comes of a list, by a small buffer.
+    fn results_of(input: impl Read) -> Vec<io::Result<Item>> {
+        let (sender, receiver) = sync_channel(1000);
+        let outgoing = Outgoing {
+            batch: Vec::new(),
+            sender,
             shared: Arc::default(),
-        }
+            wake: || {},
+        };
+        Reader::new(input, 7, LINES, outgoing).read_list();
+        receiver.iter().flatten().collect()
     }
 
     fn lines_of(input: impl Read) -> Vec<Item> {
-        let (sender, receiver) = sync_channel(1000);
-        reader(input).read_list(sender, &|| {});
-        receiver.iter().map(|line| line.expect("a line")).collect()
+        let results = results_of(input).into_iter();
+        results.map(|line| line.expect("a line")).collect()
     }
 
     fn line(number: u64, text: &[u8]) -> Item {
@@ -313,9 +389,7 @@ mod tests {
                 Err(io::ErrorKind::Other.into())
             }
         }
-        let (sender, receiver) = sync_channel(9);
-        reader((&b"one\n"[..]).chain(Broken)).read_list(sender, &|| {});
-        let lines: Vec<_> = receiver.iter().collect();
+        let lines = results_of((&b"one\n"[..]).chain(Broken));
         assert!(matches!(&lines[..], [Ok(one), Err(_)] if one.number == 1));
     }
 
@@ -334,7 +408,7 @@ mod tests {
         let wake = move || {
             let _ = sender.send(());
         };
-        (Lines::read(input, LINES, 2, wake).expect("a thread"), woken)
+        (Lines::read(input, LINES, wake).expect("a thread"), woken)
     }
 
     fn wait_for_line(lines: &mut Lines, woken: &Receiver<()>) -> u64 {

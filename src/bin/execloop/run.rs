@@ -36,10 +36,6 @@ mod conclude;
 mod starting;
 mod stopping;
 
-/// At most so many lines are read before their turn, or as many as can run at once where that is less.
-const LINES_AHEAD_MAX: usize = 64;
-/// The same of blocks for stdin, which are large.
-const BLOCKS_AHEAD_MAX: usize = 2;
 /// How long last words may take once everything was killed: whoever asks two times wants an end.
 const LAST_WORDS_MAX: Duration = Duration::from_secs(1);
 /// While the machine has no room, it is looked at again after this.
@@ -166,16 +162,10 @@ impl Run {
         let has_results = options.launch.results.is_some() && !options.dry_run;
         let reserve = has_results.then(Reserve::new).transpose()?;
         let requests = signals::receive(reaper.is_some(), waker())?;
-        let ahead_max = if options.pipes {
-            BLOCKS_AHEAD_MAX
-        } else {
-            LINES_AHEAD_MAX
-        };
         let source = match origin {
             Origin::List(file, cut) => {
-                let ahead_max = options.jobs.min(ahead_max);
                 let count = bar.as_ref().and_then(|_| Count::start(&file, cut));
-                Source::List(Lines::read(file, cut, ahead_max, waker())?, count)
+                Source::List(Lines::read(file, cut, waker())?, count)
             }
             Origin::Fixed(combinations) => Source::Fixed(combinations),
         };
