@@ -10,11 +10,12 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 # What cargo is to do with the crate, and for which targets: all of a line at once, so that no processor waits. Assembly, and
-# which sections an object file may have, are looked at by a build alone. Program and tests are compiled for one system of each kind: what they use is the same on its kin. So is
-# all of it on the two kinds of Mac.
+# which sections an object file may have, are looked at by a build alone. The program is compiled for one system of each
+# kind, and the tests for macOS, which is furthest from Linux: what they use is the same on its kin. So is all of it on the
+# two kinds of Mac.
 lines='
-check --lib --bins --tests --all-features : aarch64-apple-darwin x86_64-unknown-freebsd
-check --lib --bins --all-features : x86_64-unknown-linux-musl
+check --lib --bins --tests --all-features : aarch64-apple-darwin
+check --lib --bins --all-features : x86_64-unknown-freebsd x86_64-unknown-linux-musl
 check --lib : x86_64-unknown-netbsd x86_64-unknown-openbsd x86_64-unknown-dragonfly i686-unknown-linux-gnu
 build --lib --features cli : aarch64-unknown-linux-gnu aarch64-apple-darwin
 '
@@ -30,6 +31,20 @@ fi
 
 # -Z build-std is for nightly toolchains, and for those who say that they know.
 export RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1
+# Nobody runs what comes out, so no machine code is made of what this crate depends on, be it the standard library. Of the
+# crate itself it is made where cargo builds: an object file needs none of the others.
+export RUSTFLAGS='-D warnings -Zno-codegen'
+with_codegen=$PWD/target/cross/with-codegen
+mkdir -p target/cross
+cat >"$with_codegen" <<'wrapper'
+#!/bin/sh
+for argument; do
+    shift
+    [ "$argument" = -Zno-codegen ] || set -- "$@" "$argument"
+done
+exec "$@"
+wrapper
+chmod +x "$with_codegen"
 while IFS=: read -r what targets; do
     chosen=()
     for target in $targets; do
@@ -37,11 +52,11 @@ while IFS=: read -r what targets; do
     done
     [ ${#chosen[@]} -gt 0 ] || continue
     echo "+ cargo $what ${chosen[*]}"
-    # What is only checked, is compiled for nobody; cargo itself does not know that of a standard library from source.
-    flags='-D warnings' std=std
-    [[ $what != check* ]] || flags+=' -Zno-codegen'
+    std=std wrapper=
     [[ $what != *--tests* ]] || std+=,test
+    [[ $what != build* ]] || wrapper=$with_codegen
     # Without what the standard library needs for backtraces.
     # shellcheck disable=SC2086 # several words
-    RUSTFLAGS=$flags nice /usr/bin/cargo $what --quiet -Z build-std=$std -Z build-std-features= "${chosen[@]}" --target-dir target/cross
+    RUSTC_WORKSPACE_WRAPPER=$wrapper nice /usr/bin/cargo $what --quiet \
+        -Z build-std=$std -Z build-std-features= "${chosen[@]}" --target-dir target/cross
 done <<<"$lines"

@@ -1,7 +1,7 @@
 //! Tokens: who has them, who gets them back, and what is refused. `tests/jobserver.rs` has the tools that speak it.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
@@ -276,6 +276,6 @@ fn a_pipes_shared_open_file_stays_blocking() {
     let writers = jobserver.shared.writers(&mut state).expect("open");
     assert!(nonblocking(writers.own.as_raw_fd()));
     // And it is the same pipe.
-    (&write).write_all(b"q").expect("room");
+    io::Write::write_all(&mut &write, b"q").expect("room");
     assert_eq!(jobserver.shared.read_token(), Some(b'q'));
 }
