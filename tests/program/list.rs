@@ -134,6 +134,15 @@ fn wrong_usage_is_exit_status_2_and_says_what_is_wrong() {
             "for a command that takes arguments, write: cksum {}\n",
         ),
         (
+            &["true; echo 'a'"],
+            "No such file or directory; for a command that takes arguments, \
+             write: 'true; echo '\\''a'\\'' {}'\n",
+        ),
+        (
+            &["my list"],
+            "execloop: my list: No such file or directory\n",
+        ),
+        (
             &["/no/such/list"],
             "execloop: /no/such/list: No such file or directory\n",
         ),

@@ -28,6 +28,7 @@ use crate::run::{Options, Origin};
 use crate::search::Search;
 use crate::source::Combinations;
 use crate::template::{self, Position, Template};
+use crate::words;
 
 mod records;
 
@@ -278,18 +279,32 @@ fn open(path: &Path) -> Result<(File, String), Wrong> {
     });
     match file {
         Ok(file) => Ok((file, path.display().to_string())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound && is_program(path) => Err(format!(
-            "{}; for a command that takes arguments, write: {} {{}}",
-            about(path, &error),
-            printable_message(&path.display().to_string()),
-        )),
-        Err(error) => Err(about(path, &error)),
+        Err(error) => Err(match command_for_arguments(path) {
+            Some(command) if error.kind() == io::ErrorKind::NotFound => format!(
+                "{}; for a command that takes arguments, write: {}",
+                about(path, &error),
+                printable(&command),
+            ),
+            _ => about(path, &error),
+        }),
     }
 }
 
-fn is_program(path: &Path) -> bool {
-    let is_name = path.components().count() == 1;
-    is_name && execloop::look_path(path).is_ok()
+/// What was meant by one word that is a program, or a line of shell that begins with one, and no file.
+fn command_for_arguments(word: &Path) -> Option<Vec<u8>> {
+    let word = word.as_os_str().as_bytes();
+    let ends_word = |byte: &u8| byte.is_ascii_whitespace() || b";&|".contains(byte);
+    let name = word.split(ends_word).next()?;
+    if name.contains(&b'/') || execloop::look_path(OsStr::from_bytes(name)).is_err() {
+        return None;
+    }
+    let command = [word, b" {}"].concat();
+    if name == word {
+        return Some(command);
+    }
+    let mut line = Vec::new();
+    words::push_quoted(&command, &mut line);
+    Some(line)
 }
 
 /// What std has put in place of a closed one would be an empty list.
