@@ -46,6 +46,30 @@ fn a_command_whose_results_are_lost_has_failed_in_every_record_and_is_resumed() 
 }
 
 #[test]
+fn a_full_disk_below_the_results_is_told_also_of_a_command_that_dies_of_the_closed_pipe() {
+    for file in ["stdout", "stderr"] {
+        let scratch = Scratch::new();
+        let results = full_results(&scratch, file);
+        for script in [
+            "exec seq 100000",
+            "exec seq 100000 >&2",
+            "seq 10; seq 10 >&2",
+        ] {
+            let done = run(&["--results", &results, "exec sh -c {}", ":::", script], "");
+            let is_lost = script.starts_with("seq") || script.ends_with("&2") == (file == "stderr");
+            let reason = "its results could not be kept: No space left on device";
+            assert_eq!(
+                done.told().contains(reason),
+                is_lost,
+                "{file}, {script}: {}",
+                done.stderr
+            );
+            assert_eq!(done.code, Some(i32::from(is_lost)), "{file}, {script}");
+        }
+    }
+}
+
+#[test]
 fn records_are_of_one_run_at_a_time() {
     let scratch = Scratch::new();
     let log = scratch.join("log").display().to_string();

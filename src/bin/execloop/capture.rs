@@ -2,6 +2,7 @@
 //! Unaware of commands.
 
 use std::io::{self, Write};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::output::Collector;
 
@@ -78,13 +79,33 @@ pub(crate) fn left_out_note(bytes: u64, last: u8) -> Vec<u8> {
 pub(crate) struct Copied<W, F> {
     pub(crate) to: W,
     pub(crate) file: F,
+    pub(crate) lost: Lost,
+}
+
+/// Why a file is not complete. A clone is the same one: one is for who writes, one for whoever wants to know.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Lost(Arc<Mutex<Option<io::Error>>>);
+
+impl Lost {
+    pub(crate) fn take(&self) -> Option<io::Error> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn put(&self, error: io::Error) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+    }
 }
 
 impl<W: Write, F: Write> Write for Copied<W, F> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         // First, as it may have to wait.
         self.to.write_all(bytes)?;
-        self.file.write_all(bytes)?;
+        self.file.write_all(bytes).map_err(|error| {
+            // The library tells it only of a command that ends well, which one without a reader seldom does.
+            let kind = error.kind();
+            self.lost.put(error);
+            io::Error::from(kind)
+        })?;
         Ok(bytes.len())
     }
 

@@ -13,7 +13,7 @@ use execloop::jobserver::Jobserver;
 use execloop::linux::CommandExt;
 use execloop::{Cancel, Command, Context, Input, LookPathError, Output, Signal, TerminalSize};
 
-use crate::capture::{Copied, LeftOut, Limited};
+use crate::capture::{Copied, LeftOut, Limited, Lost};
 use crate::job::Work;
 use crate::outbox::Outbox;
 use crate::output::Collector;
@@ -96,6 +96,7 @@ impl Launch {
         input: Option<&Arc<[u8]>>,
         job: &Job,
         target: &Target<'_>,
+        lost: &Lost,
     ) -> Result<Command, LaunchError> {
         let mut command = match work {
             Work::Shell(line) => {
@@ -146,7 +147,7 @@ impl Launch {
         if let Some(dir) = &self.dir {
             command.current_dir(dir);
         }
-        self.set_output(&mut command, job, target)?;
+        self.set_output(&mut command, job, target, lost)?;
         Ok(command)
     }
 
@@ -171,7 +172,13 @@ impl Launch {
         Some(Work::Program(words))
     }
 
-    fn set_output(&self, command: &mut Command, job: &Job, target: &Target<'_>) -> io::Result<()> {
+    fn set_output(
+        &self,
+        command: &mut Command,
+        job: &Job,
+        target: &Target<'_>,
+        lost: &Lost,
+    ) -> io::Result<()> {
         if let Target::Inherited = target {
             command.stdout(Output::inherit()).stderr(Output::inherit());
             return Ok(());
@@ -184,7 +191,8 @@ impl Launch {
                 let to = self.limited(self.writer(job, target), target.left_out());
                 let file = File::create(directory.join(name))?;
                 let file = self.limited(Box::new(file), LeftOut::Untold);
-                Ok(self.output(Copied { to, file }))
+                let lost = lost.clone();
+                Ok(self.output(Copied { to, file, lost }))
             };
             command.stdout(stream("stdout")?).stderr(stream("stderr")?);
             return Ok(());

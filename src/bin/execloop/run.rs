@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use execloop::{Cause, CommandId, Error, Finished, Handle, Reactor, Signal, program};
 
 use crate::bar::{self, Bar, Style};
+use crate::capture::Lost;
 use crate::clock::{self, Epoch};
 use crate::count::Count;
 use crate::cut::Item;
@@ -134,6 +135,8 @@ struct Running {
     place: u64,
     /// What it has written, unless that is streamed.
     collector: Option<Collector>,
+    /// Why its results are not all there.
+    lost: Lost,
 }
 
 impl Run {

@@ -22,16 +22,14 @@ impl Run {
         self.heed_closed_stdout(&finished);
         let collected = running.collector.as_ref().map(Collector::take);
         let (output, lost) = collected.unwrap_or_default();
+        let lost = lost.as_ref().map(not_kept_reason);
+        let lost = lost.or_else(|| running.lost.take().as_ref().map(lost_reason));
         let reason = match (&finished.outcome, lost) {
             (Err(error), _) if error.cause() == Some(Cause::Cancelled) || self.is_stdout_closed => {
                 self.slots.free(running.job.slot);
                 return self.conclude(&running, Fate::Cancelled, Some(&finished), output);
             }
-            (_, Some(error)) => {
-                let directory = std::env::temp_dir();
-                let (directory, error) = (directory.display(), crate::plain(&error));
-                format!("its output could not be kept in {directory} (TMPDIR): {error}")
-            }
+            (_, Some(reason)) => reason,
             (Err(error), None) => error.to_string(),
             (Ok(()), None) => {
                 self.slots.free(running.job.slot);
@@ -182,6 +180,12 @@ impl Run {
             self.stop();
         }
     }
+}
+
+fn not_kept_reason(error: &io::Error) -> String {
+    let directory = std::env::temp_dir();
+    let (directory, error) = (directory.display(), crate::plain(error));
+    format!("its output could not be kept in {directory} (TMPDIR): {error}")
 }
 
 fn lost_reason(error: &io::Error) -> String {

@@ -126,6 +126,7 @@ impl Run {
             input,
             place: self.printer.take_place(),
             collector: None,
+            lost: Lost::default(),
         };
         match fault {
             Some(reason) => self.refuse(&running, &reason),
@@ -147,7 +148,8 @@ impl Run {
         let restored = self.reserve.as_mut().map_or(Ok(()), Reserve::restore);
         let launch = &self.options.launch;
         let command = restored.map_err(LaunchError::Results);
-        let command = command.and_then(|()| launch.command(work, input, job, &target));
+        let command =
+            command.and_then(|()| launch.command(work, input, job, &target, &running.lost));
         let started = match command {
             Ok(mut command) => {
                 let started = self.reactor.start(&mut command);
