@@ -118,6 +118,14 @@ fn wrong_usage_is_exit_status_2_and_says_what_is_wrong() {
         (&["--env", "A"], "LC_ALL=C"),
         (&["--load", "nan"], "a load, such as 4"),
         (&["--load=-1"], "a load, such as 4"),
+        (
+            &["--jobs", "-1"],
+            "invalid value '-1' for '--jobs <N>': expected a number",
+        ),
+        (
+            &["--timeout", "-1"],
+            "invalid value '-1' for '--timeout <TIME>': expected a number",
+        ),
         (&["--ungroup", "--tag"], "--tag"),
         (
             &["--joblog", "/no/such/log"],

@@ -114,7 +114,7 @@ pub(crate) struct InputArguments {
     pub(crate) null: bool,
 
     /// Give each command up to N arguments, or records of --pipe
-    #[arg(short = 'n', long, value_name = "N", value_parser = parse_count)]
+    #[arg(short = 'n', long, value_name = "N", allow_negative_numbers = true, value_parser = parse_count)]
     pub(crate) max_args: Option<NonZeroUsize>,
 
     /// Cut stdin into blocks, each the stdin of one command
@@ -126,7 +126,7 @@ pub(crate) struct InputArguments {
     pub(crate) pipe: bool,
 
     /// The size of a block: 512K, 1M, 1G, in powers of 1024
-    #[arg(long, value_name = "SIZE", default_value = "1M", value_parser = parse_size,
+    #[arg(long, value_name = "SIZE", allow_negative_numbers = true, default_value = "1M", value_parser = parse_size,
         requires = "pipe", conflicts_with = "max_args")]
     pub(crate) block: u64,
 
@@ -149,7 +149,7 @@ pub(crate) struct LimitArguments {
     /// How many run at once, or 50% of the cores [default: the cores]
     ///
     /// While it runs, SIGUSR1 makes it one more, and SIGUSR2 one less.
-    #[arg(short, long, value_name = "N", value_parser = parse_jobs, verbatim_doc_comment,
+    #[arg(short, long, value_name = "N", allow_negative_numbers = true, value_parser = parse_jobs, verbatim_doc_comment,
         visible_short_alias = 'P')]
     pub(crate) jobs: Option<Jobs>,
 
@@ -157,11 +157,12 @@ pub(crate) struct LimitArguments {
     ///
     /// As many as /proc/loadavg says at this instant. One command always
     /// runs.
-    #[arg(short = 'l', long, value_name = "LOAD", value_parser = parse_load, verbatim_doc_comment)]
+    #[arg(short = 'l', long, value_name = "LOAD", allow_negative_numbers = true, value_parser = parse_load,
+        verbatim_doc_comment)]
     pub(crate) load: Option<f64>,
 
     /// Start no further command while less memory is available
-    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    #[arg(long, value_name = "SIZE", allow_negative_numbers = true, value_parser = parse_size)]
     pub(crate) memfree: Option<u64>,
 
     /// Fail unless MAKEFLAGS names a jobserver that can be used
@@ -181,18 +182,18 @@ pub(crate) struct LimitArguments {
     pub(crate) jobserver_serve: Option<Way>,
 
     /// Stop a command that runs longer: 500ms, 30s, 1.5m, 1h, 1d; 0 is never
-    #[arg(short, long, value_name = "TIME", value_parser = parse_duration)]
+    #[arg(short, long, value_name = "TIME", allow_negative_numbers = true, value_parser = parse_duration)]
     pub(crate) timeout: Option<Duration>,
 
     /// Stop a command that writes nothing for so long
-    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    #[arg(long, value_name = "TIME", allow_negative_numbers = true, value_parser = parse_duration)]
     pub(crate) idle_timeout: Option<Duration>,
 
     /// How long a command has to stop; 0 is for ever
     ///
     /// It is killed then. And a command that has ended by itself, but has
     /// left a process that holds its output open, has failed after this time.
-    #[arg(long, verbatim_doc_comment, value_name = "TIME", default_value = "5s",
+    #[arg(long, verbatim_doc_comment, value_name = "TIME", allow_negative_numbers = true, default_value = "5s",
         value_parser = parse_duration)]
     pub(crate) wait_delay: Duration,
 
@@ -206,6 +207,7 @@ pub(crate) struct LimitArguments {
     #[arg(
         long,
         value_name = "N",
+        allow_negative_numbers = true,
         default_value = "0",
         hide_default_value = true,
         value_parser = parse_retries,
@@ -225,7 +227,7 @@ pub(crate) struct LimitArguments {
     ///
     /// The percentage is of those that have ended, and counts from the third
     /// failure on.
-    #[arg(long, value_name = "N|N%", value_parser = parse_halt, verbatim_doc_comment)]
+    #[arg(long, value_name = "N|N%", allow_negative_numbers = true, value_parser = parse_halt, verbatim_doc_comment)]
     pub(crate) halt: Option<Halt>,
 }
 
@@ -281,7 +283,7 @@ pub(crate) struct OutputArguments {
     /// Keep no more than the first SIZE of each command's output
     ///
     /// How much is left out stands behind it; with --json in output_cut.
-    #[arg(long, value_name = "SIZE", value_parser = parse_size, verbatim_doc_comment)]
+    #[arg(long, value_name = "SIZE", allow_negative_numbers = true, value_parser = parse_size, verbatim_doc_comment)]
     pub(crate) output_limit: Option<u64>,
 
     /// Print an object of JSON a line for each command that ended
