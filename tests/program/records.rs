@@ -70,6 +70,27 @@ fn a_full_disk_below_the_results_is_told_also_of_a_command_that_dies_of_the_clos
 }
 
 #[test]
+fn the_other_records_may_be_in_the_directory_of_the_results_which_is_made_for_them() {
+    let scratch = Scratch::new();
+    let results = scratch.join("results");
+    let names = ["", "log", "events", "page"];
+    let [directory, log, events, page] = names.map(|name| results.join(name).display().to_string());
+    let records = ["--results", &directory, "--joblog", &log];
+    let pictures = ["--trace", &events, "--timeline", &page];
+    let command = ["echo", ":::", "a"];
+    let dry = run(&[&records[..], &["--dry-run"], &command].concat(), "");
+    assert!(dry.code == Some(0) && !results.exists(), "{dry:?}");
+    let done = run(&[&records[..], &pictures, &command].concat(), "");
+    assert_eq!(
+        (done.code, done.told()),
+        (Some(0), "1 command: 1 succeeded, 0 failed\n".to_owned())
+    );
+    for name in ["1/stdout", "log", "events", "page"] {
+        assert!(results.join(name).exists(), "{name}");
+    }
+}
+
+#[test]
 fn records_are_of_one_run_at_a_time() {
     let scratch = Scratch::new();
     let log = scratch.join("log").display().to_string();

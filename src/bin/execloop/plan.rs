@@ -72,18 +72,21 @@ impl Plan {
         }
         let recipe = recipe(arguments, &invocation)?;
         let (origin, list, is_typed) = origin(arguments, &invocation, &recipe)?;
+        let dry_run = arguments.output.dry_run;
+        // First, as other records may be in there.
+        let held = match &arguments.record.results {
+            Some(path) if !dry_run => results(path)?,
+            _ => None,
+        };
         let (job_log, done_before) = job_log(arguments)?;
         let mut records: Vec<Record> = job_log.into_iter().collect();
-        let (mut notes, mut held) = (Vec::new(), None);
-        if !arguments.output.dry_run {
+        if !dry_run {
             records.extend(pictures(arguments)?);
             refuse_same_files(&origin, &list, &records)?;
-            if let Some(path) = &arguments.record.results {
-                held = results(path)?;
-            }
         }
         let mut options = options(arguments, recipe, done_before, is_typed);
         let limits = &arguments.limits;
+        let mut notes = Vec::new();
         let note = |note: String| notes.push(note);
         let chosen = choose(limits.jobserver, limits.jobserver_serve, options.jobs, note);
         options.launch.jobserver = chosen?;
