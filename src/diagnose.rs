@@ -26,14 +26,15 @@ pub(crate) fn explain(
     let StartFailure {
         step,
         error: source,
+        path,
         ..
     } = failure;
-    let path = match step {
+    let path = path.map(PathBuf::from).or_else(|| match step {
         StartStep::Exec => Some(program.path().to_owned()),
         StartStep::Chdir => program.directory.as_deref().map(path_of),
         StartStep::Chroot => program.attributes.chroot.as_deref().map(path_of),
         _ => None,
-    };
+    });
     if may_be_of_interpreter(step, &source)
         && let Some(interpreter) = unusable_interpreter(program)
     {

@@ -266,7 +266,8 @@ impl Output {
 
     /// Hands each chunk to `writer`, on the reactor's thread; it must not block, and one that returns
     /// [`WouldBlock`](std::io::ErrorKind::WouldBlock) pauses the stream until [`Reactor::resume`](crate::Reactor::resume). Its first error ends the
-    /// stream: the command then sees a closed pipe. Flushed at the end, where `WouldBlock` pauses, too: the command is not finished
+    /// stream: the command then sees a closed pipe. [`Interrupted`](std::io::ErrorKind::Interrupted) is tried again, and an
+    /// error where it does not end. Flushed at the end, where `WouldBlock` pauses, too: the command is not finished
     /// before it is flushed, or its pipes are cut. For one start.
     pub fn writer(writer: impl Write + Send + 'static) -> Output {
         Output::of(OutputKind::Writer(Box::new(writer)))

@@ -188,6 +188,7 @@ fn a_start_that_fails_leaves_no_cgroup_and_says_what_was_refused() {
             }
         );
         assert!(is_step && error.to_string().contains(what), "{error}");
+        assert!(error.raw_os_error().is_some(), "{error:?}");
     };
     refused(under.cgroup().set("no.such", "1"), "no.such");
     refused(

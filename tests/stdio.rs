@@ -624,6 +624,34 @@ fn paused_writer_gets_the_rest_after_the_exit() {
     assert_eq!(gate.sheet.text(), "the rest\n");
 }
 
+#[test]
+fn a_writer_that_is_interrupted_all_the_time_has_failed_and_holds_up_nobody() {
+    struct Interrupted {
+        flushes: bool,
+    }
+    impl Write for Interrupted {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            if self.flushes {
+                return Ok(bytes.len());
+            }
+            Err(io::ErrorKind::Interrupted.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Err(io::ErrorKind::Interrupted.into())
+        }
+    }
+    for flushes in [false, true] {
+        let mut command = shell("echo something");
+        let done = finish(command.stdout(Output::writer(Interrupted { flushes })));
+        assert!(
+            matches!(&done.outcome, Err(Error::Copy { source, .. }) if source.kind() == io::ErrorKind::Interrupted),
+            "{:?}",
+            done.outcome
+        );
+    }
+}
+
 // The same of what it keeps until it is flushed, which may be interrupted as well.
 #[test]
 fn paused_flush_is_tried_again_by_resume() {

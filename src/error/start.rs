@@ -70,7 +70,8 @@ pub enum StartError {
     Step {
         /// Which.
         step: StartStep,
-        /// What the step was about: the program for `exec`, the directory for `chdir`.
+        /// What the step was about: the program for `exec`, the directory for `chdir`, a file of the cgroup that was to
+        /// be made.
         path: Option<PathBuf>,
         /// The kernel's answer.
         source: io::Error,

@@ -320,28 +320,35 @@ impl Sink {
     }
 }
 
+/// So often a writer may say in a row that it was interrupted.
+const TRIES_MAX: u32 = 1000;
+
 /// Writes until all is taken or the writer would block. Returns how much was taken.
 fn write_some(writer: &mut Box<dyn Write + Send>, bytes: &[u8]) -> io::Result<usize> {
     let mut taken = 0;
     while taken < bytes.len() {
-        match guarded("writer", || writer.write(&bytes[taken..])) {
+        match unless_interrupted(|| writer.write(&bytes[taken..])) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
             Ok(written) => taken += written.min(bytes.len() - taken),
-            Err(error) => match error.kind() {
-                io::ErrorKind::Interrupted => {}
-                io::ErrorKind::WouldBlock => break,
-                _ => return Err(error),
-            },
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+            Err(error) => return Err(error),
         }
     }
     Ok(taken)
 }
 
 fn flush(writer: &mut Box<dyn Write + Send>) -> io::Result<()> {
+    unless_interrupted(|| writer.flush())
+}
+
+/// What a writer says that was not interrupted. One that is all the time has failed: it would hold up all commands.
+fn unless_interrupted<T>(mut act: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    let mut tries = 0;
     loop {
-        match guarded("writer", || writer.flush()) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            flushed => return flushed,
+        tries += 1;
+        match guarded("writer", &mut act) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted && tries < TRIES_MAX => {}
+            result => return result,
         }
     }
 }

@@ -1,14 +1,17 @@
-//! Why a start failed: the step, the error number, and what the loop makes of both.
+//! Why a start failed: the step, what it was about, the error number, and what the loop makes of them.
 //! Unaware of how children are started.
 
 use std::fmt;
 use std::io;
+use std::path::Path;
 
 /// A start that failed: at which step, and with which error number.
 #[derive(Debug)]
 pub(crate) struct StartFailure {
     pub(crate) step: StartStep,
     pub(crate) error: io::Error,
+    /// What the step was about, where the launch does not say.
+    pub(crate) path: Option<Box<Path>>,
     /// The way of starting was refused, and not the command: the next attempt goes another way.
     pub(crate) has_another_way: bool,
 }
@@ -19,8 +22,15 @@ impl StartFailure {
         StartFailure {
             step,
             error,
+            path: None,
             has_another_way: false,
         }
+    }
+
+    /// The same, about this file.
+    pub(crate) fn about(mut self, path: &Path) -> StartFailure {
+        self.path = Some(path.into());
+        self
     }
 
     /// The system is short of something that other commands may give back: descriptors, processes, memory. No limit on

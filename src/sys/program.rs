@@ -77,6 +77,20 @@ pub fn set_default_action(signal: Signal) {
     unsafe { libc::signal(signal.number(), libc::SIG_DFL) };
 }
 
+/// From here on this thread takes these signals. The masks of other threads stay as they are.
+pub fn unblock_here(signals: &[Signal]) {
+    // SAFETY: sigset_t is plain bits, for which zero is valid.
+    let mut set: libc::sigset_t = unsafe { mem::zeroed() };
+    // SAFETY: the set is whole.
+    unsafe { libc::sigemptyset(&raw mut set) };
+    for signal in signals {
+        // SAFETY: the set is whole; a number that is no signal is refused.
+        unsafe { libc::sigaddset(&raw mut set, signal.number()) };
+    }
+    // SAFETY: the set is whole, and nobody asks for the mask before.
+    unsafe { libc::pthread_sigmask(libc::SIG_UNBLOCK, &raw const set, std::ptr::null_mut()) };
+}
+
 /// Stops this process as a signal's default action does, until it is continued: the kernel does not stop one whose
 /// process group is orphaned, as no shell would continue it. The present action is back in place afterwards.
 pub fn stop_by_default_action(signal: Signal) {

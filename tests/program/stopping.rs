@@ -16,6 +16,36 @@ fn polite(signal: &str) -> String {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn a_signal_that_was_blocked_at_the_start_stops_the_run_all_the_same() {
+    let blocked = |program: &str| {
+        let mut command = Command::new("env");
+        command.args(["--block-signal=TERM", program]);
+        command
+    };
+    if !blocked("true").finish().is_ok_and(|done| done.success()) {
+        eprintln!("skipped: env(1) blocks no signals here");
+        return;
+    }
+    let mut command = blocked(env!("CARGO_BIN_EXE_execloop"));
+    // It has that mask, too, so that it has to be killed.
+    let mut live = Live::of(command.args(["run", "--stream", "--wait-delay", "1ms"]));
+    live.list("echo ready; exec sleep 1000\n");
+    assert_eq!(live.output_line(), "1: ready");
+    live.signal(Signal::TERM);
+    let done = live.finish();
+    assert_eq!(done.signal, Some(Signal::TERM.number()), "{done:?}");
+
+    // A command gets the mask that the program was given.
+    let mut command = blocked(env!("CARGO_BIN_EXE_execloop"));
+    let done = finish(command.args(["run", "grep", "-h", "SigBlk", ":::", "/proc/self/status"]));
+    let printed = done.output();
+    let mask = printed.trim_end().rsplit('\t').next().expect("a mask");
+    let mask = u64::from_str_radix(mask, 16).expect("a number");
+    assert_eq!(mask >> (Signal::TERM.number() - 1) & 1, 1, "{done:?}");
+}
+
+#[test]
 fn the_first_interrupt_asks_all_commands_and_waits_for_them() {
     if is_ignored(Signal::INT) {
         return;

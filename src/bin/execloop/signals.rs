@@ -66,8 +66,10 @@ pub(crate) fn is_process_one() -> bool {
     std::process::id() == 1
 }
 
-/// Receives signals from now on, but for those that are ignored: `nohup` and a shell's `&` mean it. Calls `wake` after
-/// each. `wants_ends`: an end of a child is one, too. The third that asks to stop kills what runs and ends the program where it stands.
+/// Receives signals from now on, but for those that are ignored: `nohup` and a shell's `&` mean it. One that is blocked
+/// is received all the same, as who starts a program with its own mask seldom means that, and commands still get that mask.
+/// Calls `wake` after each. `wants_ends`: an end of a child is one, too. The third that asks to stop kills what runs and
+/// ends the program where it stands.
 pub(crate) fn receive(
     wants_ends: bool,
     wake: impl Fn() + Send + 'static,
@@ -75,11 +77,13 @@ pub(crate) fn receive(
     let_large_writes_fail();
     let handled = HANDLED.into_iter().filter(|signal| !is_ignored(*signal));
     let child = wants_ends.then_some(Signal::CHLD);
-    let mut signals = Signals::new(handled.chain(child).map(Signal::number))?;
+    let handled: Vec<Signal> = handled.chain(child).collect();
+    let mut signals = Signals::new(handled.iter().copied().map(Signal::number))?;
     let (sender, receiver) = channel();
     thread::Builder::new()
         .name("signals".to_owned())
         .spawn(move || {
+            program::unblock_here(&handled);
             let mut stops = 0;
             for signal in signals.forever().filter_map(Signal::new) {
                 let request = Request::of(signal);
