@@ -1,7 +1,7 @@
 //! The table of commands: who waits, runs or lingers in which slot, and the way from an id to a slot.
 //! Unaware of the kernel's calls, of the rules of a job and of why a command moves on.
 
-use std::collections::{HashMap, VecDeque, hash_map};
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::time::Instant;
@@ -80,8 +80,8 @@ pub(crate) enum Wait {
 #[derive(Debug)]
 enum Place {
     Slot(u32),
-    /// Finished and not handed out: where it is kept, and what is left of its pipes until then.
-    Finished(usize, Left),
+    /// Finished and not handed out: what became of it, and what is left of its pipes until then.
+    Finished(Box<Finished>, Left),
 }
 
 /// What a finished command has left for the caller's calls.
@@ -112,8 +112,8 @@ pub(crate) struct Table<K: Kernel> {
     /// Finished commands, oldest first; also some that were handed out since.
     order: VecDeque<u64>,
     waiting: usize,
-    /// What became of those that are finished and not taken.
-    finished: Slab<Finished>,
+    /// How many are finished and not taken.
+    finished: usize,
 }
 
 impl<K: Kernel> Table<K> {
@@ -126,7 +126,7 @@ impl<K: Kernel> Table<K> {
             vacant: Vec::new(),
             order: VecDeque::new(),
             waiting: 0,
-            finished: Slab::new(),
+            finished: 0,
         }
     }
 
@@ -160,7 +160,7 @@ impl<K: Kernel> Table<K> {
 
     /// How many are finished and not taken.
     pub(crate) fn finished(&self) -> usize {
-        self.finished.len()
+        self.finished
     }
 
     // From an id or an event to a slot. Any of these may lead nowhere.
@@ -426,39 +426,22 @@ impl<K: Kernel> Table<K> {
         }
     }
 
-    /// What became of those that were not taken.
-    pub(crate) fn drain_finished(&mut self) -> impl Iterator<Item = impl Sized> {
-        self.places.clear();
-        self.finished.drain()
-    }
-
     // Finished commands.
 
     /// Keeps what became of a command until it is taken.
-    pub(crate) fn keep_finished(&mut self, finished: Finished, left: Left) {
+    pub(crate) fn keep_finished(&mut self, finished: Box<Finished>, left: Left) {
         let number = finished.id.number;
         self.order.push_back(number);
-        let kept = self.finished.insert(finished);
-        self.places.insert(number, Place::Finished(kept, left));
+        self.finished += 1;
+        self.places.insert(number, Place::Finished(finished, left));
     }
 
     /// What became of a command, if that is known and was not taken.
     pub(crate) fn unread(&self, id: CommandId) -> Option<&Finished> {
         match self.place(id)? {
-            Place::Finished(kept, _) => self.finished.get(*kept),
+            Place::Finished(finished, _) => Some(finished),
             Place::Slot(_) => None,
         }
-    }
-
-    /// The command that finished first, of those not taken.
-    pub(crate) fn first_finished(&mut self) -> Option<CommandId> {
-        while let Some(number) = self.order.front().copied() {
-            if matches!(self.places.get(&number), Some(Place::Finished(..))) {
-                return Some(self.id(number));
-            }
-            self.order.pop_front();
-        }
-        None
     }
 
     /// The first of those that this is true of.
@@ -471,37 +454,40 @@ impl<K: Kernel> Table<K> {
             .map(|number| self.id(*number))
     }
 
-    /// Finds what became of a command, for `take_finished`, and what is left of its pipes. Its id leads nowhere from here on.
-    pub(crate) fn leave_finished(&mut self, id: CommandId) -> Option<(usize, Left)> {
-        if id.reactor != self.reactor {
-            return None;
+    /// Takes what became of the command that finished first, of those not taken, and what is left of its pipes. Its id leads
+    /// nowhere from here on.
+    pub(crate) fn pop_finished(&mut self) -> Option<(Box<Finished>, Left)> {
+        while let Some(number) = self.order.pop_front() {
+            if let Some(taken) = self.take_place(number) {
+                return Some(taken);
+            }
         }
-        let hash_map::Entry::Occupied(place) = self.places.entry(id.number) else {
-            return None;
-        };
-        let Place::Finished(kept, left) = *place.get() else {
-            return None;
-        };
-        place.remove();
+        None
+    }
+
+    /// The same of a certain one.
+    pub(crate) fn take_finished(&mut self, id: CommandId) -> Option<(Box<Finished>, Left)> {
+        self.unread(id)?;
         if self.order.front() == Some(&id.number) {
             self.order.pop_front();
         }
+        let taken = self.take_place(id.number);
         // Those taken out of turn leave their numbers behind: no more of them than of the others.
-        if self.order.len() > ORDER_SLACK + 2 * self.finished.len() {
+        if self.order.len() > ORDER_SLACK + 2 * self.finished {
             let places = &self.places;
             self.order.retain(|number| places.contains_key(number));
         }
-        Some((kept, left))
+        taken
     }
 
-    /// Takes what became of a command.
-    #[inline]
-    pub(crate) fn take_finished(&mut self, kept: usize) -> Finished {
-        let finished = self.finished.remove(kept);
-        if self.finished.is_empty() && self.finished.capacity() > FINISHED_KEPT_MAX {
-            self.finished.shrink_to_fit();
-        }
-        finished
+    /// Whoever has a number in the order is finished, or was handed out.
+    fn take_place(&mut self, number: u64) -> Option<(Box<Finished>, Left)> {
+        let Place::Finished(finished, left) = self.places.remove(&number)? else {
+            debug_assert!(false, "handed out: one that is not finished");
+            return None;
+        };
+        self.finished -= 1;
+        Some((finished, left))
     }
 
     /// What becomes of the command is not reported: its id leads nowhere from here on.
@@ -512,9 +498,6 @@ impl<K: Kernel> Table<K> {
 
 /// So many numbers may stand in the order for nothing.
 const ORDER_SLACK: usize = 64;
-
-/// Room for so many finished commands is kept for the next.
-const FINISHED_KEPT_MAX: usize = 256;
 
 /// A hash for numbers that count up: no caller chooses them, so nothing has to be kept secret.
 #[derive(Debug, Default)]

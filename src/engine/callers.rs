@@ -131,7 +131,7 @@ impl<K: Kernel> Engine<K> {
     }
 
     /// Takes the next finished command of which the caller waits for no output: its end comes after its pipes' end.
-    pub(crate) fn pop_read(&mut self) -> Option<Finished> {
+    pub(crate) fn pop_read(&mut self) -> Option<Box<Finished>> {
         let id = self.first_read()?;
         self.take_finished(id)
     }

@@ -46,7 +46,7 @@ impl<K: Kernel> Engine<K> {
         };
         let (stdout, stderr) = (collected(Stream::Stdout), collected(Stream::Stderr));
         let reaped = running.reaped.as_ref();
-        let finished = Finished {
+        let finished = Box::new(Finished {
             id: self.table.id_of(slot),
             pid: child.as_ref().map(K::pid),
             status: running.job.status(),
@@ -60,7 +60,7 @@ impl<K: Kernel> Engine<K> {
             reaped: reaped.map(|reaped| reaped.at),
             drained: Some(now),
             data: None,
-        };
+        });
         // Closed ones too: what the caller closed, or the delay cut, answers as such until the end.
         if lingers {
             running.kept = running.open_pipes();
@@ -93,11 +93,11 @@ impl<K: Kernel> Engine<K> {
     /// The same of one that was never among those that wait. The caller was to have these pipes of it.
     pub(super) fn keep_unstarted(&mut self, id: CommandId, lends: Streams, error: StartError) {
         let finished = Finished::without_process(id, Error::Start(error));
-        self.keep_finished(finished, Left::Unopened(lends));
+        self.keep_finished(Box::new(finished), Left::Unopened(lends));
     }
 
     /// Keeps what became of a command until it is taken, or hands it to who is waiting for just that.
-    fn keep_finished(&mut self, mut finished: Finished, left: Left) {
+    fn keep_finished(&mut self, mut finished: Box<Finished>, left: Left) {
         let id = finished.id;
         let aside = self.asides.take(id.number);
         finished.data = aside.data;
@@ -108,7 +108,7 @@ impl<K: Kernel> Engine<K> {
             && let Some(finished) = self.take_finished(id)
         {
             let _ = guarded("callback", || {
-                reply(finished);
+                reply(*finished);
                 Ok(())
             });
             self.clock.read(self.kernel.now());
@@ -134,15 +134,21 @@ impl<K: Kernel> Engine<K> {
     }
 
     /// Takes the next finished command.
-    pub(crate) fn pop_finished(&mut self) -> Option<Finished> {
-        let id = self.table.first_finished()?;
-        self.take_finished(id)
+    pub(crate) fn pop_finished(&mut self) -> Option<Box<Finished>> {
+        let (finished, left) = self.table.pop_finished()?;
+        self.end_pipes(finished.id, left);
+        Some(finished)
     }
 
-    /// Takes one finished command. Its caller's pipes are closed now (Go: at the end of `Wait`).
-    #[inline]
-    pub(crate) fn take_finished(&mut self, id: CommandId) -> Option<Finished> {
-        let (kept, left) = self.table.leave_finished(id)?;
+    /// Takes one finished command.
+    pub(crate) fn take_finished(&mut self, id: CommandId) -> Option<Box<Finished>> {
+        let (finished, left) = self.table.take_finished(id)?;
+        self.end_pipes(id, left);
+        Some(finished)
+    }
+
+    /// The command was taken. Its caller's pipes are closed now (Go: at the end of `Wait`).
+    fn end_pipes(&mut self, id: CommandId, left: Left) {
         self.readiness.forget(id.number);
         if let Left::Slot(slot) = left {
             let mut running = self.table.take_lingering(slot);
@@ -152,6 +158,5 @@ impl<K: Kernel> Engine<K> {
             self.leave(slot);
             self.table.vacate(slot);
         }
-        Some(self.table.take_finished(kept))
     }
 }

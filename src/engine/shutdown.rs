@@ -35,7 +35,8 @@ impl<K: Kernel> Engine<K> {
         while self.unfinished() > 0 {
             self.turn(None)?;
         }
-        Ok(std::iter::from_fn(|| self.pop_finished()).collect())
+        let finished = std::iter::from_fn(|| self.pop_finished());
+        Ok(finished.map(|finished| *finished).collect())
     }
 
     /// What waits is not started, what runs is killed.
@@ -127,7 +128,7 @@ impl<K: Kernel> Drop for Engine<K> {
             .into_iter()
             .for_each(|message| drop_callers("command", message));
         self.table.drop_all();
-        for finished in self.table.drain_finished() {
+        while let Some((finished, _)) = self.table.pop_finished() {
             drop_callers("data", finished);
         }
         drop_callers("observer", self.observer.take());

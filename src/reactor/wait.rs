@@ -52,9 +52,13 @@ fn next_event(engine: &mut Engine<Unix>) -> Option<Event> {
         Some((id, stream)) => Some(Event::Ready(id, stream)),
         None => match engine.pop_slow() {
             Some(id) => Some(Event::Slow(id)),
-            None => engine.pop_read().map(Event::Finished),
+            None => engine.pop_read().map(|finished| Event::Finished(*finished)),
         },
     }
+}
+
+fn unboxed(finished: Option<Box<Finished>>) -> Option<Finished> {
+    finished.map(|finished| *finished)
 }
 
 impl Reactor {
@@ -65,6 +69,7 @@ impl Reactor {
     /// in a forked copy of the process ([`Unsupported`](io::ErrorKind::Unsupported)).
     pub fn wait_any(&mut self) -> io::Result<Option<Finished>> {
         self.wait_for(None, Engine::pop_finished, |engine| engine.len() > 0)
+            .map(unboxed)
     }
 
     /// As [`wait_any`](Reactor::wait_any), but waits no longer than `timeout`: `None` then, too.
@@ -89,6 +94,7 @@ impl Reactor {
     pub fn wait_any_timeout(&mut self, timeout: Duration) -> io::Result<Option<Finished>> {
         let timeout = Some(timeout);
         self.wait_for(timeout, Engine::pop_finished, |engine| engine.len() > 0)
+            .map(unboxed)
     }
 
     /// As [`wait_any_timeout`](Reactor::wait_any_timeout), and tells also when a pipe of the caller's is worth another
@@ -237,6 +243,7 @@ impl Reactor {
     pub fn wait(&mut self, id: CommandId) -> io::Result<Option<Finished>> {
         let take = |engine: &mut Engine<Unix>| engine.take_finished(id);
         self.wait_for(None, take, |engine| engine.knows(id))
+            .map(unboxed)
     }
 
     /// Hands out a command that is finished; `None` when there is none now. Does not wait, and does not turn: what has
@@ -244,7 +251,7 @@ impl Reactor {
     pub fn try_wait_any(&mut self) -> Option<Finished> {
         let finished = self.engine.pop_finished();
         self.tell_outer_loop();
-        finished
+        unboxed(finished)
     }
 
     /// Hands out this command if it is finished; `None` when it is not yet, was handed out already, or never was this
@@ -253,6 +260,6 @@ impl Reactor {
     pub fn try_wait(&mut self, id: CommandId) -> Option<Finished> {
         let finished = self.engine.take_finished(id);
         self.tell_outer_loop();
-        finished
+        unboxed(finished)
     }
 }

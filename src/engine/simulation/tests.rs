@@ -239,7 +239,7 @@ fn a_place_that_becomes_free_between_two_turns_is_told_to_an_outer_loop() {
 fn finish(engine: &mut Engine<Simulated>, id: CommandId) -> Finished {
     loop {
         if let Some(finished) = engine.take_finished(id) {
-            return finished;
+            return *finished;
         }
         engine.turn(None).expect("the weather is calm");
     }

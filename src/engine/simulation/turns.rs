@@ -69,7 +69,7 @@ impl Driver {
                 return;
             }
             if let Some(finished) = self.engine().take_finished(id) {
-                return self.note(finished);
+                return self.note(*finished);
             }
             if !self.engine().knows(id) {
                 self.engine().take_messages();
@@ -97,7 +97,7 @@ impl Driver {
         if self.takes_events {
             // Out of order, as the end of a command comes after what its pipes have for the caller.
             if let Some(finished) = self.engine().pop_read() {
-                self.note(finished);
+                self.note(*finished);
             }
             return;
         }
@@ -107,7 +107,7 @@ impl Driver {
                 "out of order"
             );
             self.last_drained = finished.drained.or(self.last_drained);
-            self.note(finished);
+            self.note(*finished);
         }
     }
 
