@@ -4,6 +4,7 @@
 
 use std::ffi::{CString, OsStr, c_char};
 use std::fmt;
+use std::mem;
 use std::os::unix::ffi::OsStrExt;
 use std::ptr;
 use std::slice;
@@ -41,10 +42,10 @@ impl CStrings {
     {
         let strings = strings.into_iter();
         let (mut length, mut count) = (0, 0);
-        for string in strings.clone() {
+        strings.clone().for_each(|string| {
             length += string.len() + 1;
             count += 1;
-        }
+        });
         let length_in_words = length.div_ceil(size_of::<*const c_char>());
         let mut words: Vec<*const c_char> = Vec::with_capacity(count + 1 + length_in_words);
         // All zero, so that each string has its end already, and the array, too.
@@ -53,16 +54,19 @@ impl CStrings {
         // SAFETY: the words are initialized, and these are used as bytes alone from here on.
         let mut rest: &mut [u8] =
             unsafe { slice::from_raw_parts_mut(behind.as_mut_ptr().cast(), size_of_val(behind)) };
-        for (string, pointer) in strings.zip(&mut array[..count]) {
+        let mut pointers = array.iter_mut();
+        let mut has_nul = false;
+        strings.for_each(|string| {
             let string = string.as_bytes();
-            if string.contains(&0) {
-                return None;
+            has_nul |= contains_nul(string);
+            let (copy, behind) = mem::take(&mut rest).split_at_mut(string.len() + 1);
+            copy[..string.len()].copy_from_slice(string);
+            rest = behind;
+            if let Some(pointer) = pointers.next() {
+                *pointer = copy.as_ptr().cast();
             }
-            *pointer = rest.as_ptr().cast();
-            rest[..string.len()].copy_from_slice(string);
-            rest = &mut rest[string.len() + 1..];
-        }
-        Some(CStrings {
+        });
+        (!has_nul).then_some(CStrings {
             words,
             count,
             length,
@@ -108,6 +112,12 @@ impl fmt::Debug for CStrings {
             )
             .finish()
     }
+}
+
+/// By libc, whose search is made for this processor.
+fn contains_nul(bytes: &[u8]) -> bool {
+    // SAFETY: memchr(3) reads no byte beyond the slice.
+    !unsafe { libc::memchr(bytes.as_ptr().cast(), 0, bytes.len()) }.is_null()
 }
 
 /// The string for C, or `None` when it holds a NUL byte.

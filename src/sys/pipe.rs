@@ -99,6 +99,9 @@ pub(super) fn pipes(
 ) -> Result<([Option<Pipe>; 3], ChildsEnds), StartFailure> {
     let mut ours: [Option<Pipe>; 3] = [None, None, None];
     let mut theirs = [None, None, None];
+    if !launch.has_ends() {
+        return Ok((ours, theirs));
+    }
     // stdin last: it may be on the terminal of stdout.
     for stream in [Stream::Stdout, Stream::Stderr, Stream::Stdin] {
         let (our_end, their_end) = match &launch.stdio[stream as usize] {

@@ -166,22 +166,24 @@ impl Cradle {
 
     /// Takes back what the child no longer uses. Returns its serial and what failed, once it uses nothing any more.
     pub(super) fn settle(&mut self, nulls: &Nulls) -> Option<(u32, Option<(StartStep, i32)>)> {
-        self.under_way.as_ref()?;
-        let is_released = self.is_released();
-        let shares_table = self.shares_table();
-        if !shares_table && let Some(child) = &mut self.under_way {
+        if self.is_settled() {
+            return None;
+        }
+        if self.is_released() {
+            self.under_way = None;
+            self.clear(nulls);
+            return Some((self.serial, self.plan.report.failure()));
+        }
+        if !self.shares_table()
+            && let Some(child) = &mut self.under_way
+        {
             // At once: an end of a pipe that is left here would keep its reader waiting.
             child.ends = [None, None, None];
             child.retired.clear();
             child.carried.cgroup_file = None;
             self.take_back(nulls);
         }
-        if !is_released {
-            return None;
-        }
-        self.under_way = None;
-        self.plan.exec = None;
-        Some((self.serial, self.plan.report.failure()))
+        None
     }
 
     /// The child still uses the parent's table.

@@ -145,11 +145,11 @@ impl Backend for System {
     }
 
     fn reap(&mut self, child: &mut Child) -> io::Result<Option<Exit>> {
-        let exit = child.reap()?;
-        Ok(exit.map(|exit| Exit {
-            failure: self.spawner.take_failure(child, exit.status.is_some()),
-            ..exit
-        }))
+        let mut exit = child.reap()?;
+        if let Some(exit) = &mut exit {
+            exit.failure = self.spawner.take_failure(child, exit.status.is_some());
+        }
+        Ok(exit)
     }
 
     fn arm(&mut self, delay: Duration) -> io::Result<()> {

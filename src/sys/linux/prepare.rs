@@ -16,18 +16,18 @@ use crate::sys::mapping::{gaps, targets};
 use crate::sys::{Launch, StartFailure, StartStep, Stdio, Stream, cvt};
 
 impl Spawner {
-    /// Plans what the child is to do. Where the table is shared, everything that it needs goes to low numbers first.
+    /// Plans what the child is to do. Where it `shares` the table, everything that it needs goes to low numbers first.
+    /// `waits`: its start lasts until its exec.
     pub(super) fn plan(
         &mut self,
         index: usize,
         launch: &Launch,
         ends: &[Option<OwnedFd>; 3],
         ours: &[Option<i32>; 3],
-        shares: bool,
+        (shares, waits): (bool, bool),
     ) -> Result<Carried, StartFailure> {
         let attributes = &launch.program.attributes;
         let carried = self.carry(index, launch, shares)?;
-        let waits = self.waits(launch);
         let failed = |error| StartFailure::new(StartStep::Open, error);
         let mut sources = Sources {
             pipes: launch

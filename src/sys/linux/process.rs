@@ -185,12 +185,19 @@ impl Child {
 
     /// waitid(2), or wait4(2) where a filter refuses the first. An error is one that may pass.
     fn wait_either_way(&self, options: libc::c_int) -> io::Result<Option<Exit>> {
+        match self.wait(options) {
+            Err(error) => self.wait_otherwise(options, error),
+            waited => waited,
+        }
+    }
+
+    #[cold]
+    fn wait_otherwise(&self, options: libc::c_int, error: io::Error) -> io::Result<Option<Exit>> {
         let lost = |error: &io::Error| error.raw_os_error() == Some(libc::ECHILD);
-        let result = match self.wait(options) {
-            Err(error) if !lost(&error) && error.kind() != io::ErrorKind::Interrupted => {
-                self.wait_by_pid(options)
-            }
-            result => result,
+        let result = if lost(&error) || error.kind() == io::ErrorKind::Interrupted {
+            Err(error)
+        } else {
+            self.wait_by_pid(options)
         };
         match result {
             Err(error) if lost(&error) => Ok(Some(Exit {
@@ -203,7 +210,6 @@ impl Child {
     }
 
     /// The pid is the child's until it is reaped, and only its reaping ends this handle's use.
-    #[cold]
     fn wait_by_pid(&self, options: libc::c_int) -> io::Result<Option<Exit>> {
         let mut status = 0;
         // SAFETY: rusage is plain numbers for which zero is valid.
@@ -232,7 +238,6 @@ impl Child {
 
     /// The status of a child that somebody else reaped, or the kernel itself as SIGCHLD is ignored. Linux 6.15 keeps
     /// it for those who hold a pidfd.
-    #[cold]
     fn status_after_reap(&self) -> Option<ExitStatus> {
         let mut information = PidfdInfo {
             mask: PIDFD_INFO_EXIT,

@@ -254,8 +254,9 @@ impl Spawner {
             }
             self.cradles[index].sink();
         }
-        let outcome = match self.plan(index, launch, ends, ours, shares) {
-            Ok(carried) => self.clone_child(index, launch, carried),
+        let waits = self.waits(launch);
+        let outcome = match self.plan(index, launch, ends, ours, (shares, waits)) {
+            Ok(carried) => self.clone_child(index, launch, carried, waits),
             Err(failure) => Attempt::Failed(failure),
         };
         if !matches!(outcome, Attempt::Started(_, Some(_))) {
@@ -264,9 +265,14 @@ impl Spawner {
         outcome
     }
 
-    fn clone_child(&mut self, index: usize, launch: &Launch, carried: Carried) -> Attempt {
+    fn clone_child(
+        &mut self,
+        index: usize,
+        launch: &Launch,
+        carried: Carried,
+        waits: bool,
+    ) -> Attempt {
         let attributes = &launch.program.attributes;
-        let waits = self.waits(launch);
         let block_signals = !self.has_clone3 || attributes.changes_group();
         let mask = if block_signals {
             Some(SignalMask::block_all())
