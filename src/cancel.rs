@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::NotRunning;
+use crate::guard::drop_callers;
 use crate::sys::{Signal, Target};
 
 /// What happens to a running command when its [`Context`](crate::Context) ends, its
@@ -102,6 +103,13 @@ impl Cancel {
     pub fn then(mut self, after: Duration, signal: Signal) -> Cancel {
         self.rungs.push((after, signal));
         self
+    }
+
+    /// Drops one hold on it. The last one drops the callback, which is the caller's and may panic.
+    pub(crate) fn let_go(self: Arc<Cancel>) {
+        if matches!(self.action, Action::Callback(_)) {
+            drop_callers("callback", self);
+        }
     }
 
     /// It does nothing, now or later.

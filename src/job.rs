@@ -112,9 +112,10 @@ impl Streams {
     }
 
     pub(crate) fn iter(self) -> impl Iterator<Item = Stream> {
-        Stream::ALL
-            .into_iter()
-            .filter(move |stream| self.contains(*stream))
+        // Most are empty.
+        let all: &[Stream] = if self.is_empty() { &[] } else { &Stream::ALL };
+        let all = all.iter().copied();
+        all.filter(move |stream| self.contains(*stream))
     }
 }
 
@@ -240,6 +241,17 @@ impl Job {
     /// The streams that were closed by force.
     pub(crate) fn cut(&self) -> Streams {
         self.cut
+    }
+
+    /// Drops the errors that nobody has taken, which are the caller's: each for itself.
+    pub(crate) fn drop_errors(&mut self) {
+        if let Some((_, error)) = self.copy_error.take() {
+            drop_callers("error", error);
+        }
+        let answer = std::mem::replace(&mut self.answer, Answer::Nothing);
+        if let Answer::Failed(error) | Answer::KillFailed(error) = answer {
+            drop_callers("error", error);
+        }
     }
 
     /// What it wants done about its end.

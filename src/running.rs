@@ -155,20 +155,16 @@ impl<K: Kernel> Running<K> {
         result
     }
 
-    /// Drops what is left of it and of the caller's: each for itself, as each may panic.
-    pub(crate) fn drop_apart(self) {
-        let Running {
-            job,
-            streams,
-            cancel,
-            start,
-            ..
-        } = self;
-        for our_end in streams {
-            drop_callers("stream", our_end);
+    /// Drops what is left of it and of the caller's: each for itself, as each may panic, if there is any.
+    pub(crate) fn drop_apart(mut self) {
+        for our_end in &mut self.streams {
+            if !matches!(our_end, OurEnd::Absent) {
+                drop_callers("stream", std::mem::replace(our_end, OurEnd::Absent));
+            }
         }
-        drop_callers("callback", cancel);
-        drop_callers("error", job);
+        self.job.drop_errors();
+        let Running { cancel, start, .. } = self;
+        cancel.let_go();
         if let Some(spec) = start {
             spec.drop_apart();
         }

@@ -46,9 +46,13 @@ impl<P> OurEnd<P> {
     /// Our end of a stdin.
     pub(crate) fn of_input(pipe: Option<P>, feed: Option<Feed>) -> OurEnd<P> {
         debug_assert_eq!(pipe.is_some(), feed.is_some(), "a pipe without a use");
-        let (Some(pipe), Some(feed)) = (pipe, feed) else {
-            return OurEnd::Absent;
-        };
+        match (pipe, feed) {
+            (Some(pipe), Some(feed)) => OurEnd::fed(pipe, feed),
+            _ => OurEnd::Absent,
+        }
+    }
+
+    fn fed(pipe: P, feed: Feed) -> OurEnd<P> {
         let source = match feed {
             Feed::Caller => return OurEnd::Caller(CallerPipe::new(pipe)),
             Feed::Bytes(bytes) => FillSource::Bytes { bytes, at: 0 },
@@ -65,12 +69,16 @@ impl<P> OurEnd<P> {
     pub(crate) fn of_output(
         pipe: Option<P>,
         sink: Option<SinkKind>,
-        (id, stream): (CommandId, Stream),
+        of: (CommandId, Stream),
     ) -> OurEnd<P> {
         debug_assert_eq!(pipe.is_some(), sink.is_some(), "a pipe without a use");
-        let (Some(pipe), Some(sink)) = (pipe, sink) else {
-            return OurEnd::Absent;
-        };
+        match (pipe, sink) {
+            (Some(pipe), Some(sink)) => OurEnd::drained(pipe, sink, of),
+            _ => OurEnd::Absent,
+        }
+    }
+
+    fn drained(pipe: P, sink: SinkKind, (id, stream): (CommandId, Stream)) -> OurEnd<P> {
         let sink = match sink {
             SinkKind::Caller => return OurEnd::Caller(CallerPipe::new(pipe)),
             SinkKind::Capture => Sink::Capture(Vec::new()),

@@ -14,7 +14,6 @@ use crate::context::Context;
 use crate::data::Carried;
 use crate::env::{Snapshot, resolve};
 use crate::error::StartError;
-use crate::guard::drop_callers;
 use crate::job::{Policy, Streams};
 use crate::queue::{Pool, Ticket};
 use crate::stdio::{Duties, Input, Output};
@@ -56,7 +55,7 @@ impl Spec {
         for stream in Stream::ALL {
             duties.forget(stream);
         }
-        drop_callers("callback", cancel);
+        cancel.let_go();
     }
 }
 

@@ -69,8 +69,10 @@ impl<K: Kernel> Engine<K> {
     /// Moves what its context's deadline is for this command alone: it does not count the queue, or the deadline has come.
     pub(super) fn move_deadline(&mut self, slot: u32, at: Option<Instant>) {
         let armed = self.table.deadline(slot);
-        let before = std::mem::replace(armed, at);
-        self.deadlines.move_to(Due::Deadline(slot), before, at);
+        if *armed != at {
+            self.deadlines.move_to(Due::Deadline(slot), *armed, at);
+            *armed = at;
+        }
     }
 
     /// Moves a slot's deadline.

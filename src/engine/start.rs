@@ -423,7 +423,7 @@ impl<K: Kernel> Engine<K> {
             return self.finish_unstarted(slot, StartError::ShutDown);
         };
         // The command may be gone, so that this is the last of its callback.
-        drop_callers("callback", running.cancel);
+        running.cancel.let_go();
         let mut closed = Streams::default();
         for (our_end, stream) in running.streams.iter().zip(Stream::ALL) {
             if our_end.is_closed_by_caller() {
