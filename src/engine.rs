@@ -285,13 +285,13 @@ impl<K: Kernel> Engine<K> {
     pub(crate) fn turn(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         self.kernel.check_process()?;
         let begun = self.kernel.now();
+        // What is started now has its time limits from now, however long the caller stayed away.
+        self.clock.read(begun);
         let (to_take, finished) = (self.to_take(), self.stats.finished);
         self.take_messages();
         self.is_cut_short = false;
         // Where others have a say, their descriptor tells when to ask them again.
         if !self.admission.queue().is_blocked() && !self.permits.is_refused() {
-            // What is started now has its time limits from now, however long the caller stayed away.
-            self.clock.read(self.kernel.now());
             self.admit_within(SHARE_OF_TURN_MAX);
         }
         self.table.free_vacant();

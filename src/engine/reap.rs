@@ -38,7 +38,6 @@ impl<K: Kernel> Engine<K> {
         let Some(youngest) = self.unwatched.pop() else {
             return false;
         };
-        self.clock.read(self.kernel.now());
         let mut is_any_over = false;
         let mut unwatched = std::mem::take(&mut self.unwatched);
         for tenant in unwatched.drain(..) {

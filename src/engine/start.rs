@@ -219,6 +219,7 @@ impl<K: Kernel> Engine<K> {
             if !self.may_launch(slot) {
                 return;
             }
+            self.clock.read(self.kernel.now());
             let ticket = self.table.take_ticket(slot);
             let is_done = self.launch(slot);
             match ticket {
@@ -255,11 +256,11 @@ impl<K: Kernel> Engine<K> {
         }
     }
 
-    /// Makes the process of the queue's head. `false`: it stays there.
+    /// Makes the process of the queue's head, now, as the clock was just read. `false`: it stays there.
     fn launch(&mut self, slot: u32) -> bool {
         let mut spec = self.table.take_waiting(slot);
         // Its child may run, and end, before the call returns.
-        let began = self.kernel.now();
+        let began = self.clock.real();
         let started = self.kernel.start(&mut spec.launch);
         // A start takes its time, which is not the command's.
         self.clock.read(self.kernel.now());
