@@ -83,7 +83,7 @@ pub struct Command {
     program: OsString,
     /// What was found for it, if it was looked for.
     found: Option<PathBuf>,
-    lookup_error: Option<LookPathError>,
+    lookup_error: Option<Box<LookPathError>>,
     allows_dot: bool,
     arg0: Option<OsString>,
     args: Vec<OsString>,
@@ -133,7 +133,7 @@ impl Command {
         } else {
             match look_path(name) {
                 Ok(path) => (Some(path), None),
-                Err(error) => (error.path().map(Path::to_owned), Some(error)),
+                Err(error) => (error.path().map(Path::to_owned), Some(Box::new(error))),
             }
         };
         Command {

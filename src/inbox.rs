@@ -111,9 +111,6 @@ impl<W: Wake> Inbox<W> {
 
     /// The messages so far.
     pub(crate) fn take(&self) -> Vec<Message> {
-        if !self.has_messages.load(Ordering::Acquire) {
-            return Vec::new();
-        }
         let mut messages = self.messages.lock().unwrap_or_else(PoisonError::into_inner);
         self.has_messages.store(false, Ordering::Release);
         std::mem::take(&mut messages)

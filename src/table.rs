@@ -323,7 +323,7 @@ impl<K: Kernel> Table<K> {
             return false;
         };
         match &entry.phase {
-            Phase::Waiting(spec, _) => spec.rank.left.is_some(),
+            Phase::Waiting(spec, _) => spec.left.is_some(),
             _ => entry.deadline.is_some(),
         }
     }

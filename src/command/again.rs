@@ -2,7 +2,6 @@
 //! Unaware of what a start needs.
 
 use super::{Command, Extra};
-use crate::lookpath::LookPathError;
 use crate::stdio::{Input, Output};
 
 /// What it has for one start stays with the original: see [`Command`], "Once more".
@@ -15,7 +14,10 @@ impl Clone for Command {
         Command {
             program: self.program.clone(),
             found: self.found.clone(),
-            lookup_error: self.lookup_error.as_ref().map(LookPathError::again),
+            lookup_error: self
+                .lookup_error
+                .as_ref()
+                .map(|error| Box::new(error.again())),
             allows_dot: self.allows_dot,
             arg0: self.arg0.clone(),
             args: self.args.clone(),

@@ -26,7 +26,7 @@ impl Command {
         let refused = |error: &&LookPathError| {
             !(self.allows_dot && matches!(error, LookPathError::Dot { .. }))
         };
-        self.lookup_error.as_ref().filter(refused)
+        self.lookup_error.as_deref().filter(refused)
     }
 
     /// The arguments after argument 0, in their order.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Command, Extra, PLAIN};
-use crate::admission::Patience;
+use crate::admission::{Cost, Patience};
 use crate::cancel::Cancel;
 use crate::context::Context;
 use crate::data::Carried;
@@ -37,7 +37,10 @@ pub(crate) struct Spec {
     pub(crate) cancel: Arc<Cancel>,
     pub(crate) context: Option<Context>,
     pub(crate) retry: Retry,
-    pub(crate) rank: Rank,
+    pub(crate) cost: Cost,
+    pub(crate) priority: i32,
+    /// What its context's deadline leaves it from its start on, if the queue does not count.
+    pub(crate) left: Option<Duration>,
     /// Where it stands in the queue.
     pub(crate) ticket: Option<Ticket>,
     /// Pipes of the caller's that he has closed while it waits for its start.
@@ -69,16 +72,6 @@ pub(crate) struct Retry {
     pub(crate) patience: Patience,
 }
 
-/// How it stands in the queue.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Rank {
-    pub(crate) pool: Pool,
-    pub(crate) priority: i32,
-    pub(crate) weight: u32,
-    /// What its context's deadline leaves it from its start on, if the queue does not count.
-    pub(crate) left: Option<Duration>,
-}
-
 impl Command {
     /// What one start needs, checked in Go's order: the program, the settings, the context, the streams, the
     /// environment.
@@ -103,17 +96,25 @@ impl Command {
             .clone()
             .unwrap_or_else(|| snapshot.shared());
         let (mut stdio, mut duties) = self.take_streams();
-        let mut extra = self.take_extra();
-        extra.retain(|(number, _)| {
+        let mut extra = Vec::new();
+        for (number, given) in &mut self.extra {
             let standard = usize::try_from(*number).ok();
-            let Some(stream) = standard.and_then(|number| Stream::ALL.get(number)) else {
-                return true;
-            };
-            // It can only be closed.
-            stdio[*stream as usize] = Stdio::Closed;
-            duties.forget(*stream);
-            false
-        });
+            match standard.and_then(|number| Stream::ALL.get(number)) {
+                None => extra.push((*number, given.take())),
+                Some(stream) => {
+                    // It can only be closed.
+                    stdio[*stream as usize] = Stdio::Closed;
+                    duties.forget(*stream);
+                }
+            }
+        }
+        let is_pipe = |stdio: &&Stdio| stdio.has_our_end();
+        let cost = Cost {
+            pipes: stdio.iter().filter(is_pipe).count() as u32,
+            extra: extra.iter().filter(|(_, fd)| fd.is_some()).count() as u32,
+            weight: self.weight,
+            pool: Pool::COMMON,
+        };
         Ok(Box::new(Spec {
             launch: Launch {
                 program: prepared.program,
@@ -132,12 +133,9 @@ impl Command {
                 text_busy_tries: 0,
                 patience: Patience::default(),
             },
-            rank: Rank {
-                pool: Pool::COMMON,
-                priority: self.priority,
-                weight: self.weight,
-                left: None,
-            },
+            cost,
+            priority: self.priority,
+            left: None,
             ticket: None,
             closed: Streams::default(),
             survives: self.survives,
@@ -459,16 +457,18 @@ impl Command {
         };
         ([in_stdio, out_stdio, err_stdio], duties)
     }
+}
 
-    fn take_extra(&mut self) -> Vec<(i32, Option<OwnedFd>)> {
-        let take = |(number, extra): &mut (i32, Extra)| match extra {
-            Extra::File(_) => match std::mem::replace(extra, Extra::Consumed) {
-                Extra::File(file) => (*number, Some(file)),
-                _ => (*number, None),
-            },
-            Extra::Closed | Extra::Consumed => (*number, None),
-        };
-        self.extra.iter_mut().map(take).collect()
+impl Extra {
+    /// The descriptor, for one start.
+    fn take(&mut self) -> Option<OwnedFd> {
+        match std::mem::replace(self, Extra::Consumed) {
+            Extra::File(file) => Some(file),
+            other => {
+                *self = other;
+                None
+            }
+        }
     }
 }
 

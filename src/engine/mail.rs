@@ -10,7 +10,9 @@ use crate::sys::Kernel;
 impl<K: Kernel> Engine<K> {
     /// Acts on what other threads have said so far, and as a turn has time for.
     pub(crate) fn take_messages(&mut self) {
-        self.mail.extend(self.inbox.take());
+        if self.inbox.has_messages() {
+            self.mail.extend(self.inbox.take());
+        }
         let mut begin = None;
         while let Some(message) = self.mail.pop_front() {
             self.clock.read(self.kernel.now());

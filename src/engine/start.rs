@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Due, Engine};
-use crate::admission::Cost;
 use crate::command::{Command, Retry, Spec};
 use crate::context::Context;
 use crate::diagnose::explain;
@@ -95,11 +94,11 @@ impl<K: Kernel> Engine<K> {
             None => Pool::COMMON,
         };
         let mut spec = command.spec(&mut self.snapshot)?;
-        spec.rank.pool = pool;
+        spec.cost.pool = pool;
         if !command.counts_queue()
             && let Some(deadline) = spec.context.as_ref().and_then(Context::deadline)
         {
-            spec.rank.left = Some(deadline.saturating_duration_since(self.clock.real()));
+            spec.left = Some(deadline.saturating_duration_since(self.clock.real()));
         }
         Ok(spec)
     }
@@ -114,7 +113,7 @@ impl<K: Kernel> Engine<K> {
 
     fn enqueue(&mut self, number: u64, mut spec: Box<Spec>) {
         let context = spec.context.take();
-        let (rank, cost) = (spec.rank, cost_of(&spec));
+        let (priority, cost) = (spec.priority, spec.cost);
         let slot = self.table.wait(number, spec);
         if let Some(context) = context {
             let clock = self.clock;
@@ -128,12 +127,12 @@ impl<K: Kernel> Engine<K> {
         }
         let id = self.table.id(number);
         self.tell_observer(|observer, at| observer.queued(id, at));
-        let is_next = self.admission.queue().is_next(rank.pool, rank.weight);
+        let is_next = self.admission.queue().is_next(cost.pool, cost.weight);
         // Where nobody waits, a place in the queue would only be taken and left again.
         if is_next && self.may_launch(slot) && self.launch(slot) {
             return;
         }
-        let ticket = self.admission.enqueue(slot, rank.priority, cost);
+        let ticket = self.admission.enqueue(slot, priority, cost);
         self.table.set_ticket(slot, ticket);
         if !is_next {
             self.admit();
@@ -143,8 +142,8 @@ impl<K: Kernel> Engine<K> {
     /// Puts a command, which has waited already, before all of its priority.
     fn enqueue_first(&mut self, slot: u32) {
         if let Some(spec) = self.table.spec(slot) {
-            let (rank, cost) = (spec.rank, cost_of(spec));
-            let ticket = self.admission.enqueue_first(slot, rank.priority, cost);
+            let (priority, cost) = (spec.priority, spec.cost);
+            let ticket = self.admission.enqueue_first(slot, priority, cost);
             self.table.set_ticket(slot, ticket);
         }
     }
@@ -197,7 +196,7 @@ impl<K: Kernel> Engine<K> {
         let next = self.admission.queue().front();
         next.and_then(|slot| self.table.spec(slot))
             .is_some_and(|spec| {
-                self.admission.has_room(cost_of(spec))
+                self.admission.has_room(spec.cost)
                     && self.kernel.can_start(&spec.launch)
                     && !self.permits.is_refused()
             })
@@ -219,8 +218,8 @@ impl<K: Kernel> Engine<K> {
             if !self.may_launch(slot) {
                 return;
             }
-            self.clock.read(self.kernel.now());
             let ticket = self.table.take_ticket(slot);
+            self.clock.read(self.kernel.now());
             let is_done = self.launch(slot);
             match ticket {
                 Some(ticket) if is_done => self.admission.leave(ticket),
@@ -236,7 +235,7 @@ impl<K: Kernel> Engine<K> {
             debug_assert!(false, "a command is next that is not there");
             return false;
         };
-        let has_room = self.admission.has_room(cost_of(spec));
+        let has_room = self.admission.has_room(spec.cost);
         if !has_room || self.clock.is_stopped() || self.waits_for_caller() {
             return false;
         }
@@ -330,7 +329,6 @@ impl<K: Kernel> Engine<K> {
 
     /// The process is made: from here on its time counts, although its program may not be executed yet.
     fn run(&mut self, slot: u32, mut spec: Box<Spec>, started: Started<K>, began: Instant) {
-        let cost = cost_of(&spec);
         let attributes = &spec.launch.program.attributes;
         let (leads_group, has_console) = (attributes.leads_group(), attributes.console);
         let stdin = &spec.launch.stdio[Stream::Stdin as usize];
@@ -351,11 +349,9 @@ impl<K: Kernel> Engine<K> {
             }
         }
         let lends = streams.iter().any(OurEnd::is_callers);
-        let job = Job::new(Arc::clone(&spec.policy), copied, lends, self.clock.now());
-        let wake_at = job.wake_at();
-        let (rank, closed) = (spec.rank, spec.closed);
+        let (cost, left, closed) = (spec.cost, spec.left, spec.closed);
         let running = Box::new(Running {
-            job,
+            job: Job::new(Arc::clone(&spec.policy), copied, lends, self.clock.now()),
             child: Some(started.child),
             streams,
             cancel: Arc::clone(&spec.cancel),
@@ -381,20 +377,17 @@ impl<K: Kernel> Engine<K> {
             started: began,
             reaped: None,
         });
-        let awaits_exec = running.awaits_exec();
+        let (awaits_exec, wake_at) = (running.awaits_exec(), running.job.wake_at());
         self.admission.started(cost);
         self.stats.started += 1;
-        let id = self.table.id_of(slot);
         self.table.run(slot, running);
         self.tell_observer(|observer, at| observer.started(id, pid, at));
         self.arm_slot(slot, wake_at);
         self.notice_slow_later(slot);
-        let deadline = rank
-            .left
-            .and_then(|left| self.clock.now().checked_add(left));
+        let deadline = left.and_then(|left| self.clock.now().checked_add(left));
         self.move_deadline(slot, deadline);
         for stream in closed.iter() {
-            self.close_callers_pipe(self.table.id_of(slot), stream);
+            self.close_callers_pipe(id, stream);
         }
         self.keep_unwatched(slot);
         self.looks_at_starting = 0;
@@ -461,16 +454,5 @@ impl<K: Kernel> Engine<K> {
     /// Names the engine's inbox for handles.
     pub(crate) fn share_inbox(&self) -> Arc<crate::inbox::Inbox<K::Waker>> {
         Arc::clone(&self.inbox)
-    }
-}
-
-fn cost_of(spec: &Spec) -> Cost {
-    let is_pipe = |stdio: &&Stdio| stdio.has_our_end();
-    let extra = spec.launch.extra.iter();
-    Cost {
-        pipes: spec.launch.stdio.iter().filter(is_pipe).count() as u32,
-        extra: extra.filter(|(_, fd)| fd.is_some()).count() as u32,
-        weight: spec.rank.weight,
-        pool: spec.rank.pool,
     }
 }
