@@ -255,8 +255,8 @@ impl Job {
     }
 
     /// What it wants done about its end.
-    pub(crate) fn policy(&self) -> Arc<Policy> {
-        Arc::clone(&self.policy)
+    pub(crate) fn policy(&self) -> &Policy {
+        &self.policy
     }
 
     /// Why it was asked to stop, if it was.

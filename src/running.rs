@@ -156,14 +156,18 @@ impl<K: Kernel> Running<K> {
     }
 
     /// Drops what is left of it and of the caller's: each for itself, as each may panic, if there is any.
-    pub(crate) fn drop_apart(mut self) {
+    #[expect(
+        clippy::boxed_local,
+        reason = "taken out of its box, all of it would be copied first"
+    )]
+    pub(crate) fn drop_apart(mut self: Box<Running<K>>) {
         for our_end in &mut self.streams {
             if !matches!(our_end, OurEnd::Absent) {
                 drop_callers("stream", std::mem::replace(our_end, OurEnd::Absent));
             }
         }
         self.job.drop_errors();
-        let Running { cancel, start, .. } = self;
+        let Running { cancel, start, .. } = *self;
         cancel.let_go();
         if let Some(spec) = start {
             spec.drop_apart();
