@@ -72,15 +72,6 @@ fn sink(fd: &mut OwnedFd) -> bool {
     }
 }
 
-/// Descriptors that the child uses before its exec, by their numbers in its table.
-#[derive(Debug, Default)]
-pub(super) struct Carried {
-    pub(super) foreground: Option<i32>,
-    pub(super) cgroup_procs: Option<i32>,
-    /// Keeps `cgroup.procs` open until the child has a table of its own.
-    pub(super) cgroup_file: Option<OwnedFd>,
-}
-
 /// A child between its birth and its exec.
 #[derive(Debug)]
 struct UnderWay {
@@ -88,7 +79,6 @@ struct UnderWay {
     ends: [Option<OwnedFd>; 3],
     /// Our ends of its pipes that were closed before it had one.
     retired: Vec<OwnedFd>,
-    carried: Carried,
 }
 
 /// Which start of which cradle a child is of.
@@ -108,6 +98,8 @@ pub(super) struct Cradle {
     /// The child uses it in place.
     pub(super) plan: Box<Plan>,
     under_way: Option<UnderWay>,
+    /// Keeps `cgroup.procs` open until the child has a table of its own.
+    pub(super) cgroup_file: Option<OwnedFd>,
     /// Of its last child.
     pub(super) serial: u32,
 }
@@ -121,6 +113,7 @@ impl Cradle {
             used: 0,
             plan: Box::default(),
             under_way: None,
+            cgroup_file: None,
             serial: 0,
         };
         cradle.grow(nulls, PLACES_MIN)?;
@@ -155,12 +148,11 @@ impl Cradle {
     }
 
     /// A child was born by its plan. Keeps what else it uses, until `settle` says that it does so no more.
-    pub(super) fn occupy(&mut self, serial: u32, ends: [Option<OwnedFd>; 3], carried: Carried) {
+    pub(super) fn occupy(&mut self, serial: u32, ends: [Option<OwnedFd>; 3]) {
         self.serial = serial;
         self.under_way = Some(UnderWay {
             ends,
             retired: Vec::new(),
-            carried,
         });
     }
 
@@ -180,7 +172,7 @@ impl Cradle {
             // At once: an end of a pipe that is left here would keep its reader waiting.
             child.ends = [None, None, None];
             child.retired.clear();
-            child.carried.cgroup_file = None;
+            self.cgroup_file = None;
             self.take_back(nulls);
         }
         None
@@ -202,6 +194,7 @@ impl Cradle {
     /// Forgets what was planned for a child that uses nothing of it.
     pub(super) fn clear(&mut self, nulls: &Nulls) {
         self.plan.exec = None;
+        self.cgroup_file = None;
         self.take_back(nulls);
     }
 
@@ -294,6 +287,7 @@ impl Drop for Cradle {
             mem::forget(self.under_way.take());
             mem::forget(mem::take(&mut self.plan));
             mem::forget(mem::take(&mut self.places));
+            mem::forget(self.cgroup_file.take());
             self.stack.is_lost = true;
         }
     }
@@ -381,7 +375,7 @@ mod tests {
         cradle.plan.exec = Some(Exec::new(&Arc::new(program), &Arc::default()));
         cradle.plan.lists.share_below = Some(3);
         cradle.plan.gate.store(gate::STARTED, Ordering::Release);
-        cradle.occupy(serial, ends, Carried::default());
+        cradle.occupy(serial, ends);
     }
 
     fn inode(fd: i32) -> libc::ino_t {

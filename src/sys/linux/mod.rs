@@ -46,15 +46,12 @@ pub(crate) struct System {
 
 impl System {
     fn try_start(&mut self, launch: &mut Launch) -> Result<Started<Unix<System>>, StartFailure> {
-        let cgroup = match &launch.program.attributes.own_cgroup {
-            None => None,
-            Some(plan) => {
-                let (cgroup, directory) = OwnCgroup::make(plan)?;
-                launch.cgroup = Some(directory);
-                Some(cgroup)
-            }
+        let Some(plan) = &launch.program.attributes.own_cgroup else {
+            return self.start_in(launch, None);
         };
-        let started = self.start_in(launch, cgroup);
+        let (cgroup, directory) = OwnCgroup::make(plan)?;
+        launch.cgroup = Some(directory);
+        let started = self.start_in(launch, Some(Box::new(cgroup)));
         launch.cgroup = None;
         started
     }
@@ -62,7 +59,7 @@ impl System {
     fn start_in(
         &mut self,
         launch: &Launch,
-        cgroup: Option<OwnCgroup>,
+        cgroup: Option<Box<OwnCgroup>>,
     ) -> Result<Started<Unix<System>>, StartFailure> {
         let (pipes, ends) = pipes(launch, fd::pipe)?;
         let number = |pipe: &Option<Pipe>| pipe.as_ref().map(|pipe| pipe.fd.as_raw_fd());

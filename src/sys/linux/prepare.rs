@@ -7,13 +7,20 @@ use std::mem;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::sync::atomic::AtomicU32;
 
-use super::cradle::{Carried, Cradle, Nulls};
+use super::cradle::{Cradle, Nulls};
 use super::layout::{layout, stashes};
 use super::plan::{Circumstances, Exec, Report, Sources, gate};
 use super::spawn::Spawner;
 use crate::sys::fd::{above_stdio, fd_limit_before_raise, is_open};
 use crate::sys::mapping::{gaps, targets};
 use crate::sys::{Launch, StartFailure, StartStep, Stdio, Stream, cvt};
+
+/// Descriptors that the child uses before its exec, by their numbers in its table.
+#[derive(Default)]
+struct Carried {
+    foreground: Option<i32>,
+    cgroup_procs: Option<i32>,
+}
 
 impl Spawner {
     /// Plans what the child is to do. Where it `shares` the table, everything that it needs goes to low numbers first.
@@ -25,7 +32,7 @@ impl Spawner {
         ends: &[Option<OwnedFd>; 3],
         ours: &[Option<i32>; 3],
         (shares, waits): (bool, bool),
-    ) -> Result<Carried, StartFailure> {
+    ) -> Result<(), StartFailure> {
         let attributes = &launch.program.attributes;
         let carried = self.carry(index, launch, shares)?;
         let failed = |error| StartFailure::new(StartStep::Open, error);
@@ -98,7 +105,7 @@ impl Spawner {
         };
         plan.gate = AtomicU32::new(gate::STARTED);
         plan.report = Report::default();
-        Ok(carried)
+        Ok(())
     }
 
     fn place(
@@ -145,7 +152,7 @@ impl Spawner {
             let procs = open_procs(cgroup.as_fd()).map_err(failed(StartStep::Cgroup))?;
             let placed = self.place(index, procs.as_fd(), shares, true);
             carried.cgroup_procs = Some(placed.map_err(failed(StartStep::Open))?);
-            carried.cgroup_file = Some(procs);
+            self.cradles[index].cgroup_file = Some(procs);
         }
         Ok(carried)
     }

@@ -73,8 +73,8 @@ impl Child {
     }
 
     /// It was born in this cgroup, which ends with it.
-    pub(super) fn owns_cgroup(&mut self, cgroup: Option<OwnCgroup>) {
-        self.cgroup = cgroup.map(Box::new);
+    pub(super) fn owns_cgroup(&mut self, cgroup: Option<Box<OwnCgroup>>) {
+        self.cgroup = cgroup;
     }
 
     /// Signals the child or the group that it leads. A group can be reached after its leader was reaped where the kernel

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::child;
 use super::clone::{Dumpable, SignalMask, clone, clone3, enter_group};
-use super::cradle::{Birth, Carried, Cradle, Nulls};
+use super::cradle::{Birth, Cradle, Nulls};
 use super::fd_table::FdTable;
 use super::id_maps::accompany;
 use super::process::Child;
@@ -44,8 +44,11 @@ pub(super) struct Spawner {
 
 /// The outcome of one attempt, which tells a refused mechanism from a failed start.
 enum Attempt {
-    /// With what the child still uses besides its plan, if it is under way.
-    Started(Child, Option<Carried>),
+    /// `is_under_way`: it still uses its cradle.
+    Started {
+        child: Child,
+        is_under_way: bool,
+    },
     Refused,
     Failed(StartFailure),
 }
@@ -203,16 +206,19 @@ impl Spawner {
         self.grow_table(ours);
         loop {
             match self.attempt(index, launch, &ends, ours) {
-                Attempt::Started(mut child, born) => {
+                Attempt::Started {
+                    mut child,
+                    is_under_way,
+                } => {
                     if launch.cgroup().is_some() {
                         // What was refused may have been to be born in the cgroup, in place of going there.
                         self.has_clone3 = had_clone3;
                     }
                     self.fd_table.note(child.as_fd().as_raw_fd());
-                    if let Some(carried) = born {
+                    if is_under_way {
                         self.births = self.births.wrapping_add(1);
                         let serial = self.births;
-                        self.cradles[index].occupy(serial, ends, carried);
+                        self.cradles[index].occupy(serial, ends);
                         let cradle = index as u32;
                         child.is_born_in(Birth { cradle, serial });
                     }
@@ -256,22 +262,23 @@ impl Spawner {
         }
         let waits = self.waits(launch);
         let outcome = match self.plan(index, launch, ends, ours, (shares, waits)) {
-            Ok(carried) => self.clone_child(index, launch, carried, waits),
+            Ok(()) => self.clone_child(index, launch, waits),
             Err(failure) => Attempt::Failed(failure),
         };
-        if !matches!(outcome, Attempt::Started(_, Some(_))) {
+        let is_under_way = matches!(
+            outcome,
+            Attempt::Started {
+                is_under_way: true,
+                ..
+            }
+        );
+        if !is_under_way {
             self.cradles[index].clear(&self.nulls);
         }
         outcome
     }
 
-    fn clone_child(
-        &mut self,
-        index: usize,
-        launch: &Launch,
-        carried: Carried,
-        waits: bool,
-    ) -> Attempt {
+    fn clone_child(&mut self, index: usize, launch: &Launch, waits: bool) -> Attempt {
         let attributes = &launch.program.attributes;
         let block_signals = !self.has_clone3 || attributes.changes_group();
         let mask = if block_signals {
@@ -304,9 +311,15 @@ impl Spawner {
         match result {
             Err(error) => self.clone_failed(error, has_cgroup),
             Ok(Err(error)) => Attempt::Failed(StartFailure::new(StartStep::Clone, error)),
-            Ok(Ok(child)) if !waits => Attempt::Started(child, Some(carried)),
+            Ok(Ok(child)) if !waits => Attempt::Started {
+                child,
+                is_under_way: true,
+            },
             Ok(Ok(child)) => match failure {
-                None => Attempt::Started(child, None),
+                None => Attempt::Started {
+                    child,
+                    is_under_way: false,
+                },
                 Some((step, errno)) => {
                     child.reap_failed_start();
                     let error = io::Error::from_raw_os_error(errno);
