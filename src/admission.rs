@@ -160,7 +160,7 @@ impl Admission {
         self.give_up_place(cost);
     }
 
-    /// But for so many, which are its caller's until he takes it.
+    /// But for so many, which are its caller's until he closes them or takes it.
     pub(crate) fn keep(&mut self, kept: u32) {
         self.fds += u64::from(kept);
         self.kept += u64::from(kept);

@@ -61,7 +61,8 @@ pub(crate) struct Running<K: Kernel> {
     /// When to ask the child again.
     pub(crate) ask_at: Option<Instant>,
     pub(crate) cost: Cost,
-    /// How many pipes were the caller's, and open, when it was finished: they count until it is taken.
+    /// How many pipes of it are open and the caller's, since it was finished: they count until they are closed, or it is
+    /// taken.
     pub(crate) kept: u32,
     pub(crate) started: Instant,
     pub(crate) reaped: Option<Reaped>,

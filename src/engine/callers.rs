@@ -121,6 +121,9 @@ impl<K: Kernel> Engine<K> {
         }
         let given = self.until_done(id, stream, |kernel, _, pipe| pipe.give(kernel, stream))?;
         self.readiness.forget_one(id.number, stream);
+        if let Some(slot) = self.table.slot_of_pipes(id) {
+            self.count_kept(slot);
+        }
         Ok(given)
     }
 
@@ -320,6 +323,7 @@ impl<K: Kernel> Engine<K> {
         if let Some(begun) = self.table.begun(slot) {
             begun.close_callers_pipe(stream, &mut self.kernel);
         }
+        self.count_kept(slot);
         if stream == Stream::Stdout {
             self.end_keyboard(slot);
         }

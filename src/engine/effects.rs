@@ -59,6 +59,7 @@ impl<K: Kernel> Engine<K> {
                     running.job.step(event, self.clock.now(), effects);
                 }
                 running.cut_callers_pipes(kernel);
+                self.count_kept(slot);
                 return self.readiness.note_all(self.table.id_of(slot).number);
             }
             Effect::Finish => return self.finish(slot),

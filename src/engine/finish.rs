@@ -80,6 +80,17 @@ impl<K: Kernel> Engine<K> {
         self.keep_finished(finished, left);
     }
 
+    /// Pipes of a finished command that its caller has closed, or a limit has cut, no longer count.
+    pub(super) fn count_kept(&mut self, slot: u32) {
+        if let Some(running) = self.table.begun(slot)
+            && running.kept > 0
+        {
+            let open = running.open_pipes();
+            self.admission.taken(running.kept - open);
+            running.kept = open;
+        }
+    }
+
     /// A command that was taken out of those that wait, or whose start has failed.
     pub(super) fn finish_unstarted(&mut self, slot: u32, error: StartError) {
         let id = self.table.id_of(slot);

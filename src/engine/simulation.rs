@@ -5,6 +5,7 @@
 mod callers;
 mod check;
 mod contexts;
+mod descriptors;
 mod invariants;
 mod pauses;
 mod plan;
@@ -55,9 +56,16 @@ struct Driver {
     jobs_left: usize,
     /// Commands that were made and not handed out.
     live: Vec<usize>,
-    /// Children that were let go.
-    let_go: Vec<u32>,
     running_max: usize,
+    fd_limit: u64,
+    /// Its caller has many pipes, leaves those of finished commands open, and there are few descriptors.
+    hoards: bool,
+    /// So many starts that were asked for were looked at.
+    attempts_seen: usize,
+    /// Programs that could not be started, and that no one could make room for.
+    hopeless: Vec<usize>,
+    /// When the caller has taken a command whose pipes were open.
+    takes: Vec<Instant>,
     tokens: Option<Tokens>,
     /// What ran when the driver last looked, as weights: of all, and of each pool.
     loads: [u64; 1 + POOLS.len()],
@@ -106,7 +114,11 @@ fn run_broken(random: Random) {
 
 impl Driver {
     fn new(mut random: Random) -> Driver {
-        let weather = random_weather(&mut random);
+        let mut weather = random_weather(&mut random);
+        let hoards = random.one_in(6);
+        if hoards {
+            weather.fds_max = 7 + random.below(12);
+        }
         let may_fail = weather.poll_errors > 0;
         let jobs_left = match random.below(60) {
             0 => 400,
@@ -118,7 +130,7 @@ impl Driver {
             1 => 5 + random.below(40),
             _ => usize::MAX,
         };
-        let fd_limit = if random.one_in(4) {
+        let fd_limit = if random.one_in(if hoards { 2 } else { 4 }) {
             32 + random.below(60) as u64
         } else {
             u64::MAX
@@ -150,8 +162,12 @@ impl Driver {
             contexts: Vec::new(),
             jobs_left,
             live: Vec::new(),
-            let_go: Vec::new(),
             running_max,
+            fd_limit,
+            hoards,
+            attempts_seen: 0,
+            hopeless: Vec::new(),
+            takes: Vec::new(),
             tokens,
             loads: Default::default(),
             order: Vec::new(),
@@ -217,6 +233,7 @@ impl Driver {
         match self.random.below(40) {
             0..=9 => self.start_one(),
             10..=27 => self.turn(),
+            28..=31 if self.hoards && !self.random.one_in(4) => self.turn(),
             28..=31 => self.take_one(),
             32 => self.cancel_one(),
             33 => self.kill_one(),

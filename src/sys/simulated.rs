@@ -5,6 +5,7 @@
 //! happens, neither to the loop nor to an outer loop that polls its descriptor. Time passes in `poll`, in starts and in
 //! the caller's code. A poll that would sleep for ever panics, and so does a loop that spins.
 
+mod attempts;
 mod birth;
 mod kernel;
 mod pattern;
@@ -25,6 +26,7 @@ use super::Wake;
 use birth::Exec;
 use world::{Watched, Woken};
 
+pub(crate) use attempts::Attempt;
 pub(crate) use pattern::{append, prefix};
 pub(crate) use pipe::Pipe;
 pub(crate) use process::ChildFacts;
@@ -163,10 +165,12 @@ impl Drop for SimulatedChild {
         world.forget(Watched::Exit(self.process));
         world.consoles.retain(|other| *other != self.process);
         if let Some(child) = &mut world.processes[self.process].child {
+            let pipes = child.pipes;
             child.is_open = false;
             child.tenant = None;
             world.fds -= usize::from(!world.weather.by_kqueue);
             world.children_open -= 1;
+            world.was_dropped(pipes);
         }
     }
 }

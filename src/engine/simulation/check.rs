@@ -34,6 +34,8 @@ pub(super) struct Evidence<'a> {
     pub(super) finished: &'a Finished,
     pub(super) world: &'a World,
     pub(super) pauses: &'a Pauses,
+    /// When the caller has taken a command whose pipes were open.
+    pub(super) takes: &'a [Instant],
     /// When and why the command's context ended.
     pub(super) context_end: Option<(Instant, Cause)>,
     pub(super) is_shut_down: bool,
@@ -98,6 +100,12 @@ impl Evidence<'_> {
                 since(Some(*at))
             ));
         }
+        for attempt in &self.world.attempts {
+            if attempt.program == self.job.program {
+                let at = since(Some(attempt.at));
+                story.push(format!("{at:?}: {attempt:?}"));
+            }
+        }
         if let Some((at, cause)) = self.context_end {
             story.push(format!("{:?}: context {cause:?}", since(Some(at))));
         }
@@ -131,10 +139,12 @@ impl Evidence<'_> {
                 // There was another way.
                 Some(libc::EPERM) => false,
                 Some(libc::ETXTBSY) => self.job.script.busy_times > 7,
-                number if number == self.job.script.clone_error && number.is_some() => true,
-                _ => {
+                Some(libc::ENOSPC) => self.job.script.clone_error == Some(libc::ENOSPC),
+                number => {
                     let weather = &self.world.weather;
-                    weather.shortages > 0 || weather.fds_max < usize::MAX
+                    let is_short = weather.shortages > 0 || weather.fds_max < usize::MAX;
+                    let may_be_short = is_short || self.job.script.clone_error == number;
+                    may_be_short && self.was_waited_for_room()
                 }
             },
             _ => false,

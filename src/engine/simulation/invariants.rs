@@ -44,6 +44,7 @@ impl Driver {
             *before = load;
         }
         self.check_console();
+        self.check_descriptors();
         self.check_awaited();
         if let Some(tokens) = &self.tokens {
             let held = tokens.held.load(Ordering::Relaxed);
@@ -76,7 +77,7 @@ impl Driver {
             return;
         }
         let is_held = |(pid, child): &(u32, &ChildFacts)| {
-            let is_let_go = self.let_go.contains(pid);
+            let is_let_go = world.let_go.contains(pid);
             world.consoles.contains(&(*pid as usize - 1)) && !is_let_go && child.reaped.is_none()
         };
         let held: Vec<_> = world.children().filter(is_held).collect();
@@ -98,7 +99,8 @@ impl Driver {
 
     /// Detached children that the engine still has a handle of.
     pub(super) fn detached(&self) -> usize {
-        let (let_go, world) = (self.let_go.iter(), self.world.borrow());
+        let world = self.world.borrow();
+        let let_go = world.let_go.iter();
         let_go.filter(|pid| world.is_child_open(**pid)).count()
     }
 

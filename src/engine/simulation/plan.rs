@@ -117,9 +117,14 @@ pub(super) struct Job {
 }
 
 impl Job {
-    /// Chooses one. `program` is the number that its script will have.
-    pub(super) fn random(random: &mut Random, program: usize, contexts: usize) -> Job {
-        let is_callers = random.one_in(12);
+    /// Chooses one. `program` is the number that its script will have; one in `callers_one_in` may have a pipe of its caller's.
+    pub(super) fn random(
+        random: &mut Random,
+        program: usize,
+        contexts: usize,
+        callers_one_in: usize,
+    ) -> Job {
+        let is_callers = random.one_in(callers_one_in);
         let feed = random_feed(random, is_callers);
         let takes = random_takes(random, is_callers);
         let is_large = random.one_in(20);

@@ -10,7 +10,8 @@ use super::plan::POOLS;
 use crate::error::Cause;
 use crate::finished::CommandId;
 use crate::inbox::Message;
-use crate::sys::{Signal, Target};
+use crate::sys::simulated::Simulated;
+use crate::sys::{Kernel, Signal, Target};
 
 impl Driver {
     /// Some command that was started or queued and not handed out.
@@ -67,9 +68,15 @@ impl Driver {
             // It is let go on by its end alone, which nobody would bring about.
             return;
         }
-        if let Some(pid) = self.engine().detach(id) {
+        let pid = self.engine().child(id).map(Simulated::pid);
+        // Others may be started by that very call.
+        self.world.borrow_mut().let_go.extend(pid);
+        let detached = self.engine().detach(id);
+        if detached.is_none() && pid.is_some() {
+            self.world.borrow_mut().let_go.pop();
+        } else if detached.is_some() {
+            assert_eq!(detached, pid);
             self.live.retain(|live| *live != number);
-            self.let_go.push(pid);
             self.book.borrow_mut()[number].is_detached = true;
             assert!(!self.engine().knows(id));
         }

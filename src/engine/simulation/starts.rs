@@ -17,7 +17,9 @@ impl Driver {
     pub(super) fn make(&mut self) -> (usize, crate::Command) {
         let number = self.book.borrow().len();
         let program = self.world.borrow().program_count();
-        let mut job = Job::random(&mut self.random, program, self.contexts.len());
+        let contexts = self.contexts.len();
+        let callers_one_in = if self.hoards { 2 } else { 12 };
+        let mut job = Job::random(&mut self.random, program, contexts, callers_one_in);
         let is_sent = self.random.one_in(8);
         // When that one is queued, the driver does not see.
         job.counts_queue |= is_sent;

@@ -1,6 +1,7 @@
 //! A thousand seeds a run, each through another schedule; more or one alone by the environment. And the order of service.
 //! Unaware of what a schedule holds.
 
+mod descriptors;
 mod limits;
 mod suspension;
 

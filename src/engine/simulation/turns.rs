@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::Driver;
 use super::check::{Evidence, check};
+use crate::engine::Engine;
 use crate::error::Cause;
 use crate::finished::Finished;
 use crate::sys::simulated::Simulated;
@@ -68,8 +69,8 @@ impl Driver {
             if self.book.borrow()[number].is_over {
                 return;
             }
-            if let Some(finished) = self.engine().take_finished(id) {
-                return self.note(*finished);
+            if let Some(finished) = self.take(|engine| engine.take_finished(id)) {
+                return self.note(finished);
             }
             if !self.engine().knows(id) {
                 self.engine().take_messages();
@@ -96,12 +97,12 @@ impl Driver {
     pub(super) fn take_one(&mut self) {
         if self.takes_events {
             // Out of order, as the end of a command comes after what its pipes have for the caller.
-            if let Some(finished) = self.engine().pop_read() {
-                self.note(*finished);
+            if let Some(finished) = self.take(Engine::pop_read) {
+                self.note(finished);
             }
             return;
         }
-        if let Some(finished) = self.engine().pop_finished() {
+        if let Some(finished) = self.take(Engine::pop_finished) {
             assert!(
                 finished.drained.is_none() || finished.drained >= self.last_drained,
                 "out of order"
@@ -182,6 +183,7 @@ impl Driver {
             finished: &finished,
             world: &self.world.borrow(),
             pauses: &self.pauses,
+            takes: &self.takes,
             context_end,
             is_shut_down: self.is_shut_down,
             is_dawdling: self.is_dawdling || is_slow,

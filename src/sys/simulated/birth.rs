@@ -44,14 +44,26 @@ impl Simulated {
         &mut self,
         launch: &Launch,
     ) -> Result<Started<Simulated>, StartFailure> {
+        let mut attempt = self.world.borrow().attempt(launch);
+        let born = self.try_birth(launch);
+        let mut world = self.world.borrow_mut();
+        attempt.at = world.now();
+        let failure = born.as_ref().err();
+        attempt.refused = failure.map(|failure| failure.error.raw_os_error().unwrap_or(0));
+        world.attempts.push(attempt);
+        born
+    }
+
+    fn try_birth(&mut self, launch: &Launch) -> Result<Started<Simulated>, StartFailure> {
         let world = &mut *self.world.borrow_mut();
         world.jostle();
         world.was_used = true;
         let slow_starts = world.weather.slow_starts;
+        let mut time = START_MIN;
         if world.strikes(slow_starts) {
-            let time = Duration::from_micros(world.random.below(60_000) as u64);
-            world.pass(time);
+            time += Duration::from_micros(world.random.below(60_000) as u64);
         }
+        world.pass(time);
         let is_pipe = |stdio: &&Stdio| stdio.has_our_end();
         let count = launch.stdio.iter().filter(is_pipe).count();
         let pidfds = usize::from(!world.weather.by_kqueue);
@@ -96,6 +108,9 @@ impl Simulated {
         world.children_open += 1;
         let process = world.spawn(script, ends, None, Some(facts));
         world.was_started(process);
+        for pipe in pipes.into_iter().flatten() {
+            world.pipes[pipe].child = Some(process);
+        }
         if launch.program.attributes.console {
             world.consoles.push(process);
         }
@@ -157,11 +172,13 @@ impl Simulated {
     }
 }
 
+/// Each start takes some time, so that it can be told from the clock what was before it.
+const START_MIN: Duration = Duration::from_nanos(1);
 /// A stream is not cut into more pieces than this by a small pipe.
 const PIECES_MAX: usize = 200;
 
 /// The program that a path of `World::install` names.
-fn program_of(launch: &Launch) -> usize {
+pub(super) fn program_of(launch: &Launch) -> usize {
     let path = launch.program.path().to_str().expect("a simulated path");
     let name = path.rsplit('/').next();
     name.and_then(|name| name.parse().ok()).expect("a number")
@@ -187,6 +204,7 @@ fn pipes_of(world: &mut World, launch: &Launch) -> [Option<usize>; 3] {
             }
             world.pipes.push(new);
             world.fds += 1;
+            world.open += 1;
             *pipe = Some(world.pipes.len() - 1);
         }
     }

@@ -177,6 +177,10 @@ impl Kernel for Simulated {
         let is_under_way = world.is_under_way(pipe.process);
         drop(world);
         if is_under_way {
+            let mut world = self.world.borrow_mut();
+            world.pipes[pipe.pipe].is_retired = true;
+            world.was_closed(pipe.pipe);
+            drop(world);
             self.retired.push(pipe);
         }
     }

@@ -25,6 +25,8 @@ pub(crate) struct Standing {
 pub(crate) struct Pipe {
     /// The key of its bytes.
     pub(crate) key: usize,
+    /// The process that it was made for.
+    pub(super) child: Option<usize>,
     /// Who gets its events; `None`: it is not watched.
     pub(super) tenant: Option<Tenant>,
     /// Our descriptor's number.
@@ -41,6 +43,8 @@ pub(crate) struct Pipe {
     /// Since then there are none.
     pub(crate) released: Option<Instant>,
     pub(crate) is_ours_open: bool,
+    /// The loop has closed it, and its child is still on its way to its exec.
+    pub(super) is_retired: bool,
     /// Processes that wait for a change.
     pub(super) waiting: Vec<usize>,
     /// How it stood when we closed it.
@@ -63,6 +67,7 @@ impl Pipe {
     pub(super) fn new(stream: Stream, key: usize, number: usize) -> Pipe {
         Pipe {
             key,
+            child: None,
             number,
             tenant: None,
             stream,
@@ -73,6 +78,7 @@ impl Pipe {
             holders: 0,
             released: None,
             is_ours_open: true,
+            is_retired: false,
             waiting: Vec::new(),
             at_close: None,
             at_question: None,

@@ -126,6 +126,10 @@ impl World {
     pub(super) fn was_started(&mut self, process: usize) {
         let child = self.processes[process].child.as_ref();
         if child.is_some_and(|child| matches!(child.exec, Exec::UnderWay(_))) {
+            let mut listed = std::mem::take(&mut self.under_way);
+            listed.retain(|process| self.is_under_way(*process));
+            listed.push(process);
+            self.under_way = listed;
             let longest = match self.random.below(64) {
                 0 => 20_000_000,
                 1..16 => 30_000,
@@ -157,8 +161,10 @@ impl World {
 
     /// How many children are on their way to their exec.
     pub(super) fn starts_under_way(&self) -> usize {
-        let all = 0..self.processes.len();
-        all.filter(|process| self.is_under_way(*process)).count()
+        let listed = self.under_way.iter();
+        listed
+            .filter(|process| self.is_under_way(**process))
+            .count()
     }
 
     /// This one is.
@@ -542,6 +548,9 @@ impl World {
     pub(super) fn close_ours(&mut self, pipe: usize) {
         self.forget(Watched::Pipe(pipe));
         self.fds -= 1;
+        if !self.pipes[pipe].is_retired {
+            self.was_closed(pipe);
+        }
         let standing = self.standing(pipe);
         let end = &mut self.pipes[pipe];
         end.is_ours_open = false;

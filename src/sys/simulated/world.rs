@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use super::attempts::Attempt;
 use super::pipe::Pipe;
 use super::process::Process;
 use super::{Random, Script, Weather};
@@ -83,6 +84,12 @@ pub(crate) struct World {
     /// How often the loop gave way, and how long the others keep the processor then.
     pub(crate) gave_way: usize,
     pub(crate) away: Duration,
+    /// Each start that was asked for.
+    pub(crate) attempts: Vec<Attempt>,
+    /// Children that the loop's caller has let go.
+    pub(crate) let_go: Vec<u32>,
+    /// How much time starts and the caller's code have taken.
+    pub(crate) spent: Duration,
     /// Children that have the console and are not reaped.
     pub(crate) consoles: Vec<usize>,
     timer: Option<Instant>,
@@ -92,6 +99,11 @@ pub(crate) struct World {
     /// Descriptors of ours that are open.
     pub(super) fds: usize,
     pub(super) children_open: usize,
+    /// Our pipes that the loop has not closed, and those among them whose child it has dropped.
+    pub(super) open: usize,
+    pub(super) kept: usize,
+    /// Children that were on their way to their exec when there was one more of them.
+    pub(super) under_way: Vec<usize>,
     /// What resumes a command's reader and writers.
     pub(crate) on_resume: Option<Rc<dyn Fn(usize)>>,
     idle_polls: usize,
@@ -121,12 +133,18 @@ impl World {
             reads: None,
             gave_way: 0,
             away: Duration::ZERO,
+            attempts: Vec::new(),
+            let_go: Vec::new(),
+            spent: Duration::ZERO,
             consoles: Vec::new(),
             timer: None,
             is_batch_full: false,
             woken: Arc::default(),
             fds: 0,
             children_open: 0,
+            open: 0,
+            kept: 0,
+            under_way: Vec::new(),
             on_resume: None,
             idle_polls: 0,
             was_used: false,
@@ -243,6 +261,7 @@ impl World {
         if time.is_zero() {
             return;
         }
+        self.spent += time;
         let until = self.now + time;
         let is_due = |at: Instant, deed: &Deed| at <= until && matches!(deed, Deed::Step { .. });
         while let Some((key, _)) = self.agenda.iter().find(|((at, _), deed)| is_due(*at, deed)) {
