@@ -10,6 +10,7 @@ mod invariants;
 mod pauses;
 mod plan;
 mod requests;
+mod speaker;
 mod starts;
 mod streams;
 #[cfg(test)]
@@ -19,16 +20,15 @@ mod turns;
 mod weather;
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::Engine;
 use crate::admission::Admission;
 use crate::error::Cause;
-use crate::finished::{CommandId, Finished};
+use crate::finished::CommandId;
 use crate::inbox::{Inbox, Message};
 use crate::sys::Stream;
 use crate::sys::simulated::{Random, Shared, Simulated, SimulatedWaker, World};
@@ -36,6 +36,7 @@ use contexts::Ending;
 use invariants::Survivor;
 use pauses::Pauses;
 use plan::{Job, POOLS};
+use speaker::Speaker;
 use tokens::Tokens;
 use weather::random_weather;
 
@@ -50,9 +51,9 @@ struct Driver {
     world: Shared,
     engine: Option<Engine<Simulated>>,
     book: Book,
-    /// The commands by their numbers.
-    numbers: Rc<RefCell<HashMap<u64, usize>>>,
-    contexts: Vec<Ending>,
+    contexts: Rc<Vec<Ending>>,
+    /// By whom others speak to the loop.
+    speaker: Rc<Speaker>,
     jobs_left: usize,
     /// Commands that were made and not handed out.
     live: Vec<usize>,
@@ -90,8 +91,6 @@ struct Driver {
     pauses: Pauses,
     /// To find out whether a context still knows it.
     inbox: Arc<Inbox<SimulatedWaker>>,
-    /// What was handed to those who had sent it.
-    told: Arc<Mutex<Vec<Finished>>>,
     /// Pipes that would have blocked.
     wanted: Vec<(CommandId, Stream)>,
 }
@@ -148,6 +147,18 @@ impl Driver {
             engine.add_permits(source).expect("nothing to watch");
             tokens.free.store(random.below(6), Ordering::Relaxed);
         }
+        let book = Book::default();
+        let contexts = Rc::new(contexts::make(&mut random, &world));
+        let speaker = Rc::new(Speaker {
+            inbox: engine.share_inbox(),
+            book: Rc::clone(&book),
+            numbers: RefCell::default(),
+            contexts: Rc::clone(&contexts),
+            stock: RefCell::default(),
+            told: RefCell::default(),
+            random: RefCell::new(random.split()),
+        });
+        speaker.listen();
         let mut driver = Driver {
             is_embedded: random.one_in(4),
             minds_edges: random.one_in(2),
@@ -157,9 +168,9 @@ impl Driver {
             world,
             inbox: Arc::clone(engine.inbox()),
             engine: Some(engine),
-            book: Book::default(),
-            numbers: Rc::default(),
-            contexts: Vec::new(),
+            book,
+            contexts,
+            speaker,
             jobs_left,
             live: Vec::new(),
             running_max,
@@ -177,10 +188,8 @@ impl Driver {
             last_drained: None,
             is_broken: false,
             pauses: Pauses::default(),
-            told: Arc::default(),
             wanted: Vec::new(),
         };
-        driver.make_contexts();
         driver.let_others_resume();
         driver
     }
@@ -275,7 +284,7 @@ impl Driver {
                 }
             };
             for finished in finished {
-                self.note(finished);
+                self.note_taken(finished);
             }
             self.note_told();
             let book = self.book.borrow();

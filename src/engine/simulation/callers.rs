@@ -42,7 +42,7 @@ impl Driver {
         if self.engine().table.slot_of(id).is_none() {
             return;
         }
-        let number = self.numbers.borrow()[&id.number];
+        let number = self.speaker.numbers.borrow()[&id.number];
         let (key, at) = {
             let book = self.book.borrow();
             (book[number].program, book[number].callers_written)

@@ -5,9 +5,9 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use super::Driver;
 use crate::context::Context;
 use crate::error::Cause;
+use crate::sys::simulated::{Random, Shared};
 
 /// One of the contexts of a run, and when and why it has ended.
 pub(super) struct Ending {
@@ -23,30 +23,30 @@ impl Ending {
     }
 }
 
-impl Driver {
-    pub(super) fn make_contexts(&mut self) {
-        let root = Context::new();
-        for _ in 0..self.random.below(4) {
-            let after = Duration::from_micros(self.random.below(100_000) as u64);
-            let ended = Rc::new(RefCell::new(None));
-            let at = self.world.borrow().now() + after;
-            let is_deadline = self.random.one_in(2);
-            let context = if is_deadline {
-                root.with_deadline(at)
+pub(super) fn make(random: &mut Random, world: &Shared) -> Vec<Ending> {
+    let root = Context::new();
+    let mut contexts = Vec::new();
+    for _ in 0..random.below(4) {
+        let after = Duration::from_micros(random.below(100_000) as u64);
+        let ended = Rc::new(RefCell::new(None));
+        let at = world.borrow().now() + after;
+        let is_deadline = random.one_in(2);
+        let context = if is_deadline {
+            root.with_deadline(at)
+        } else {
+            root.child()
+        };
+        let (cancelled, told) = (context.clone(), Rc::clone(&ended));
+        world.borrow_mut().outside(after, move || {
+            let cause = if is_deadline {
+                Cause::DeadlineExceeded
             } else {
-                root.child()
+                cancelled.cancel();
+                Cause::Cancelled
             };
-            let (cancelled, told) = (context.clone(), Rc::clone(&ended));
-            self.world.borrow_mut().outside(after, move || {
-                let cause = if is_deadline {
-                    Cause::DeadlineExceeded
-                } else {
-                    cancelled.cancel();
-                    Cause::Cancelled
-                };
-                told.borrow_mut().get_or_insert((at, cause));
-            });
-            self.contexts.push(Ending { context, ended });
-        }
+            told.borrow_mut().get_or_insert((at, cause));
+        });
+        contexts.push(Ending { context, ended });
     }
+    contexts
 }

@@ -102,8 +102,10 @@ pub(super) struct Job {
     /// How often the cancel callback was called.
     pub(super) callbacks: Arc<Mutex<usize>>,
     pub(super) id: Option<CommandId>,
-    /// Sent by another thread.
+    /// Sent by a handle.
     pub(super) is_sent: bool,
+    /// Its `Finished` goes to a reply.
+    pub(super) has_reply: bool,
     pub(super) is_detached: bool,
     pub(super) is_over: bool,
     /// Requests to end it: when, why, and whether by force.
@@ -238,6 +240,7 @@ impl Job {
             callbacks: Arc::default(),
             id: None,
             is_sent: false,
+            has_reply: false,
             is_detached: false,
             is_over: false,
             requests: Vec::new(),

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use super::Driver;
 use super::plan::POOLS;
+use super::speaker::Word;
 use crate::error::Cause;
 use crate::finished::CommandId;
-use crate::inbox::Message;
 use crate::sys::simulated::Simulated;
 use crate::sys::{Kernel, Signal, Target};
 
@@ -85,30 +85,15 @@ impl Driver {
     /// Another thread says something by a handle, a little later.
     pub(super) fn let_another_thread_speak(&mut self) {
         let after = Duration::from_micros(self.random.below(3000) as u64);
-        let what = self.random.below(4);
+        let word = Word::random(&mut self.random);
         let picked = self.pick();
-        let (inbox, book) = (self.inbox(), Rc::clone(&self.book));
-        let clock = Rc::downgrade(&self.world);
-        self.world.borrow_mut().outside(after, move || {
-            let Some(((number, id), world)) = picked.zip(clock.upgrade()) else {
-                return inbox.wake();
-            };
-            let job = &mut book.borrow_mut()[number];
-            let now = world.borrow().now();
-            let message = match what {
-                0 => Message::Cancel(id.number),
-                1 => Message::Kill(id.number),
-                2 => Message::Signal(id.number, Target::Process, Signal::TERM),
-                _ => Message::Resume(id.number),
-            };
-            match what {
-                0 => job.requests.push((now, Cause::Cancelled, false)),
-                1 => job.requests.push((now, Cause::Cancelled, true)),
-                2 => job.signals += 1,
-                _ => {}
-            }
-            inbox.send(message);
-        });
+        let speaker = Rc::clone(&self.speaker);
+        self.world
+            .borrow_mut()
+            .outside(after, move || match picked {
+                Some((number, _)) => speaker.say(word, number),
+                None => speaker.inbox.wake(),
+            });
     }
 
     /// Other limits, for who is not running yet.

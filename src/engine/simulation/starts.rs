@@ -2,25 +2,21 @@
 //! Unaware of what becomes of them.
 
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
+use super::Driver;
 use super::plan::Job;
-use super::{Driver, REACTOR};
 use crate::error::StartError;
-use crate::finished::CommandId;
-use crate::inbox::Message;
 use crate::sys::Kernel;
 
 impl Driver {
     /// Makes a command, and the place for it in the book.
-    pub(super) fn make(&mut self) -> (usize, crate::Command) {
+    pub(super) fn make(&mut self, is_sent: bool) -> (usize, crate::Command) {
         let number = self.book.borrow().len();
         let program = self.world.borrow().program_count();
         let contexts = self.contexts.len();
         let callers_one_in = if self.hoards { 2 } else { 12 };
         let mut job = Job::random(&mut self.random, program, contexts, callers_one_in);
-        let is_sent = self.random.one_in(8);
         // When that one is queued, the driver does not see.
         job.counts_queue |= is_sent;
         job.is_sent = is_sent;
@@ -36,18 +32,26 @@ impl Driver {
 
     pub(super) fn start_one(&mut self) {
         if self.jobs_left == 0 {
-            return self.turn();
+            // What no reply has started.
+            let left = self.speaker.stock.borrow_mut().pop();
+            return match left {
+                Some((number, command)) => self.start_from_outside(number, command),
+                None => self.turn(),
+            };
         }
         self.jobs_left -= 1;
-        let (number, mut command) = self.make();
-        let is_sent = self.book.borrow()[number].is_sent;
+        let is_sent = self.random.one_in(6);
+        let (number, mut command) = self.make(is_sent);
+        if is_sent && self.random.one_in(2) {
+            return self.speaker.stock.borrow_mut().push((number, command));
+        }
         if is_sent {
             return self.start_from_outside(number, command);
         }
         let now = self.engine().kernel.now();
         match self.engine().start(&mut command) {
             Ok(id) => {
-                self.numbers.borrow_mut().insert(id.number, number);
+                self.speaker.numbers.borrow_mut().insert(id.number, number);
                 let job = &mut self.book.borrow_mut()[number];
                 job.id = Some(id);
                 job.queued = Some(now);
@@ -58,27 +62,12 @@ impl Driver {
 
     /// Another thread starts it by a handle, a little later.
     pub(super) fn start_from_outside(&mut self, number: usize, command: crate::Command) {
-        let inbox = self.inbox();
-        let (book, numbers) = (Rc::clone(&self.book), Rc::clone(&self.numbers));
+        let speaker = Rc::clone(&self.speaker);
         let after = Duration::from_micros(self.random.below(3000) as u64);
-        let told = self.random.one_in(2).then(|| Arc::clone(&self.told));
-        self.world.borrow_mut().outside(after, move || {
-            let id = CommandId {
-                number: inbox.take_number(),
-                reactor: REACTOR,
-            };
-            let is_taken = inbox.send(match told {
-                Some(told) => {
-                    let tell = move |finished| told.lock().expect("no panic").push(finished);
-                    Message::Run(id.number, Box::new(command), Box::new(tell))
-                }
-                None => Message::Start(id.number, Box::new(command)),
-            });
-            let job = &mut book.borrow_mut()[number];
-            job.is_over = !is_taken;
-            job.id = is_taken.then_some(id);
-            numbers.borrow_mut().insert(id.number, number);
-        });
+        let has_reply = self.random.one_in(2);
+        self.world
+            .borrow_mut()
+            .outside(after, move || speaker.start(number, command, has_reply));
     }
 
     /// A start that fails at once: nothing is left of it, and the reason is true.

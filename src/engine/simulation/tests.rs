@@ -13,6 +13,7 @@ use crate::engine::executed::UNSEEN_MAX;
 use crate::engine::reap::UNWATCHED_MAX;
 use crate::engine::{AWAY_MAX, HOLD_ON_TURNS, Patience};
 use crate::error::{Cause, StartError};
+use crate::finished::Finished;
 use crate::pipe_limits::PIECES_PER_TURN_MAX;
 use crate::stdio::{Input, Output};
 use crate::sys::Stream;

@@ -5,10 +5,14 @@ use std::time::Duration;
 
 use super::Driver;
 use super::check::{Evidence, check};
+use super::speaker::Told;
 use crate::engine::Engine;
 use crate::error::Cause;
 use crate::finished::Finished;
 use crate::sys::simulated::Simulated;
+
+/// Who sent a command hears of its end within this.
+const REPLY_SLACK: Duration = Duration::from_millis(1);
 
 impl Driver {
     /// One turn, as `Reactor::wait_any` and an outer loop make it.
@@ -70,7 +74,7 @@ impl Driver {
                 return;
             }
             if let Some(finished) = self.take(|engine| engine.take_finished(id)) {
-                return self.note(finished);
+                return self.note_taken(finished);
             }
             if !self.engine().knows(id) {
                 self.engine().take_messages();
@@ -98,7 +102,7 @@ impl Driver {
         if self.takes_events {
             // Out of order, as the end of a command comes after what its pipes have for the caller.
             if let Some(finished) = self.take(Engine::pop_read) {
-                self.note(finished);
+                self.note_taken(finished);
             }
             return;
         }
@@ -108,7 +112,7 @@ impl Driver {
                 "out of order"
             );
             self.last_drained = finished.drained.or(self.last_drained);
-            self.note(*finished);
+            self.note_taken(finished);
         }
     }
 
@@ -124,7 +128,7 @@ impl Driver {
     /// Only what runs is said to be slow, and at most once a period.
     pub(super) fn take_slow(&mut self) {
         while let Some(id) = self.engine().pop_slow() {
-            let number = self.numbers.borrow()[&id.number];
+            let number = self.speaker.numbers.borrow()[&id.number];
             let now = self.world.borrow().now();
             let slot = self.engine().table.slot_of(id).expect("it runs");
             let running = self.engine().table.running(slot).expect("it runs");
@@ -142,16 +146,38 @@ impl Driver {
 
     /// What came back to those who had sent it.
     pub(super) fn note_told(&mut self) {
-        let told = std::mem::take(&mut *self.told.lock().expect("no panic while it is locked"));
-        for finished in told {
+        for Told { finished, at } in self.speaker.told.take() {
+            let (number, drained) = (self.number_of(&finished), finished.drained);
+            assert!(self.book.borrow()[number].has_reply, "nobody's reply");
+            let is_late = drained.is_some_and(|drained| at > drained + REPLY_SLACK);
+            assert!(
+                !is_late || self.is_dawdling || self.is_slow(),
+                "a late reply"
+            );
             self.note(finished);
         }
     }
 
+    /// What the loop itself hands out was not to go to a reply.
+    pub(super) fn note_taken(&mut self, finished: Finished) {
+        let number = self.number_of(&finished);
+        assert!(!self.book.borrow()[number].has_reply, "a reply's");
+        self.note(finished);
+    }
+
+    fn number_of(&self, finished: &Finished) -> usize {
+        let number = self
+            .speaker
+            .numbers
+            .borrow()
+            .get(&finished.id.number)
+            .copied();
+        number.expect("a command of ours")
+    }
+
     /// A command is handed out: for the first time, and truly.
-    pub(super) fn note(&mut self, mut finished: Finished) {
-        let number = self.numbers.borrow().get(&finished.id.number).copied();
-        let number = number.expect("a command of ours");
+    fn note(&mut self, mut finished: Finished) {
+        let number = self.number_of(&finished);
         assert_eq!(finished.take_data(), Some(number), "what it carried");
         self.live.retain(|live| *live != number);
         let is_slow = self.is_slow();
