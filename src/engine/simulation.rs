@@ -8,6 +8,7 @@ mod contexts;
 mod descriptors;
 mod invariants;
 mod pauses;
+mod permits;
 mod plan;
 mod requests;
 mod speaker;
@@ -15,14 +16,13 @@ mod starts;
 mod streams;
 #[cfg(test)]
 mod tests;
-mod tokens;
 mod turns;
+mod waiting;
 mod weather;
 
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::Engine;
@@ -35,9 +35,9 @@ use crate::sys::simulated::{Random, Shared, Simulated, SimulatedWaker, World};
 use contexts::Ending;
 use invariants::Survivor;
 use pauses::Pauses;
+use permits::{Brake, Tokens};
 use plan::{Job, POOLS};
 use speaker::Speaker;
-use tokens::Tokens;
 use weather::random_weather;
 
 /// Marks the ids of these engines.
@@ -67,7 +67,13 @@ struct Driver {
     hopeless: Vec<usize>,
     /// When the caller has taken a command whose pipes were open.
     takes: Vec<Instant>,
-    tokens: Option<Tokens>,
+    tokens: Option<permits::Shared<Tokens>>,
+    brake: Option<permits::Shared<Brake>>,
+    /// Nothing starts while a finished command was not taken.
+    takes_first: bool,
+    /// Those that the driver has queued and that have not started, and up to which start that is known.
+    waiting: Vec<usize>,
+    waiting_seen: usize,
     /// What ran when the driver last looked, as weights: of all, and of each pool.
     loads: [u64; 1 + POOLS.len()],
     /// Pool, priority, number and start of those that were queued here and finished.
@@ -114,7 +120,7 @@ fn run_broken(random: Random) {
 impl Driver {
     fn new(mut random: Random) -> Driver {
         let mut weather = random_weather(&mut random);
-        let hoards = random.one_in(6);
+        let hoards = random.one_in(10);
         if hoards {
             weather.fds_max = 7 + random.below(12);
         }
@@ -141,11 +147,28 @@ impl Driver {
             admission.set_pool(pool, 1 + random.below(5));
         }
         let mut engine = Engine::new(kernel, admission, REACTOR);
-        let tokens = random.one_in(3).then(Tokens::default);
-        if let Some(tokens) = &tokens {
-            let source = Box::new(tokens.clone());
-            engine.add_permits(source).expect("nothing to watch");
-            tokens.free.store(random.below(6), Ordering::Relaxed);
+        let tokens = random.one_in(3).then(permits::Shared::<Tokens>::default);
+        let began = world.borrow().now();
+        let brake = random.one_in(8);
+        let brake = brake.then(|| permits::Shared::new(Brake::random(&mut random, began)));
+        let is_brake_first = random.one_in(2);
+        for is_brakes_turn in [is_brake_first, !is_brake_first] {
+            if let Some(brake) = brake.as_ref().filter(|_| is_brakes_turn) {
+                engine
+                    .add_permits(Box::new(brake.clone()))
+                    .expect("nothing to watch");
+            } else if let Some(tokens) = tokens.as_ref().filter(|_| !is_brakes_turn) {
+                tokens.lock().free = random.below(6);
+                engine
+                    .add_permits(Box::new(tokens.clone()))
+                    .expect("nothing to watch");
+            }
+        }
+        let takes_events = random.one_in(3);
+        // Who takes events alone leaves what is finished until its pipes are read.
+        let takes_first = !takes_events && random.one_in(6);
+        if takes_first {
+            engine.take_before_start();
         }
         let book = Book::default();
         let contexts = Rc::new(contexts::make(&mut random, &world));
@@ -163,7 +186,11 @@ impl Driver {
             is_embedded: random.one_in(4),
             minds_edges: random.one_in(2),
             is_dawdling: random.one_in(4),
-            takes_events: random.one_in(3),
+            takes_events,
+            takes_first,
+            brake,
+            waiting: Vec::new(),
+            waiting_seen: 0,
             random,
             world,
             inbox: Arc::clone(engine.inbox()),
@@ -225,6 +252,7 @@ impl Driver {
         self.unsuspend();
         self.outlive_detached();
         self.check_order();
+        self.check_permits();
         self.check_leftovers();
         self.engine = None;
         self.check_world();

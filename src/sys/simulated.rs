@@ -170,6 +170,7 @@ impl Drop for SimulatedChild {
             child.tenant = None;
             world.fds -= usize::from(!world.weather.by_kqueue);
             world.children_open -= 1;
+            world.handles.retain(|other| *other != self.process);
             world.was_dropped(pipes);
         }
     }

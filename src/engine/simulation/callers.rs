@@ -15,8 +15,7 @@ impl Driver {
     pub(super) fn serve_caller(&mut self) {
         let found = self.live.iter().find_map(|number| {
             let job = &self.book.borrow()[*number];
-            let has_callers = job.feed == Feed::Caller || job.takes.contains(&Take::Caller);
-            let id = job.id.filter(|_| has_callers)?;
+            let id = job.id.filter(|_| job.has_callers_pipe())?;
             Some((*number, id, job.feed, job.takes))
         });
         let Some((number, id, feed, takes)) = found else {
@@ -50,7 +49,7 @@ impl Driver {
         let mut bytes = Vec::new();
         let count = 1 + self.random.below(5000);
         append(key, at, count, &mut bytes);
-        let tries = self.random.one_in(2);
+        let tries = self.tries();
         let patience = patience(tries);
         let written = self.engine().write_callers_pipe(id, &bytes, patience);
         self.check_served(id, Stream::Stdin, tries);
@@ -89,12 +88,17 @@ impl Driver {
         assert!(!(has_tried && is_noted), "{id}: {stream} is noted");
     }
 
+    /// Whether the caller only tries. One who waits may wait for the queue, which waits for him.
+    fn tries(&mut self) -> bool {
+        self.random.one_in(2) || self.takes_first
+    }
+
     fn drain_to_caller(&mut self, number: usize, id: CommandId, stream: Stream) {
         if self.random.one_in(12) {
             return self.engine().close_callers_pipe(id, stream);
         }
         let mut buffer = vec![0; 4096 + self.random.below(5000)];
-        let tries = self.random.one_in(2);
+        let tries = self.tries();
         let (engine, patience) = (self.engine(), patience(tries));
         let read = engine.read_callers_pipe(id, stream, &mut buffer, patience);
         self.check_served(id, stream, tries);

@@ -2,7 +2,6 @@
 //! Unaware of what one command has told (`check.rs`).
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::Driver;
@@ -47,8 +46,10 @@ impl Driver {
         self.check_descriptors();
         self.check_awaited();
         if let Some(tokens) = &self.tokens {
-            let held = tokens.held.load(Ordering::Relaxed);
-            assert_eq!(held, running, "permits");
+            assert_eq!(tokens.lock().ledger.held(), running, "permits");
+        }
+        if let Some(brake) = &self.brake {
+            assert_eq!(brake.lock().ledger.held(), running, "permits");
         }
     }
 
@@ -119,6 +120,17 @@ impl Driver {
             }
         }
         survivors
+    }
+
+    /// Each start had one permit of each source, and gave that back; what was not used was withdrawn.
+    pub(super) fn check_permits(&self) {
+        let tokens = self.tokens.as_ref().map(|tokens| tokens.lock().ledger);
+        let brake = self.brake.as_ref().map(|brake| brake.lock().ledger);
+        let world = self.world.borrow();
+        for ledger in tokens.into_iter().chain(brake) {
+            let started = world.children().count();
+            assert_eq!(ledger.given_back, started, "{ledger:?}");
+        }
     }
 
     /// Nothing may be left in the engine.

@@ -260,6 +260,10 @@ impl Job {
         self.is_group && self.pool.is_none() && self.program.is_multiple_of(2)
     }
 
+    pub(super) fn has_callers_pipe(&self) -> bool {
+        self.feed == Feed::Caller || self.takes.contains(&Take::Caller)
+    }
+
     /// The pool in which it waits.
     pub(super) fn pool_name(&self) -> Option<&'static str> {
         if self.has_console() {
@@ -338,7 +342,7 @@ impl Job {
     }
 
     /// One of its outputs is a terminal: of every seventh command, so that no seed's choices change by it.
-    fn is_on_terminal(&self, which: usize) -> bool {
+    pub(super) fn is_on_terminal(&self, which: usize) -> bool {
         self.program % 7 == 3 && self.takes[which] != Take::Null
     }
 

@@ -2,7 +2,6 @@
 //! Unaware of what comes of it.
 
 use std::rc::Rc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::Driver;
@@ -115,9 +114,9 @@ impl Driver {
         let after = Duration::from_micros(self.random.below(3000) as u64);
         self.world.borrow_mut().outside(after, move || {
             if more == 0 {
-                tokens.free.store(0, Ordering::Relaxed);
+                tokens.lock().free = 0;
             } else {
-                tokens.free.fetch_add(more, Ordering::Relaxed);
+                tokens.lock().free += more;
                 inbox.wake();
             }
         });

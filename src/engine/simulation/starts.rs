@@ -53,6 +53,10 @@ impl Driver {
             Ok(id) => {
                 self.speaker.numbers.borrow_mut().insert(id.number, number);
                 let job = &mut self.book.borrow_mut()[number];
+                // One that is tried again leaves the queue and comes back.
+                if job.script.busy_times + job.script.refusals == 0 {
+                    self.waiting.push(number);
+                }
                 job.id = Some(id);
                 job.queued = Some(now);
             }

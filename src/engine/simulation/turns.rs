@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::Driver;
 use super::check::{Evidence, check};
 use super::speaker::Told;
+use super::waiting::Outlook;
 use crate::engine::Engine;
 use crate::error::Cause;
 use crate::finished::Finished;
@@ -20,7 +21,7 @@ impl Driver {
         if self.engine().unfinished() == 0 {
             self.engine().take_messages();
         }
-        let is_pending = self.engine().is_pending();
+        let is_pending = self.engine().is_pending() || self.holds_queue();
         if self.engine().unfinished() == 0 && !is_pending {
             // Only others can bring something now.
             return self.turn_for(Some(Duration::from_millis(1)));
@@ -43,6 +44,11 @@ impl Driver {
     }
 
     pub(super) fn turn_for(&mut self, timeout: Option<Duration>) {
+        let outlook = self.look_at_queue();
+        self.turn_after(&outlook, timeout);
+    }
+
+    fn turn_after(&mut self, outlook: &Outlook, timeout: Option<Duration>) {
         self.world.borrow_mut().is_hurried = timeout == Some(Duration::ZERO);
         let turned = self.engine().turn(timeout);
         self.world.borrow_mut().is_hurried = false;
@@ -50,16 +56,18 @@ impl Driver {
         if self.is_broken {
             self.engine().backlog.clear();
         }
+        self.check_queue(outlook);
     }
 
     /// An outer loop polls the descriptor, and calls when that is readable.
     pub(super) fn turn_from_outside(&mut self) {
+        let outlook = self.look_at_queue();
         self.engine().prepare_sleep();
         if self.engine().is_unannounced() {
             self.engine().inbox().wake();
         }
         Simulated::sleep_outside(&self.world, self.minds_edges);
-        self.turn_for(Some(Duration::ZERO));
+        self.turn_after(&outlook, Some(Duration::ZERO));
     }
 
     /// Waits for one command, as `Reactor::wait` does.
@@ -86,8 +94,18 @@ impl Driver {
                 assert!(is_over || is_known, "{id} is lost");
                 continue;
             }
-            self.turn_for(None);
+            if self.holds_queue() {
+                // Else it would wait for ever, if it is in the queue.
+                self.take_one();
+            } else {
+                self.turn_for(None);
+            }
         }
+    }
+
+    /// What waits in the queue waits for the caller to take something.
+    pub(super) fn holds_queue(&mut self) -> bool {
+        self.takes_first && self.engine().len() > self.engine().unfinished()
     }
 
     /// Turns until those exit that were let go.
@@ -140,7 +158,9 @@ impl Driver {
             job.slow_notices.1 += 1;
             let due = job.slow_after.expect("it was asked for") * job.slow_notices.1;
             assert!(!job.is_over && !job.is_detached, "{job:#?}");
-            assert!(now - started >= due, "not yet slow: {job:#?}");
+            // What it was suspended does not count.
+            let ran = now - started - self.pauses.within(started, now);
+            assert!(ran >= due, "not yet slow: {job:#?}");
         }
     }
 
@@ -162,6 +182,16 @@ impl Driver {
     pub(super) fn note_taken(&mut self, finished: Finished) {
         let number = self.number_of(&finished);
         assert!(!self.book.borrow()[number].has_reply, "a reply's");
+        if self.takes_first && !self.is_shut_down {
+            let world = self.world.borrow();
+            let last = world.attempts.last().map(|attempt| attempt.at);
+            let is_first = finished.drained.is_none_or(|drained| last <= Some(drained));
+            assert!(
+                is_first,
+                "started before this was taken: {:?}",
+                world.attempts.last()
+            );
+        }
         self.note(finished);
     }
 

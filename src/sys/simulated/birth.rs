@@ -108,6 +108,7 @@ impl Simulated {
         world.children_open += 1;
         let process = world.spawn(script, ends, None, Some(facts));
         world.was_started(process);
+        world.handles.push(process);
         for pipe in pipes.into_iter().flatten() {
             world.pipes[pipe].child = Some(process);
         }

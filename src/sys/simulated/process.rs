@@ -160,7 +160,7 @@ impl World {
     }
 
     /// How many children are on their way to their exec.
-    pub(super) fn starts_under_way(&self) -> usize {
+    pub(crate) fn starts_under_way(&self) -> usize {
         let listed = self.under_way.iter();
         listed
             .filter(|process| self.is_under_way(**process))

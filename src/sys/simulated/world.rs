@@ -99,6 +99,8 @@ pub(crate) struct World {
     /// Descriptors of ours that are open.
     pub(super) fds: usize,
     pub(super) children_open: usize,
+    /// The processes that are children of ours with an open handle.
+    pub(super) handles: Vec<usize>,
     /// Our pipes that the loop has not closed, and those among them whose child it has dropped.
     pub(super) open: usize,
     pub(super) kept: usize,
@@ -142,6 +144,7 @@ impl World {
             woken: Arc::default(),
             fds: 0,
             children_open: 0,
+            handles: Vec::new(),
             open: 0,
             kept: 0,
             under_way: Vec::new(),
@@ -377,6 +380,15 @@ impl World {
     /// How many children of ours have an open handle.
     pub(crate) fn children_open(&self) -> usize {
         self.children_open
+    }
+
+    /// Those: their pids and their programs.
+    pub(crate) fn open_children(&self) -> impl Iterator<Item = (u32, usize)> {
+        let children = self.handles.iter().map(|process| {
+            let child = self.processes[*process].child.as_ref();
+            (*process as u32 + 1, child.expect("a child of ours").program)
+        });
+        children
     }
 
     pub(crate) fn is_child_open(&self, pid: u32) -> bool {
