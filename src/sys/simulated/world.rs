@@ -384,11 +384,10 @@ impl World {
 
     /// Those: their pids and their programs.
     pub(crate) fn open_children(&self) -> impl Iterator<Item = (u32, usize)> {
-        let children = self.handles.iter().map(|process| {
+        self.handles.iter().map(|process| {
             let child = self.processes[*process].child.as_ref();
             (*process as u32 + 1, child.expect("a child of ours").program)
-        });
-        children
+        })
     }
 
     pub(crate) fn is_child_open(&self, pid: u32) -> bool {
