@@ -256,6 +256,23 @@ mod tests {
     }
 
     #[test]
+    fn a_caller_who_takes_a_finished_command_is_waited_for_anew() {
+        let mut admission = Admission::new(1, u64::MAX);
+        admission.keep(2);
+        let (mut at, mut patience) = (crate::sys::now(), Patience::default());
+        while let Some(until) = admission.wait(&mut patience, at) {
+            at = until;
+        }
+        admission.taken(1);
+        assert!(admission.wait(&mut patience, at).is_some());
+        admission.taken(1);
+        assert!(
+            admission.wait(&mut patience, at).is_none(),
+            "none is left to take"
+        );
+    }
+
+    #[test]
     fn descriptors_are_counted_with_the_childs_ends_at_the_start() {
         let mut admission = Admission::new(usize::MAX, FDS_RESERVED + 8);
         admission.started(PLAIN);
