@@ -5,8 +5,9 @@ use std::io;
 
 use crate::plain::Plain;
 
-/// What the system said of a jobserver. It is inside the [`io::Error`] of [`Jobserver::from_makeflags`],
-/// [`from_env`](Jobserver::from_env) and [`fifo`](Jobserver::fifo), which has the same kind.
+/// What the system said of a jobserver. It is inside the [`io::Error`] of
+/// [`Jobserver::from_makeflags`](super::Jobserver::from_makeflags),
+/// [`from_env`](super::Jobserver::from_env) and [`fifo`](super::Jobserver::fifo), which has the same kind.
 ///
 /// ```
 /// use execloop::jobserver::{Jobserver, JobserverError};
