@@ -27,12 +27,6 @@ impl StartFailure {
         }
     }
 
-    /// The same, about this file.
-    pub(crate) fn about(mut self, path: &Path) -> StartFailure {
-        self.path = Some(path.into());
-        self
-    }
-
     /// The system is short of something that other commands may give back: descriptors, processes, memory. No limit on
     /// namespaces (`ENOSPC`, clone(2)) and none of the child's own (`EMFILE` of an exec) is that.
     pub(crate) fn is_shortage(&self) -> bool {

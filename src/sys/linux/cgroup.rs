@@ -27,8 +27,10 @@ impl OwnCgroup {
     /// Makes it, and opens its directory for the start.
     #[cold]
     pub(super) fn make(plan: &CgroupPlan) -> Result<(OwnCgroup, OwnedFd), StartFailure> {
-        let failed =
-            |what: &Path, error: io::Error| StartFailure::new(StartStep::Cgroup, error).about(what);
+        let failed = |what: &Path, error: io::Error| StartFailure {
+            path: Some(what.into()),
+            ..StartFailure::new(StartStep::Cgroup, error)
+        };
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("execloop-{}-{number}", std::process::id());
         let path = plan.under.join(name);
