@@ -24,6 +24,7 @@ use crate::watches::Watches;
 use aside::Asides;
 pub(crate) use callers::Patience;
 use ready::Readiness;
+use reap::Unwatched;
 
 mod aside;
 mod callers;
@@ -119,8 +120,8 @@ pub(crate) struct Engine<K: Kernel> {
     stats: Stats,
     /// Streams that used up their share of a turn. While there are any, no poll sleeps.
     backlog: VecDeque<Leftover>,
-    /// Children that were started since the last turn, in this order, and that the kernel is not asked to announce yet.
-    unwatched: Vec<Tenant>,
+    /// Children that the kernel is not asked to announce yet: each poll awaits them.
+    unwatched: VecDeque<Unwatched>,
     /// Children whose program is not known to be executed.
     starting: Vec<Tenant>,
     /// The most urgent reason to learn that one of them has executed.
@@ -164,7 +165,7 @@ impl<K: Kernel> Engine<K> {
             observer: None,
             stats: Stats::default(),
             backlog: VecDeque::new(),
-            unwatched: Vec::new(),
+            unwatched: VecDeque::new(),
             starting: Vec::new(),
             awaits_exec: None,
             looks_at_starting: 0,
@@ -222,13 +223,17 @@ impl<K: Kernel> Engine<K> {
         has_events || !self.mail.is_empty() || self.is_cut_short
     }
 
-    /// The same for an outer loop, which also sleeps past what the kernel does not know, or has announced once and will
-    /// not again: unwatched children, events behind a full batch, deadlines that the timer is not set to; and places that
-    /// became free between two turns.
-    pub(crate) fn is_unannounced(&self) -> bool {
-        let is_unknown = !self.unwatched.is_empty() || self.is_batch_full || self.is_timer_late();
+    /// The next turn has something to do, or the caller to take: also events behind a full batch, which are not announced
+    /// again, and places that became free between two turns.
+    pub(crate) fn has_more(&self) -> bool {
         let is_any_noted = self.readiness.is_any_noted() || !self.slow.is_empty();
-        self.is_pending() || is_unknown || is_any_noted || self.can_admit()
+        self.is_pending() || self.is_batch_full || is_any_noted || self.can_admit()
+    }
+
+    /// The same for an outer loop, which also sleeps past what the kernel was not told: children that nothing announces, and
+    /// deadlines that the timer is not set to.
+    pub(crate) fn is_unannounced(&self) -> bool {
+        self.has_more() || !self.unwatched.is_empty() || self.is_timer_late()
     }
 
     /// The next time at which something is due.
@@ -296,11 +301,11 @@ impl<K: Kernel> Engine<K> {
         }
         self.table.free_vacant();
         self.look_at_starting();
-        let is_any_over = self.look_at_unwatched();
+        self.await_unwatched();
         let timeout = if self.is_left_over() {
             self.give_way();
             Some(Duration::ZERO)
-        } else if is_any_over || self.to_take() > to_take || self.stats.finished > finished {
+        } else if self.to_take() > to_take || self.stats.finished > finished {
             // No event will announce what was found out just now, also where a reply has taken it.
             Some(Duration::ZERO)
         } else {

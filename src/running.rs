@@ -54,6 +54,8 @@ pub(crate) struct Running<K: Kernel> {
     pub(crate) holders: Vec<Holder>,
     /// The child's exit and the pipes are announced by the kernel.
     pub(crate) is_watched: bool,
+    /// A stream has waited for the caller: its pipe may be ready without a use.
+    pub(crate) has_paused: bool,
     /// The child's exit was announced, which happens once.
     pub(crate) is_announced: bool,
     /// How often the child had to be asked by timer whether it is over.

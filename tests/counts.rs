@@ -18,10 +18,10 @@ use common::scratch::Scratch;
 use common::text::text;
 use execloop::{Command, Output};
 
-/// clone3, epoll_ctl, epoll_wait, waitid, close; and one to spare.
-const PLAIN_CALLS_MAX: f64 = 6.0;
-/// Besides, for each stream: pipe2, dup3 two times, epoll_ctl, read two times, close two times; and one to spare.
-const CAPTURED_CALLS_MAX: f64 = 22.0;
+/// clone3, poll, waitid, close; and one to spare.
+const PLAIN_CALLS_MAX: f64 = 5.0;
+/// Besides, for each stream: pipe2, read two times, close two times.
+const CAPTURED_CALLS_MAX: f64 = 15.0;
 /// close_range two times, rt_sigaction, dup3 three times, execve; and fcntl for each pipe.
 const CHILD_CALLS_MAX: f64 = 9.0;
 
@@ -30,12 +30,12 @@ const FEW_COMMANDS: usize = 100;
 const MANY_COMMANDS: usize = 300;
 
 #[test]
-fn a_plain_command_costs_its_parent_at_most_6_calls() {
+fn a_plain_command_costs_its_parent_at_most_5_calls() {
     check("plain", PLAIN_CALLS_MAX);
 }
 
 #[test]
-fn a_captured_command_costs_its_parent_at_most_22_calls() {
+fn a_captured_command_costs_its_parent_at_most_15_calls() {
     check("captured", CAPTURED_CALLS_MAX);
 }
 

@@ -529,7 +529,11 @@ fn count_polls(scenario: &str, milliseconds: u32) {
     let scratch = common::scratch::Scratch::new();
     let trace = scratch.join("trace");
     let traced = std::process::Command::new("strace")
-        .args(["-e", "trace=epoll_wait,epoll_pwait,epoll_pwait2", "-o"])
+        .args([
+            "-e",
+            "trace=poll,ppoll,epoll_wait,epoll_pwait,epoll_pwait2",
+            "-o",
+        ])
         .arg(&trace)
         .arg(common::helper_path::helper_path())
         .args(["embed", scenario])
@@ -553,7 +557,11 @@ fn count_polls(scenario: &str, milliseconds: u32) {
     );
     let polls = text
         .lines()
-        .filter(|line| line.starts_with("epoll_"))
+        .filter(|line| {
+            ["epoll_", "poll(", "ppoll("]
+                .iter()
+                .any(|call| line.starts_with(call))
+        })
         .count();
     // A handful of events; a loop that looked every 10 ms would ask 30 times.
     assert!(

@@ -63,6 +63,13 @@ fn no_command_is_lost_when_epoll_wait_fails() {
     matrix("epoll_wait");
 }
 
+/// With the first refusal, what was awaited is registered.
+#[test]
+fn no_command_is_lost_when_poll_fails() {
+    matrix("poll");
+    run(&["inject", "poll", "EINVAL", "1", "1", "54", "waiting"]);
+}
+
 #[test]
 fn no_command_is_lost_when_read_fails() {
     matrix("read");

@@ -1,4 +1,5 @@
-//! How the loop learns that a child is over: by looking, by the kernel's announcement, or by asking again and again.
+//! How the loop learns that a child is over: by a poll that awaits it, by the kernel's announcement, or by asking again
+//! and again.
 //! Unaware of what an exit means to a job.
 
 use std::time::{Duration, Instant};
@@ -14,8 +15,18 @@ use crate::sys::{Kernel, Ready, Signal, Source, Stream, Tenant};
 const ASK_AGAIN_MS_MIN: u64 = 1;
 const ASK_AGAIN_MS_MAX: u64 = 256;
 
-/// A caller that starts more children in a row does not turn the loop meanwhile: they are not all left to the next turn.
-pub(super) const UNWATCHED_MAX: usize = 64;
+/// So many children are awaited by a poll at most: of more, the older ones are watched.
+pub(super) const UNWATCHED_MAX: usize = 32;
+/// So many polls await a child before it is watched.
+pub(super) const POLLS_UNWATCHED_MAX: u32 = 16;
+
+/// A child that the kernel is not asked to announce yet.
+#[derive(Debug)]
+pub(super) struct Unwatched {
+    tenant: Tenant,
+    /// How many polls have awaited it.
+    polls: u32,
+}
 
 /// How long to wait when it was asked for so often already.
 pub(super) fn wait_before_asking(asked: u32) -> Duration {
@@ -23,46 +34,65 @@ pub(super) fn wait_before_asking(asked: u32) -> Duration {
 }
 
 impl<K: Kernel> Engine<K> {
-    /// A child was started. It is looked at in the next turn.
+    /// A child was started. For a while, each poll awaits it.
     pub(super) fn keep_unwatched(&mut self, slot: u32) {
         if self.unwatched.len() == UNWATCHED_MAX {
-            self.watch_unwatched();
+            // Many in a row cost less than each for itself.
+            self.watch_oldest(UNWATCHED_MAX / 2);
         }
-        self.unwatched.push(self.table.tenant(slot));
+        self.unwatched.push_back(Unwatched {
+            tenant: self.table.tenant(slot),
+            polls: 0,
+        });
     }
 
-    /// Looks whether children are over that were started since the last turn: a short command is, and to have its end
-    /// announced would cost more than all the rest of it. The others are watched from here on. The youngest has hardly
-    /// begun its program, and is looked at in the next turn, if that comes at once.
-    pub(super) fn look_at_unwatched(&mut self) -> bool {
-        let Some(youngest) = self.unwatched.pop() else {
-            return false;
-        };
-        let mut is_any_over = false;
-        let mut unwatched = std::mem::take(&mut self.unwatched);
-        for tenant in unwatched.drain(..) {
-            // One whose program is not executed yet has hardly ended.
-            if self.table.is_tenant(tenant) && !self.is_starting(tenant.slot) {
-                let is_over = self.try_reap(tenant.slot);
-                if is_over {
-                    self.visit_all(tenant.slot);
-                }
-                is_any_over |= is_over;
+    /// The poll that follows awaits the children that nothing announces yet. A short command is over soon, and to have its
+    /// end announced would cost more than that; who is still there after so many polls is watched from here on.
+    pub(super) fn await_unwatched(&mut self) {
+        for _ in 0..self.unwatched.len() {
+            if let Some(unwatched) = self.unwatched.pop_front() {
+                self.await_once(unwatched);
             }
-            self.watch_tenant(tenant);
         }
-        self.unwatched = unwatched;
-        self.unwatched.push(youngest);
-        if !is_any_over {
-            self.watch_unwatched();
+    }
+
+    fn await_once(&mut self, mut unwatched: Unwatched) {
+        let tenant = unwatched.tenant;
+        if !self.table.is_tenant(tenant) {
+            return;
         }
-        is_any_over
+        let Some(running) = self.table.running(tenant.slot) else {
+            return;
+        };
+        // What stays ready would end each poll at once.
+        let stays_ready = running.is_announced || running.has_paused;
+        let may_be_awaited =
+            unwatched.polls < POLLS_UNWATCHED_MAX && !stays_ready && !running.may_be_stopped();
+        let child = running.child.as_ref().filter(|_| may_be_awaited);
+        if !child.is_some_and(|child| self.kernel.await_child(child, tenant)) {
+            return self.watch_running(tenant.slot);
+        }
+        for (our_end, stream) in running.streams.iter().zip(Stream::ALL) {
+            // An input is ready long before its program is executed, which is when it begins.
+            let is_early = stream == Stream::Stdin && running.is_starting();
+            if let Some(pipe) = our_end.copied_pipe().filter(|_| !is_early) {
+                self.kernel.await_pipe(pipe, stream, tenant);
+            }
+        }
+        unwatched.polls += 1;
+        self.unwatched.push_back(unwatched);
     }
 
     /// Has the kernel announce what becomes of those children.
     pub(super) fn watch_unwatched(&mut self) {
-        while let Some(tenant) = self.unwatched.pop() {
-            self.watch_tenant(tenant);
+        self.watch_oldest(self.unwatched.len());
+    }
+
+    fn watch_oldest(&mut self, count: usize) {
+        for _ in 0..count {
+            if let Some(unwatched) = self.unwatched.pop_front() {
+                self.watch_tenant(unwatched.tenant);
+            }
         }
     }
 

@@ -77,7 +77,12 @@ impl<K: Kernel> Engine<K> {
         }
         self.note_emptiness(slot, stream, read, matches!(progress, Progress::Idle));
         match progress {
-            Progress::Idle | Progress::Paused => {}
+            Progress::Idle => {}
+            Progress::Paused => {
+                if let Some(running) = self.table.running(slot) {
+                    running.has_paused = true;
+                }
+            }
             Progress::More => {
                 let tenant = self.table.tenant(slot);
                 self.backlog.push_back(Leftover { tenant, stream });

@@ -369,6 +369,7 @@ impl<K: Kernel> Engine<K> {
             holders: Vec::new(),
             output_bytes: 0,
             is_watched: false,
+            has_paused: false,
             is_announced: false,
             asked: 0,
             ask_at: None,

@@ -50,7 +50,7 @@ impl Reactor {
         let turned = self.engine.turn(timeout);
         self.tell_outer_loop();
         turned?;
-        Ok(if self.engine.is_unannounced() {
+        Ok(if self.engine.has_more() {
             Turn::More
         } else {
             Turn::Done

@@ -18,6 +18,7 @@ compile_error!(
 );
 
 mod attributes;
+mod awaited;
 // Which of the real ones this is.
 #[cfg_attr(
     all(target_os = "linux", not(execloop_kqueue_shim)),
@@ -120,6 +121,13 @@ pub(crate) trait Kernel {
     fn watch_pipe(&mut self, pipe: &Self::Pipe, stream: Stream, tenant: Tenant) -> io::Result<()>;
     /// The same for a child's exit.
     fn watch_child(&mut self, child: &Self::Child, tenant: Tenant) -> io::Result<()>;
+    /// Has the next `poll`, and that one alone, report a child's exit as well, also one that came before: cheaper than to
+    /// watch a child that is over soon. `false`: this one has to be watched.
+    fn await_child(&mut self, _child: &Self::Child, _tenant: Tenant) -> bool {
+        false
+    }
+    /// The same for a pipe of a child that is awaited.
+    fn await_pipe(&mut self, _pipe: &Self::Pipe, _stream: Stream, _tenant: Tenant) {}
     /// Makes `poll` return when this descriptor of somebody else's becomes readable, without an event: by edges.
     fn watch_other(&mut self, _fd: BorrowedFd<'_>) -> io::Result<()> {
         Ok(())

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Registry};
 
+use super::awaited::Awaited;
 use super::console::Console;
 use super::fd::is_abandoned;
 use super::fork::OfPoll;
@@ -68,6 +69,10 @@ pub(crate) trait Backend: fmt::Debug + Sized {
         child: &Self::Child,
         tenant: Tenant,
     ) -> io::Result<bool>;
+    /// A descriptor that is readable once the child has exited, where there is one.
+    fn exit_fd(_child: &Self::Child) -> Option<RawFd> {
+        None
+    }
     /// Adds the exits and hang-ups of which the poll itself has no event. `is_alarmed`: the alarm has become readable.
     fn take_exits(&mut self, _is_alarmed: bool, _ready: &mut VecDeque<Ready>) -> io::Result<()> {
         Ok(())
@@ -84,6 +89,7 @@ pub(crate) trait Backend: fmt::Debug + Sized {
 pub(crate) struct Unix<B> {
     poll: OfPoll<Poll>,
     events: Events,
+    awaited: Awaited,
     backend: B,
     writes: QuietWrites,
     moved: Moved,
@@ -108,6 +114,7 @@ impl<B: Backend> Unix<B> {
         Ok(Unix {
             poll,
             events: Events::with_capacity(EVENTS_PER_POLL_MAX),
+            awaited: Awaited::default(),
             backend,
             writes: QuietWrites::new(),
             moved: Moved::default(),
@@ -120,6 +127,22 @@ impl<B: Backend> Unix<B> {
     pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
         // SAFETY: the poll owns this descriptor for as long as `self` is borrowed.
         unsafe { BorrowedFd::borrow_raw(self.poll.as_raw_fd()) }
+    }
+
+    /// Until something comes. `false`: the poll itself has nothing, and was not asked.
+    fn sleep(
+        &mut self,
+        mut timeout: Option<Duration>,
+        ready: &mut VecDeque<Ready>,
+    ) -> io::Result<bool> {
+        if !self.awaited.is_empty() {
+            if !self.awaited.wait(self.poll.as_raw_fd(), timeout, ready)? {
+                return Ok(false);
+            }
+            timeout = Some(Duration::ZERO);
+        }
+        self.poll.poll(&mut self.events, timeout)?;
+        Ok(true)
     }
 
     /// Each call below that others could feel begins with this: a forked copy has the same poll, timer and pipes, and knows
@@ -194,6 +217,19 @@ impl<B: Backend> Kernel for Unix<B> {
             self.waker.wake();
         }
         Ok(())
+    }
+
+    fn await_child(&mut self, child: &B::Child, tenant: Tenant) -> bool {
+        let fd = B::exit_fd(child).filter(|_| !self.awaited.is_refused);
+        if let Some(fd) = fd {
+            self.awaited.insert(fd, Source::Exit, tenant);
+        }
+        fd.is_some()
+    }
+
+    fn await_pipe(&mut self, pipe: &Pipe, stream: Stream, tenant: Tenant) {
+        let source = Source::Stream(stream);
+        self.awaited.insert(pipe.fd.as_raw_fd(), source, tenant);
     }
 
     fn watch_other(&mut self, fd: BorrowedFd<'_>) -> io::Result<()> {
@@ -296,9 +332,11 @@ impl<B: Backend> Kernel for Unix<B> {
 
     fn poll(&mut self, timeout: Option<Duration>, ready: &mut VecDeque<Ready>) -> io::Result<bool> {
         self.check()?;
-        match self.poll.poll(&mut self.events, timeout) {
+        match self.sleep(timeout, ready) {
+            Ok(true) => {}
+            Ok(false) => return Ok(false),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(true),
-            result => result?,
+            Err(error) => return Err(error),
         }
         let is_full = self.events.iter().count() >= EVENTS_PER_POLL_MAX;
         let mut is_alarmed = false;

@@ -65,6 +65,7 @@ fn errno(name: &str) -> i32 {
         "EAGAIN" => libc::EAGAIN,
         "EMFILE" => libc::EMFILE,
         "ENOMEM" => libc::ENOMEM,
+        "EINVAL" => libc::EINVAL,
         "EPERM" => libc::EPERM,
         "ENOSYS" => libc::ENOSYS,
         "EIO" => libc::EIO,

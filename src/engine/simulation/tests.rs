@@ -10,7 +10,7 @@ use std::io::ErrorKind;
 use super::*;
 use crate::command::Command;
 use crate::engine::executed::UNSEEN_MAX;
-use crate::engine::reap::UNWATCHED_MAX;
+use crate::engine::reap::{POLLS_UNWATCHED_MAX, UNWATCHED_MAX};
 use crate::engine::{AWAY_MAX, HOLD_ON_TURNS, Patience};
 use crate::error::{Cause, StartError};
 use crate::finished::Finished;
@@ -154,7 +154,7 @@ fn start(world: &Shared, engine: &mut Engine<Simulated>, acts: Vec<Act>) -> Comm
 }
 
 #[test]
-fn what_is_over_at_the_first_look_is_never_registered_and_the_rest_before_a_sleep() {
+fn what_is_over_soon_is_never_registered_and_the_rest_before_an_outer_loop_sleeps() {
     let (world, mut engine) = calm(1);
     let short = start(&world, &mut engine, vec![Act::Write(1, 100)]);
     let long = start(
@@ -164,7 +164,6 @@ fn what_is_over_at_the_first_look_is_never_registered_and_the_rest_before_a_slee
     );
     Simulated::dawdle(&world, Duration::from_millis(1));
 
-    // It does not sleep for the long one, as there is something to hand out.
     engine.turn(None).expect("the weather is calm");
     let finished = engine.take_finished(short).expect("it is over");
     assert_eq!(finished.stdout.len(), 100);
@@ -180,6 +179,33 @@ fn what_is_over_at_the_first_look_is_never_registered_and_the_rest_before_a_slee
     while engine.take_finished(long).is_none() {
         engine.turn(None).expect("the weather is calm");
     }
+    assert_eq!(world.borrow().watched, 2, "and no more than once");
+}
+
+#[test]
+fn who_stays_is_awaited_by_so_many_polls_and_then_registered() {
+    let (world, mut engine) = calm(1);
+    let stays = start(
+        &world,
+        &mut engine,
+        vec![Act::Sleep(Duration::from_secs(1))],
+    );
+    world.borrow_mut().is_hurried = true;
+    for _ in 0..POLLS_UNWATCHED_MAX {
+        engine
+            .turn(Some(Duration::ZERO))
+            .expect("the weather is calm");
+        assert!(
+            !engine.has_more(),
+            "nothing is left to do, though nothing announces it"
+        );
+    }
+    assert_eq!(world.borrow().watched, 0);
+    engine
+        .turn(Some(Duration::ZERO))
+        .expect("the weather is calm");
+    assert_eq!(world.borrow().watched, 2, "its stdout and its exit");
+    assert!(finish(&mut engine, stays).success());
     assert_eq!(world.borrow().watched, 2, "and no more than once");
 }
 

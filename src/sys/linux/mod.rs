@@ -133,6 +133,10 @@ impl Backend for System {
         watch(registry, child.as_fd(), Source::Exit, tenant).map(|()| true)
     }
 
+    fn exit_fd(child: &Child) -> Option<RawFd> {
+        Some(child.as_fd().as_raw_fd())
+    }
+
     fn enlarge(&mut self, pipe: &Pipe) {
         fd::set_pipe_bytes(&pipe.fd, PIPE_BYTES_LARGE);
     }

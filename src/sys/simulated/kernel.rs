@@ -59,6 +59,21 @@ impl Kernel for Simulated {
         world.watch(Watched::Exit(child.process), tenant)
     }
 
+    fn await_child(&mut self, child: &SimulatedChild, tenant: Tenant) -> bool {
+        let world = &mut *self.world.borrow_mut();
+        let unwatched = world.weather.unwatched;
+        if world.weather.by_kqueue || world.strikes(unwatched) {
+            return false;
+        }
+        world.await_once(Watched::Exit(child.process), tenant);
+        true
+    }
+
+    fn await_pipe(&mut self, pipe: &SimulatedPipe, _: Stream, tenant: Tenant) {
+        let world = &mut *self.world.borrow_mut();
+        world.await_once(Watched::Pipe(pipe.pipe), tenant);
+    }
+
     fn read(
         &mut self,
         pipe: &SimulatedPipe,
@@ -274,6 +289,34 @@ impl Kernel for Simulated {
     }
 
     fn poll(&mut self, timeout: Option<Duration>, ready: &mut VecDeque<Ready>) -> io::Result<bool> {
+        let polled = self.sleep(timeout, ready);
+        self.world.borrow_mut().await_nothing();
+        polled
+    }
+
+    fn give_way(&mut self) {
+        self.world.borrow_mut().give_way();
+    }
+
+    fn moved(&self) -> Moved {
+        Moved::default()
+    }
+
+    fn waker(&self) -> SimulatedWaker {
+        SimulatedWaker(Arc::clone(&self.world.borrow().woken))
+    }
+
+    fn pid(child: &SimulatedChild) -> u32 {
+        child.process as u32 + 1
+    }
+}
+
+impl Simulated {
+    fn sleep(
+        &mut self,
+        timeout: Option<Duration>,
+        ready: &mut VecDeque<Ready>,
+    ) -> io::Result<bool> {
         let until = {
             let world = &mut *self.world.borrow_mut();
             world.pass(SPENT.take());
@@ -303,22 +346,6 @@ impl Kernel for Simulated {
                 deed();
             }
         }
-    }
-
-    fn give_way(&mut self) {
-        self.world.borrow_mut().give_way();
-    }
-
-    fn moved(&self) -> Moved {
-        Moved::default()
-    }
-
-    fn waker(&self) -> SimulatedWaker {
-        SimulatedWaker(Arc::clone(&self.world.borrow().woken))
-    }
-
-    fn pid(child: &SimulatedChild) -> u32 {
-        child.process as u32 + 1
     }
 }
 

@@ -108,13 +108,16 @@ impl Pipe {
 
     /// What a poll says of our end, if it says something.
     pub(super) fn event(&self) -> Option<Ready> {
-        self.tenant
-            .filter(|_| self.is_ours_open)
-            .map(|tenant| Ready {
-                tenant,
-                source: Source::Stream(self.stream),
-                hung_up: self.holders == 0,
-            })
+        self.tenant.and_then(|tenant| self.event_for(tenant))
+    }
+
+    /// What a poll would tell this one.
+    pub(super) fn event_for(&self, tenant: Tenant) -> Option<Ready> {
+        self.is_ours_open.then_some(Ready {
+            tenant,
+            source: Source::Stream(self.stream),
+            hung_up: self.holders == 0,
+        })
     }
 
     /// A read would give bytes, or a write would take some.

@@ -14,7 +14,7 @@ use super::pipe::Pipe;
 use super::process::Process;
 use super::{Random, Script, Weather};
 use crate::sys::clock;
-use crate::sys::{Ready, Stream};
+use crate::sys::{Ready, Stream, Tenant};
 
 /// No poll comes more often than this: a turn takes its time.
 const POLL_US_MAX: usize = 20;
@@ -77,6 +77,10 @@ pub(crate) struct World {
     ready: VecDeque<Watched>,
     /// Late events of what is closed.
     stale: Vec<Ready>,
+    /// What the next poll alone reports besides, whether it is new or not.
+    awaited: Vec<(Watched, Tenant)>,
+    /// The last poll had nothing else to return for.
+    was_awaited: bool,
     /// How often something was asked to be reported.
     pub(crate) watched: usize,
     /// Which pipe each call has read, in their order, for who wants to know.
@@ -131,6 +135,8 @@ impl World {
             programs: Vec::new(),
             ready: VecDeque::new(),
             stale: Vec::new(),
+            awaited: Vec::new(),
+            was_awaited: false,
             watched: 0,
             reads: None,
             gave_way: 0,
@@ -244,7 +250,8 @@ impl World {
 
     /// The beginning of a poll: time passes, and whoever only spins is found out.
     pub(super) fn enter_poll(&mut self, timeout: Option<Duration>) {
-        let hurried = self.is_hurried || timeout != Some(Duration::ZERO);
+        let would_sleep = timeout != Some(Duration::ZERO) && !std::mem::take(&mut self.was_awaited);
+        let hurried = self.is_hurried || would_sleep;
         self.idle_polls = if self.was_used || hurried {
             0
         } else {

@@ -114,6 +114,10 @@ fn numbers(call: &str) -> Vec<libc::c_long> {
         "epoll_wait" => vec![libc::SYS_epoll_pwait, libc::SYS_epoll_wait],
         #[cfg(not(target_arch = "x86_64"))]
         "epoll_wait" => vec![libc::SYS_epoll_pwait],
+        #[cfg(target_arch = "x86_64")]
+        "poll" => vec![libc::SYS_poll, libc::SYS_ppoll],
+        #[cfg(not(target_arch = "x86_64"))]
+        "poll" => vec![libc::SYS_ppoll],
         "eventfd2" => vec![libc::SYS_eventfd2],
         "openat" => vec![libc::SYS_openat],
         "read" => vec![libc::SYS_read],

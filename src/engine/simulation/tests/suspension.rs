@@ -120,6 +120,7 @@ fn what_runs_stands_and_what_waits_is_not_started_until_all_goes_on() {
     let waits = engine.start(&mut waits).expect("it waits");
     pass(&world, &mut engine, PAUSE);
     assert_eq!((engine.running(), engine.queued()), (1, 1));
+    engine.prepare_sleep();
     assert!(!engine.is_unannounced(), "an outer loop may sleep");
     engine.unsuspend();
     assert!(finish(&mut engine, waits).success());

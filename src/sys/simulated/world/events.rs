@@ -39,6 +39,26 @@ impl World {
         Ok(())
     }
 
+    /// The next poll reports this, too.
+    pub(in super::super) fn await_once(&mut self, watched: Watched, tenant: Tenant) {
+        self.jostle();
+        self.awaited.push((watched, tenant));
+    }
+
+    /// The poll is over.
+    pub(in super::super) fn await_nothing(&mut self) {
+        self.awaited.clear();
+    }
+
+    fn awaited_events(&self) -> impl Iterator<Item = Ready> {
+        let ready = self.awaited.iter();
+        let ready = ready.filter(|(watched, _)| self.is_ready(*watched));
+        ready.filter_map(|&(watched, tenant)| match watched {
+            Watched::Pipe(pipe) => self.pipes[pipe].event_for(tenant),
+            Watched::Exit(_) => Some(exit_of(tenant)),
+        })
+    }
+
     pub(in super::super) fn announce(&mut self, watched: Watched) {
         self.woken.is_edge.store(true, Ordering::Release);
         if !self.ready.contains(&watched) {
@@ -65,11 +85,7 @@ impl World {
             Watched::Pipe(pipe) => self.pipes[pipe].event(),
             Watched::Exit(process) => {
                 let child = self.processes[process].child.as_ref()?;
-                child.tenant.map(|tenant| Ready {
-                    tenant,
-                    source: Source::Exit,
-                    hung_up: false,
-                })
+                child.tenant.map(exit_of)
             }
         }
     }
@@ -115,8 +131,12 @@ impl World {
 
     /// What a poll reports, if it has a reason to return.
     pub(in super::super) fn report(&mut self, into: &mut VecDeque<Ready>) -> bool {
+        let awaited: Vec<Ready> = self.awaited_events().collect();
         if !self.has_news() {
-            return false;
+            self.was_awaited = !awaited.is_empty();
+            into.extend(awaited);
+            self.is_batch_full = false;
+            return self.was_awaited;
         }
         self.was_used = true;
         let shuffles = self.weather.shuffles;
@@ -139,6 +159,7 @@ impl World {
             into.extend(event);
         }
         self.is_batch_full = into.len() == count;
+        into.extend(awaited);
         if !self.stale.is_empty() && self.random.one_in(3) {
             into.extend(self.stale.drain(..));
         }
@@ -187,5 +208,13 @@ impl World {
             child.is_some_and(|child| child.reaped.is_none() && child.number == number)
         };
         self.processes.iter().position(is_it).map(Watched::Exit)
+    }
+}
+
+fn exit_of(tenant: Tenant) -> Ready {
+    Ready {
+        tenant,
+        source: Source::Exit,
+        hung_up: false,
     }
 }
