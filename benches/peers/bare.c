@@ -175,7 +175,8 @@ static void start_captured(struct capture *capture, struct pollfd *ends, const c
 
 static void read_end(struct capture *capture, struct pollfd *end, int which) {
     ssize_t length = 0;
-    if (end->revents & POLLIN) {
+    // pipe_poll takes no lock: it may have found the pipe empty, and then its writer, who has written meanwhile, gone.
+    if (end->revents & (POLLIN | POLLHUP)) {
         length = read(end->fd, buffer, sizeof buffer);
         must(length >= 0);
         capture->read[which] += (size_t)length;
