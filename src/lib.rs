@@ -1,7 +1,7 @@
 //! Runs thousands of child processes from one thread, with the semantics of Go's `os/exec`.
 //!
-//! A [`Reactor`] registers the pipes of its commands, a pidfd for each exit and one timer with epoll, and drives each
-//! command by a state machine. There is no thread per command, and none at all behind your back. A command can be
+//! A [`Reactor`] sleeps on the pipes of its commands, a pidfd for each exit and one timer at once (epoll, poll), and drives
+//! each command by a state machine. There is no thread per command, and none at all behind your back. A command can be
 //! [asked](Command::interrupt) to stop before it is killed; with a [wait delay](Command::wait_delay) neither it nor a
 //! pipe that an orphan holds can hang the caller; a start costs about the same beside one child or 1,000, and however many
 //! descriptors were opened after the reactor.

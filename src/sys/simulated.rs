@@ -2,7 +2,8 @@
 //! Unaware of the loop above it; for tests and fuzzing only.
 //!
 //! Readiness is edge-triggered as epoll's is: an edge is reported once, and nothing is repeated before something new
-//! happens, neither to the loop nor to an outer loop that polls its descriptor. Time passes in `poll`, in starts and in
+//! happens, neither to the loop nor to an outer loop that polls its descriptor. What one poll awaits besides is told as
+//! poll(2) tells it, as long as it is ready. Time passes in `poll`, in starts and in
 //! the caller's code. A poll that would sleep for ever panics, and so does a loop that spins.
 
 mod attempts;
