@@ -40,9 +40,10 @@ impl<K: Kernel> Engine<K> {
         self.clock.read(self.kernel.now());
     }
 
-    /// So much of a command's output was read. An idle timeout and an output limit want to know.
+    /// So much of a command's output was read, or nothing. An idle timeout and an output limit want to know.
     pub(super) fn note_output(&mut self, slot: u32, stream: Stream, read: usize) {
-        let Some(running) = self.table.running(slot) else {
+        let running = self.table.running(slot).filter(|_| read > 0);
+        let Some(running) = running else {
             return;
         };
         let is_first = !running.heard.contains(stream);

@@ -1,9 +1,11 @@
 //! Serves what a poll brought and what was left over: an exit is reaped, a stream moves its share of the turn.
 //! Unaware of how bytes are moved (`stream`) and of what their end means to a job.
 
+use std::io;
+
 use super::{Engine, Leftover};
 use crate::caller_pipe::CallerPipe;
-use crate::error::Closed;
+use crate::error::{Closed, is_panic};
 use crate::job::Event;
 use crate::stream::{OurEnd, Progress};
 use crate::sys::{Kernel, Ready, Source, Stream};
@@ -72,9 +74,15 @@ impl<K: Kernel> Engine<K> {
             let took = self.clock.real().saturating_duration_since(called);
             self.stats.callback_max = self.stats.callback_max.max(took);
         }
-        if read > 0 {
-            self.note_output(slot, stream, read);
-        }
+        let progress = match progress {
+            // Nothing that the rest brings about is told in its place.
+            Progress::Ended(Err(panic)) if is_panic(&panic) => {
+                self.end_stream(slot, stream, Err(panic));
+                return self.note_output(slot, stream, read);
+            }
+            progress => progress,
+        };
+        self.note_output(slot, stream, read);
         self.note_emptiness(slot, stream, read, matches!(progress, Progress::Idle));
         match progress {
             Progress::Idle => {}
@@ -87,18 +95,20 @@ impl<K: Kernel> Engine<K> {
                 let tenant = self.table.tenant(slot);
                 self.backlog.push_back(Leftover { tenant, stream });
             }
-            Progress::Ended(result) => {
-                // What was just noted may have closed it by force.
-                let running = self.table.running(slot);
-                let open = running.filter(|running| running.job.open().contains(stream));
-                if let Some(running) = open {
-                    let result = result.and(running.close_stream(stream, &mut self.kernel));
-                    self.step(slot, Event::StreamEnded(stream, result));
-                }
-                if stream == Stream::Stdout {
-                    self.end_keyboard(slot);
-                }
-            }
+            Progress::Ended(result) => self.end_stream(slot, stream, result),
+        }
+    }
+
+    /// A stream is over. What was noted of it just before may have closed it by force.
+    fn end_stream(&mut self, slot: u32, stream: Stream, result: io::Result<()>) {
+        let running = self.table.running(slot);
+        let open = running.filter(|running| running.job.open().contains(stream));
+        if let Some(running) = open {
+            let result = result.and(running.close_stream(stream, &mut self.kernel));
+            self.step(slot, Event::StreamEnded(stream, result));
+        }
+        if stream == Stream::Stdout {
+            self.end_keyboard(slot);
         }
     }
 

@@ -260,7 +260,9 @@ impl Evidence<'_> {
         if self.is_dawdling {
             return;
         }
-        self.confirm(reaped <= ended + slack, "reaped late");
+        // Time that passes in a turn comes on top.
+        let spent = |since| self.world.spent_since(since);
+        self.confirm(reaped <= ended + slack + spent(ended), "reaped late");
         if let Some(timeout) = self.job.leak_timeout {
             let is_early = !finished.leaked.is_empty() && drained < reaped + timeout;
             let was_asked = !self.causes().is_empty() || self.job.signals > 0;
@@ -276,7 +278,7 @@ impl Evidence<'_> {
                 Duration::ZERO
             };
             let paused = self.pauses.within(clock, drained);
-            let latest = latest + paused + group_dies + TIMER_SLACK;
+            let latest = latest + paused + group_dies + TIMER_SLACK + spent(clock);
             self.confirm(drained <= latest, "the delay is over");
             let is_forced = self.job.requests.iter().any(|(.., is_forced)| *is_forced);
             let is_hurried = is_forced || self.is_shut_down || self.may_be_killed(child);
@@ -386,9 +388,10 @@ impl Evidence<'_> {
             self.confirm(is_in_time, "a signal after the reap");
         }
         let was_asked = calls > 0 || !child.signals.is_empty();
-        let is_overdue = reaped
-            .checked_sub(EVENT_SLACK)
-            .is_some_and(|until| self.requests().iter().any(|(at, _)| *at <= until));
+        let is_overdue = self
+            .requests()
+            .iter()
+            .any(|(at, _)| *at + EVENT_SLACK + self.world.spent_since(*at) <= reaped);
         // Silence cannot be seen from here.
         let may_be_silence = self.job.idle_timeout.is_some();
         // Contexts' deadlines are put off from where their first command was queued.

@@ -169,11 +169,11 @@ impl Driver {
         for Told { finished, at } in self.speaker.told.take() {
             let (number, drained) = (self.number_of(&finished), finished.drained);
             assert!(self.book.borrow()[number].has_reply, "nobody's reply");
-            let is_late = drained.is_some_and(|drained| at > drained + REPLY_SLACK);
-            assert!(
-                !is_late || self.is_dawdling || self.is_slow(),
-                "a late reply"
-            );
+            let world = self.world.borrow();
+            let is_late = drained
+                .is_some_and(|drained| at > drained + REPLY_SLACK + world.spent_since(drained));
+            drop(world);
+            assert!(!is_late || self.is_dawdling, "a late reply");
             self.note(finished);
         }
     }
@@ -210,7 +210,6 @@ impl Driver {
         let number = self.number_of(&finished);
         assert_eq!(finished.take_data(), Some(number), "what it carried");
         self.live.retain(|live| *live != number);
-        let is_slow = self.is_slow();
         let job = &mut self.book.borrow_mut()[number];
         assert!(!job.is_over && !job.is_detached, "finished again: {job:#?}");
         job.is_over = true;
@@ -242,13 +241,7 @@ impl Driver {
             takes: &self.takes,
             context_end,
             is_shut_down: self.is_shut_down,
-            is_dawdling: self.is_dawdling || is_slow,
+            is_dawdling: self.is_dawdling,
         });
-    }
-
-    /// Time may pass in a turn, so not all can be served in time.
-    pub(super) fn is_slow(&self) -> bool {
-        let is_rude = self.book.borrow().iter().any(|job| job.is_rude);
-        is_rude || self.world.borrow().weather.slow_starts > 0
     }
 }

@@ -94,6 +94,8 @@ pub(crate) struct World {
     pub(crate) let_go: Vec<u32>,
     /// How much time starts and the caller's code have taken.
     pub(crate) spent: Duration,
+    /// The same, each time for itself: until when, and how much.
+    spends: Vec<(Instant, Duration)>,
     /// Children that have the console and are not reaped.
     pub(crate) consoles: Vec<usize>,
     timer: Option<Instant>,
@@ -144,6 +146,7 @@ impl World {
             attempts: Vec::new(),
             let_go: Vec::new(),
             spent: Duration::ZERO,
+            spends: Vec::new(),
             consoles: Vec::new(),
             timer: None,
             is_batch_full: false,
@@ -273,6 +276,7 @@ impl World {
         }
         self.spent += time;
         let until = self.now + time;
+        self.spends.push((until, time));
         let is_due = |at: Instant, deed: &Deed| at <= until && matches!(deed, Deed::Step { .. });
         while let Some((key, _)) = self.agenda.iter().find(|((at, _), deed)| is_due(*at, deed)) {
             let key = *key;
@@ -282,6 +286,13 @@ impl World {
             }
         }
         self.set_clock(until);
+    }
+
+    /// How much of the time since then starts and the caller's code have taken, or more.
+    pub(crate) fn spent_since(&self, then: Instant) -> Duration {
+        let since = self.spends.iter().rev();
+        let since = since.take_while(|(until, _)| *until > then);
+        since.map(|(_, time)| *time).sum()
     }
 
     /// Whether the kernel says, against the truth, that this pipe has nothing or no room. Not twice in a row.

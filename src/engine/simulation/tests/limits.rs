@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
+use crate::error::{Error, is_panic};
 
 #[test]
 fn time_that_passes_inside_a_turn_is_not_taken_from_who_leaves_the_queue_in_it() {
@@ -261,4 +262,40 @@ fn starts_that_take_their_time_are_not_all_in_one_turn_which_would_put_off_all_l
         }
     });
     assert!((1..10).contains(&started), "{started}");
+}
+
+/// A writer whose first flush panics.
+struct Fragile(bool);
+
+impl Write for Fragile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        assert!(std::mem::replace(&mut self.0, true), "the first flush");
+        Ok(())
+    }
+}
+
+#[test]
+fn a_panic_is_told_though_what_was_read_with_it_is_too_much_after_the_exit() {
+    let (world, mut engine) = calm(1);
+    let mut says = command(
+        &world,
+        Script {
+            acts: vec![Act::Write(1, 100)],
+            ..Script::default()
+        },
+    );
+    says.output_limit(10);
+    says.stdout(Output::writer(Fragile(false)));
+    let says = engine.start(&mut says).expect("it starts");
+    // The exit and the whole output come in one turn.
+    Simulated::dawdle(&world, Duration::from_millis(1));
+    let finished = finish(&mut engine, says);
+    let Err(Error::Copy { source, .. }) = &finished.outcome else {
+        panic!("{:?}", finished.outcome);
+    };
+    assert!(is_panic(source), "{source}");
 }
