@@ -2,7 +2,8 @@
 //! Unaware of how a thread says it, and of what comes of it.
 
 use super::{Engine, SHARE_OF_TURN_MAX};
-use crate::error::StartError;
+use crate::error::{Cause, StartError};
+use crate::finished::CommandId;
 use crate::guard::drop_callers;
 use crate::inbox::Message;
 use crate::sys::Kernel;
@@ -28,13 +29,13 @@ impl<K: Kernel> Engine<K> {
                     self.start_sent(number, command);
                 }
                 Message::Cancel(number) => {
-                    self.cancel(self.table.id(number));
+                    self.cancel_known(self.table.id(number));
                 }
                 Message::Abandon(number) => {
                     self.abandon(self.table.id(number));
                 }
                 Message::Kill(number) => {
-                    self.kill(self.table.id(number));
+                    self.kill_known(self.table.id(number));
                 }
                 Message::Signal(number, target, signal) => {
                     // As with kill(2) from another process: a failure is not reported.
@@ -50,22 +51,44 @@ impl<K: Kernel> Engine<K> {
         !self.mail.is_empty() || self.inbox.has_messages()
     }
 
+    /// Ends a command that a handle has sent and no turn has taken: it is not started. `false`: there is none.
+    pub(super) fn stop_sent(&mut self, id: CommandId) -> bool {
+        let is_ours = id.reactor == self.table.reactor() && self.kernel.check_process().is_ok();
+        if !is_ours || !self.has_messages() {
+            return false;
+        }
+        self.mail.extend(self.inbox.take());
+        let at = self.mail.iter().position(|message| match message {
+            Message::Start(number, _) | Message::Run(number, ..) => *number == id.number,
+            _ => false,
+        });
+        let sent = at.and_then(|at| self.mail.remove(at));
+        let cause = StartError::Stopped(Cause::Cancelled);
+        sent.is_some_and(|sent| self.return_sent(sent, cause))
+    }
+
+    /// A command that was sent is reported as not started. `false`: this message is none.
+    fn return_sent(&mut self, message: Message, why: StartError) -> bool {
+        let (number, mut command) = match message {
+            Message::Start(number, command) => (number, command),
+            Message::Run(number, command, reply) => {
+                self.asides.keep_reply(number, reply);
+                (number, command)
+            }
+            _ => return false,
+        };
+        self.asides.keep_data(number, command.take_data());
+        let lends = command.lends();
+        drop_callers("command", command);
+        self.keep_unstarted(self.table.id(number), lends, why);
+        true
+    }
+
     /// No further message is taken; commands that were sent and not started are reported as such.
     pub(super) fn close_inbox(&mut self) {
         let mail = std::mem::take(&mut self.mail);
         for message in mail.into_iter().chain(self.inbox.close()) {
-            let (number, mut command) = match message {
-                Message::Start(number, command) => (number, command),
-                Message::Run(number, command, reply) => {
-                    self.asides.keep_reply(number, reply);
-                    (number, command)
-                }
-                _ => continue,
-            };
-            self.asides.keep_data(number, command.take_data());
-            let lends = command.lends();
-            drop_callers("command", command);
-            self.keep_unstarted(self.table.id(number), lends, StartError::ShutDown);
+            self.return_sent(message, StartError::ShutDown);
         }
     }
 }

@@ -120,6 +120,7 @@ impl<K: Kernel> Engine<K> {
         match running.stream(Stream::Stdin) {
             OurEnd::Caller(pipe) => {
                 pipe.cut_input(&mut self.kernel, Closed::WithTerminal);
+                self.count_kept(slot);
                 let number = self.table.id_of(slot).number;
                 self.readiness.note(number, Stream::Stdin);
             }

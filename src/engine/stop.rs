@@ -14,6 +14,11 @@ impl<K: Kernel> Engine<K> {
     /// Asks a command to stop, by its cancel action; one that was asked by this before is killed. `false`: it is not here
     /// or has finished.
     pub(crate) fn cancel(&mut self, id: CommandId) -> bool {
+        self.cancel_known(id) || self.stop_sent(id)
+    }
+
+    /// The same where the loop has heard of the command.
+    pub(super) fn cancel_known(&mut self, id: CommandId) -> bool {
         if self.kernel.check_process().is_err() {
             return false;
         }
@@ -21,7 +26,7 @@ impl<K: Kernel> Engine<K> {
         if let Some(running) = slot.and_then(|slot| self.table.begun(slot))
             && std::mem::replace(&mut running.is_cancelled, true)
         {
-            return self.kill(id);
+            return self.kill_known(id);
         }
         self.abandon(id)
     }
@@ -38,6 +43,11 @@ impl<K: Kernel> Engine<K> {
 
     /// Kills a command at once. `false`: it is not here or has finished.
     pub(crate) fn kill(&mut self, id: CommandId) -> bool {
+        self.kill_known(id) || self.stop_sent(id)
+    }
+
+    /// The same where the loop has heard of the command.
+    pub(super) fn kill_known(&mut self, id: CommandId) -> bool {
         if self.kernel.check_process().is_err() {
             return false;
         }

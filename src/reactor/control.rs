@@ -12,7 +12,7 @@ use crate::sys::{Kernel, Signal, Target, Unix};
 
 impl Reactor {
     /// Asks a command to stop, by its [`Cancel`](crate::Cancel), as if its context had ended. One that waits in the
-    /// queue is not started. `false` when it has finished or is not this reactor's.
+    /// queue, or that a handle has just sent, is not started. `false` when it has finished or is not this reactor's.
     ///
     /// A second call skips to the end of the [ladder](crate::Cancel::then), as a second Ctrl-C does: it is a
     /// [`kill`](Reactor::kill). A context that ends, a time limit or a dropped [`Pending`](crate::Pending) is no call,

@@ -86,6 +86,27 @@ fn command_that_was_sent_just_before_is_waited_for() {
 }
 
 #[test]
+fn command_that_was_sent_just_before_is_not_started_once_it_is_cancelled_or_killed() {
+    let mut reactor = reactor();
+    let handle = reactor.handle();
+    for stop in [Reactor::cancel, Reactor::kill] {
+        let id = handle.start(shell("exit 0")).expect("a reactor");
+        let (told, heard) = std::sync::mpsc::channel();
+        let other = handle.run_then(shell("exit 0"), move |finished| {
+            told.send(finished.id).expect("somebody hears");
+        });
+        let other = other.expect("a reactor");
+        assert!(stop(&mut reactor, id) && stop(&mut reactor, other));
+        assert_eq!(heard.try_recv(), Ok(other));
+        let done = wait(&mut reactor, id);
+        let Err(Error::Start(StartError::Stopped(Cause::Cancelled))) = done.outcome else {
+            panic!("{:?}", done.outcome);
+        };
+        assert!(!stop(&mut reactor, id), "it is over");
+    }
+}
+
+#[test]
 fn sent_command_that_cannot_be_started_is_told_under_its_id() {
     let mut reactor = reactor();
     let context = Context::new();

@@ -109,11 +109,7 @@ fn a_time_limit_counts_from_the_birth_where_the_exec_takes_long() {
         let mut limited = command(&world, script);
         let limited = engine.start(limited.timeout(limit)).expect("it starts");
         let finished = finish(&mut engine, limited);
-        let cause = finished
-            .outcome
-            .as_ref()
-            .err()
-            .and_then(crate::Error::cause);
+        let cause = finished.outcome.as_ref().err().and_then(Error::cause);
         assert_eq!(cause, Some(Cause::Timeout), "{:?}", finished.outcome);
         let late = finished.elapsed().saturating_sub(limit);
         assert!(late < Duration::from_millis(1), "{late:?}");
