@@ -295,3 +295,22 @@ fn a_panic_is_told_though_what_was_read_with_it_is_too_much_after_the_exit() {
     };
     assert!(is_panic(source), "{source}");
 }
+
+#[test]
+fn output_that_came_while_a_turn_took_its_time_has_ended_the_silence() {
+    let (world, mut engine) = calm(1);
+    let ms = Duration::from_millis;
+    let says = |before: Duration, after: Duration| Script {
+        acts: vec![Act::Sleep(before), Act::Write(1, 1), Act::Sleep(after)],
+        ..Script::default()
+    };
+    let mut seldom = command(&world, says(ms(95), ms(50)));
+    seldom.idle_timeout(ms(100)).stdout(Output::capture());
+    let seldom = engine.start(&mut seldom).expect("it starts");
+    // The loop is in this one's callback from 60 to 110 ms.
+    let mut slow = command(&world, says(ms(60), ms(0)));
+    slow.stdout(Output::lines(move |_| spend(ms(50))));
+    engine.start(&mut slow).expect("it starts");
+    let finished = finish(&mut engine, seldom);
+    assert!(finished.success(), "{:?}", finished.outcome);
+}
