@@ -187,7 +187,9 @@ impl Evidence<'_> {
         let pipes = child.pipes.iter().flatten();
         let mut pipes = pipes.map(|pipe| &self.world.pipes[*pipe]);
         let is_released = pipes.all(|pipe| {
-            let is_over = pipe.released.is_some_and(|at| at < limit);
+            // Nobody has come back, by /proc/PID/fd.
+            let is_free = pipe.at_close.is_none_or(|standing| standing.holders == 0);
+            let is_over = is_free && pipe.released.is_some_and(|at| at < limit);
             is_over && pipe.written <= SMALL_BYTES && !pipe.has_failed
         });
         let has_ended = child.waitable.is_some_and(|at| at < limit);
