@@ -274,11 +274,9 @@ impl Evidence<'_> {
             let start = stopped.filter(|_| self.job.signals == 0);
             let clock = start.unwrap_or(reaped).min(reaped);
             let latest = reaped.max(clock + delay);
-            let group_dies = if self.job.is_group {
-                GROUP_DEATH_MAX
-            } else {
-                Duration::ZERO
-            };
+            // What is left of a group that was swept with the exit is killed once more, if it was asked to stop.
+            let kills = u32::from(self.job.is_group) * (1 + u32::from(self.job.sweeps));
+            let group_dies = GROUP_DEATH_MAX * kills;
             let paused = self.pauses.within(clock, drained);
             let latest = latest + paused + group_dies + TIMER_SLACK + spent(clock);
             self.confirm(drained <= latest, "the delay is over");
