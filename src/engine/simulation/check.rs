@@ -394,7 +394,8 @@ impl Evidence<'_> {
                 .finished
                 .started
                 .map_or(*at, |started| started.min(*at));
-            *at + EVENT_SLACK + self.world.spent_since(since) <= reaped
+            let late = self.world.spent_since(since) + self.pauses.within(*at, reaped);
+            *at + EVENT_SLACK + late <= reaped
         });
         // Silence cannot be seen from here.
         let may_be_silence = self.job.idle_timeout.is_some();
