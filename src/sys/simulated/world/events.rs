@@ -158,7 +158,8 @@ impl World {
             }
             into.extend(event);
         }
-        self.is_batch_full = into.len() == count;
+        // Also by an event of a namesake.
+        self.is_batch_full = into.len() >= count;
         into.extend(awaited);
         if !self.stale.is_empty() && self.random.one_in(3) {
             into.extend(self.stale.drain(..));
