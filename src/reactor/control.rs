@@ -24,7 +24,7 @@ impl Reactor {
     }
 
     /// Kills a command now, and its group if its [`Cancel`](crate::Cancel) is for the group. Its pipes are read once
-    /// more and closed. It is reaped and handed out like any other. `false` when it has finished or is not this
+    /// more and closed. It is reaped and handed out like any other; one that a handle has just sent is not started. `false` when it has finished or is not this
     /// reactor's.
     pub fn kill(&mut self, id: CommandId) -> bool {
         let was_here = self.engine.kill(id);

@@ -1,5 +1,5 @@
 //! What the loop's next sleep alone ends for, besides what the poll knows: descriptors in a call of poll(2), with the
-//! poll's own. To register one and to forget it costs several times what it adds to that call.
+//! poll's own. For who is over soon, that costs less than to register each, and to forget it at its close.
 //! Unaware of what a descriptor is of.
 #![allow(unsafe_code, reason = "poll(2) has no safe wrapper")]
 

@@ -275,7 +275,8 @@ impl Evidence<'_> {
             let clock = start.unwrap_or(reaped).min(reaped);
             let latest = reaped.max(clock + delay);
             // What is left of a group that was swept with the exit is killed once more, if it was asked to stop.
-            let kills = u32::from(self.job.is_group) * (1 + u32::from(self.job.sweeps));
+            let is_again = self.job.sweeps && !self.causes().is_empty();
+            let kills = u32::from(self.job.is_group) * (1 + u32::from(is_again));
             let group_dies = GROUP_DEATH_MAX * kills;
             let paused = self.pauses.within(clock, drained);
             let latest = latest + paused + group_dies + TIMER_SLACK + spent(clock);

@@ -27,7 +27,6 @@ enum Reason {
 #[derive(Debug)]
 pub(super) struct Outlook {
     at: Instant,
-    spent: Duration,
     reason: Option<(usize, Option<Reason>)>,
 }
 
@@ -40,14 +39,13 @@ impl Driver {
         let world = self.world.borrow();
         Outlook {
             at: world.now(),
-            spent: world.spent,
             reason: reason.flatten(),
         }
     }
 
     /// After a turn: whoever could start has started, and a source that named a time was asked then.
     pub(super) fn check_queue(&mut self, before: &Outlook) {
-        if self.world.borrow().spent - before.spent >= LONG {
+        if self.world.borrow().spent_since(before.at) >= LONG {
             return;
         }
         if let Some((number, None)) = self.next_waits_for() {

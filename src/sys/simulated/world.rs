@@ -92,9 +92,7 @@ pub(crate) struct World {
     pub(crate) attempts: Vec<Attempt>,
     /// Children that the loop's caller has let go.
     pub(crate) let_go: Vec<u32>,
-    /// How much time starts and the caller's code have taken.
-    pub(crate) spent: Duration,
-    /// The same, each time for itself: until when, and how much.
+    /// When starts and the caller's code have taken time: until when, and how much.
     spends: Vec<(Instant, Duration)>,
     /// Children that have the console and are not reaped.
     pub(crate) consoles: Vec<usize>,
@@ -145,7 +143,6 @@ impl World {
             away: Duration::ZERO,
             attempts: Vec::new(),
             let_go: Vec::new(),
-            spent: Duration::ZERO,
             spends: Vec::new(),
             consoles: Vec::new(),
             timer: None,
@@ -274,7 +271,6 @@ impl World {
         if time.is_zero() {
             return;
         }
-        self.spent += time;
         let until = self.now + time;
         self.spends.push((until, time));
         let is_due = |at: Instant, deed: &Deed| at <= until && matches!(deed, Deed::Step { .. });
