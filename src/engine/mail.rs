@@ -53,18 +53,32 @@ impl<K: Kernel> Engine<K> {
 
     /// Ends a command that a handle has sent and no turn has taken: it is not started. `false`: there is none.
     pub(super) fn stop_sent(&mut self, id: CommandId) -> bool {
-        let is_ours = id.reactor == self.table.reactor() && self.kernel.check_process().is_ok();
-        if !is_ours || !self.has_messages() {
-            return false;
-        }
-        self.mail.extend(self.inbox.take());
-        let at = self.mail.iter().position(|message| match message {
-            Message::Start(number, _) | Message::Run(number, ..) => *number == id.number,
-            _ => false,
-        });
-        let sent = at.and_then(|at| self.mail.remove(at));
+        let sent = self.sent(id).and_then(|at| self.mail.remove(at));
         let cause = StartError::Stopped(Cause::Cancelled);
         sent.is_some_and(|sent| self.return_sent(sent, cause))
+    }
+
+    /// Changes whether such a command is killed with the engine. `false`: there is none.
+    pub(super) fn keep_sent(&mut self, id: CommandId, survives: bool) -> bool {
+        let sent = self.sent(id).and_then(|at| self.mail.get_mut(at));
+        let Some(Message::Start(_, command) | Message::Run(_, command, _)) = sent else {
+            return false;
+        };
+        command.kill_on_drop(!survives);
+        true
+    }
+
+    /// Where in the mail such a command is.
+    fn sent(&mut self, id: CommandId) -> Option<usize> {
+        let is_ours = id.reactor == self.table.reactor() && self.kernel.check_process().is_ok();
+        if !is_ours || !self.has_messages() {
+            return None;
+        }
+        self.mail.extend(self.inbox.take());
+        self.mail.iter().position(|message| match message {
+            Message::Start(number, _) | Message::Run(number, ..) => *number == id.number,
+            _ => false,
+        })
     }
 
     /// A command that was sent is reported as not started. `false`: this message is none.

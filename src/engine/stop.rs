@@ -132,7 +132,7 @@ impl<K: Kernel> Engine<K> {
     /// Whether the engine's end lets a command go, in place of killing it. `false`: it is not here or has finished.
     pub(crate) fn set_survives(&mut self, id: CommandId, survives: bool) -> bool {
         let Some(slot) = self.table.slot_of(id) else {
-            return false;
+            return self.keep_sent(id, survives);
         };
         if let Some((spec, _)) = self.table.unstarted(slot) {
             spec.survives = survives;

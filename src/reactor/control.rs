@@ -24,8 +24,8 @@ impl Reactor {
     }
 
     /// Kills a command now, and its group if its [`Cancel`](crate::Cancel) is for the group. Its pipes are read once
-    /// more and closed. It is reaped and handed out like any other; one that a handle has just sent is not started. `false` when it has finished or is not this
-    /// reactor's.
+    /// more and closed. It is reaped and handed out like any other; one that waits in the queue, or that a handle has
+    /// just sent, is not started. `false` when it has finished or is not this reactor's.
     pub fn kill(&mut self, id: CommandId) -> bool {
         let was_here = self.engine.kill(id);
         self.tell_outer_loop();
@@ -145,17 +145,17 @@ impl Reactor {
         self.engine.is_suspended()
     }
 
-    /// Changes [`Command::kill_on_drop`](crate::Command::kill_on_drop) of a command that was started or queued: with
-    /// `false`, it survives the reactor, and its end is told while that lives. `false` when it has finished or is not
-    /// this reactor's.
+    /// Changes [`Command::kill_on_drop`](crate::Command::kill_on_drop) of a command that was started, queued or sent by a
+    /// handle: with `false`, it survives the reactor, and its end is told while that lives. `false` when it has finished
+    /// or is not this reactor's.
     pub fn set_kill_on_drop(&mut self, id: CommandId, kill: bool) -> bool {
         self.engine.set_survives(id, !kill)
     }
 
     /// Lets a running command go: it survives the reactor, its outcome is not reported, no limit of it counts any more,
-    /// and its pipes are closed. Returns its pid; `None` when it is not running. To hear of its end all the same, use
-    /// [`set_kill_on_drop`](Reactor::set_kill_on_drop). The trap: once the reactor is dropped, it is not reaped before
-    /// this process ends.
+    /// and its pipes are closed. Returns its pid; `None` when it is not running, as one that waits in the queue. To hear
+    /// of its end all the same, use [`set_kill_on_drop`](Reactor::set_kill_on_drop). The trap: once the reactor is
+    /// dropped, it is not reaped before this process ends.
     pub fn detach(&mut self, id: CommandId) -> Option<u32> {
         let pid = self.engine.detach(id);
         self.tell_outer_loop();

@@ -260,6 +260,28 @@ fn what_is_not_to_be_killed_survives_a_drop() {
 }
 
 #[test]
+fn whether_a_sent_command_is_killed_can_be_said_before_a_turn_takes_it() {
+    let mut reactor = reactor();
+    let handle = reactor.handle();
+    let mut stays = [true, false].map(|is_killed| {
+        let mut stay = Stay::new(&[]);
+        let mut command = std::mem::replace(&mut stay.command, Command::new(""));
+        command.kill_on_drop(!is_killed);
+        let id = handle.start(command).expect("it is there");
+        assert!(reactor.set_kill_on_drop(id, is_killed));
+        stay
+    });
+    reactor.turn(None).expect("poll");
+    for stay in &mut stays {
+        stay.pid();
+    }
+    drop(reactor);
+    let [killed, survivor] = &mut stays;
+    assert!(survivor.is_alive());
+    killed.wait_until_gone();
+}
+
+#[test]
 fn what_is_not_to_be_killed_survives_a_shutdown_and_is_not_handed_out() {
     let mut reactor = Reactor::builder()
         .max_running(3)
