@@ -51,8 +51,8 @@ impl Input {
         Input::of(InputKind::Inherit)
     }
 
-    /// A pipe, written by the caller through [`Reactor::stdin`](crate::Reactor::stdin). The trap: a command that reads to the end runs until the
-    /// caller closes it (Go: `StdinPipe`).
+    /// A pipe, written by the caller through [`Reactor::stdin`](crate::Reactor::stdin). The trap: a command that reads
+    /// to the end runs until the caller closes it (Go: `StdinPipe`).
     pub fn pipe() -> Input {
         Input::of(InputKind::Pipe)
     }
@@ -64,7 +64,8 @@ impl Input {
     }
 
     /// What `reader` gives, then the end. It is read on the reactor's thread and must not block; one that returns
-    /// [`WouldBlock`](std::io::ErrorKind::WouldBlock) pauses the stream until [`Reactor::resume`](crate::Reactor::resume). For one start.
+    /// [`WouldBlock`](std::io::ErrorKind::WouldBlock) pauses the stream until
+    /// [`Reactor::resume`](crate::Reactor::resume). For one start.
     pub fn reader(reader: impl Read + Send + 'static) -> Input {
         Input::of(InputKind::Reader(Box::new(reader)))
     }
@@ -82,9 +83,9 @@ impl Input {
         Input::of(InputKind::File(file.into()))
     }
 
-    /// Types it into the terminal that the command's stdout is ([`Output::terminal`]), which then is its stdin, too. Default:
-    /// a pipe. For what this process gives: of [`inherit`](Input::inherit) and [`file`](Input::file), or without such
-    /// a stdout, it is refused by the start.
+    /// Types it into the terminal that the command's stdout is ([`Output::terminal`]), which then is its stdin, too.
+    /// Default: a pipe. For what this process gives: of [`inherit`](Input::inherit) and [`file`](Input::file), or
+    /// without such a stdout, it is refused by the start.
     ///
     /// A terminal echoes what is typed into its output, hands it out by lines, and takes Ctrl-C for an interrupt; one
     /// that is [raw](Output::raw_terminal) does nothing of that. At the end, Ctrl-D is typed, which ends the input of a
@@ -239,21 +240,22 @@ impl Output {
         Output::of(OutputKind::Null)
     }
 
-    /// The parent's own descriptor of the same number: what is there when the command is started, which for one that is queued is
-    /// when it leaves the queue.
+    /// The parent's own descriptor of the same number: what is there when the command is started, which for one that is
+    /// queued is when it leaves the queue.
     pub fn inherit() -> Output {
         Output::of(OutputKind::Inherit)
     }
 
-    /// A pipe, read by the caller through [`Reactor::stdout`](crate::Reactor::stdout) or [`Reactor::stderr`](crate::Reactor::stderr). The trap: no one else reads it, so a
-    /// command that fills it waits for the caller; what is unread when its [`Finished`](crate::Finished) is handed out is lost (Go:
-    /// `StdoutPipe`).
+    /// A pipe, read by the caller through [`Reactor::stdout`](crate::Reactor::stdout) or
+    /// [`Reactor::stderr`](crate::Reactor::stderr). The trap: no one else reads it, so a command that fills it waits
+    /// for the caller; what is unread when its [`Finished`](crate::Finished) is handed out is lost (Go: `StdoutPipe`).
     pub fn pipe() -> Output {
         Output::of(OutputKind::Pipe)
     }
 
-    /// Collects everything, for [`Finished::stdout`](crate::Finished::stdout) or [`Finished::stderr`](crate::Finished::stderr). Without a limit: see
-    /// [`capture_ends`](Output::capture_ends) for output that may be endless.
+    /// Collects everything, for [`Finished::stdout`](crate::Finished::stdout) or
+    /// [`Finished::stderr`](crate::Finished::stderr). Without a limit: see [`capture_ends`](Output::capture_ends) for
+    /// output that may be endless.
     pub fn capture() -> Output {
         Output::of(OutputKind::Capture)
     }
@@ -265,10 +267,11 @@ impl Output {
     }
 
     /// Hands each chunk to `writer`, on the reactor's thread; it must not block, and one that returns
-    /// [`WouldBlock`](std::io::ErrorKind::WouldBlock) pauses the stream until [`Reactor::resume`](crate::Reactor::resume). Its first error ends the
-    /// stream: the command then sees a closed pipe. [`Interrupted`](std::io::ErrorKind::Interrupted) is tried again, and an
-    /// error where it does not end. Flushed at the end, where `WouldBlock` pauses, too: the command is not finished
-    /// before it is flushed, or its pipes are cut. For one start.
+    /// [`WouldBlock`](std::io::ErrorKind::WouldBlock) pauses the stream until
+    /// [`Reactor::resume`](crate::Reactor::resume). Its first error ends the stream: the command then sees a closed
+    /// pipe. [`Interrupted`](std::io::ErrorKind::Interrupted) is tried again; the 1,000th in a row is its error.
+    /// Flushed at the end, where `WouldBlock` pauses, too: the command is not finished before it is flushed, or its
+    /// pipes are cut. For one start.
     pub fn writer(writer: impl Write + Send + 'static) -> Output {
         Output::of(OutputKind::Writer(Box::new(writer)))
     }
@@ -288,8 +291,8 @@ impl Output {
         Output::of(OutputKind::File(file.into()))
     }
 
-    /// Gives the command a terminal of this size in place of the pipe, a pseudo-terminal (pty(7)), for programs that print in
-    /// colour or by lines only there. Default: a pipe. For what this process reads: of [`null`](Output::null),
+    /// Gives the command a terminal of this size in place of the pipe, a pseudo-terminal (pty(7)), for programs that
+    /// print in colour or by lines only there. Default: a pipe. For what this process reads: of [`null`](Output::null),
     /// [`inherit`](Output::inherit) and [`file`](Output::file) it is refused by the start.
     ///
     /// - *What arrives* is what a terminal would be sent: each `\n` as `\r\n`. [`raw_terminal`](Output::raw_terminal) passes

@@ -85,6 +85,8 @@ pub struct SignalParseError {
     text: String,
 }
 
+/// Reads a name, with `SIG` or without and in any case (`TERM`, `sigterm`), or a number from 1 to 127. Number 0, which
+/// signals nothing, is refused: [`new`](Signal::new) makes it for who means to probe.
 impl FromStr for Signal {
     type Err = SignalParseError;
 
