@@ -181,7 +181,7 @@ pub(crate) struct LimitArguments {
         conflicts_with = "jobserver", verbatim_doc_comment)]
     pub(crate) jobserver_serve: Option<Way>,
 
-    /// Stop a command that runs longer: 500ms, 30s, 1.5m, 1h, 1d; 0 is never
+    /// Stop a command that runs longer: 500ms, 30s, 1.5m, 1h30m, 1d; 0 is never
     #[arg(short, long, value_name = "TIME", allow_negative_numbers = true, value_parser = parse_duration)]
     pub(crate) timeout: Option<Duration>,
 

@@ -40,7 +40,9 @@ pub(crate) fn parse_line(line: &[u8]) -> Option<Result<&[u8], LineError>> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum DurationError {
     /// It is written in another way.
-    #[error("expected a number of seconds, or one with a unit, such as 500ms, 30s, 1.5m, 1h or 1d")]
+    #[error(
+        "expected a number of seconds, or one with a unit, such as 500ms, 30s, 1.5m, 1h30m or 1d"
+    )]
     Form,
     /// It is longer than can be represented.
     #[error("the duration is too long")]
@@ -51,18 +53,39 @@ const NANOS_PER_SECOND: u128 = 1_000_000_000;
 /// Digits behind the point that are read. All those after them are worth less than a nanosecond, whatever the unit.
 const FRACTION_DIGITS_MAX: usize = 15;
 
-/// Reads `500ms`, `30s`, `1.5m`, `.5h`, `1d`. A number without a unit means seconds.
+/// What a number may be followed by, the longest first, and what it is worth.
+const UNITS: [(&str, u128); 5] = [
+    ("d", NANOS_PER_SECOND * 24 * 3600),
+    ("h", NANOS_PER_SECOND * 3600),
+    ("m", NANOS_PER_SECOND * 60),
+    ("s", NANOS_PER_SECOND),
+    ("ms", NANOS_PER_SECOND / 1000),
+];
+
+/// Reads `500ms`, `30s`, `1.5m`, `.5h`, `1d`, and several of them from the longest unit to the shortest: `1h30m`. One
+/// number without a unit means seconds.
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, DurationError> {
-    let unit_at = text.find(|character: char| !character.is_ascii_digit() && character != '.');
-    let (number, unit) = text.split_at(unit_at.unwrap_or(text.len()));
-    let nanos_per_unit = match unit {
-        "ms" => NANOS_PER_SECOND / 1000,
-        "s" | "" => NANOS_PER_SECOND,
-        "m" => NANOS_PER_SECOND * 60,
-        "h" => NANOS_PER_SECOND * 3600,
-        "d" => NANOS_PER_SECOND * 24 * 3600,
-        _ => return Err(DurationError::Form),
-    };
+    let is_of_number = |character: char| character.is_ascii_digit() || character == '.';
+    if !text.is_empty() && text.chars().all(is_of_number) {
+        return whole_duration(parse_part(text, NANOS_PER_SECOND)?);
+    }
+    let (mut nanos, mut rest, mut units) = (0_u128, text, &UNITS[..]);
+    loop {
+        let unit_at = rest.find(|character| !is_of_number(character));
+        let (number, tail) = rest.split_at(unit_at.ok_or(DurationError::Form)?);
+        let (unit, tail) = tail.split_at(tail.find(is_of_number).unwrap_or(tail.len()));
+        let at = units.iter().position(|(name, _)| *name == unit);
+        let at = at.ok_or(DurationError::Form)?;
+        nanos = nanos.saturating_add(parse_part(number, units[at].1)?);
+        if tail.is_empty() {
+            return whole_duration(nanos);
+        }
+        (rest, units) = (tail, &units[at + 1..]);
+    }
+}
+
+/// One number of such units, in nanoseconds, or as many as can be counted: the form of all is looked at first.
+fn parse_part(number: &str, nanos_per_unit: u128) -> Result<u128, DurationError> {
     let (whole, fraction) = match number.split_once('.') {
         Some(("", fraction)) => ("0", fraction),
         Some(parts) => parts,
@@ -72,14 +95,16 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, DurationError> {
     if !is_number(whole) || !is_number(fraction) {
         return Err(DurationError::Form);
     }
-    let whole: u128 = whole.parse().map_err(|_| DurationError::TooLong)?;
+    // These are digits, so all that can be wrong with them is their number.
+    let whole: u128 = whole.parse().unwrap_or(u128::MAX);
     let fraction = &fraction[..fraction.len().min(FRACTION_DIGITS_MAX)];
     let parts: u64 = fraction.parse().map_err(|_| DurationError::Form)?;
     let parts_per_unit = 10_u128.pow(fraction.len() as u32);
-    let nanos = whole
-        .checked_mul(nanos_per_unit)
-        .and_then(|nanos| nanos.checked_add(u128::from(parts) * nanos_per_unit / parts_per_unit))
-        .ok_or(DurationError::TooLong)?;
+    let nanos = u128::from(parts) * nanos_per_unit / parts_per_unit;
+    Ok(whole.saturating_mul(nanos_per_unit).saturating_add(nanos))
+}
+
+fn whole_duration(nanos: u128) -> Result<Duration, DurationError> {
     let seconds = u64::try_from(nanos / NANOS_PER_SECOND).map_err(|_| DurationError::TooLong)?;
     Ok(Duration::new(seconds, (nanos % NANOS_PER_SECOND) as u32))
 }
@@ -154,6 +179,9 @@ mod tests {
             ),
             ("007s", Duration::from_secs(7)),
             ("0", Duration::ZERO),
+            ("1h30m", Duration::from_secs(5400)),
+            ("1d2h3m4s5ms", Duration::from_millis(93_784_005)),
+            ("1d.5h16.6m4s", Duration::from_secs(89_200)),
             ("18446744073709551615s", Duration::from_secs(u64::MAX)),
             (
                 "18446744073709551616ms",
@@ -169,7 +197,8 @@ mod tests {
     fn what_is_no_duration_is_refused() {
         for text in [
             "", "s", "ms", ".", ".s", "..5", "5.", "5.s", "1.2.3s", "-1s", "+1s", "1 s", " 1s",
-            "1s ", "1S", "1w", "1sec", "1h30m", "1e3", "inf", "nan", "0x10", "\u{663}s",
+            "1s ", "1S", "1w", "1sec", "30m1h", "1m1m", "1h30", "1h 30m", "1hm", "h30m", "1h.m",
+            "1e3", "inf", "nan", "0x10", "\u{663}s",
         ] {
             assert_eq!(parse_duration(text), Err(DurationError::Form), "{text:?}");
         }
@@ -180,6 +209,8 @@ mod tests {
             "18446744073709551616000ms",
             "999999999999999999999999999999h",
             "9999999999999999999999999999999999999999",
+            "18446744073709551615s1000ms",
+            "3900000000000000000000000d3900000000000000000000000h",
         ] {
             assert_eq!(
                 parse_duration(text),

@@ -56,23 +56,11 @@ const DIGITS_MAX: usize = 24;
 
 fn check_duration(text: &str) {
     let found = parse_duration(text);
-    let Some((whole, fraction, nanos_per_unit)) = split_duration(text) else {
+    let Some(parts) = split_duration(text) else {
         assert_eq!(found, Err(DurationError::Form), "{text:?}");
         return;
     };
-    let mut nanos: u128 = 0;
-    for digit in whole.chars() {
-        // Beyond this, every further digit is beyond it, too.
-        nanos = (nanos * 10 + value(digit)).min(1 << 80);
-    }
-    nanos *= nanos_per_unit;
-    let mut parts = 0;
-    let mut parts_per_unit = 1;
-    for digit in fraction.chars().take(DIGITS_MAX) {
-        parts = parts * 10 + value(digit);
-        parts_per_unit *= 10;
-    }
-    nanos += parts * nanos_per_unit / parts_per_unit;
+    let nanos: u128 = parts.iter().map(nanos).sum();
     let seconds = nanos / 1_000_000_000;
     let Ok(seconds) = u64::try_from(seconds) else {
         assert_eq!(found, Err(DurationError::TooLong), "{text:?}");
@@ -82,37 +70,73 @@ fn check_duration(text: &str) {
     let found = found.unwrap_or_else(|error| panic!("{text:?}: {error}"));
     assert!(found <= expected, "{text:?}: {found:?}, {expected:?}");
     // Digits that are ignored may be worth a nanosecond, when they are what makes it whole.
-    let off_nanos = if fraction.len() > 15 { 1 } else { 0 };
+    let longer = parts.iter().filter(|part| part.fraction.len() > 15);
     assert!(
-        expected - found <= Duration::from_nanos(off_nanos),
+        expected - found <= Duration::from_nanos(longer.count() as u64),
         "{text:?}: {found:?}, {expected:?}"
     );
 }
 
-/// The digits before the point, those after it, and what the unit means. `None` if it isn't written like that.
-fn split_duration(text: &str) -> Option<(&str, &str, u128)> {
-    let units = [
-        ("ms", 1_000_000),
-        ("s", 1_000_000_000),
-        ("m", 60_000_000_000),
-        ("h", 3_600_000_000_000),
-        ("d", 86_400_000_000_000),
-        ("", 1_000_000_000),
-    ];
-    let (number, nanos_per_unit) = units
-        .into_iter()
-        .find_map(|(unit, nanos)| Some((text.strip_suffix(unit)?, nanos)))?;
-    let parts: Vec<_> = number.split('.').collect();
-    let is_number = |part: &&str| part.bytes().all(|b| b.is_ascii_digit());
-    // A whole number may be left out before a fraction.
-    if !parts.iter().all(is_number) || parts.last().is_some_and(|part| part.is_empty()) {
-        return None;
+/// One number of a duration, by its digits.
+#[derive(Default)]
+struct Part {
+    whole: String,
+    has_point: bool,
+    fraction: String,
+    unit: String,
+}
+
+fn nanos(part: &Part) -> u128 {
+    let nanos_per_unit = match part.unit.as_str() {
+        "ms" => 1_000_000,
+        "m" => 60_000_000_000,
+        "h" => 3_600_000_000_000,
+        "d" => 86_400_000_000_000,
+        _ => 1_000_000_000,
+    };
+    let mut nanos: u128 = 0;
+    for digit in part.whole.chars() {
+        // Beyond this, every further digit is beyond it, too.
+        nanos = (nanos * 10 + value(digit)).min(1 << 80);
     }
-    match parts[..] {
-        [whole] => Some((whole, "", nanos_per_unit)),
-        [whole, fraction] => Some((whole, fraction, nanos_per_unit)),
-        _ => None,
+    let mut parts = 0;
+    let mut parts_per_unit = 1;
+    for digit in part.fraction.chars().take(DIGITS_MAX) {
+        parts = parts * 10 + value(digit);
+        parts_per_unit *= 10;
     }
+    nanos * nanos_per_unit + parts * nanos_per_unit / parts_per_unit
+}
+
+/// The numbers in their order. `None` if it isn't written like that.
+fn split_duration(text: &str) -> Option<Vec<Part>> {
+    let mut parts: Vec<Part> = Vec::new();
+    for character in text.chars() {
+        let is_new = parts.last().is_none_or(|part| !part.unit.is_empty());
+        if is_new && (character.is_ascii_digit() || character == '.') {
+            parts.push(Part::default());
+        }
+        let part = parts.last_mut()?;
+        match character {
+            '0'..='9' if part.has_point => part.fraction.push(character),
+            '0'..='9' => part.whole.push(character),
+            '.' if part.has_point => return None,
+            '.' => part.has_point = true,
+            _ => part.unit.push(character),
+        }
+    }
+    let is_number = |part: &Part| {
+        let last = if part.has_point {
+            &part.fraction
+        } else {
+            &part.whole
+        };
+        !last.is_empty()
+    };
+    let units: Vec<_> = parts.iter().map(|part| part.unit.as_str()).collect();
+    let mut falling = ["d", "h", "m", "s", "ms"].into_iter();
+    let are_units = units == [""] || units.iter().all(|unit| falling.any(|next| next == *unit));
+    (!parts.is_empty() && are_units && parts.iter().all(is_number)).then_some(parts)
 }
 
 fn value(digit: char) -> u128 {
