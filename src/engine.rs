@@ -128,6 +128,8 @@ pub(crate) struct Engine<K: Kernel> {
     awaits_exec: Option<AwaitsExec>,
     /// How often they were looked at since the last one began.
     looks_at_starting: u32,
+    /// How often the queue's head was put off since the last start, as too many were under way.
+    starts_put_off: u32,
     /// For so many turns without sleep, no other process is given the processor.
     turns_to_hold_on: u32,
     /// What the last poll brought and was not served yet.
@@ -169,6 +171,7 @@ impl<K: Kernel> Engine<K> {
             starting: Vec::new(),
             awaits_exec: None,
             looks_at_starting: 0,
+            starts_put_off: 0,
             starting_due: None,
             turns_to_hold_on: 0,
             ready: VecDeque::new(),

@@ -23,8 +23,8 @@ pub struct Holder {
 ///
 /// It reads the descriptors of every process that this one may look into, which takes milliseconds on a busy machine:
 /// for reports, not for loops. The traps: a process of another user's is not seen, and one that ends or forks meanwhile
-/// may be missed; a child that another thread is starting at this instant has all that this process has open, and is
-/// named.
+/// may be missed; a child that is being started at this instant, by whatever thread, has all that this process has open,
+/// and is named. ([`Reactor::holders`](crate::Reactor::holders) leaves out those that its reactor starts.)
 ///
 /// ```
 /// use execloop::linux::pipe_holders;

@@ -266,7 +266,7 @@ impl<K: Kernel> Running<K> {
             OurEnd::Absent | OurEnd::Caller(_) | OurEnd::Collected(_) => None,
         };
         if ended.is_none() {
-            self.name_holders(stream);
+            self.name_holders(stream, kernel);
         }
         let dropped = self.close_stream(stream, kernel);
         match ended {
@@ -275,14 +275,25 @@ impl<K: Kernel> Running<K> {
         }
     }
 
+    /// Who holds this copied stream's pipe, beside us. Other children at their birth are not meant: for that moment, they
+    /// have all that we have.
+    pub(crate) fn holders_of(&mut self, stream: Stream, kernel: &K) -> io::Result<Vec<Holder>> {
+        let own = self.child.as_ref().map(K::pid);
+        let Some(fd) = self.stream(stream).copied_pipe().and_then(K::fd) else {
+            return Ok(Vec::new());
+        };
+        let newborn = kernel.newborn();
+        let mut holders = pipe_holders(fd)?;
+        holders.retain(|holder| Some(holder.pid) == own || !newborn.contains(&holder.pid));
+        Ok(holders)
+    }
+
     /// Before its pipe is cut, as no one can be found by it afterwards.
-    fn name_holders(&mut self, stream: Stream) {
+    fn name_holders(&mut self, stream: Stream, kernel: &K) {
         if !self.job.policy().names_holders {
             return;
         }
-        let pipe = self.stream(stream).copied_pipe();
-        let found = pipe.and_then(K::fd).map(pipe_holders);
-        for holder in found.and_then(Result::ok).unwrap_or_default() {
+        for holder in self.holders_of(stream, kernel).unwrap_or_default() {
             if !self.holders.contains(&holder) {
                 self.holders.push(holder);
             }
@@ -292,6 +303,14 @@ impl<K: Kernel> Running<K> {
     /// Closes the pipe of a copied stream, and keeps what was collected. The error is that of a caller's own drop.
     pub(crate) fn close_stream(&mut self, stream: Stream, kernel: &mut K) -> io::Result<()> {
         self.stream(stream).close(kernel)
+    }
+
+    /// Closes all that is open: how that went is of no interest any more.
+    pub(crate) fn close_pipes(&mut self, kernel: &mut K) {
+        for stream in Stream::ALL {
+            let _ = self.close_stream(stream, kernel);
+        }
+        self.close_callers_pipes(kernel);
     }
 
     /// Cuts the caller's own pipes, as the copied ones are (Go closes them together).

@@ -6,6 +6,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use super::Engine;
+use super::executed::EXEC_AWAITED_MAX;
 use super::ready::Wish;
 use super::reap::wait_before_asking;
 use crate::caller_pipe::CallerPipe;
@@ -311,8 +312,23 @@ impl<K: Kernel> Engine<K> {
             || self.earliest().is_some_and(is_due)
     }
 
-    /// Closes the caller's pipe, once there is one; a second time does nothing.
+    /// Closes the caller's pipe, once there is one; a second time does nothing. Waits for a child that was born just now:
+    /// until it has a table of its own, the kernel would keep the pipe for it, and the caller may never come back.
     pub(crate) fn close_callers_pipe(&mut self, id: CommandId, stream: Stream) {
+        if self.kernel.check_process().is_ok()
+            && let Some(slot) = self.table.slot_of_pipes(id)
+            && let Some(running) = self.table.running(slot)
+            && running.is_starting()
+            && let Some(child) = &running.child
+        {
+            let until = self.kernel.now() + EXEC_AWAITED_MAX;
+            self.kernel.await_table(child, until);
+        }
+        self.close_callers_pipe_now(id, stream);
+    }
+
+    /// The same without that.
+    pub(super) fn close_callers_pipe_now(&mut self, id: CommandId, stream: Stream) {
         let Some(slot) = self.table.slot_of_pipes(id) else {
             return;
         };

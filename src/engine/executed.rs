@@ -17,6 +17,10 @@ const LOOK_AGAIN_MAX: Duration = Duration::from_millis(64);
 /// Shorter sleeps end by the kernel's timer, as a poll counts in this unit and rounds up.
 const POLL_UNIT: Duration = Duration::from_millis(1);
 
+/// Who lets a command go, or closes a pipe of it, waits for what its start still needs no longer than this: it is there with
+/// its first instructions, unless somebody stops it.
+pub(super) const EXEC_AWAITED_MAX: Duration = Duration::from_millis(1000);
+
 /// So many commands whose exec nobody awaits are listed before they are looked at: what it took to start them is kept until then.
 pub(super) const UNSEEN_MAX: usize = 32;
 

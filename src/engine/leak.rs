@@ -3,7 +3,7 @@
 
 use super::{Due, Engine};
 use crate::finished::CommandId;
-use crate::holders::{Holder, pipe_holders};
+use crate::holders::Holder;
 use crate::job::Event;
 use crate::pipe_limits::LAST_DRAIN_BYTES_MAX;
 use crate::sys::{Kernel, Stream};
@@ -96,7 +96,8 @@ impl<K: Kernel> Engine<K> {
     ) -> std::io::Result<Vec<Holder>> {
         let slot = self.table.slot_of(id);
         let running = slot.and_then(|slot| self.table.running(slot));
-        let pipe = running.and_then(|running| running.stream(stream).copied_pipe());
-        pipe.and_then(K::fd).map_or(Ok(Vec::new()), pipe_holders)
+        running.map_or(Ok(Vec::new()), |running| {
+            running.holders_of(stream, &self.kernel)
+        })
     }
 }

@@ -6,6 +6,7 @@ use std::io;
 use std::time::Duration;
 
 use super::Engine;
+use super::executed::EXEC_AWAITED_MAX;
 use crate::error::StartError;
 use crate::finished::Finished;
 use crate::guard::drop_callers;
@@ -58,8 +59,11 @@ impl<K: Kernel> Engine<K> {
     fn let_go_of_survivors(&mut self) {
         for slot in self.table.slots() {
             let running = self.table.running(slot);
-            if running.is_some_and(|running| running.survives && !running.is_detached) {
-                self.detach(self.table.id_of(slot));
+            if running.is_some_and(|running| running.survives && !running.is_detached)
+                && self.detach(self.table.id_of(slot)).is_none()
+            {
+                // Its start has failed, and is not to be tried again.
+                self.abort(slot, StartError::ShutDown);
             }
         }
     }
@@ -111,6 +115,26 @@ impl<K: Kernel> Engine<K> {
     }
 }
 
+impl<K: Kernel> Engine<K> {
+    /// Those that the end leaves alone and that are on their way to their exec. Of one that does not get there in time, the
+    /// kernel keeps what it needs, also of what is closed here.
+    fn let_go_of_starting(&mut self) {
+        let until = self.kernel.now() + EXEC_AWAITED_MAX;
+        for slot in self.table.slots() {
+            let running = self.table.running(slot);
+            let Some(running) = running.filter(|running| running.is_left_alone()) else {
+                continue;
+            };
+            if running.is_starting()
+                && let Some(child) = &running.child
+            {
+                self.kernel.await_exec(child, until);
+                running.close_pipes(&mut self.kernel);
+            }
+        }
+    }
+}
+
 impl<K: Kernel> Drop for Engine<K> {
     fn drop(&mut self) {
         // The children are another process's. And its locks: one of its threads may have held them at the fork.
@@ -121,8 +145,7 @@ impl<K: Kernel> Drop for Engine<K> {
         messages.extend(self.inbox.close());
         self.watches.clear(&self.inbox);
         self.kill_and_reap();
-        // One that was let go may be on its way to its exec, with descriptors that are closed below.
-        self.kernel.part_tables();
+        self.let_go_of_starting();
         // What is left of the caller's may panic when it is dropped, each for itself.
         messages
             .into_iter()

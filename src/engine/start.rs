@@ -27,8 +27,10 @@ use crate::table::Wait;
 /// A busy program is tried again after 1, 2, 4 .. 64 milliseconds.
 const TEXT_BUSY_TRIES_MAX: u32 = 7;
 
-/// While as many starts are under way as there may be, the queue's head is tried again after this.
-const START_AGAIN: Duration = Duration::from_micros(200);
+/// While as many starts are under way as there may be, the queue's head is tried again after this, doubled each time up to
+/// the maximum.
+const START_AGAIN_MIN: Duration = Duration::from_micros(200);
+const START_AGAIN_MAX: Duration = Duration::from_millis(64);
 
 const CONSOLE_AND_POOL: StartError = StartError::Refused("the console is a pool of its own");
 const NO_POOL: StartError = StartError::Refused("the reactor has no pool of that name");
@@ -241,7 +243,7 @@ impl<K: Kernel> Engine<K> {
         }
         if !self.kernel.can_start(&spec.launch) {
             // The others' execs are waited for here, not in the kernel.
-            self.admission_due = Some(self.kernel.now() + START_AGAIN);
+            self.start_later();
             return false;
         }
         let running = self.admission.running();
@@ -252,6 +254,17 @@ impl<K: Kernel> Engine<K> {
                 self.admission_due = Some(again);
                 false
             }
+        }
+    }
+
+    /// The queue's head is tried again by timer. What else wakes the loop meanwhile puts that off no further.
+    fn start_later(&mut self) {
+        let now = self.kernel.now();
+        let wait = START_AGAIN_MIN * (1 << self.starts_put_off.min(16));
+        let at = now + wait.min(START_AGAIN_MAX);
+        if self.admission_due.is_none_or(|due| due <= now || due > at) {
+            self.starts_put_off += 1;
+            self.admission_due = Some(at);
         }
     }
 
@@ -388,10 +401,11 @@ impl<K: Kernel> Engine<K> {
         let deadline = left.and_then(|left| self.clock.now().checked_add(left));
         self.move_deadline(slot, deadline);
         for stream in closed.iter() {
-            self.close_callers_pipe(id, stream);
+            self.close_callers_pipe_now(id, stream);
         }
         self.keep_unwatched(slot);
         self.looks_at_starting = 0;
+        self.starts_put_off = 0;
         if awaits_exec.is_none() || self.is_starting(slot) {
             self.starting.push(self.table.tenant(slot));
         }

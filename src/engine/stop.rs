@@ -4,6 +4,7 @@
 use std::io;
 
 use super::Engine;
+use super::executed::EXEC_AWAITED_MAX;
 use crate::context::Context;
 use crate::error::{Cause, StartError};
 use crate::finished::CommandId;
@@ -142,7 +143,8 @@ impl<K: Kernel> Engine<K> {
         true
     }
 
-    /// Lets a command go: it survives the engine, and its outcome is not reported.
+    /// Lets a command go: it survives the engine, and its outcome is not reported. `None`: it does not run, be it that its
+    /// start has just failed.
     pub(crate) fn detach(&mut self, id: CommandId) -> Option<u32> {
         self.kernel.check_process().ok()?;
         let slot = self.table.slot_of(id)?;
@@ -150,10 +152,16 @@ impl<K: Kernel> Engine<K> {
         if running.reaped.is_some() {
             return None;
         }
-        let pid = running.child.as_ref().map(K::pid)?;
+        let child = running.child.as_ref()?;
+        let pid = K::pid(child);
         if self.clock.is_stopped() {
             // Nobody would let it go on.
             running.let_go_on(&mut self.kernel);
+        }
+        let until = self.kernel.now() + EXEC_AWAITED_MAX;
+        if running.is_starting() && !self.kernel.await_exec(child, until) {
+            // Its end tells that, and it may be tried again.
+            return None;
         }
         running.is_detached = true;
         let cost = running.cost;

@@ -114,8 +114,14 @@ pub(crate) trait Kernel {
     fn start(&mut self, launch: &mut Launch) -> Result<Started<Self>, StartFailure>;
     /// The child's program is executed, or it was ended before by somebody. `false`: it is under way, or has failed.
     fn has_executed(&mut self, child: &Self::Child) -> bool;
-    /// Waits, for a while, until no child under way uses descriptors that are about to be closed.
-    fn part_tables(&mut self) {}
+    /// Waits for a child's exec, no longer than that. `false`: its start has failed, which its exit tells.
+    fn await_exec(&mut self, child: &Self::Child, until: Instant) -> bool;
+    /// The pids of children that have all that this process has open, for the moment of their birth.
+    fn newborn(&self) -> Vec<u32> {
+        Vec::new()
+    }
+    /// Waits, no longer than that, until a child uses nothing any more that `close` would have to keep for it.
+    fn await_table(&mut self, _child: &Self::Child, _until: Instant) {}
     /// Makes `poll` report our end of a pipe, until it is closed: what there is to say of it now, and each change. To ask
     /// for it again does nothing.
     fn watch_pipe(&mut self, pipe: &Self::Pipe, stream: Stream, tenant: Tenant) -> io::Result<()>;

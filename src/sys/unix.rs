@@ -54,7 +54,13 @@ pub(crate) trait Backend: fmt::Debug + Sized {
     fn has_executed(&mut self, _child: &Self::Child) -> bool {
         true
     }
-    fn part_tables(&mut self) {}
+    fn await_exec(&mut self, _child: &Self::Child, _until: Instant) -> bool {
+        true
+    }
+    fn await_table(&mut self, _child: &Self::Child, _until: Instant) {}
+    fn newborn(&self) -> Vec<u32> {
+        Vec::new()
+    }
     /// Closes our end of a pipe, at once or as soon as no child under way keeps its number.
     fn retire(&mut self, _end: OwnedFd) {}
     /// After our end of a pipe was registered. `false`: the other end is gone, and the poll will not say so. The next
@@ -193,8 +199,16 @@ impl<B: Backend> Kernel for Unix<B> {
         self.backend.has_executed(child)
     }
 
-    fn part_tables(&mut self) {
-        self.backend.part_tables();
+    fn await_exec(&mut self, child: &B::Child, until: Instant) -> bool {
+        self.backend.await_exec(child, until)
+    }
+
+    fn newborn(&self) -> Vec<u32> {
+        self.backend.newborn()
+    }
+
+    fn await_table(&mut self, child: &B::Child, until: Instant) {
+        self.backend.await_table(child, until);
     }
 
     fn watch_pipe(&mut self, pipe: &Pipe, stream: Stream, tenant: Tenant) -> io::Result<()> {

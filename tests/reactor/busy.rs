@@ -35,6 +35,30 @@ fn busy_program_is_started_once_its_file_is_closed() {
 }
 
 #[test]
+fn busy_program_cannot_be_let_go_and_is_started_all_the_same() {
+    let scratch = Scratch::new();
+    let (path, file) = busy(&scratch);
+    let mut reactor = reactor();
+    let mut command = Command::new(&path);
+    let id = start(&mut reactor, command.args(["-c", "exit 9"]));
+    assert_eq!(reactor.detach(id), None);
+    drop(file);
+    assert_eq!(word(&wait(&mut reactor, id)), "exit status 9");
+}
+
+#[test]
+fn busy_program_that_is_to_survive_is_not_waited_for_by_the_end() {
+    let scratch = Scratch::new();
+    let (path, _file) = busy(&scratch);
+    let mut reactor = reactor();
+    let mut command = Command::new(&path);
+    let id = start(&mut reactor, command.kill_on_drop(false));
+    let finished = reactor.shutdown().expect("poll");
+    let told: Vec<_> = finished.iter().map(|done| (done.id, word(done))).collect();
+    assert_eq!(told, [(id, "Start(Stopped(Cancelled))".to_owned())]);
+}
+
+#[test]
 fn busy_program_fails_in_the_end_or_at_once_if_so_wished() {
     let scratch = Scratch::new();
     let (path, _file) = busy(&scratch);

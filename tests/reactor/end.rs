@@ -123,6 +123,16 @@ fn drop_leaves_nothing_behind() {
 }
 
 #[test]
+fn let_go_at_once_leaves_nothing_behind() {
+    embed(&["let_go_at_once_leaves_nothing_behind"]);
+}
+
+#[test]
+fn a_pipe_that_is_closed_at_once_is_closed() {
+    embed(&["a_pipe_that_is_closed_at_once_is_closed"]);
+}
+
+#[test]
 fn drop_does_not_wait_for_a_child_that_it_cannot_kill() {
     embed(&["drop_does_not_wait_for_a_child_that_it_cannot_kill"]);
 }

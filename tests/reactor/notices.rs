@@ -123,6 +123,26 @@ fn helpers(holders: &[Holder]) -> BTreeSet<u32> {
 }
 
 #[test]
+fn a_child_at_its_birth_holds_no_pipe_of_another_command() {
+    let mut reactor = reactor();
+    let mut quiet = Stay::new(&[]);
+    let id = start(&mut reactor, quiet.command.stdout(Output::capture()));
+    let pid = quiet.pid();
+    for _ in 0..30 {
+        let newborn = start(&mut reactor, Command::new("sleep").arg("1000"));
+        // Where it is.
+        reactor.signal(newborn, Signal::STOP).expect("it lives");
+        let holders = reactor.holders(id, Stream::Stdout).expect("/proc");
+        let newborn_pid = reactor.pid(newborn);
+        let holders: Vec<_> = holders.iter().map(|holder| holder.pid).collect();
+        assert!(holders.contains(&pid));
+        assert!(!holders.contains(&newborn_pid.expect("it lives")));
+        assert!(reactor.kill(newborn));
+        wait(&mut reactor, newborn);
+    }
+}
+
+#[test]
 fn who_holds_a_pipe_is_told_on_request() {
     for asks in [true, false] {
         let mut reactor = reactor();

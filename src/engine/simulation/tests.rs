@@ -324,6 +324,33 @@ fn an_exec_that_takes_long_wakes_the_loop_for_an_input_soon_for_outputs_seldom_a
 }
 
 #[test]
+fn who_waits_for_a_start_under_way_to_execute_wakes_the_loop_less_and_less_often() {
+    let (world, mut engine) = calm(1);
+    world.borrow_mut().weather.starts_max = 1;
+    world.borrow_mut().weather.late_execs = 1;
+    let stuck = Script {
+        exec_takes: Some(Duration::from_secs(10)),
+        ..sleep(Duration::from_secs(1000))
+    };
+    engine
+        .start(&mut command(&world, stuck))
+        .expect("it starts");
+    let id = engine
+        .start(&mut command(&world, sleep(Duration::ZERO)))
+        .expect("it is queued");
+    let began = world.borrow().now();
+    assert!(finish(&mut engine, id).success());
+    let took = world.borrow().now() - began;
+    assert!(took >= Duration::from_secs(10), "{took:?}");
+    // One each 64 ms, and as many as it takes to get there from 200 us.
+    assert!(
+        engine.stats.turns < 10_000 / 64 + 20,
+        "{}",
+        engine.stats.turns
+    );
+}
+
+#[test]
 fn an_input_begins_long_before_the_millisecond_in_which_a_poll_counts() {
     let (world, mut engine) = calm(1);
     world.borrow_mut().weather.late_execs = 1;

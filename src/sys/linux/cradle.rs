@@ -10,6 +10,7 @@ use std::io;
 use std::mem;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr::{self, NonNull};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::fd::duplicate_onto;
@@ -72,11 +73,11 @@ fn sink(fd: &mut OwnedFd) -> bool {
     }
 }
 
-/// A child between its birth and its exec.
+/// What a child has of ours besides its places, at the same numbers, until it has a table of its own.
 #[derive(Debug)]
-struct UnderWay {
-    /// Ours of what the child has at its own numbers, until it has a table of its own.
-    ends: [Option<OwnedFd>; 3],
+struct Shared {
+    _ends: [Option<OwnedFd>; 3],
+    _nulls: Arc<Nulls>,
     /// Our ends of its pipes that were closed before it had one.
     retired: Vec<OwnedFd>,
 }
@@ -97,11 +98,14 @@ pub(super) struct Cradle {
     used: usize,
     /// The child uses it in place.
     pub(super) plan: Box<Plan>,
-    under_way: Option<UnderWay>,
+    /// A child was born by the plan, and what it had to say was not taken.
+    is_occupied: bool,
+    shared: Option<Shared>,
     /// Keeps `cgroup.procs` open until the child has a table of its own.
     pub(super) cgroup_file: Option<OwnedFd>,
     /// Of its last child.
     pub(super) serial: u32,
+    pub(super) pid: u32,
 }
 
 impl Cradle {
@@ -112,9 +116,11 @@ impl Cradle {
             places: Vec::with_capacity(PLACES_MIN),
             used: 0,
             plan: Box::default(),
-            under_way: None,
+            is_occupied: false,
+            shared: None,
             cgroup_file: None,
             serial: 0,
+            pid: 0,
         };
         cradle.grow(nulls, PLACES_MIN)?;
         Ok(cradle)
@@ -126,7 +132,7 @@ impl Cradle {
 
     /// What the last child in it had to say has been taken, too.
     pub(super) fn is_settled(&self) -> bool {
-        self.under_way.is_none()
+        !self.is_occupied
     }
 
     /// No child uses it.
@@ -148,10 +154,11 @@ impl Cradle {
     }
 
     /// A child was born by its plan. Keeps what else it uses, until `settle` says that it does so no more.
-    pub(super) fn occupy(&mut self, serial: u32, ends: [Option<OwnedFd>; 3]) {
-        self.serial = serial;
-        self.under_way = Some(UnderWay {
-            ends,
+    pub(super) fn occupy(&mut self, ends: [Option<OwnedFd>; 3], nulls: &Arc<Nulls>) {
+        self.is_occupied = true;
+        self.shared = Some(Shared {
+            _ends: ends,
+            _nulls: Arc::clone(nulls),
             retired: Vec::new(),
         });
     }
@@ -162,17 +169,12 @@ impl Cradle {
             return None;
         }
         if self.is_released() {
-            self.under_way = None;
+            self.is_occupied = false;
             self.clear(nulls);
             return Some((self.serial, self.plan.report.failure()));
         }
-        if !self.shares_table()
-            && let Some(child) = &mut self.under_way
-        {
+        if !self.shares_table() {
             // At once: an end of a pipe that is left here would keep its reader waiting.
-            child.ends = [None, None, None];
-            child.retired.clear();
-            self.cgroup_file = None;
             self.take_back(nulls);
         }
         None
@@ -200,8 +202,8 @@ impl Cradle {
 
     /// Keeps our end of a pipe until the child has a table of its own.
     pub(super) fn retire(&mut self, end: OwnedFd) {
-        if let Some(child) = &mut self.under_way {
-            child.retired.push(end);
+        if let Some(shared) = &mut self.shared {
+            shared.retired.push(end);
         }
     }
 
@@ -267,8 +269,10 @@ impl Cradle {
         Ok(spares)
     }
 
-    /// Takes the places back. Those that few starts need are closed, and so is one that cannot be taken back.
+    /// Takes back what is not at its child's numbers any more. Places that few starts need are closed, and so is one that
+    /// cannot be taken back.
     fn take_back(&mut self, nulls: &Nulls) {
+        self.shared = None;
         self.places.truncate(PLACES_KEPT_MAX);
         for index in (0..self.used.min(self.places.len())).rev() {
             if duplicate_onto(nulls.input.as_fd(), &self.places[index]).is_err() {
@@ -280,16 +284,18 @@ impl Cradle {
 }
 
 impl Drop for Cradle {
-    /// Under a child that is still on its way nothing is freed: it keeps its stack, its plan and its descriptors for ever,
-    /// which is what a program that cannot be executed costs.
+    /// Under a child that is still on its way nothing is freed: it keeps its stack and its plan for ever, which is what a
+    /// program that cannot be executed costs; and one that was stopped at its birth what it has of our descriptors.
     fn drop(&mut self) {
-        if !self.is_free() {
-            mem::forget(self.under_way.take());
-            mem::forget(mem::take(&mut self.plan));
-            mem::forget(mem::take(&mut self.places));
-            mem::forget(self.cgroup_file.take());
-            self.stack.is_lost = true;
+        if self.is_free() {
+            return;
         }
+        if self.shares_table() {
+            mem::forget(self.shared.take());
+            mem::forget(mem::take(&mut self.places));
+        }
+        mem::forget(mem::take(&mut self.plan));
+        self.stack.is_lost = true;
     }
 }
 
@@ -356,8 +362,6 @@ impl Drop for Stack {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::super::plan::{Exec, Sources};
     use super::*;
     use crate::sys::CStrings;
@@ -365,7 +369,7 @@ mod tests {
     use crate::sys::fd::is_open;
 
     /// A child that shares the parent's table, and does nothing.
-    fn bear(cradle: &mut Cradle, serial: u32, ends: [Option<OwnedFd>; 3]) {
+    fn bear(cradle: &mut Cradle, serial: u32, ends: [Option<OwnedFd>; 3], nulls: &Arc<Nulls>) {
         let program = Program {
             found: Some(c"/nowhere".to_owned()),
             argv: CStrings::default(),
@@ -375,7 +379,8 @@ mod tests {
         cradle.plan.exec = Some(Exec::new(&Arc::new(program), &Arc::default()));
         cradle.plan.lists.share_below = Some(3);
         cradle.plan.gate.store(gate::STARTED, Ordering::Release);
-        cradle.occupy(serial, ends);
+        cradle.serial = serial;
+        cradle.occupy(ends, nulls);
     }
 
     fn inode(fd: i32) -> libc::ino_t {
@@ -388,13 +393,18 @@ mod tests {
 
     #[test]
     fn places_are_taken_back_when_the_child_has_a_table_of_its_own_and_not_before() {
-        let nulls = Nulls::new().expect("null");
+        let nulls = Arc::new(Nulls::new().expect("null"));
         let mut cradle = Cradle::new(&nulls).expect("a cradle");
         let (read, write) = io::pipe().expect("a pipe");
         let pipe = inode(read.as_raw_fd());
         let place = cradle.place(&nulls, read.as_fd(), true, false);
         let place = place.expect("a place");
-        bear(&mut cradle, 1, [None, Some(OwnedFd::from(write)), None]);
+        bear(
+            &mut cradle,
+            1,
+            [None, Some(OwnedFd::from(write)), None],
+            &nulls,
+        );
         assert_eq!(cradle.settle(&nulls), None);
         assert_eq!(inode(place), pipe, "the child finds its end there");
         assert!(cradle.shares_table());
@@ -411,7 +421,7 @@ mod tests {
 
     #[test]
     fn an_end_of_ours_that_is_closed_is_kept_until_its_child_has_a_table_of_its_own() {
-        let nulls = Nulls::new().expect("null");
+        let nulls = Arc::new(Nulls::new().expect("null"));
         let mut cradle = Cradle::new(&nulls).expect("a cradle");
         let (read, write) = io::pipe().expect("a pipe");
         let number = write.as_raw_fd();
@@ -419,7 +429,7 @@ mod tests {
             ours: [Some(number), None, None],
             ..Sources::default()
         });
-        bear(&mut cradle, 1, [None, None, None]);
+        bear(&mut cradle, 1, [None, None, None], &nulls);
         assert!(cradle.keeps_number(number) && !cradle.keeps_number(read.as_raw_fd()));
         cradle.retire(write.into());
         assert_eq!(cradle.settle(&nulls), None);
@@ -434,10 +444,38 @@ mod tests {
     }
 
     #[test]
+    fn what_a_child_shares_stays_open_when_its_spawner_is_dropped_and_what_it_has_itself_does_not()
+    {
+        for has_table in [false, true] {
+            let nulls = Arc::new(Nulls::new().expect("null"));
+            let mut cradle = Cradle::new(&nulls).expect("a cradle");
+            let (end, ours) = io::pipe().expect("a pipe");
+            let place = cradle.place(&nulls, end.as_fd(), true, false);
+            let mut numbers = vec![place.expect("a place")];
+            numbers.extend([&nulls.input, &nulls.output].map(AsRawFd::as_raw_fd));
+            numbers.extend([end.as_raw_fd(), ours.as_raw_fd()]);
+            bear(&mut cradle, 1, [Some(end.into()), None, None], &nulls);
+            cradle.retire(ours.into());
+            let shared = u32::from(has_table);
+            cradle.plan.has_table.store(shared, Ordering::Release);
+            let links: Vec<_> = numbers.iter().map(|number| inode(*number)).collect();
+            drop(cradle);
+            drop(nulls);
+            if !has_table {
+                let still = numbers.iter().map(|number| inode(*number));
+                assert!(still.eq(links));
+            } else {
+                // Another test's file may be at one of them by now.
+                assert!(!numbers.iter().all(|number| is_open(*number)));
+            }
+        }
+    }
+
+    #[test]
     fn a_child_that_was_reaped_is_done_with_its_own_cradle_though_the_word_says_otherwise() {
-        let nulls = Nulls::new().expect("null");
+        let nulls = Arc::new(Nulls::new().expect("null"));
         let mut cradle = Cradle::new(&nulls).expect("a cradle");
-        bear(&mut cradle, 7, [None, None, None]);
+        bear(&mut cradle, 7, [None, None, None], &nulls);
         cradle.release(6);
         assert!(!cradle.is_free(), "that was another's");
         cradle.release(7);
@@ -446,9 +484,9 @@ mod tests {
 
     #[test]
     fn a_report_is_taken_when_the_kernel_has_cleared_the_word_and_not_before() {
-        let nulls = Nulls::new().expect("null");
+        let nulls = Arc::new(Nulls::new().expect("null"));
         let mut cradle = Cradle::new(&nulls).expect("a cradle");
-        bear(&mut cradle, 7, [None, None, None]);
+        bear(&mut cradle, 7, [None, None, None], &nulls);
         cradle.plan.report.fail(StartStep::Exec, libc::ENOENT);
         // The child is on its stack until it ends.
         assert_eq!(cradle.settle(&nulls), None);

@@ -20,7 +20,7 @@ mod timerfd;
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mio::Registry;
 
@@ -114,8 +114,16 @@ impl Backend for System {
         self.spawner.has_executed(child)
     }
 
-    fn part_tables(&mut self) {
-        self.spawner.part_tables();
+    fn await_exec(&mut self, child: &Child, until: Instant) -> bool {
+        self.spawner.await_exec(child, until)
+    }
+
+    fn newborn(&self) -> Vec<u32> {
+        self.spawner.newborn()
+    }
+
+    fn await_table(&mut self, child: &Child, until: Instant) {
+        self.spawner.await_table(child, until);
     }
 
     fn retire(&mut self, end: OwnedFd) {

@@ -8,7 +8,8 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::child;
 use super::clone::{Dumpable, SignalMask, clone, clone3, enter_group};
@@ -22,14 +23,14 @@ use crate::sys::{Launch, StartFailure, StartStep, now};
 /// So many children may be on their way to their exec.
 const STARTS_UNDER_WAY_MAX: usize = 16;
 
-/// How long `part_tables` waits for children that have not run yet, and how often it looks.
-const TABLE_WAIT: Duration = Duration::from_millis(1000);
-const TABLE_LOOK: Duration = Duration::from_micros(100);
+/// How often it is looked whether a child that is waited for has come further.
+const LOOK: Duration = Duration::from_micros(100);
 
 /// Starts children. Keeps what one start leaves for the next: the cradles, and what was refused.
 #[derive(Debug)]
 pub(super) struct Spawner {
-    pub(super) nulls: Nulls,
+    /// Shared with the cradles of children that still find them at these numbers.
+    pub(super) nulls: Arc<Nulls>,
     pub(super) cradles: Vec<Cradle>,
     fd_table: FdTable,
     /// How many children were born in cradles: what tells them apart.
@@ -55,7 +56,7 @@ enum Attempt {
 
 impl Spawner {
     pub(super) fn new() -> io::Result<Spawner> {
-        let nulls = Nulls::new()?;
+        let nulls = Arc::new(Nulls::new()?);
         Ok(Spawner {
             cradles: vec![Cradle::new(&nulls)?],
             nulls,
@@ -125,8 +126,12 @@ impl Spawner {
         // Not what the word says now: what has failed since is not taken yet.
         let is_under_way =
             cradle.is_some_and(|cradle| cradle.serial == birth.serial && !cradle.is_settled());
+        !is_under_way && !self.has_failed(birth)
+    }
+
+    fn has_failed(&self, birth: Birth) -> bool {
         let mut failed = self.failed.iter();
-        !is_under_way && failed.all(|(serial, ..)| *serial != birth.serial)
+        failed.any(|(serial, ..)| *serial == birth.serial)
     }
 
     /// Why a child that has ended was not started, if that is why. `is_reaped`: it was this process's to reap until now, or
@@ -142,17 +147,38 @@ impl Spawner {
         Some(self.failed.swap_remove(place).1)
     }
 
-    /// Waits until no child uses the parent's table: what a command is made of is about to be closed. A child gets there
-    /// with its first instruction, unless somebody stops it before; so this does not last for ever.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "no event announces what is waited for here"
-    )]
-    pub(super) fn part_tables(&self) {
-        let until = now() + TABLE_WAIT;
-        while self.cradles.iter().any(Cradle::shares_table) && now() < until {
-            std::thread::sleep(TABLE_LOOK);
+    /// Waits for a child's exec, no longer than that. `false`: its start has failed.
+    pub(super) fn await_exec(&mut self, child: &Child, until: Instant) -> bool {
+        while !self.has_executed(child) {
+            if child.birth().is_some_and(|birth| self.has_failed(birth)) {
+                return false;
+            }
+            if !sleep_before(until) {
+                break;
+            }
         }
+        true
+    }
+
+    /// Waits until a child has a table of its own, no longer than that. It gets there with its first instruction, unless
+    /// somebody stops it before.
+    pub(super) fn await_table(&mut self, child: &Child, until: Instant) {
+        let Some(birth) = child.birth() else {
+            return;
+        };
+        let shares = |cradle: &Cradle| cradle.serial == birth.serial && cradle.shares_table();
+        while self.cradles.get(birth.cradle as usize).is_some_and(shares) {
+            if !sleep_before(until) {
+                return;
+            }
+        }
+        self.settle_one(birth.cradle as usize);
+    }
+
+    /// The pids of children that share the table.
+    pub(super) fn newborn(&self) -> Vec<u32> {
+        let sharing = self.cradles.iter().filter(|cradle| cradle.shares_table());
+        sharing.map(|cradle| cradle.pid).collect()
     }
 
     /// Closes our end of a pipe. Its child keeps the number until its exec, and while it uses our table, a file that another
@@ -218,7 +244,9 @@ impl Spawner {
                     if is_under_way {
                         self.births = self.births.wrapping_add(1);
                         let serial = self.births;
-                        self.cradles[index].occupy(serial, ends);
+                        let cradle = &mut self.cradles[index];
+                        (cradle.serial, cradle.pid) = (serial, child.pid());
+                        cradle.occupy(ends, &self.nulls);
                         let cradle = index as u32;
                         child.is_born_in(Birth { cradle, serial });
                     }
@@ -254,9 +282,12 @@ impl Spawner {
     ) -> Attempt {
         let shares = self.shares_table && !launch.program.attributes.inherit_fds;
         if shares {
-            // A sibling that shares the table still finds them at their old numbers.
-            if self.nulls.are_late() && !self.cradles.iter().any(Cradle::shares_table) {
-                self.nulls.sink();
+            if self.nulls.are_late() {
+                self.settle();
+                // A sibling that shares the table still finds them at their old numbers.
+                if let Some(nulls) = Arc::get_mut(&mut self.nulls) {
+                    nulls.sink();
+                }
             }
             self.cradles[index].sink();
         }
@@ -361,4 +392,17 @@ impl Spawner {
         };
         Attempt::Failed(StartFailure::new(step, error))
     }
+}
+
+/// `false`: it is that late already.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "no event announces what is waited for here"
+)]
+fn sleep_before(until: Instant) -> bool {
+    let is_early = now() < until;
+    if is_early {
+        std::thread::sleep(LOOK);
+    }
+    is_early
 }

@@ -23,6 +23,14 @@ const SCENARIOS: &[(&str, fn())] = &[
         ends::drop_leaves_nothing_behind,
     ),
     (
+        "let_go_at_once_leaves_nothing_behind",
+        ends::let_go_at_once_leaves_nothing_behind,
+    ),
+    (
+        "a_pipe_that_is_closed_at_once_is_closed",
+        ends::a_pipe_that_is_closed_at_once_is_closed,
+    ),
+    (
         "drop_does_not_wait_for_a_child_that_it_cannot_kill",
         ends::drop_does_not_wait_for_a_child_that_it_cannot_kill,
     ),

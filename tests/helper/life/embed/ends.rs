@@ -4,10 +4,10 @@
 use std::io::{self, Read, Write};
 use std::time::Duration;
 
-use execloop::{Cancel, Cause, Command, Context, Error, Input, Output, Reactor, Signal};
+use execloop::{Cancel, Cause, Command, CommandId, Context, Error, Input, Output, Reactor, Signal};
 
 use super::{leashed, reactor};
-use crate::counts::{assert_fds, assert_no_children, open_fds};
+use crate::counts::{assert_fds, assert_no_children, open_fds, wait_for_exit};
 
 /// Commands that run, drain, wait in the queue, wait for a busy file, and are finished and not taken.
 pub(super) fn drop_leaves_nothing_behind() {
@@ -158,6 +158,64 @@ pub(super) fn drop_does_not_wait_for_a_child_that_it_cannot_kill() {
     drop(reactor);
     leash.write_all(b"?").expect("it lives");
     answers.read_exact(&mut [0]).expect("it lives");
+}
+
+/// Commands that are let go as soon as they are started: their children may not have executed yet.
+pub(super) fn let_go_at_once_leaves_nothing_behind() {
+    type LetGo = fn(Reactor, CommandId);
+    let ways: [LetGo; 4] = [
+        |mut reactor, id| assert!(reactor.detach(id).is_some()),
+        |mut reactor, id| assert!(reactor.set_kill_on_drop(id, false)),
+        |mut reactor, id| {
+            assert!(reactor.set_kill_on_drop(id, false));
+            assert!(reactor.shutdown().expect("poll").is_empty());
+        },
+        |mut reactor, id| {
+            reactor.stdin(id).expect("a pipe").close();
+            assert!(reactor.set_kill_on_drop(id, false));
+        },
+    ];
+    let before = open_fds();
+    for let_go in ways {
+        for _ in 0..25 {
+            let mut reactor = reactor();
+            let mut cat = Command::new("/bin/cat");
+            cat.stdin(Input::pipe()).stdout(Output::capture());
+            let id = reactor.start(&mut cat).expect("start");
+            let pid = reactor.pid(id);
+            let_go(reactor, id);
+            assert_fds(&before);
+            // Its input has ended.
+            wait_for_exit(pid);
+        }
+    }
+}
+
+/// Nobody turns the reactor after that.
+pub(super) fn a_pipe_that_is_closed_at_once_is_closed() {
+    let open_pipes = || {
+        let fds = open_fds();
+        fds.values()
+            .filter(|link| link.starts_with("pipe:"))
+            .count()
+    };
+    let before = open_pipes();
+    for lets_go in [false, true] {
+        for _ in 0..25 {
+            let mut reactor = reactor();
+            let mut cat = Command::new("/bin/cat");
+            cat.stdin(Input::pipe()).stdout(Output::null());
+            let id = reactor.start(&mut cat).expect("start");
+            let pid = reactor.pid(id);
+            if lets_go {
+                assert_eq!(reactor.detach(id), pid);
+            } else {
+                reactor.stdin(id).expect("a pipe").close();
+            }
+            assert_eq!(open_pipes(), before, "{lets_go}");
+            wait_for_exit(pid);
+        }
+    }
 }
 
 /// Takes 300 ms, in which nothing happens.
