@@ -76,7 +76,8 @@ impl<'a> StdinPipe<'a> {
         given
     }
 
-    /// Closes the pipe. A second time does nothing.
+    /// Closes the pipe. A second time does nothing. (A child that was started just now has the pipe, too, for its first
+    /// instruction: that is waited for, a second at most.)
     pub fn close(self) {
         self.reactor
             .engine
@@ -209,7 +210,8 @@ impl<'a> StdoutPipe<'a> {
         given
     }
 
-    /// Closes the pipe: the command gets SIGPIPE when it writes on. A second time does nothing.
+    /// Closes the pipe: the command gets SIGPIPE when it writes on. A second time does nothing. Waits as
+    /// [`StdinPipe::close`].
     pub fn close(self) {
         self.reactor.engine.close_callers_pipe(self.id, self.stream);
         self.reactor.tell_outer_loop();

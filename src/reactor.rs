@@ -75,7 +75,8 @@ pub struct Reactor {
 }
 
 impl Reactor {
-    /// A reactor without a limit but that of descriptors.
+    /// A reactor without a limit but that of descriptors, and of how many starts may be under way at an instant
+    /// ([`start`](Reactor::start)).
     ///
     /// # Errors
     /// When the kernel has no descriptors or memory for it, or is older than Linux 5.4

@@ -33,8 +33,11 @@ impl Command {
     /// this is changed while it runs.
     ///
     /// When the reactor ends, no limit of it counts any more, also none that has asked it to stop; its pipes are
-    /// closed, so that a program which writes to one gets SIGPIPE: give one that is to live on files. One that is
-    /// queued then is not started, and one that has exited, but whose pipes are held, is ended as any other.
+    /// closed, so that a program which writes to one gets SIGPIPE: give one that is to live on files. One that has
+    /// exited, but whose pipes are held, is ended as any other. The trap: one that is queued then is not started. Also
+    /// a reactor without limits queues, while many starts are under way ([`Reactor::start`](crate::Reactor::start)):
+    /// let it turn until [`queued`](crate::Reactor::queued) is zero. The end waits for the exec of those that are
+    /// started, for a second at most; a start that has failed by then is not tried again.
     ///
     /// ```
     /// use execloop::{Command, Reactor};

@@ -154,8 +154,11 @@ impl Reactor {
 
     /// Lets a running command go: it survives the reactor, its outcome is not reported, no limit of it counts any more,
     /// and its pipes are closed. Returns its pid; `None` when it is not running, as one that waits in the queue. To hear
-    /// of its end all the same, use [`set_kill_on_drop`](Reactor::set_kill_on_drop). The trap: once the reactor is
-    /// dropped, it is not reaped before this process ends.
+    /// of its end all the same, use [`set_kill_on_drop`](Reactor::set_kill_on_drop).
+    ///
+    /// Waits until its program is executed, for a second at most. A start that has failed by then is no running command:
+    /// `None`, and it is tried again, or told, as any other. The traps: of one that takes longer, a failure is told to
+    /// nobody; and once the reactor is dropped, the process is not reaped before this one ends.
     pub fn detach(&mut self, id: CommandId) -> Option<u32> {
         let pid = self.engine.detach(id);
         self.tell_outer_loop();

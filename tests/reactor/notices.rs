@@ -138,7 +138,7 @@ fn a_child_at_its_birth_holds_no_pipe_of_another_command() {
         assert!(holders.contains(&pid));
         assert!(!holders.contains(&newborn_pid.expect("it lives")));
         assert!(reactor.kill(newborn));
-        wait(&mut reactor, newborn);
+        assert!(!wait(&mut reactor, newborn).success());
     }
 }
 

@@ -173,6 +173,8 @@ impl Driver {
             });
             let mut survivors = self.survivors.iter();
             let is_spared = survivors.any(|survivor| survivor.pid == pid && survivor.is_untouched);
+            // A start that has failed by then is not tried again.
+            let is_spared = is_spared && !child.has_failed();
             assert!(
                 !is_spared || child.signals.is_empty(),
                 "child {pid} was to survive: {child:#?}"

@@ -14,6 +14,7 @@ use super::super::{
     Exit, Kernel, Launch, Moved, RawUsage, Ready, Signal, StartFailure, Started, Stream, Target,
     Tenant, TerminalSize,
 };
+use super::process::ChildFacts;
 use super::world::Watched;
 use super::{
     Exec, SPENT, Simulated, SimulatedChild, SimulatedPipe, SimulatedWaker, append, pattern,
@@ -46,15 +47,19 @@ impl Kernel for Simulated {
         let world = self.world.borrow();
         let process = &world.processes[child.process];
         let facts = process.child.as_ref().expect("a child of ours");
-        facts.exec == Exec::Done || (!process.is_alive && !matches!(facts.exec, Exec::Failed(_)))
+        facts.exec == Exec::Done || (!process.is_alive && !facts.has_failed())
     }
 
-    /// Nobody waits here: it is as if the time were over at once.
-    fn await_exec(&mut self, child: &SimulatedChild, _until: Instant) -> bool {
-        self.world.borrow_mut().jostle();
-        let world = self.world.borrow();
+    /// Where that takes longer, it is as if the time were over soon.
+    fn await_exec(&mut self, child: &SimulatedChild, until: Instant) -> bool {
+        let world = &mut *self.world.borrow_mut();
+        world.jostle();
+        if world.is_under_way(child.process) {
+            let time = Duration::from_micros(world.random.below(2000) as u64);
+            world.pass(time.min(until.saturating_duration_since(world.now())));
+        }
         let facts = world.processes[child.process].child.as_ref();
-        !facts.is_some_and(|facts| matches!(facts.exec, Exec::Failed(_)))
+        !facts.is_some_and(ChildFacts::has_failed)
     }
 
     fn watch_pipe(&mut self, pipe: &SimulatedPipe, _: Stream, tenant: Tenant) -> io::Result<()> {

@@ -69,6 +69,12 @@ pub(crate) struct ChildFacts {
     pub(crate) signals: Vec<(Instant, i32, Target, Option<i32>)>,
 }
 
+impl ChildFacts {
+    pub(crate) fn has_failed(&self) -> bool {
+        matches!(self.exec, Exec::Failed(_))
+    }
+}
+
 impl Process {
     /// What was planned for it before is void.
     pub(super) fn next_epoch(&mut self) -> u64 {
