@@ -299,31 +299,57 @@ fn interrupts_stop_commands_while_nobody_reads_stderr() {
     }
 }
 
-fn interrupt_with_full_stderr(progress: &str) {
-    let (_unread, stderr) = full_socket();
+/// A run whose stderr nobody reads, until what is returned with it is dropped.
+fn live_with_full_stderr(arguments: &[&str]) -> (Live, UnixStream) {
+    let (unread, stderr) = full_socket();
     let mut reactor = Reactor::new().expect("a reactor");
-    let mut command = program(&["--stream", "--wait-delay", "10m", "--progress", progress]);
+    let mut command = program(arguments);
     command
         .stdin(Input::pipe())
         .stdout(Output::pipe())
         .stderr(Output::file(stderr))
         .timeout(GUARD);
     let id = reactor.start(&mut command).expect("the program starts");
-    let mut live = Live {
+    let live = Live {
         reactor,
         id,
         unread: Default::default(),
     };
+    (live, unread)
+}
+
+/// Waits for the program's end by SIGTERM.
+#[track_caller]
+fn assert_terminated(mut live: Live) {
+    while live.read(Stream::Stdout) {}
+    let finished = live.reactor.wait(live.id);
+    let finished = finished.expect("a reactor").expect("it ran");
+    let status = finished.status.expect("a status");
+    assert_eq!(status.signal(), Some(Signal::TERM.number()), "{status}");
+}
+
+#[test]
+fn after_a_signal_messages_that_nobody_reads_are_waited_for_as_long_as_a_command() {
+    for rest in ["exit 3", "exec sleep 100000"] {
+        let (mut live, _unread) = live_with_full_stderr(&["--stream", "--wait-delay", "100ms"]);
+        live.list(&format!("echo up; {rest}\n"));
+        live.close_list();
+        assert_eq!(live.output_line(), "1: up");
+        live.signal(Signal::TERM);
+        assert_terminated(live);
+    }
+}
+
+fn interrupt_with_full_stderr(progress: &str) {
+    let arguments = ["--stream", "--wait-delay", "10m", "--progress", progress];
+    let (mut live, _unread) = live_with_full_stderr(&arguments);
     let asked = "trap 'echo asked' TERM; sleep 100000 & echo $$ $!; while :; do wait; done\n";
     live.list(asked);
     let pids = live.output_line().split_off("1: ".len());
     live.signal(Signal::TERM);
     assert_eq!(live.output_line(), "1: asked");
     live.signal(Signal::TERM);
-    while live.read(Stream::Stdout) {}
-    let finished = live.reactor.wait(id).expect("a reactor").expect("it ran");
-    let status = finished.status.expect("a status");
-    assert_eq!(status.signal(), Some(Signal::TERM.number()));
+    assert_terminated(live);
     assert_gone(&pids);
 }
 

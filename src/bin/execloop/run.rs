@@ -117,7 +117,7 @@ pub(crate) struct Run {
     files: Vec<(String, Outbox)>,
     reaper: Option<Reaper>,
     interrupted_by: Option<Signal>,
-    /// After a signal, how long the output of commands that are over may remain unread.
+    /// After a signal, how long the output of commands that are over, and what is told of them, may remain unread.
     unread_until: Option<Instant>,
     /// That is over.
     is_output_given_up: bool,

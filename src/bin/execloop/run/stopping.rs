@@ -70,15 +70,20 @@ impl Run {
         }
     }
 
-    /// A signal asks for an end: once all commands are over, a reader has as long as a command has to stop.
-    pub(super) fn give_up_unread_output(&mut self) {
+    /// A signal asks for an end: once all commands are over, a reader of output or messages has as long as a command has to
+    /// stop. `None`: he has all the time.
+    fn unread_until(&mut self, now: Instant) -> Option<Instant> {
         let wait_delay = self.options.launch.wait_delay;
         let is_over = self.state == State::Stopping && self.running.is_empty();
-        if !is_over || self.interrupted_by.is_none() || wait_delay.is_zero() {
-            return;
-        }
+        let is_bounded = is_over && self.interrupted_by.is_some() && !wait_delay.is_zero();
+        is_bounded.then(|| *self.unread_until.get_or_insert(now + wait_delay))
+    }
+
+    pub(super) fn give_up_unread_output(&mut self) {
         let now = clock::now();
-        let ends_at = *self.unread_until.get_or_insert(now + wait_delay);
+        let Some(ends_at) = self.unread_until(now) else {
+            return;
+        };
         if self.printer.outbox.is_empty() {
             return;
         }
@@ -174,19 +179,24 @@ impl Run {
         Ok(())
     }
 
-    /// Says something on stderr, and waits until that and all before it is said. After a kill, and where nobody reads stdout any
-    /// more, not for long.
+    /// Says something on stderr, and waits until that and all before it is said. After a signal, no longer than for output;
+    /// after a kill, and where nobody reads stdout any more, not for long.
     pub(crate) fn say_last(&mut self, text: Vec<u8>) -> io::Result<()> {
         self.printer.let_notes_go();
         self.printer.tell(text);
-        let mut ends_at = None;
+        let begun = clock::now();
+        let mut short_ends_at = None;
         while !self.printer.is_told() {
-            let mut timeout = None;
-            if self.state == State::Killed || self.is_output_given_up {
-                let now = clock::now();
-                let ends_at = *ends_at.get_or_insert(now + LAST_WORDS_MAX);
-                timeout = Some(ends_at.saturating_duration_since(now));
-            }
+            let now = clock::now();
+            let is_short = self.state == State::Killed || self.is_output_given_up;
+            let ends_at = if is_short {
+                Some(*short_ends_at.get_or_insert(now + LAST_WORDS_MAX))
+            } else {
+                // All of the time may have gone to stdout.
+                let unread_until = self.unread_until(now);
+                unread_until.map(|ends_at| ends_at.max(begun + LAST_WORDS_MAX))
+            };
+            let timeout = ends_at.map(|ends_at| ends_at.saturating_duration_since(now));
             if timeout.is_some_and(|timeout| timeout.is_zero()) {
                 break;
             }
