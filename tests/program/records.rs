@@ -14,19 +14,19 @@ fn full_results(scratch: &Scratch, file: &str) -> String {
 #[test]
 fn a_command_whose_results_are_lost_has_failed_in_every_record_and_is_resumed() {
     let scratch = Scratch::new();
-    let results = full_results(&scratch, "status");
+    let results = scratch.join("results").display().to_string();
     let [log, events, page] =
         ["log", "events", "page"].map(|name| scratch.join(name).display().to_string());
     let records = ["--results", &results, "--joblog", &log];
     let pictures = ["--trace", &events, "--timeline", &page];
-    let command = ["sh", "-c", "echo $0", ":::", "a"];
-    let done = run(
-        &[&records[..], &pictures, &["--json"], &command].concat(),
-        "",
-    );
+    let command = ["sh", "-c", "echo $0; $SPOIL", ":::", "a"];
+    let spoil = format!("ln -s /dev/full {results}/1/status");
+    let words = [&records[..], &pictures, &["--json"], &command].concat();
+    let done = finish(program(&words).env("SPOIL", spoil));
     let reason = "its results could not be kept: No space left on device";
-    let told =
-        format!("failed: job 1: sh -c 'echo $0' a: {reason}\n1 command: 0 succeeded, 1 failed\n");
+    let told = format!(
+        "failed: job 1: sh -c 'echo $0; $SPOIL' a: {reason}\n1 command: 0 succeeded, 1 failed\n"
+    );
     assert_eq!((done.code, done.told()), (Some(1), told));
     let object = format!("\"outcome\":\"failed\",\"reason\":\"{reason}\",\"status\":0,");
     assert!(done.output().contains(&object), "{done:?}");
@@ -40,9 +40,28 @@ fn a_command_whose_results_are_lost_has_failed_in_every_record_and_is_resumed() 
     assert_eq!(columns[6..8], ["-1", "0"], "{last}");
     assert!(kept(&events).contains("\"outcome\":\"failed\""));
     assert!(kept(&page).contains(reason));
-    fs::remove_file(Path::new(&results).join("1/status")).expect("the link");
     let again = run(&[&records[..], &["--resume-failed"], &command].concat(), "");
     assert_eq!(again.told(), "1 command: 1 succeeded, 0 failed\n");
+}
+
+#[test]
+fn a_status_of_an_earlier_run_is_gone_while_the_command_runs_again() {
+    let scratch = Scratch::new();
+    let results = scratch.join("results").display().to_string();
+    let status = scratch.join("results/1/status");
+    let first = run(&["-q", "--results", &results, "true #", ":::", "1"], "");
+    assert_eq!(first.code, Some(0), "{first:?}");
+    let kept = || fs::read_to_string(&status).expect("a status");
+    assert_eq!(kept(), "exit status 0\n");
+    let (gate, mut release) = gate(&scratch);
+    let mut live = Live::start(&["-s", "--results", &results]);
+    live.list(&format!("echo up; read x <{gate}; exit 3\n"));
+    assert_eq!(live.output_line(), "1: up");
+    assert!(!status.exists(), "{}", kept());
+    release.write_all(b"\n").expect("the gate");
+    live.close_list();
+    assert_eq!(live.finish().code, Some(1));
+    assert_eq!(kept(), "exit status 3\n");
 }
 
 #[test]

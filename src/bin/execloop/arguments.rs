@@ -344,7 +344,8 @@ pub(crate) struct ChildArguments {
 pub(crate) struct RecordArguments {
     /// Keep stdout, stderr and status of each in DIR/NUMBER
     ///
-    /// DIR is of one run at a time.
+    /// The status is there once the command has ended. DIR is of one run at a
+    /// time.
     #[arg(long, value_name = "DIR", verbatim_doc_comment)]
     pub(crate) results: Option<PathBuf>,
 

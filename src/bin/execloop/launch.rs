@@ -186,6 +186,7 @@ impl Launch {
         if let Some(results) = &self.results {
             let directory = results.join(job.sequence.to_string());
             fs::create_dir_all(&directory)?;
+            remove_status(&directory)?;
             fs::write(directory.join("command"), [&job.text[..], b"\n"].concat())?;
             let stream = |name: &str| -> io::Result<Output> {
                 let to = self.limited(self.writer(job, target), target.left_out());
@@ -241,6 +242,14 @@ impl Launch {
             }
             Target::Inherited => Box::new(io::sink()),
         }
+    }
+}
+
+/// That of an earlier run would say that this command is done.
+fn remove_status(directory: &Path) -> io::Result<()> {
+    match fs::remove_file(directory.join("status")) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 
