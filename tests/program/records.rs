@@ -110,6 +110,54 @@ fn the_other_records_may_be_in_the_directory_of_the_results_which_is_made_for_th
 }
 
 #[test]
+fn a_command_whose_output_could_not_be_written_is_in_no_job_log_and_is_resumed() {
+    let scratch = Scratch::new();
+    let log = scratch.join("log").display().to_string();
+    for flags in [&[][..], &["-k"], &["-s"]] {
+        let _ = fs::remove_file(&log);
+        let words = ["-q", "-j", "1", "--joblog", &log, "echo", ":::", "1", "2"];
+        let full = OpenOptions::new().write(true).open("/dev/full");
+        let mut command = program(&[flags, &words].concat());
+        command.stdout(Output::file(full.expect("a device")));
+        let lost = Done::of(command.timeout(GUARD).finish().expect("it starts"));
+        assert_eq!(lost.code, Some(1), "{lost:?}");
+        let text = fs::read_to_string(&log).expect("a log");
+        assert_eq!(text.lines().count(), 1, "{flags:?}: {text}");
+        let again = run(&[flags, &["--resume"], &words].concat(), "");
+        let lines = again.output();
+        assert_eq!(lines.lines().count(), 2, "{flags:?}: {again:?}");
+        let text = fs::read_to_string(&log).expect("a log");
+        assert_eq!(text.lines().count(), 3, "{flags:?}: {text}");
+    }
+}
+
+#[test]
+fn a_command_whose_output_is_held_back_is_in_no_job_log_and_is_resumed() {
+    let scratch = Scratch::new();
+    let [log, again] = ["log", "again"].map(|name| scratch.join(name).display().to_string());
+    let ended = fifo(&scratch, "ended");
+    let (gate, _release) = gate(&scratch);
+    // The last says that all but the first have ended.
+    let line = format!(
+        "[ -e '{again}' ] || case {{}} in 1) read x <'{gate}';; 50) echo >'{ended}';; esac; echo {{}}"
+    );
+    let numbers: Vec<String> = (1..=50).map(|number| number.to_string()).collect();
+    let mut words = vec!["-q", "-k", "-j", "2", "--joblog", &log, &line, ":::"];
+    words.extend(numbers.iter().map(String::as_str));
+    let mut live = Live::start(&words);
+    fs::read_to_string(&ended).expect("the last one");
+    live.signal(Signal::KILL);
+    let killed = live.finish();
+    assert_eq!(killed.output(), "", "{killed:?}");
+    let text = fs::read_to_string(&log).expect("a log");
+    assert_eq!(text.lines().count(), 1, "{text}");
+    fs::write(&again, "").expect("a file");
+    words.insert(0, "--resume");
+    let resumed = run(&words, "");
+    assert_eq!(resumed.output(), numbers.join("\n") + "\n", "{resumed:?}");
+}
+
+#[test]
 fn records_are_of_one_run_at_a_time() {
     let scratch = Scratch::new();
     let log = scratch.join("log").display().to_string();

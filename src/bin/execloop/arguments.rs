@@ -351,8 +351,9 @@ pub(crate) struct RecordArguments {
 
     /// Write a line for each command that ended, as GNU parallel does
     ///
-    /// Those that were cancelled are left out: they have still to run. FILE is
-    /// of one run at a time.
+    /// The line is written once the command's output is, in its order. Those
+    /// that were cancelled are left out: they have still to run. FILE is of one
+    /// run at a time.
     #[arg(long, value_name = "FILE", verbatim_doc_comment)]
     pub(crate) joblog: Option<PathBuf>,
 

@@ -5,13 +5,13 @@ use std::collections::HashSet;
 use std::io::Write as _;
 
 use crate::clock::Epoch;
-use crate::outbox::Outbox;
+use crate::outbox::{Entry, Outbox};
 use crate::sink::{Ended, Fate, Sink};
 
 pub(crate) const HEADER: &[u8] =
     b"Seq\tHost\tStarttime\tJobRuntime\tSend\tReceive\tExitval\tSignal\tCommand\n";
 
-/// Writes a line for each command that ended by itself.
+/// Has a line for each command that ended by itself: what is to be resumed must not lose an output.
 #[derive(Debug)]
 pub(crate) struct JobLog {
     outbox: Outbox,
@@ -25,9 +25,9 @@ impl JobLog {
 }
 
 impl Sink for JobLog {
-    fn ended(&mut self, ended: &Ended<'_>) {
+    fn entry(&mut self, ended: &Ended<'_>) -> Option<Entry> {
         if ended.fate == Fate::Cancelled {
-            return;
+            return None;
         }
         let job = ended.job;
         let code = match ended.fate {
@@ -48,7 +48,10 @@ impl Sink for JobLog {
         );
         push_command(&job.text, &mut line);
         line.push(b'\n');
-        self.outbox.push(line);
+        Some(Entry {
+            bytes: line,
+            to: self.outbox.clone(),
+        })
     }
 }
 

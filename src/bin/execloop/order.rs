@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::output::Output;
+use crate::outbox::Printed;
 
 /// No further command is started while so many outputs, or so many bytes of memory and file for them, are held back.
 const HELD_MAX: usize = 10_000;
@@ -16,7 +16,7 @@ pub(crate) struct Order {
     taken: u64,
     /// The first place whose output is not there.
     next: u64,
-    held: BTreeMap<u64, Output>,
+    held: BTreeMap<u64, Printed>,
     held_bytes: u64,
 }
 
@@ -28,7 +28,7 @@ impl Order {
     }
 
     /// Brings the output of a place. Returns all those whose turn has come, in order.
-    pub(crate) fn put(&mut self, place: u64, output: Output) -> Vec<Output> {
+    pub(crate) fn put(&mut self, place: u64, output: Printed) -> Vec<Printed> {
         debug_assert!(self.next <= place && place < self.taken, "place {place}");
         self.held_bytes += output.held_bytes();
         self.held.insert(place, output);
@@ -50,17 +50,18 @@ impl Order {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::output::Output;
 
-    fn output(bytes: &[u8]) -> Output {
+    fn output(bytes: &[u8]) -> Printed {
         let mut output = Output::default();
         output.push(bytes).expect("room");
-        output
+        output.into()
     }
 
-    fn texts(outputs: &[Output]) -> Vec<&[u8]> {
+    fn texts(outputs: &[Printed]) -> Vec<&[u8]> {
         outputs
             .iter()
-            .map(|output| output.small().expect("in memory"))
+            .map(|printed| printed.output.small().expect("in memory"))
             .collect()
     }
 
@@ -70,7 +71,7 @@ mod tests {
         let [a, b, c] = [0; 3].map(|_| order.take_place());
         assert!(order.put(b, output(b"b")).is_empty());
         assert_eq!(texts(&order.put(a, output(b"a"))), [b"a", b"b"]);
-        assert_eq!(texts(&order.put(c, Output::default())), [b""]);
+        assert_eq!(texts(&order.put(c, Printed::default())), [b""]);
         let d = order.take_place();
         assert_eq!(texts(&order.put(d, output(b"d"))), [b"d"]);
         assert_eq!((order.held.len(), order.held_bytes), (0, 0));
@@ -82,13 +83,13 @@ mod tests {
         let first = order.take_place();
         for _ in 1..HELD_MAX {
             let place = order.take_place();
-            order.put(place, Output::default());
+            order.put(place, Printed::default());
         }
         assert!(!order.is_full());
         let place = order.take_place();
-        order.put(place, Output::default());
+        order.put(place, Printed::default());
         assert!(order.is_full());
-        assert_eq!(order.put(first, Output::default()).len(), HELD_MAX + 1);
+        assert_eq!(order.put(first, Printed::default()).len(), HELD_MAX + 1);
         assert!(!order.is_full());
 
         let [first, second] = [0; 2].map(|_| order.take_place());
@@ -96,9 +97,9 @@ mod tests {
         while large.held_bytes() < HELD_BYTES_MAX {
             large.push(&[0; 1024 * 1024]).expect("room");
         }
-        order.put(second, large);
+        order.put(second, large.into());
         assert!(order.is_full());
-        order.put(first, Output::default());
+        order.put(first, Printed::default());
         assert!(!order.is_full());
     }
 

@@ -62,6 +62,40 @@ enum Chunk {
     Output(Output),
     /// For another outbox, once all before it is written.
     Note(Vec<u8>, Outbox),
+    /// The same, and for nobody if that is never written.
+    Entry(Entry),
+}
+
+/// What a record says of a command, and where that is written.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) to: Outbox,
+}
+
+/// The output of one command, and what is recorded once it is written: who reads in a record that a command is done relies on
+/// its output.
+#[derive(Debug, Default)]
+pub(crate) struct Printed {
+    pub(crate) output: Output,
+    pub(crate) entries: Vec<Entry>,
+}
+
+impl From<Output> for Printed {
+    fn from(output: Output) -> Printed {
+        Printed {
+            output,
+            entries: Vec::new(),
+        }
+    }
+}
+
+impl Printed {
+    /// How much it holds, in memory and in a file.
+    pub(crate) fn held_bytes(&self) -> u64 {
+        let entries = self.entries.iter().map(|entry| entry.bytes.len() as u64);
+        self.output.held_bytes() + entries.sum::<u64>()
+    }
 }
 
 impl Chunk {
@@ -69,7 +103,7 @@ impl Chunk {
         match self {
             Chunk::Bytes(bytes) | Chunk::Line(bytes) => bytes.len(),
             Chunk::Output(output) => usize::try_from(output.held_bytes()).unwrap_or(usize::MAX),
-            Chunk::Note(note, _) => note.len(),
+            Chunk::Note(bytes, _) | Chunk::Entry(Entry { bytes, .. }) => bytes.len(),
         }
     }
 
@@ -78,8 +112,13 @@ impl Chunk {
         match self {
             Chunk::Bytes(bytes) | Chunk::Line(bytes) => bytes.len() as u64,
             Chunk::Output(output) => output.bytes(),
-            Chunk::Note(..) => 0,
+            Chunk::Note(..) | Chunk::Entry(_) => 0,
         }
+    }
+
+    /// Nothing of it is written here.
+    fn is_for_another(&self) -> bool {
+        matches!(self, Chunk::Note(..) | Chunk::Entry(_))
     }
 }
 
@@ -113,8 +152,15 @@ impl Outbox {
         }
     }
 
-    /// Adds the output of one command.
-    pub(crate) fn push_output(&self, output: Output) {
+    /// Adds the output of one command, with what is recorded behind it.
+    pub(crate) fn push_printed(&self, printed: Printed) {
+        self.push_output(printed.output);
+        for entry in printed.entries {
+            self.shared.add(Chunk::Entry(entry));
+        }
+    }
+
+    fn push_output(&self, output: Output) {
         match output.small() {
             Some([]) => {}
             Some(bytes) if bytes.len() <= CHUNK_BYTES => self.push(bytes.to_vec()),
@@ -247,6 +293,10 @@ impl Shared {
                     to.push_message(note);
                     Ok(())
                 }
+                Some(Chunk::Entry(Entry { bytes, to })) => {
+                    to.push(bytes);
+                    Ok(())
+                }
                 None => screen.write(&[], frame.as_ref()),
             };
             let mut state = self.lock();
@@ -289,7 +339,8 @@ impl Shared {
             if chunk.is_some() || state.is_frame_new {
                 state.is_writing = true;
                 state.writing_bytes = chunk.as_ref().map_or(0, Chunk::length);
-                state.is_frame_new = false;
+                // It is drawn with what is written next.
+                state.is_frame_new &= chunk.as_ref().is_some_and(Chunk::is_for_another);
                 return (chunk, state.frame.clone());
             }
             state.is_idle = true;
@@ -352,7 +403,7 @@ mod tests {
         outbox.push(b"one\n".to_vec());
         outbox.push(b"two\n".to_vec());
         outbox.push(Vec::new());
-        outbox.push_output(output);
+        outbox.push_printed(output.into());
         outbox.push(b"\nfour\n".to_vec());
         let mut lines = BufReader::new(reader).split(b'\n');
         let mut next = || lines.next().expect("a line").expect("the pipe");
@@ -401,6 +452,67 @@ mod tests {
         assert_eq!(next(), "broken");
         outbox.push_note(b"later\n".to_vec(), &other);
         assert_eq!(next(), "later");
+    }
+
+    #[test]
+    fn an_entry_is_recorded_once_all_before_it_is_written_and_not_at_all_if_that_never_is() {
+        let (outbox, mut reader, _woken) = outbox();
+        let (record, recorded, _record_woken) = self::outbox();
+        let mut recorded = BufReader::new(recorded).lines();
+        let mut next = || recorded.next().expect("a line").expect("the pipe");
+        let printed = |bytes: &[u8], name: &str| {
+            let mut output = Output::new(&Room::default());
+            output.push(bytes).expect("room");
+            let bytes = format!("{name}\n").into_bytes();
+            let to = record.clone();
+            Printed {
+                output,
+                entries: vec![Entry { bytes, to }],
+            }
+        };
+        let large = &vec![b'x'; 4 * CHUNK_BYTES][..];
+        outbox.push_printed(printed(b"", "nothing to write"));
+        assert_eq!(next(), "nothing to write");
+        outbox.push_printed(printed(large, "written"));
+        outbox.let_notes_go();
+        assert!(record.is_empty());
+        reader
+            .read_exact(&mut vec![0; large.len()])
+            .expect("the pipe");
+        assert_eq!(next(), "written");
+        outbox.push_printed(printed(large, "broken"));
+        drop(reader);
+        while !outbox.is_broken() {
+            thread::yield_now();
+        }
+        outbox.push_printed(printed(large, "later"));
+        record.push(b"end\n".to_vec());
+        assert_eq!(next(), "end");
+    }
+
+    #[test]
+    fn what_is_for_another_outbox_takes_no_frame_with_it() {
+        if !screen::is_in_foreground() {
+            return eprintln!("skipped: the terminal is another's");
+        }
+        let (outbox, mut reader, woken) = outbox();
+        let (other, _notes, _other_woken) = self::outbox();
+        outbox.push(vec![b'\n'; 4 * CHUNK_BYTES]);
+        // The writer is at it once some is there.
+        reader.read_exact(&mut [0]).expect("the pipe");
+        outbox.push_note(b"note\n".to_vec(), &other);
+        outbox.set_frame(Some(Frame("frame".into())));
+        reader
+            .read_exact(&mut vec![0; 4 * CHUNK_BYTES - 1])
+            .expect("the pipe");
+        while !outbox.is_empty() {
+            woken.recv().expect("a wake-up");
+        }
+        outbox.set_frame(None);
+        outbox.push(b"the end".to_vec());
+        let mut drawn = [0; 5];
+        reader.read_exact(&mut drawn).expect("the pipe");
+        assert_eq!(&drawn, b"frame");
     }
 
     #[test]

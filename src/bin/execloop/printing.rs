@@ -6,8 +6,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use crate::order::Order;
-use crate::outbox::Outbox;
-use crate::output::Output;
+use crate::outbox::{Outbox, Printed};
 use crate::tagged::Backlog;
 
 /// When the output of a command is printed.
@@ -83,24 +82,14 @@ impl Printer {
         self.order.take_place()
     }
 
-    /// Prints what the command of this place has written, or keeps it until its turn.
-    pub(crate) fn print(&mut self, place: u64, output: Output) {
-        match self.printing {
-            Printing::AtEnd => self.outbox.push_output(output),
-            Printing::InOrder => {
-                for output in self.order.put(place, output) {
-                    self.outbox.push_output(output);
-                }
-            }
-            Printing::Streamed | Printing::Inherited => {}
-        }
-    }
-
-    /// Prints something that is no command's output, in the same way.
-    pub(crate) fn print_own(&mut self, place: u64, output: Output) {
-        match self.printing {
-            Printing::InOrder => self.print(place, output),
-            _ => self.outbox.push_output(output),
+    /// Prints what belongs to this place, or keeps it until its turn. What commands have printed meanwhile is before it.
+    pub(crate) fn print(&mut self, place: u64, printed: Printed) {
+        let due = match self.printing {
+            Printing::InOrder => self.order.put(place, printed),
+            Printing::AtEnd | Printing::Streamed | Printing::Inherited => vec![printed],
+        };
+        for printed in due {
+            self.outbox.push_printed(printed);
         }
     }
 

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use execloop::Finished;
 
+use crate::outbox::Entry;
 use crate::output::Output;
 
 /// One command of the run.
@@ -98,7 +99,12 @@ pub(crate) trait Sink: fmt::Debug {
     /// One try has failed, and another follows.
     fn retried(&mut self, _ended: &Ended<'_>) {}
 
-    fn ended(&mut self, ended: &Ended<'_>);
+    fn ended(&mut self, _ended: &Ended<'_>) {}
+
+    /// What is to be recorded of an end once the command's output is written.
+    fn entry(&mut self, _ended: &Ended<'_>) -> Option<Entry> {
+        None
+    }
 
     /// The run is over.
     fn close(&mut self) {}

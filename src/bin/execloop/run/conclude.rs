@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::capture::left_out_note;
+use crate::outbox::Printed;
 
 impl Run {
     /// One command is over, or one try.
@@ -85,7 +86,7 @@ impl Run {
         // In memory, as commands are short.
         let _ = output.push(&running.job.text);
         let _ = output.push(b"\n");
-        self.printer.print_own(running.place, output);
+        self.printer.print(running.place, output.into());
         self.report.succeeded();
     }
 
@@ -119,11 +120,15 @@ impl Run {
         for sink in &mut self.sinks {
             sink.ended(&ended);
         }
+        let entries = self.sinks.iter_mut().filter_map(|sink| sink.entry(&ended));
+        let entries = entries.collect();
         if line.is_none() {
             // Where there is no room for that, it is not said.
             let _ = self.note_left_out(job, &mut output);
         }
-        self.printer.print(running.place, line.unwrap_or(output));
+        let output = line.unwrap_or(output);
+        let printed = Printed { output, entries };
+        self.printer.print(running.place, printed);
         match fate {
             Fate::Failed(reason) => self.fail(job, reason),
             Fate::Succeeded => self.report.succeeded(),
