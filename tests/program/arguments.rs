@@ -104,6 +104,36 @@ fn a_list_that_the_run_would_write_to_is_refused_and_stays() {
 }
 
 #[test]
+fn a_record_that_is_stdout_or_stderr_is_refused_unless_it_is_a_device() {
+    let scratch = Scratch::new();
+    let file = scratch.join("file").display().to_string();
+    let device = "/dev/null".to_owned();
+    for flag in ["--joblog", "--timeline", "--trace"] {
+        for (stream, redirection) in [("stdout", ">"), ("stderr", "2>")] {
+            let run = |path: &str| {
+                let script =
+                    format!("\"$0\" run -q {flag} '{path}' echo ::: 1 {redirection}'{path}'");
+                let mut shell = shell(&script);
+                finish(shell.arg(env!("CARGO_BIN_EXE_execloop")))
+            };
+            assert_eq!(run(&device).code, Some(0), "{flag} {redirection}");
+            let done = run(&file);
+            assert_eq!(
+                (done.code, done.stdout.len()),
+                (Some(2), 0),
+                "{flag} {redirection}"
+            );
+            let expected = format!("execloop: {file} and {stream} are the same file\n");
+            let told = match stream {
+                "stderr" => fs::read_to_string(&file).expect("a file"),
+                _ => done.stderr,
+            };
+            assert_eq!(told, expected, "{flag}");
+        }
+    }
+}
+
+#[test]
 fn a_variable_of_the_environment_is_any_bytes() {
     let mut command = program(&["-q", "--env"]);
     command.arg(OsStr::from_bytes(b"BYTES=a\xff=b"));

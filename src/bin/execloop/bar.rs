@@ -80,7 +80,7 @@ fn is_piped() -> bool {
     metadata.is_some_and(|metadata| metadata.file_type().is_fifo())
 }
 
-fn metadata(fd: BorrowedFd<'_>) -> Option<Metadata> {
+pub(crate) fn metadata(fd: BorrowedFd<'_>) -> Option<Metadata> {
     File::from(fd.try_clone_to_owned().ok()?).metadata().ok()
 }
 

@@ -4,6 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -12,6 +13,7 @@ use rustix::io::Errno;
 
 use super::{Wrong, about};
 use crate::arguments::RunArguments;
+use crate::bar;
 use crate::joblog;
 use crate::printable::printable_message;
 use crate::run::Origin;
@@ -143,7 +145,7 @@ fn record(form: Form, path: &Path, file: File) -> Record {
     }
 }
 
-/// A list that the run writes to would be run as it grows.
+/// A list that the run writes to would be run as it grows, and a record that is also where output goes would be damaged.
 pub(super) fn refuse_same_files(
     origin: &Origin,
     list: &str,
@@ -158,19 +160,31 @@ pub(super) fn refuse_same_files(
         .map(|record| (record.name.as_str(), &record.file));
     let mut known: HashMap<(u64, u64), &str> = HashMap::new();
     for (name, file) in list.into_iter().chain(records) {
-        let Ok(metadata) = file.metadata() else {
+        let Some(identity) = identity(file.as_fd()) else {
             continue;
         };
-        if !metadata.is_file() {
-            continue;
+        if let Some(other) = known.insert(identity, name) {
+            return Err(same_file(other, name));
         }
-        if let Some(other) = known.insert((metadata.dev(), metadata.ino()), name) {
-            return Err(printable_message(&format!(
-                "{other} and {name} are the same file"
-            )));
+    }
+    // These two may be one.
+    let (stdout, stderr) = (io::stdout(), io::stderr());
+    for (name, fd) in [("stdout", stdout.as_fd()), ("stderr", stderr.as_fd())] {
+        if let Some(other) = identity(fd).and_then(|identity| known.get(&identity)) {
+            return Err(same_file(other, name));
         }
     }
     Ok(())
+}
+
+fn same_file(one: &str, other: &str) -> Wrong {
+    printable_message(&format!("{one} and {other} are the same file"))
+}
+
+/// Of a regular file. Any other may be shared.
+fn identity(fd: BorrowedFd<'_>) -> Option<(u64, u64)> {
+    let metadata = bar::metadata(fd)?;
+    metadata.is_file().then(|| (metadata.dev(), metadata.ino()))
 }
 
 /// Files for what is drawn of the run.
