@@ -456,6 +456,18 @@ fn orphans_of_commands_are_taken_over_and_told() {
 
 #[cfg(all(target_os = "linux", not(execloop_kqueue_shim)))]
 #[test]
+fn quiet_tells_of_orphans_that_have_failed_alone() {
+    // Until its parent is reaped it is no orphan, and until then it holds the output.
+    let until_orphan = "while kill -0 $$ 2>/dev/null; do sleep 0.01; done";
+    let list = format!("({until_orphan}) & :\n({until_orphan}; exit 7) & echo $!\n");
+    let arguments = ["-q", "-j", "1", "--subreaper", "--wait-delay", "10m"];
+    let done = run(&arguments, list);
+    let expected = format!("execloop: orphan {}: exit status 7\n", done.output().trim());
+    assert_eq!((done.code, done.stderr), (Some(0), expected));
+}
+
+#[cfg(all(target_os = "linux", not(execloop_kqueue_shim)))]
+#[test]
 fn an_orphan_that_ends_last_as_it_held_the_output_is_told() {
     let scratch = Scratch::new();
     for _ in 0..20 {

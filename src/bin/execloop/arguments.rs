@@ -334,7 +334,8 @@ pub(crate) struct ChildArguments {
     /// Take the place of init for what commands leave behind
     ///
     /// A process whose parent has ended becomes a child of this program. It
-    /// is reaped when it ends, and told on stderr with its status. Linux only.
+    /// is reaped when it ends, and told on stderr with its status; with -q,
+    /// only if it has failed. Linux only.
     #[arg(long, verbatim_doc_comment)]
     pub(crate) subreaper: bool,
 }

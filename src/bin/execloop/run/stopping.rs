@@ -141,7 +141,9 @@ impl Run {
 
     fn tell_orphans(&self, orphans: &[Orphan]) {
         for orphan in orphans {
-            if self.options.subreaper && !self.options.quiet {
+            // A failure is told in any case, as that of a command is.
+            let is_news = !self.options.quiet || !orphan.status.success();
+            if self.options.subreaper && is_news {
                 self.printer.tell(crate::message(&orphan.to_string()));
             }
         }
