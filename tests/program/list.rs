@@ -1,5 +1,6 @@
 //! Lists of commands, the lines in them, and how the program is called.
 
+use super::stopping::{assert_ends_well, line_with, sit_before};
 use super::*;
 
 #[test]
@@ -247,6 +248,16 @@ fn a_line_typed_now_starts_now_and_the_list_need_not_end() {
     let done = live.finish();
     assert_eq!(done.code, Some(0));
     assert_eq!(done.told(), "5 commands: 5 succeeded, 0 failed\n");
+}
+
+#[test]
+fn a_typed_list_whose_last_line_is_unfinished_ends_by_two_ctrl_d_as_with_cat() {
+    let mut live = sit_before(&mut shell("\"$EXECLOOP\" run; echo \"status $?\""));
+    line_with(&mut live, "Ctrl-D ends the list");
+    live.list("echo o''ne\x04\x04");
+    line_with(&mut live, "1 command: 1 succeeded, 0 failed in ");
+    line_with(&mut live, "status 0");
+    assert_ends_well(live);
 }
 
 #[test]

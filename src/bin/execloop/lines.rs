@@ -178,7 +178,11 @@ struct Reader<R, W: Fn()> {
 
 impl<R: Read, W: Fn()> Reader<R, W> {
     fn new(input: R, buffer_bytes: usize, cut: Cut, outgoing: Outgoing<W>) -> Reader<R, W> {
-        let input = Announced { input, outgoing };
+        let input = Announced {
+            input,
+            is_over: false,
+            outgoing,
+        };
         Reader {
             input: BufReader::with_capacity(buffer_bytes, input),
             cutter: Cutter::new(cut),
@@ -243,16 +247,23 @@ impl<W: Fn()> Outgoing<W> {
     }
 }
 
-/// Hands over what there is before each read, as that may never return.
+/// Hands over what there is before each read, as that may never return. After its end the input is not read again: a
+/// terminal would want its end once more.
 struct Announced<R, W> {
     input: R,
+    is_over: bool,
     outgoing: Outgoing<W>,
 }
 
 impl<R: Read, W: Fn()> Read for Announced<R, W> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.outgoing.send();
-        self.input.read(buffer)
+        if self.is_over {
+            return Ok(0);
+        }
+        let read = self.input.read(buffer)?;
+        self.is_over = read == 0 && !buffer.is_empty();
+        Ok(read)
     }
 }
 
