@@ -86,12 +86,12 @@ impl<W: Write> Screen<W> {
         None
     }
 
-    /// The cursor stands behind the last line drawn.
+    /// The cursor stands behind the last line drawn. Line by line, as tmux keeps what a screen that is erased from its top
+    /// has shown.
     fn erase(&mut self) -> Vec<u8> {
         match std::mem::take(&mut self.drawn) {
             0 => Vec::new(),
-            1 => b"\r\x1b[J".to_vec(),
-            lines => format!("\r\x1b[{}A\x1b[J", lines - 1).into_bytes(),
+            lines => format!("\r\x1b[K{}", "\x1b[1A\x1b[K".repeat(lines - 1)).into_bytes(),
         }
     }
 
@@ -140,15 +140,15 @@ mod tests {
             .expect("a vector");
         assert_eq!(written(&mut screen), "text\na\nb");
         screen.write(b"", frame("c").as_ref()).expect("a vector");
-        assert_eq!(written(&mut screen), "\r\x1b[1A\x1b[Jc");
+        assert_eq!(written(&mut screen), "\r\x1b[K\x1b[1A\x1b[Kc");
         let mut output = Output::default();
         output.push(b"half").expect("room");
         screen
             .write_pieces(&output, frame("d").as_ref())
             .expect("a vector");
-        assert_eq!(written(&mut screen), "\r\x1b[Jhalf\nd");
+        assert_eq!(written(&mut screen), "\r\x1b[Khalf\nd");
         screen.write(b"last\n", None).expect("a vector");
-        assert_eq!(written(&mut screen), "\r\x1b[Jlast\n");
+        assert_eq!(written(&mut screen), "\r\x1b[Klast\n");
         screen.write_pieces(&output, None).expect("a vector");
         assert_eq!(written(&mut screen), "half");
     }
@@ -165,8 +165,8 @@ mod tests {
         assert_eq!(told(b"first\n", None), "first\nhalf");
         assert_eq!(told(b"second\n", None), "\nsecond\nhalf");
         let frame = Frame("a".into());
-        assert_eq!(told(b"third\n", Some(&frame)), "\nthird\na\r\x1b[Jhalf\na");
-        assert_eq!(told(b"fourth\n", None), "\r\x1b[Jfourth\nhalf");
+        assert_eq!(told(b"third\n", Some(&frame)), "\nthird\na\r\x1b[Khalf\na");
+        assert_eq!(told(b"fourth\n", None), "\r\x1b[Kfourth\nhalf");
     }
     #[test]
     fn while_the_terminal_is_anothers_nothing_is_drawn_and_nothing_taken_away() {
@@ -186,6 +186,6 @@ mod tests {
         IS_OURS.store(true, Ordering::Relaxed);
         screen.write(b"", Some(&frame)).expect("a vector");
         screen.write(b"four\n", None).expect("a vector");
-        assert_eq!(written(&mut screen), "a\nb\r\x1b[1A\x1b[Jfour\n");
+        assert_eq!(written(&mut screen), "a\nb\r\x1b[K\x1b[1A\x1b[Kfour\n");
     }
 }
