@@ -282,7 +282,8 @@ pub(crate) struct OutputArguments {
 
     /// Keep no more than the first SIZE of each command's output
     ///
-    /// How much is left out stands behind it; with --json in output_cut.
+    /// How much is left out stands behind it; with --json in output_cut. With
+    /// --results, stdout and stderr have SIZE each.
     #[arg(long, value_name = "SIZE", allow_negative_numbers = true, value_parser = parse_size, verbatim_doc_comment)]
     pub(crate) output_limit: Option<u64>,
 
