@@ -238,3 +238,31 @@ fn within_quotes_of_a_line_an_argument_is_what_it_is_and_never_run() {
     assert_eq!(run(&words, "").output(), value);
     assert!(!Path::new(&mark).exists());
 }
+
+#[test]
+fn behind_what_a_shell_expands_an_argument_is_what_it_is_or_the_line_is_refused() {
+    let value = "a b$(id)";
+    for (line, expected) in [
+        ("printf %s \"${NONE}/{}\"", "/a b$(id)"),
+        ("printf %s $((1<<2)) \"{}\"", "4a b$(id)"),
+        ("printf %s \"$(printf %s '{}')\"", "a b$(id)"),
+        ("x={}; cat <<END\n$x `echo {#}`\nEND", "a b$(id) 1\n"),
+    ] {
+        let done = run(&["-q", line, ":::", value], "");
+        assert_eq!(done.output(), expected, "{line}: {}", done.stderr);
+    }
+    for (line, fault) in [
+        ("echo `echo {}`", "within backquotes"),
+        ("echo \"${x:-{}}\"", "within \"${..}\""),
+        ("cat <<END\n{}\nEND", "behind a here-document"),
+        ("cat <<END", "behind a here-document"),
+    ] {
+        let done = run(&["-q", line, ":::", "plain"], "");
+        assert_eq!((done.code, done.output().as_str()), (Some(2), ""), "{line}");
+        assert!(done.stderr.contains(fault), "{}", done.stderr);
+    }
+    let done = run(&["-q", "-k", "echo $(({}+1))", ":::", "1", "a[$(id)]"], "");
+    let expected = "failed: job 2: a[$(id)]: an argument for a $((..)) is no number\n";
+    assert_eq!((done.code, done.output().as_str()), (Some(1), "2\n"));
+    assert_eq!(done.stderr, expected);
+}

@@ -83,10 +83,10 @@ pub(crate) struct RunArguments {
     ///
     /// Without a place for it, the argument comes last. A command of several
     /// words is executed as it is. One word with blanks in it is a line of
-    /// shell, in which an argument is what it is, also within quotes, up to
-    /// a here-document, backquotes, or $( within quotes. A shell that the
-    /// line starts would run it as code, and is given it as an argument:
-    /// sh -c 'echo "$1"' sh {}
+    /// shell, in which an argument is what it is, also within quotes. Where it
+    /// could not be, as in backquotes or a here-document, a line is refused. A
+    /// shell that the line starts would run it as code, and is given it as an
+    /// argument: sh -c 'echo "$1"' sh {}
     #[arg(value_name = "COMMAND", trailing_var_arg = true, verbatim_doc_comment)]
     pub(crate) words: Vec<OsString>,
 

@@ -1,8 +1,15 @@
 //! A line of shell that is put together of its text and of arguments for its places, so that each argument is read as it is,
-//! in whatever quotes its place stands.
+//! in whatever quotes its place stands. Where that cannot be, the line is refused.
 //! Unaware of how places are written.
 
 use crate::words::{is_plain, push_quoted};
+
+mod quoting;
+
+use quoting::{
+    Context, IN_ARITHMETIC, IN_BACKQUOTES, IN_BRACES, IN_DOLLAR_SINGLE, IN_HERE_DOCUMENT, Last,
+    Quoting,
+};
 
 /// Who reads the line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,46 +23,17 @@ pub(crate) enum Reader {
 #[derive(Debug)]
 pub(crate) struct Line {
     bytes: Vec<u8>,
-    reader: Reader,
-    context: Context,
-    /// So many of `${` outside of quotes are open.
-    braces: usize,
+    quoting: Quoting,
 }
 
-/// Where in a line its reader is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Context {
-    /// Outside of quotes.
-    Bare(Last),
-    /// The same, behind a backslash, with what was before that.
-    BareEscaped(Last),
-    Single,
-    Double(Last),
-    DoubleEscaped(Last),
-    Comment,
-    /// A part that is read by other rules has begun. Where it ends is not known.
-    Unknown,
-}
-
-/// The last byte, where the next one's meaning depends on it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Last {
-    /// A word begins next.
-    Blank,
-    Dollar,
-    /// Of a variable's name behind a dollar.
-    Name,
-    Less,
-    Other,
-}
+/// In words, why an argument is not filled in.
+type Fault = &'static str;
 
 impl Line {
     pub(crate) fn new(reader: Reader) -> Line {
         Line {
             bytes: Vec::new(),
-            reader,
-            context: Context::Bare(Last::Blank),
-            braces: 0,
+            quoting: Quoting::new(reader),
         }
     }
 
@@ -66,25 +44,40 @@ impl Line {
     /// Appends text that its reader is to act upon.
     pub(crate) fn push_text(&mut self, text: &[u8]) {
         for byte in text {
-            self.context = self.behind(*byte);
+            self.quoting.pass(*byte);
         }
         self.bytes.extend_from_slice(text);
     }
 
+    /// Appends a number, which is no code wherever it stands.
+    pub(crate) fn push_number(&mut self, number: &[u8]) {
+        if self.push_argument(number).is_err() {
+            self.push_text(number);
+        }
+    }
+
     /// Appends arguments for one place: words, or within quotes one text with blanks between them. In a comment, a newline of
-    /// theirs is a blank. Where the line is not understood, they are quoted as outside of quotes.
-    pub(crate) fn push_arguments<'a>(&mut self, arguments: impl IntoIterator<Item = &'a [u8]>) {
+    /// theirs is a blank.
+    ///
+    /// # Errors
+    /// In words, where a shell would not read an argument as it is, and might run it.
+    pub(crate) fn push_arguments<'a>(
+        &mut self,
+        arguments: impl IntoIterator<Item = &'a [u8]>,
+    ) -> Result<(), Fault> {
         for (at, argument) in arguments.into_iter().enumerate() {
             if at > 0 {
                 self.bytes.push(b' ');
             }
-            self.push_argument(argument);
+            self.push_argument(argument)?;
         }
+        Ok(())
     }
 
-    fn push_argument(&mut self, argument: &[u8]) {
+    fn push_argument(&mut self, argument: &[u8]) -> Result<(), Fault> {
         let line = &mut self.bytes;
-        self.context = match self.context {
+        self.quoting.context = match self.quoting.context {
+            Context::Bare(Last::TwoLess) => return Err(IN_HERE_DOCUMENT),
             Context::Bare(last) => {
                 if matches!(last, Last::Dollar | Last::Name) {
                     // It is no part of the name; and to some shells, `$'` is a quote of its own.
@@ -124,81 +117,30 @@ impl Line {
                 push_quoted(&argument, line);
                 Context::Comment
             }
-            Context::Unknown => {
-                push_quoted(argument, line);
-                Context::Unknown
+            // It is evaluated as a text is: an element of an array has an index, which may have a command in it.
+            Context::Arithmetic(_) if !is_number(argument) => {
+                return Err("an argument for a $((..)) is no number");
             }
+            Context::Arithmetic(_) => {
+                line.extend_from_slice(argument);
+                Context::Arithmetic(Last::Other)
+            }
+            Context::ArithmeticEnd => return Err(IN_ARITHMETIC),
+            Context::Braced(_) | Context::BracedEscaped | Context::BracedQuoted(_) => {
+                return Err(IN_BRACES);
+            }
+            Context::Backquoted | Context::BackquotedEscaped => return Err(IN_BACKQUOTES),
+            Context::DollarSingle | Context::DollarSingleEscaped => return Err(IN_DOLLAR_SINGLE),
+            Context::Unknown(why) => return Err(why),
         };
-    }
-
-    fn behind(&mut self, byte: u8) -> Context {
-        match self.context {
-            Context::Bare(last) => self.behind_bare(last, byte),
-            // The two are nothing at all.
-            Context::BareEscaped(last) if byte == b'\n' => Context::Bare(last),
-            Context::BareEscaped(_) => Context::Bare(Last::Other),
-            Context::Single if byte == b'\'' => Context::Bare(Last::Other),
-            Context::Single => Context::Single,
-            Context::Double(last) => self.behind_double(last, byte),
-            Context::DoubleEscaped(last) if byte == b'\n' => Context::Double(last),
-            Context::DoubleEscaped(_) => Context::Double(Last::Other),
-            Context::Comment if byte == b'\n' => Context::Bare(Last::Blank),
-            Context::Comment => Context::Comment,
-            Context::Unknown => Context::Unknown,
-        }
-    }
-
-    /// POSIX, Shell Command Language, 2.2 and 2.3, as far as bytes outside of quotes begin something.
-    fn behind_bare(&mut self, last: Last, byte: u8) -> Context {
-        let is_shell = self.reader == Reader::Shell;
-        match (byte, last) {
-            (b'\'', Last::Dollar) if is_shell => Context::Unknown,
-            (b'\\', _) => Context::BareEscaped(last),
-            (b'\'', _) => Context::Single,
-            (b'"', _) => Context::Double(Last::Other),
-            _ if !is_shell => Context::Bare(Last::Other),
-            // Commands with rules of their own for backslashes, and a here-document.
-            (b'`', _) | (b'<', Last::Less) => Context::Unknown,
-            (b'#', Last::Blank | Last::Less) if self.braces == 0 => Context::Comment,
-            (b'(', Last::Dollar) if self.braces > 0 => Context::Unknown,
-            (b'{', Last::Dollar) => {
-                self.braces += 1;
-                Context::Bare(Last::Other)
-            }
-            (b'}', _) => {
-                self.braces = self.braces.saturating_sub(1);
-                Context::Bare(Last::Other)
-            }
-            (b'$', _) => Context::Bare(Last::Dollar),
-            _ if is_in_name(byte, last) => Context::Bare(Last::Name),
-            (b'<', _) => Context::Bare(Last::Less),
-            (b' ' | b'\t' | b'\n' | b';' | b'&' | b'|' | b'(' | b')' | b'>', _) => {
-                Context::Bare(Last::Blank)
-            }
-            _ => Context::Bare(Last::Other),
-        }
-    }
-
-    fn behind_double(&self, last: Last, byte: u8) -> Context {
-        match (byte, last) {
-            (b'\\', _) => Context::DoubleEscaped(last),
-            (b'"', _) => Context::Bare(Last::Other),
-            _ if self.reader == Reader::Cutter => Context::Double(Last::Other),
-            (b'`', _) | (b'(' | b'{', Last::Dollar) => Context::Unknown,
-            (b'$', _) => Context::Double(Last::Dollar),
-            _ if is_in_name(byte, last) => Context::Double(Last::Name),
-            _ => Context::Double(Last::Other),
-        }
+        Ok(())
     }
 }
 
-/// A digit does not begin one.
-fn is_in_name(byte: u8, last: Last) -> bool {
-    match last {
-        Last::Dollar => byte.is_ascii_alphabetic() || byte == b'_',
-        Last::Name => byte.is_ascii_alphanumeric() || byte == b'_',
-        Last::Blank | Last::Less | Last::Other => false,
-    }
+/// To a shell's arithmetic: `-1`, `010`, `0x1F`.
+fn is_number(argument: &[u8]) -> bool {
+    let digits = argument.strip_prefix(b"-").unwrap_or(argument);
+    digits.first().is_some_and(u8::is_ascii_digit) && digits.iter().all(u8::is_ascii_alphanumeric)
 }
 
 /// Appends an argument within quotes, which it ends and begins again where it must be quoted by others.
@@ -220,15 +162,19 @@ mod tests {
     use std::os::unix::ffi::OsStrExt;
 
     /// A line whose places are `{}`.
-    fn filled(reader: Reader, text: &str, arguments: &[&[u8]]) -> Vec<u8> {
+    fn try_filled(reader: Reader, text: &str, arguments: &[&[u8]]) -> Result<Vec<u8>, Fault> {
         let mut line = Line::new(reader);
         for (at, part) in text.split("{}").enumerate() {
             if at > 0 {
-                line.push_arguments(arguments.iter().copied());
+                line.push_arguments(arguments.iter().copied())?;
             }
             line.push_text(part.as_bytes());
         }
-        line.into_bytes()
+        Ok(line.into_bytes())
+    }
+
+    fn filled(reader: Reader, text: &str, arguments: &[&[u8]]) -> Vec<u8> {
+        try_filled(reader, text, arguments).expect("a line that is understood")
     }
 
     /// Each would show in stderr that it was executed.
@@ -327,6 +273,20 @@ mod tests {
             ("a # {}", "a"),
             ("a;# \"{}\" '{}'", "a"),
             ("\\\n'{}'\\\n\"{}\"", "{}{}"),
+            ("\"${none}/{}\"", "/{}"),
+            ("\"${none:-a'b'c}\"'{}'\"{}\"", "a'b'c{}{}"),
+            ("\"${none:-a${none:-$(printf %s 'b)')}\\}}{}\"", "ab)}{}"),
+            ("\"${none%%'.c'}\"\"{}\"", "{}"),
+            ("\"$(printf %sx \"{}\")\"\"{}\"", "{}x{}"),
+            (
+                "\"$(printf %sx {} # )\"\n)$(printf %sx '{}')\"\"{}\"",
+                "{}x{}x{}",
+            ),
+            ("\"$( (printf %s '<<)'))\"\"{}\"", "<<){}"),
+            ("$((1<<2))\"{}\"", "4{}"),
+            ("\"$(((1<<2)+$((1<<1))))\"\"{}\"", "6{}"),
+            ("$(printf %s $((1<<2)) )\"{}\"", "4{}"),
+            ("`printf %s \\`printf a\\``\"`printf \"b\"`{}\"", "ab{}"),
         ] {
             for shell in shells() {
                 for argument in ARGUMENTS {
@@ -382,7 +342,7 @@ mod tests {
 
     #[test]
     fn what_needs_no_quotes_is_put_in_as_it_is() {
-        for text in ["cc -o \"{}.o\" {}", "a '{}' # {}", "\"$({} `{}"] {
+        for text in ["cc -o \"{}.o\" {}", "a '{}' # {}", "\"$({} {}"] {
             let line = filled(Reader::Shell, text, &[b"a/b-c.d"]);
             assert_eq!(
                 text_of(&line),
@@ -394,12 +354,171 @@ mod tests {
     }
 
     #[test]
-    fn from_what_is_not_understood_on_places_are_quoted_as_outside_of_quotes() {
-        for before in ["\"$(", "\"${", "\"`", "`", "$'", "<<", "<<<", "${x$("] {
-            let line = filled(Reader::Shell, &format!("{before}\"{{}}\"'{{}}'"), &[b"a b"]);
-            let expected = format!("{before}\"'a b'\"''a b''");
+    fn a_place_where_no_argument_can_be_quoted_is_refused() {
+        for text in [
+            "`{}`",
+            "\"`{}`\"",
+            "\"${x:-{}}\"",
+            "\"${x:-'{}'}\"",
+            "\"${x\\{}}\"",
+            "\"${x:-it's}\"{}",
+            "\"${x:-'\"'}\"{}",
+            "\"${x:-\"$y\"}\"{}",
+            "<<{}",
+            "<<x\n{}",
+            "\"$(<<x)\"{}",
+            "\"$(case x in x) {};; esac)\"",
+            "\"$(ca\\\nse x in x) {};; esac)\"",
+            "\"$(a ${x:-)} {})\"",
+            "$((\"{}\"))",
+            "$((1){}",
+            "$((1) ; (2)) {}",
+            "$'{}'",
+            "$'\\'{}",
+        ] {
+            // A plain one, too: whether a line is refused is no matter of its arguments.
+            for argument in [&b"1"[..], b"a b"] {
+                assert!(
+                    try_filled(Reader::Shell, text, &[argument]).is_err(),
+                    "{text}"
+                );
+            }
+            assert!(
+                try_filled(Reader::Cutter, text, &[b"a b"]).is_ok(),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn in_arithmetic_an_argument_is_a_number() {
+        for (text, argument, expected) in [
+            ("$(({}+1))", "2", "$((2+1))"),
+            ("\"$((({})<<1))\"", "-0x1F", "\"$(((-0x1F)<<1))\""),
+        ] {
+            let line = filled(Reader::Shell, text, &[argument.as_bytes()]);
             assert_eq!(text_of(&line), text_of(expected.as_bytes()));
         }
+        for argument in ["x", "a[$(b)]", "1 2", "1,x", "-", ""] {
+            let refused = try_filled(Reader::Shell, "$(({}))", &[argument.as_bytes()]);
+            assert_eq!(refused, Err("an argument for a $((..)) is no number"));
+        }
+    }
+
+    #[test]
+    fn a_number_of_our_own_is_filled_in_wherever_it_stands() {
+        for (text, expected) in [
+            ("`a {}`", "`a 7`"),
+            ("\"${x:-{}}\"{}", "\"${x:-7}\"7"),
+            ("<<x\n{}", "<<x\n7"),
+            ("$x{}", "$x''7"),
+        ] {
+            let mut line = Line::new(Reader::Shell);
+            for (at, part) in text.split("{}").enumerate() {
+                if at > 0 {
+                    line.push_number(b"7");
+                }
+                line.push_text(part.as_bytes());
+            }
+            assert_eq!(text_of(&line.into_bytes()), text_of(expected.as_bytes()));
+        }
+    }
+
+    /// Of what lines are put together in any order, and many of them are no shell.
+    const SCRAPS: &[&str] = &[
+        "{}",
+        "{}",
+        "\"",
+        "\"",
+        "'",
+        "\\",
+        "$",
+        "(",
+        ")",
+        "$(",
+        "$((",
+        "))",
+        "((",
+        "${",
+        "{",
+        "}",
+        "${x:-",
+        "${HOME}",
+        "${HOME%%/*}",
+        "${#x}",
+        "`",
+        "<",
+        "<<",
+        "#",
+        " ",
+        "\n",
+        ";",
+        "x",
+        "1",
+        "=",
+        "case x in ",
+        "esac",
+        "printf %s ",
+        "\"${x:+",
+        "$((1<<2))",
+        "\"$(printf %s ",
+        "$'",
+        "!",
+        "[",
+        "]",
+    ];
+
+    /// xorshift64, so that the same lines are made each time.
+    fn scraps(state: &mut u64) -> String {
+        let mut next = || {
+            *state ^= *state << 13;
+            *state ^= *state >> 7;
+            *state ^= *state << 17;
+            *state
+        };
+        let count = next() % 9 + 1;
+        (0..count)
+            .map(|_| SCRAPS[(next() % SCRAPS.len() as u64) as usize])
+            .collect()
+    }
+
+    /// Each line is filled two times: what is printed with a plain argument is printed with any other in its place.
+    #[test]
+    fn in_whatever_line_no_argument_is_executed_and_each_is_printed_as_it_is() {
+        const PLAIN: &[u8] = b"plain";
+        const HOSTILE: &[u8] =
+            b"a  b'$(echo executed >&2)\"$(echo executed >&2)'`echo executed >&2`\n\
+            echo executed >&2;#)}\\";
+        let lines = std::env::var("EXECLOOP_FILLING_LINES").ok();
+        let lines: usize = lines.map_or(500, |lines| lines.parse().expect("a number"));
+        let (mut state, mut printed) = (0x9e37_79b9_7f4a_7c15, 0);
+        for _ in 0..lines {
+            let text = format!("printf %s {}\"{{}}\"", scraps(&mut state));
+            let Ok(plain) = try_filled(Reader::Shell, &text, &[PLAIN]) else {
+                continue;
+            };
+            let Ok(hostile) = try_filled(Reader::Shell, &text, &[HOSTILE]) else {
+                assert!(text.contains("(("), "{text}");
+                continue;
+            };
+            for shell in shells() {
+                let (output, told) = run(shell, &hostile);
+                let mut said = told.split(|byte| *byte == b'\n');
+                let is_executed = said.any(|line| line.starts_with(b"executed"));
+                assert!(!is_executed, "{shell}: {text:?}: {}", text_of(&hostile));
+                let (expected, complaint) = run(shell, &plain);
+                if complaint.is_empty() && told.is_empty() {
+                    let expected = text_of(&expected).replace("plain", &text_of(HOSTILE));
+                    let output = text_of(&output);
+                    // `$$` is another one each time.
+                    let [output, expected] = [output, expected]
+                        .map(|text| text.replace(|it: char| it.is_ascii_digit(), ""));
+                    assert_eq!(output, expected, "{shell}: {text:?}");
+                    printed += 1;
+                }
+            }
+        }
+        assert!(printed > 0);
     }
 
     #[test]

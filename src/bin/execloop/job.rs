@@ -58,7 +58,7 @@ impl Recipe {
     }
 
     /// # Errors
-    /// In words, if the line cannot be cut.
+    /// In words, if the line cannot be cut, or an argument cannot be put into it.
     pub(crate) fn task(
         &self,
         values: &[Vec<u8>],
@@ -71,7 +71,7 @@ impl Recipe {
                     Manner::Either | Manner::Shell => Reader::Shell,
                     Manner::Argv => Reader::Cutter,
                 };
-                (template.line(values, position, reader), *manner)
+                (template.line(values, position, reader)?, *manner)
             }
             Recipe::Words(template) => {
                 let words = template.words(values, position);

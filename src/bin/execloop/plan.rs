@@ -166,13 +166,14 @@ fn recipe(arguments: &RunArguments, invocation: &Invocation) -> Result<Recipe, W
     if !is_line {
         return Ok(Recipe::Words(template));
     }
-    let some = vec![b"x".to_vec(); template.number_max().max(1)];
+    // A number may stand in arithmetic, too.
+    let some = vec![b"1".to_vec(); template.number_max().max(1)];
     let recipe = Recipe::Line(template, manner);
     let first = Position {
         sequence: 1,
         slot: 1,
     };
-    // The line itself is not complete, whatever the arguments are.
+    // The line itself is not complete, or has a place that is not filled, whatever the arguments are.
     if let Err(fault) = recipe.task(&some, first) {
         let line = printable(&command.join(&b' '));
         return Err(format!("{line}: {fault}"));

@@ -93,12 +93,15 @@ impl Template {
     }
 
     /// A line for this reader, the words joined by blanks, in which each argument is what it is, also within quotes.
+    ///
+    /// # Errors
+    /// In words, where one would not be.
     pub(crate) fn line(
         &self,
         arguments: &[Vec<u8>],
         position: Position,
         reader: Reader,
-    ) -> Vec<u8> {
+    ) -> Result<Vec<u8>, &'static str> {
         let mut line = Line::new(reader);
         for (at, word) in self.words.iter().enumerate() {
             if at > 0 {
@@ -108,13 +111,18 @@ impl Template {
                 match piece {
                     Piece::Text(text) => line.push_text(text),
                     Piece::Argument(None, part) => {
-                        line.push_arguments(arguments.iter().map(|argument| part.of(argument)));
+                        line.push_arguments(arguments.iter().map(|argument| part.of(argument)))?;
                     }
-                    piece => line.push_arguments([&filled(piece, arguments, 0, position)[..]]),
+                    Piece::Argument(..) => {
+                        line.push_arguments([&filled(piece, arguments, 0, position)[..]])?;
+                    }
+                    Piece::Sequence | Piece::Slot => {
+                        line.push_number(&filled(piece, arguments, 0, position));
+                    }
                 }
             }
         }
-        line.into_bytes()
+        Ok(line.into_bytes())
     }
 }
 
@@ -317,7 +325,7 @@ mod tests {
         let line = Template::new(&bytes(&["awk '{}END{print NR}'"]), false);
         assert_eq!(
             line.line(&[], HERE, Reader::Shell),
-            b"awk '{}END{print NR}'"
+            Ok(b"awk '{}END{print NR}'".to_vec())
         );
     }
 
@@ -344,7 +352,7 @@ mod tests {
         let template = Template::new(&bytes(&["gzip -t {} && echo {#}"]), true);
         let line = template.line(&bytes(&["it's", "b"]), HERE, Reader::Shell);
         assert_eq!(
-            String::from_utf8(line).expect("text"),
+            String::from_utf8(line.expect("a line")).expect("text"),
             "gzip -t 'it'\\''s' b && echo 7"
         );
     }
