@@ -166,3 +166,40 @@ fn the_most_tries_that_can_be_asked_for_are_told_and_made() {
     );
     assert_eq!((done.code, done.stderr), (Some(0), expected));
 }
+
+#[test]
+fn a_file_that_is_no_program_is_run_by_a_shell_if_it_is_text_and_has_failed_if_not() {
+    let scratch = Scratch::new();
+    let mut foreign = fs::read("/bin/true").expect("a program");
+    // No machine has this number.
+    foreign[18..20].fill(0xee);
+    let files: [(&str, &[u8], Option<&str>); 6] = [
+        ("foreign", &foreign, None),
+        ("cut", b"\x7fELF", None),
+        ("nul", b"\0\0\0", None),
+        ("first", b"exit 0 # \0\n", None),
+        ("text", b"echo text\n\0", Some("text\n")),
+        ("empty", b"", Some("")),
+    ];
+    for (name, bytes, printed) in files {
+        let path = scratch.join(name);
+        fs::write(&path, bytes).expect("a file");
+        let path = path.display().to_string();
+        shell(&format!("chmod +x '{path}'"))
+            .run()
+            .expect("it is ours");
+        let local = format!("./{name}");
+        let scratch = scratch.display().to_string();
+        for words in [
+            &["-q", &path, ":::", "a"][..],
+            &["-q", "--dir", &scratch, &local, ":::", "a"],
+        ] {
+            let done = run(words, "");
+            let code = if printed.is_some() { 0 } else { 1 };
+            assert_eq!(done.code, Some(code), "{name}: {done:?}");
+            assert_eq!(done.output(), printed.unwrap_or(""), "{name}");
+            let is_told = done.stderr.contains("Exec format error");
+            assert_eq!(is_told, printed.is_none(), "{}", done.stderr);
+        }
+    }
+}

@@ -82,11 +82,12 @@ pub(crate) struct RunArguments {
     ///   {#}  the command's number        {%}  its slot, 1 to that of --jobs
     ///
     /// Without a place for it, the argument comes last. A command of several
-    /// words is executed as it is. One word with blanks in it is a line of
-    /// shell, in which an argument is what it is, also within quotes. Where it
-    /// could not be, as in backquotes or a here-document, a line is refused. A
-    /// shell that the line starts would run it as code, and is given it as an
-    /// argument: sh -c 'echo "$1"' sh {}
+    /// words is executed as it is; a text file without a #! line is run by
+    /// /bin/sh. One word with blanks in it is a line of shell, in which an
+    /// argument is what it is, also within quotes. Where it could not be, as
+    /// in backquotes or a here-document, a line is refused. A shell that the
+    /// line starts would run it as code, and is given it as an argument:
+    /// sh -c 'echo "$1"' sh {}
     #[arg(value_name = "COMMAND", trailing_var_arg = true, verbatim_doc_comment)]
     pub(crate) words: Vec<OsString>,
 

@@ -3,7 +3,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -158,7 +158,8 @@ impl Launch {
             .to_group()
     }
 
-    /// What runs a file that may be executed and has no format that the kernel knows: a shell, as execvp(3) has it.
+    /// What runs a file that may be executed and has no format that the kernel knows: a shell, as execvp(3) has it. `None`
+    /// for one that is no text, as shells themselves have it.
     pub(crate) fn by_shell(&self, work: &Work) -> Option<Work> {
         let Work::Program(words) = work else {
             return None;
@@ -166,6 +167,10 @@ impl Launch {
         let (program, arguments) = words.split_first()?;
         let program = OsStr::from_bytes(program);
         let path = self.search.find(program).unwrap_or_else(|_| program.into());
+        let from = self.dir.as_deref().unwrap_or(Path::new(""));
+        if !is_text(&from.join(&path)).unwrap_or(false) {
+            return None;
+        }
         let mut words = vec![b"/bin/sh".to_vec(), b"--".to_vec()];
         words.push(path.as_os_str().as_bytes().to_vec());
         words.extend_from_slice(arguments);
@@ -251,6 +256,16 @@ fn remove_status(directory: &Path) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
+}
+
+/// POSIX lets a shell refuse a file that has a NUL byte in its first line. A longer line than this is not looked at.
+const FIRST_LINE_BYTES_MAX: u64 = 4096;
+
+fn is_text(path: &Path) -> io::Result<bool> {
+    let mut first = Vec::new();
+    let file = File::open(path)?.take(FIRST_LINE_BYTES_MAX);
+    BufReader::new(file).read_until(b'\n', &mut first)?;
+    Ok(!first.contains(&0) && !first.starts_with(b"\x7fELF"))
 }
 
 /// Records how a command ended beside its output.
