@@ -266,3 +266,23 @@ fn behind_what_a_shell_expands_an_argument_is_what_it_is_or_the_line_is_refused(
     assert_eq!((done.code, done.output().as_str()), (Some(1), "2\n"));
     assert_eq!(done.stderr, expected);
 }
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_number_that_this_system_has_no_signal_for_is_refused() {
+    for (number, code) in [
+        ("1", 0),
+        ("64", 0),
+        ("65", 2),
+        ("99", 2),
+        ("127", 2),
+        ("0", 2),
+    ] {
+        let done = run(&["--dry-run", "--signal", number, "echo", ":::", "a"], "");
+        assert_eq!(done.code, Some(code), "{number}: {}", done.stderr);
+        let is_told = done
+            .stderr
+            .contains(&format!("unknown signal \"{number}\""));
+        assert_eq!(is_told, code == 2, "{}", done.stderr);
+    }
+}

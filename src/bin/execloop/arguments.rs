@@ -421,12 +421,28 @@ shown as 141. Ctrl-Z suspends the commands and their time limits, too. A signal
 that was ignored when it was started, as with nohup, stays ignored, but for
 SIGPIPE and SIGCHLD. If it is killed itself, the commands are killed, too.";
 
-/// A number has no sign.
+/// A number has no sign, and is one that this system has.
 fn parse_signal(text: &str) -> Result<Signal, String> {
-    match text.strip_prefix('+') {
-        Some(_) => Err(format!("unknown signal {text:?}")),
-        None => text.parse().map_err(|error| format!("{error}")),
+    let unknown = || format!("unknown signal {text:?}");
+    if text.starts_with('+') {
+        return Err(unknown());
     }
+    let signal: Signal = text.parse().map_err(|error| format!("{error}"))?;
+    match signal.number() <= signal_number_max() {
+        true => Ok(signal),
+        false => Err(unknown()),
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn signal_number_max() -> i32 {
+    libc::SIGRTMAX()
+}
+
+/// Not told by these systems.
+#[cfg(not(target_os = "linux"))]
+fn signal_number_max() -> i32 {
+    i32::MAX
 }
 
 /// It is bytes, as the environment is.
