@@ -228,9 +228,12 @@ fn base(argument: &[u8]) -> &[u8] {
         .unwrap_or(argument)
 }
 
-/// Without what follows the last dot of the last component.
+/// Without what follows the last dot of the last component, unless that is a directory's `.` or `..`.
 fn stem(argument: &[u8]) -> &[u8] {
     let name = base(argument);
+    if matches!(name, b"." | b"..") {
+        return argument;
+    }
     match name.iter().rposition(|byte| *byte == b'.') {
         Some(dot) => &argument[..argument.len() - name.len() + dot],
         None => argument,
@@ -299,6 +302,11 @@ mod tests {
             ["/d.e/f", "/d.e/f", "f", "/d.e", "f"]
         );
         assert_eq!(filled(&words[..5], &["f.c"]), ["f.c", "f", "f.c", ".", "f"]);
+        for argument in [".", "..", "a/..", "/d.e/."] {
+            assert_eq!(filled(&["{.}"], &[argument]), [argument]);
+        }
+        assert_eq!(filled(&["{.}", "{/.}"], &["a/..."]), ["a/..", ".."]);
+        assert_eq!(filled(&["{/.}"], &["a/.."]), [".."]);
         assert_eq!(filled(&["{//}"], &["/f"]), ["/"]);
         assert_eq!(filled(&["{//}"], &["a//b/"]), ["a"]);
     }
