@@ -203,3 +203,12 @@ fn a_file_that_is_no_program_is_run_by_a_shell_if_it_is_text_and_has_failed_if_n
         }
     }
 }
+
+#[test]
+fn an_argument_with_a_nul_is_told_without_its_line_end() {
+    let done = run(&["-q", "--json", "printf", "%s"], "a\0b\n");
+    let expected = "failed: job 1: a\\u{0}b: the line contains a NUL byte\n";
+    assert_eq!((done.code, done.stderr.as_str()), (Some(1), expected));
+    let command = "\"command\":\"a\\u0000b\"";
+    assert!(done.output().contains(command), "{}", done.output());
+}

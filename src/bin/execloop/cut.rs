@@ -149,7 +149,8 @@ impl Cutter {
             match argument(&self.bytes, separator) {
                 Ok(text) => values.push(text.to_vec()),
                 Err(fault) => {
-                    let mut faulty = item(number, &self.bytes, Some(fault));
+                    let text = without_end(&self.bytes, separator);
+                    let mut faulty = item(number, text, Some(fault));
                     values.append(&mut faulty.values);
                     return Ok(Some(Item { values, ..faulty }));
                 }
@@ -191,7 +192,7 @@ fn item(number: u64, text: &[u8], fault: Option<LineError>) -> Item {
 }
 
 fn argument(bytes: &[u8], separator: u8) -> Result<&[u8], LineError> {
-    let text = bytes.strip_suffix(&[separator]).unwrap_or(bytes);
+    let text = without_end(bytes, separator);
     if text.len() > LINE_BYTES_MAX {
         return Err(LineError::TooLong);
     }
@@ -199,6 +200,10 @@ fn argument(bytes: &[u8], separator: u8) -> Result<&[u8], LineError> {
         return Err(LineError::Nul);
     }
     Ok(text)
+}
+
+fn without_end(bytes: &[u8], separator: u8) -> &[u8] {
+    bytes.strip_suffix(&[separator]).unwrap_or(bytes)
 }
 
 /// An odd number of backslashes ends the line, and it is no comment.
@@ -310,7 +315,7 @@ mod tests {
             max: 2,
         };
         let expected = [
-            (1, strings(&["a", "b\0\n"]), Some(LineError::Nul)),
+            (1, strings(&["a", "b\0"]), Some(LineError::Nul)),
             (3, strings(&["c"]), None),
         ];
         assert_eq!(items(cut, b"a\nb\0\nc"), expected);
