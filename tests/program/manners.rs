@@ -17,6 +17,20 @@ const HELPS: &[&[&str]] = &[
 ];
 
 #[test]
+fn help_of_help_is_the_help_that_was_asked_for() {
+    for (asked, meant) in [
+        (&["help", "--help"][..], &["help"][..]),
+        (&["help", "-h"], &["help"]),
+        (&["help", "run", "--help"], &["run", "--help"]),
+    ] {
+        let [asked, meant] = [asked, meant].map(execloop);
+        assert_eq!((asked.code, asked.stderr.as_str()), (Some(0), ""));
+        assert_eq!(asked.output(), meant.output());
+    }
+    assert_eq!(execloop(&["help", "no-such"]).code, Some(2));
+}
+
+#[test]
 fn help_fits_a_terminal_and_its_examples_are_of_arguments_that_exist() {
     for arguments in HELPS {
         let done = execloop(arguments);

@@ -80,11 +80,15 @@ fn main() -> ExitCode {
     // With SIGCHLD ignored, waitpid(2) reports no exit status. Children get the default anyway.
     program::set_default_action(Signal::CHLD);
     defect::end_program_at_panic();
-    let words: Vec<OsString> = std::env::args_os().skip(1).collect();
-    if let Some(code) = bench::serve(&words) {
+    let mut words: Vec<OsString> = std::env::args_os().collect();
+    if let Some(code) = bench::serve(words.get(1..).unwrap_or_default()) {
         return code;
     }
-    let arguments = match Arguments::try_parse() {
+    if words.get(1).is_some_and(|word| word == "help") {
+        // clap takes them for subcommands there.
+        words.retain(|word| word != "--help" && word != "-h");
+    }
+    let arguments = match Arguments::try_parse_from(words) {
         Ok(arguments) => arguments,
         Err(error) => return tell_usage(&error),
     };
