@@ -311,7 +311,14 @@ mod tests {
 
     #[test]
     fn behind_a_dollar_no_argument_is_executed() {
-        for text in ["${}", "\"${}\"", "$${}", "\"a$\\\n{}\""] {
+        for text in [
+            "${}",
+            "\"${}\"",
+            "$${}",
+            "\"$${}\"",
+            "$$\"{}\"",
+            "\"a$\\\n{}\"",
+        ] {
             for (shell, argument) in
                 shells().flat_map(|shell| ARGUMENTS.iter().map(move |it| (shell, it)))
             {
@@ -375,6 +382,8 @@ mod tests {
             "$((1) ; (2)) {}",
             "$'{}'",
             "$'\\'{}",
+            "\"$$({})\"",
+            "\"$${x}{}\"",
         ] {
             // A plain one, too: whether a line is refused is no matter of its arguments.
             for argument in [&b"1"[..], b"a b"] {

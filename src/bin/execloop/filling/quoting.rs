@@ -58,6 +58,8 @@ pub(super) enum Last {
     /// A word begins next.
     Blank,
     Dollar,
+    /// Which are a variable.
+    TwoDollars,
     /// Of a variable's name behind a dollar.
     Name,
     Less,
@@ -83,6 +85,9 @@ pub(super) const IN_ARITHMETIC: &str = "an argument cannot be quoted behind a $(
     by )), or has quotes in it: begin the line with x={}; and write \"$x\"";
 pub(super) const IN_DOLLAR_SINGLE: &str = "an argument cannot be quoted within $'..', or behind one \
     that has \\' in it: begin the line with x={}; and write \"$x\"";
+
+const IN_TWO_DOLLARS: &str = "an argument cannot be quoted behind a $$( or $${ within quotes, which \
+    shells do not read alike: write \"$$\" alone";
 
 const CASE: &[u8] = b"case";
 
@@ -245,6 +250,8 @@ impl Quoting {
                 self.enter(after);
                 Some(Context::Backquoted)
             }
+            // To bash, one begins all the same.
+            (b'(' | b'{', Last::TwoDollars) => Some(Context::Unknown(IN_TWO_DOLLARS)),
             (b'(', Last::Dollar) => Some(self.substitution(after)),
             (b'{', Last::Dollar) => {
                 self.enter(after);
@@ -307,10 +314,10 @@ fn behind_letter(last: Last, byte: u8) -> Last {
     }
 }
 
-/// Within quotes. Two dollars are a variable.
+/// Within quotes.
 fn behind_dollar(last: Last, byte: u8) -> Last {
     match byte {
-        b'$' if last == Last::Dollar => Last::Other,
+        b'$' if last == Last::Dollar => Last::TwoDollars,
         b'$' => Last::Dollar,
         _ if is_in_name(byte, last) => Last::Name,
         _ => Last::Other,
