@@ -433,6 +433,20 @@ mod tests {
         }
     }
 
+    const WRAPS: &[(&str, &str)] = &[
+        ("\"", "\""),
+        ("\"", "\""),
+        ("'", "'"),
+        ("$(printf %s ", ")"),
+        ("${x:-", "}"),
+        ("${HOME%%", "}"),
+        ("$((", "))"),
+        ("`", "`"),
+        ("", ""),
+        ("\"", "{}\""),
+        ("{}", "{}"),
+    ];
+
     /// Of what lines are put together in any order, and many of them are no shell.
     const SCRAPS: &[&str] = &[
         "{}",
@@ -478,17 +492,25 @@ mod tests {
     ];
 
     /// xorshift64, so that the same lines are made each time.
-    fn scraps(state: &mut u64) -> String {
-        let mut next = || {
-            *state ^= *state << 13;
-            *state ^= *state >> 7;
-            *state ^= *state << 17;
-            *state
-        };
-        let count = next() % 9 + 1;
-        (0..count)
-            .map(|_| SCRAPS[(next() % SCRAPS.len() as u64) as usize])
-            .collect()
+    fn next(state: &mut u64) -> usize {
+        *state ^= *state << 13;
+        *state ^= *state >> 7;
+        *state ^= *state << 17;
+        *state as usize
+    }
+
+    /// Scraps, some within what begins and ends.
+    fn scraps(state: &mut u64, depth: usize) -> String {
+        let mut text = String::new();
+        for _ in 0..=next(state) % 3 {
+            if depth == 0 {
+                text += SCRAPS[next(state) % SCRAPS.len()];
+                continue;
+            }
+            let (before, behind) = WRAPS[next(state) % WRAPS.len()];
+            text += &format!("{before}{}{behind}", scraps(state, depth - 1));
+        }
+        text
     }
 
     /// Each line is filled two times: what is printed with a plain argument is printed with any other in its place.
@@ -502,7 +524,8 @@ mod tests {
         let lines: usize = lines.map_or(500, |lines| lines.parse().expect("a number"));
         let (mut state, mut printed) = (0x9e37_79b9_7f4a_7c15, 0);
         for _ in 0..lines {
-            let text = format!("printf %s {}\"{{}}\"", scraps(&mut state));
+            // What is expanded outside of quotes is not cut into words.
+            let text = format!("IFS=; set -f; printf %s {}\"{{}}\"", scraps(&mut state, 2));
             let Ok(plain) = try_filled(Reader::Shell, &text, &[PLAIN]) else {
                 continue;
             };
