@@ -103,6 +103,8 @@ pub(super) struct Cradle {
     shared: Option<Shared>,
     /// Keeps `cgroup.procs` open until the child has a table of its own.
     pub(super) cgroup_file: Option<OwnedFd>,
+    /// The process that made it.
+    owner: u32,
     /// Of its last child.
     pub(super) serial: u32,
     pub(super) pid: u32,
@@ -119,6 +121,7 @@ impl Cradle {
             is_occupied: false,
             shared: None,
             cgroup_file: None,
+            owner: std::process::id(),
             serial: 0,
             pid: 0,
         };
@@ -287,7 +290,8 @@ impl Drop for Cradle {
     /// Under a child that is still on its way nothing is freed: it keeps its stack and its plan for ever, which is what a
     /// program that cannot be executed costs; and one that was stopped at its birth what it has of our descriptors.
     fn drop(&mut self) {
-        if self.is_free() {
+        // A forked copy has neither its child's memory nor its table.
+        if self.is_free() || std::process::id() != self.owner {
             return;
         }
         if self.shares_table() {
