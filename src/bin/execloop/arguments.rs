@@ -416,10 +416,11 @@ Signals: the first Ctrl-C (SIGINT, SIGTERM, SIGHUP) asks all commands to stop
 and waits for them, a second one or SIGQUIT kills them. Then this program ends
 by the first signal, so that a shell shows 130 for Ctrl-C; who has not read its
 stdout or stderr --wait-delay after the last command's end is not waited for. A
-third one ends it at once. When stdout is closed, as by head, it kills them and ends by SIGPIPE,
-shown as 141. Ctrl-Z suspends the commands and their time limits, too. A signal
-that was ignored when it was started, as with nohup, stays ignored, but for
-SIGPIPE and SIGCHLD. If it is killed itself, the commands are killed, too.";
+third one ends it at once. When stdout is closed, as by head, it kills them and
+ends by SIGPIPE, shown as 141. Ctrl-Z suspends the commands and their time
+limits, too. A signal that was ignored when it was started, as with nohup, stays
+ignored, but for SIGPIPE and SIGCHLD. If it is killed itself, the commands are
+killed, too.";
 
 /// A number has no sign, and is one that this system has.
 fn parse_signal(text: &str) -> Result<Signal, String> {
