@@ -473,6 +473,10 @@ mod tests {
         let large = &vec![b'x'; 4 * CHUNK_BYTES][..];
         outbox.push_printed(printed(b"", "nothing to write"));
         assert_eq!(next(), "nothing to write");
+        while !record.is_empty() {
+            // Its writer has not said yet that it is done with that.
+            thread::yield_now();
+        }
         outbox.push_printed(printed(large, "written"));
         outbox.let_notes_go();
         assert!(record.is_empty());
