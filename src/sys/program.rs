@@ -71,6 +71,17 @@ pub fn is_out_of_descriptors(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
 }
 
+/// The largest number of a signal that this system has, where it tells that.
+#[cfg(target_os = "linux")]
+pub fn signal_number_max() -> i32 {
+    libc::SIGRTMAX()
+}
+
+#[cfg(not(target_os = "linux"))]
+pub fn signal_number_max() -> i32 {
+    i32::MAX
+}
+
 /// Gives a signal its default action, whatever the process was started with.
 pub fn set_default_action(signal: Signal) {
     // SAFETY: no handler is installed, only taken away.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
-use execloop::Signal;
+use execloop::{Signal, program};
 
 use crate::bar::When;
 use crate::bench::BenchArguments;
@@ -429,21 +429,10 @@ fn parse_signal(text: &str) -> Result<Signal, String> {
         return Err(unknown());
     }
     let signal: Signal = text.parse().map_err(|error| format!("{error}"))?;
-    match signal.number() <= signal_number_max() {
+    match signal.number() <= program::signal_number_max() {
         true => Ok(signal),
         false => Err(unknown()),
     }
-}
-
-#[cfg(target_os = "linux")]
-fn signal_number_max() -> i32 {
-    libc::SIGRTMAX()
-}
-
-/// Not told by these systems.
-#[cfg(not(target_os = "linux"))]
-fn signal_number_max() -> i32 {
-    i32::MAX
 }
 
 /// It is bytes, as the environment is.

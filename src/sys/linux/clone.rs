@@ -7,9 +7,9 @@ use std::ptr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::child;
-use super::cradle::{STACK_BYTES, Stack};
 use super::plan::Plan;
 use super::raw::{self, CloneArguments};
+use super::stack::{STACK_BYTES, Stack};
 use crate::sys::Attributes;
 
 /// `CLONE_CLEAR_SIGHAND` (Linux 5.5): caught signals get their default action in the child.

@@ -4,20 +4,19 @@
 //! The block is made of a few low descriptors that are always open, so that no other thread's `open` can take their numbers:
 //! two `/dev/null`, and for each cradle some places, which hold a child's descriptors while it is on its way to a table of
 //! its own, and a copy of `/dev/null` otherwise.
-#![allow(unsafe_code, reason = "a mapping for a stack")]
 
 use std::io;
 use std::mem;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::ptr::{self, NonNull};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::fd::duplicate_onto;
 use super::plan::{Plan, gate};
+use super::stack::Stack;
+use crate::sys::StartStep;
 use crate::sys::fd::{duplicate, open_null};
 use crate::sys::mapping::Mapping;
-use crate::sys::{StartStep, cvt};
 
 /// Below this a descriptor need not be moved for the child: the smallest table that the kernel makes has as many.
 const LOW_FDS: i32 = 64;
@@ -303,68 +302,8 @@ impl Drop for Cradle {
     }
 }
 
-/// The stack of a child until its exec; the page below it is a guard.
-#[derive(Debug)]
-pub(super) struct Stack {
-    mapping: NonNull<libc::c_void>,
-    guard_bytes: usize,
-    /// A child may still run on it.
-    is_lost: bool,
-}
-
-/// The child's frames need about 2 KiB, more in a debug build.
-pub(super) const STACK_BYTES: usize = 64 * 1024;
-
-// SAFETY: the mapping belongs to this value alone, and threads have no part in it.
-unsafe impl Send for Stack {}
-
-impl Stack {
-    fn new() -> io::Result<Stack> {
-        // SAFETY: sysconf(3) has no preconditions.
-        let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
-        let guard_bytes = usize::try_from(page).unwrap_or(4096);
-        let length = guard_bytes + STACK_BYTES;
-        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_STACK;
-        // SAFETY: a new anonymous mapping, wherever the kernel likes.
-        let start = unsafe {
-            libc::mmap(
-                ptr::null_mut(),
-                length,
-                libc::PROT_READ | libc::PROT_WRITE,
-                flags,
-                -1,
-                0,
-            )
-        };
-        let mapping = NonNull::new(start).filter(|_| start != libc::MAP_FAILED);
-        let mapping = mapping.ok_or_else(io::Error::last_os_error)?;
-        let stack = Stack {
-            mapping,
-            guard_bytes,
-            is_lost: false,
-        };
-        // SAFETY: the first page of the mapping made above, which is not used.
-        cvt(unsafe { libc::mprotect(start, guard_bytes, libc::PROT_NONE) })?;
-        Ok(stack)
-    }
-
-    /// The lowest address above the guard.
-    pub(super) fn low(&self) -> usize {
-        self.mapping.as_ptr().expose_provenance() + self.guard_bytes
-    }
-}
-
-impl Drop for Stack {
-    fn drop(&mut self) {
-        if self.is_lost {
-            return;
-        }
-        // SAFETY: the mapping is this value's own, and its cradle is dropped with no child under way.
-        unsafe { libc::munmap(self.mapping.as_ptr(), self.guard_bytes + STACK_BYTES) };
-    }
-}
-
 #[cfg(test)]
+#[allow(unsafe_code, reason = "fstat has no safe wrapper")]
 mod tests {
     use super::super::plan::{Exec, Sources};
     use super::*;

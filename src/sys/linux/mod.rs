@@ -16,6 +16,7 @@ mod prepare;
 mod process;
 mod raw;
 mod spawn;
+mod stack;
 mod timerfd;
 
 use std::io;
